@@ -1,0 +1,1 @@
+"""Test TCP clients against a real server that follows a script."""

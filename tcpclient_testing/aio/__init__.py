@@ -1,0 +1,1 @@
+"""The engine on asyncio: sockets, the event loop's clock, and what the client's streams did."""

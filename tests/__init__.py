@@ -1,0 +1,1 @@
+"""The test suite: one file for each source file, folder by folder."""

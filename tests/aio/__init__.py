@@ -1,0 +1,1 @@
+"""Tests of the asyncio adapter, with real sockets on the loopback interface."""

@@ -1,0 +1,1 @@
+"""Complete examples, each a test that can be run by itself."""
