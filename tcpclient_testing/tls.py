@@ -140,6 +140,8 @@ def client_context(
     context.maximum_version = maximum_version
     if certificate is not None:
         _load(context, certificate, key)
+    elif key is not None:
+        raise ValueError("key= without certificate=: a client shows both or none")
     return context
 
 
