@@ -17,10 +17,13 @@ import unittest
 import warnings
 import weakref
 from asyncio import open_connection, streams
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from tcpclient_testing.aio.watch import ClientStream, StreamWatch, complaint
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 ORIGINAL = asyncio.StreamWriter
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # for SO_LINGER
@@ -41,7 +44,7 @@ class Peer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.transport.write(self.server.reply)
 
-    def connection_lost(self, exc: Optional[Exception]) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         if not self.ended.done():
             self.ended.set_result(None)
 
@@ -53,7 +56,7 @@ class Server:
         self.reply, self.ssl, self.host = reply, ssl, host
         self.peers: list[Peer] = []
 
-    async def __aenter__(self) -> Server:
+    async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self.server = await loop.create_server(lambda: Peer(self), self.host, 0, ssl=self.ssl)
         self.address = self.server.sockets[0].getsockname()[:2]
@@ -231,7 +234,9 @@ class ClosingTests(WatchedServerTestCase):
         writer.write(b"hello")
         await reader.readexactly(14)
         self.assertEqual(complaint(stream), "the client never called writer.close()")
+        self.assertRegex(repr(stream), r"^<ClientStream 127.0.0.1:[0-9]+ open>$")
         await close(writer)
+        self.assertRegex(repr(stream), "close_called wait_closed_awaited wait_closed_done connection_lost>$")
         self.assertIs(self.server.watch.stream_of(self.server.peers[0].address), stream)
         self.assertTrue(stream.close_called and stream.wait_closed_awaited and stream.wait_closed_done)
         self.assertTrue(stream.connection_lost)
@@ -497,6 +502,7 @@ class WarningsTests(unittest.TestCase):
         watch.start()
         self.addCleanup(watch.stop)
         told: list[list[str]] = []
+        gc.collect()  # what other tests left behind warns now
 
         async def client() -> None:
             reader, writer = await open_connection(*listener.getsockname())
@@ -570,6 +576,26 @@ class OtherStreamsTests(WatchedServerTestCase):
             await close(writer)
             server.close()
         self.assertIsNone(self.server.watch.stream_of(""))  # type: ignore[arg-type]
+
+    async def test_another_tools_writer_is_used_and_watched_when_it_was_there_before(self) -> None:
+        """Its class goes on working, below ours."""
+        self.server.watch.stop()
+        written: list[bytes] = []
+
+        class Theirs(ORIGINAL):
+            def write(self, data: Any) -> None:
+                written.append(data)
+                super().write(data)
+
+        with mock.patch.object(streams, "StreamWriter", Theirs):
+            self.server.watch.start()
+            _, writer, stream = await self.connect()
+            self.assertIsInstance(writer, Theirs)
+            writer.write(b"hello")
+            await close(writer)
+            self.server.watch.stop()
+        self.assertEqual(written, [b"hello"])
+        self.assertTrue(stream.wait_closed_done)
 
     async def test_each_watch_knows_its_own_when_two_servers_run(self) -> None:
         """Streams are told apart by the server that they are connected to."""
@@ -863,12 +889,14 @@ class UvloopTests(unittest.TestCase):
         self.run_scenario(client)
 
 
+GOOD_CLIENT = dict.fromkeys(("close_called", "wait_closed_awaited", "wait_closed_done", "connection_lost"), True)
+
+
 class ComplaintTests(unittest.TestCase):
     """The judgement, as a function of the facts."""
 
     NEVER = "the client never called writer.close()"
-    GOOD = {"close_called": True, "wait_closed_awaited": True, "wait_closed_done": True, "connection_lost": True}
-    TABLE: tuple[tuple[dict[str, Any], Optional[str]], ...] = (
+    TABLE: tuple[tuple[dict[str, Any], str | None], ...] = (
         ({}, NEVER),
         ({"wait_closed_awaited": True}, NEVER),
         ({"unread": b"x"}, NEVER),
@@ -880,10 +908,13 @@ class ComplaintTests(unittest.TestCase):
         ({"close_called": True, "handed_over": True}, "the client closed its stream without awaiting wait_closed()"),
         ({"close_called": True, "wait_closed_awaited": True}, None),
         ({"close_called": True, "wait_closed_awaited": True, "unread": b"x"}, None),
-        (GOOD, None),
-        ({**GOOD, "unread": b"x"}, "the client left 1 byte of the server's reply unread: b'x'"),
-        ({**GOOD, "unread": b"-" * 40}, f"the client left 40 bytes of the server's reply unread: b'{'-' * 40}'"),
-        ({**GOOD, "unread": b"-" * 41}, f"the client left 41 bytes of the server's reply unread: b'{'-' * 40}'..."),
+        (GOOD_CLIENT, None),
+        ({**GOOD_CLIENT, "unread": b"x"}, "the client left 1 byte of the server's reply unread: b'x'"),
+        ({**GOOD_CLIENT, "unread": b"-" * 40}, f"the client left 40 bytes of the server's reply unread: b'{'-' * 40}'"),
+        (
+            {**GOOD_CLIENT, "unread": b"-" * 41},
+            f"the client left 41 bytes of the server's reply unread: b'{'-' * 40}'...",
+        ),
     )
 
     def test_each_set_of_facts_has_its_words(self) -> None:
