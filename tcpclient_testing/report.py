@@ -109,12 +109,18 @@ def conversation_text(session: Session, transcript: Transcript) -> list[str]:
         lines += _script(conversation, session.failure, transcript.started)
     waiting = [f"    {'' if len(session.conversations) == 1 else f'connection {conversation.number}: '}"
                f"{counted(sum(map(len, conversation.pending)), 'byte')}  {shorten(conversation.unclaimed())}"
-               for conversation in session.conversations if conversation.pending]
+               for conversation in session.conversations if conversation.pending and not _told(conversation, session)]
     if waiting:
         lines += ["  received, and claimed by no step yet", *waiting]
     lines.append("  transcript")
     lines += [f"  {line}" for line in text.lines(transcript)] or ["    nothing happened"]
     return lines
+
+
+def _told(conversation: Conversation, session: Session) -> bool:
+    """Whether the failure is about the bytes that this connection has waiting."""
+    failure = session.failure
+    return failure is not None and failure.conversation is conversation and failure.mismatch.offset is not None
 
 
 def _of_interest(written: list[Conversation], failure: Optional[Failure]) -> list[Conversation]:
@@ -151,10 +157,15 @@ def _row(step: Step[Any], conversation: Conversation, failure: Optional[Failure]
     elif step.satisfied:
         time = next((text.clock(when - started) for cursor, when in conversation.marks if cursor > step.index), "")
     lines = step.lines()
-    place = f":{lines[0].line}" if len(lines) == 1 else f"{lines[0]} from {lines[-1]}"
+    place = f":{lines[0].line}"
+    if len(lines) > 1:
+        place = f"{lines[0]} from {lines[-1]}" if lines[0].path != lines[-1].path else f"{place} from :{lines[-1].line}"
     return (">" if failed else "", str(step), step.status(), time, place)
 
 
 def _exception_lines(exception: BaseException) -> list[str]:
-    shown = traceback.format_exception(type(exception), exception, exception.__traceback__, chain=False)
+    frames = exception.__traceback__
+    while frames is not None and "__unittest" in frames.tb_frame.f_globals:
+        frames = frames.tb_next  # the library's own way into the test
+    shown = traceback.format_exception(type(exception), exception, frames, chain=False)
     return "".join(shown).rstrip("\n").split("\n")

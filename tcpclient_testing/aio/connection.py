@@ -15,8 +15,8 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any, Optional, cast
 
-from ..engine.conversation import Conversation
-from ..engine.events import Flushed, HalfClosed, Progressed, Received, Reset
+from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.events import Flushed, HalfClosed, Progressed, Received, Reset
 from .inet_diag import unacknowledged
 
 if TYPE_CHECKING:

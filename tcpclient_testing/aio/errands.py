@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
-from ..engine.commands import Await, RunCoroutine, StartTLS
-from ..engine.conversation import Conversation
-from ..engine.events import Computed, Event, Released
+from tcpclient_testing.engine.commands import Await, RunCoroutine, StartTLS
+from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.events import Computed, Event, Released
 
 if TYPE_CHECKING:
     from .runtime import Runtime

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..engine.conversation import Conversation
-from ..engine.framing import Framing
-from ..engine.script import ScriptMethods
-from ..engine.session import address_text
-from ..engine.steps import Step
-from ..transcript.entries import RECEIVED, SENT
+from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.framing import Framing
+from tcpclient_testing.engine.script import ScriptMethods
+from tcpclient_testing.engine.session import address_text
+from tcpclient_testing.engine.steps import Step
+from tcpclient_testing.transcript.entries import RECEIVED, SENT
 
 if TYPE_CHECKING:
     from .server import MockTCPServer

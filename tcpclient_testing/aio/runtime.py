@@ -15,13 +15,13 @@ import threading
 from collections.abc import Generator
 from typing import Any, Callable, Optional
 
-from ..engine import commands
-from ..engine.conversation import Conversation
-from ..engine.mismatches import Mismatch
-from ..engine.session import Session, address_text
-from ..engine.steps import Step
-from ..report import ExpectationError, Report
-from ..transcript.entries import Transcript
+from tcpclient_testing.engine import commands
+from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.engine.session import Session, address_text
+from tcpclient_testing.engine.steps import Step
+from tcpclient_testing.report import ExpectationError, Report
+from tcpclient_testing.transcript.entries import Transcript
 from .body import Body
 from .connection import ConnectionProtocol
 from .errands import Errands
@@ -62,6 +62,7 @@ class Runtime:
         self.running = False
         self.closed = False
         self.body: Optional[Body] = None
+        self.client_exception: Optional[BaseException] = None
         self.loop: asyncio.AbstractEventLoop
         self.waiters: Waiters
         self.protocols: dict[Conversation, ConnectionProtocol] = {}
@@ -212,13 +213,15 @@ class Runtime:
         """The address, for reports."""
         return address_text(self.address)
 
-    def error(self) -> BaseException:
+    def error(self) -> ExpectationError:
         """A new exception for whoever asks after the end: the verdict, or that the server was left."""
         if self.session.failure is None:
             self.session.failure_of_leaving()
         if self._report is None:
             self._report = Report.of(self.session, self.transcript, hint=self.hint())
-        return ExpectationError(self._report)
+        error = ExpectationError(self._report)
+        error.client_exception = self.client_exception
+        return error
 
     # Commands.
 

@@ -15,14 +15,14 @@ from math import isfinite
 from types import TracebackType
 from typing import Any, Optional, TypeVar
 
-from ..engine.conversation import Conversation
-from ..engine.expectations import ExpectConnect
-from ..engine.framing import Framing, LengthPrefixed
-from ..engine.origin import origin_of
-from ..engine.script import UNSET, ScriptMethods, checked_ending, checked_seconds, timing_of
-from ..engine.steps import Step
-from ..errors import ScriptError
-from ..transcript.entries import Transcript
+from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.expectations import ExpectConnect
+from tcpclient_testing.engine.framing import Framing, LengthPrefixed
+from tcpclient_testing.engine.origin import origin_of
+from tcpclient_testing.engine.script import UNSET, ScriptMethods, checked_ending, checked_seconds, timing_of
+from tcpclient_testing.engine.steps import Step
+from tcpclient_testing.errors import ScriptError
+from tcpclient_testing.transcript.entries import Transcript
 from .body import Body
 from .handle import Connection
 from .listening import listen
@@ -87,6 +87,7 @@ class MockTCPServer(ScriptMethods):
         self._runtime = Runtime(_scaled("timeout", timeout), _scaled("idle_timeout", idle_timeout), transcript_limit,
                                 self._make_handle)
         self._verdict = Verdict(self._runtime)
+        self._reported = False
 
     # Life.
 
@@ -139,25 +140,51 @@ class MockTCPServer(ScriptMethods):
             if runtime.session.failure is not None:
                 runtime.body.interrupt()
 
-    async def body_ended(self, exc: Optional[BaseException]) -> None:
-        """The body that `set_body` named has ended, with `exc` or without: raise the verdict if it is the cause."""
-        body, self._runtime.body = self._runtime.body, None
+    async def body_ended(self, exc: Optional[BaseException]) -> Optional[BaseException]:
+        """The body that `set_body` named has ended, with `exc` or without: return what is to be raised instead, or None.
+
+        If there is an exception, this was the verdict: none is given any more when the server is left.
+        """
+        runtime = self._runtime
+        body, runtime.body = runtime.body, None
         interrupted = body is not None and body.interrupted
-        by_others = body is not None and await body.absorb()
+        if body is not None and await body.absorb():
+            interrupted = False
+        instead: Optional[BaseException] = None
         if exc is not None:
-            self._verdict.of_exception(exc, interrupted=interrupted and not by_others)
-        elif self._runtime.session.failure is not None:
-            raise self._runtime.error()
+            instead = self._verdict.instead_of(exc, interrupted=interrupted)
+        elif runtime.session.failure is not None and not self._reported:
+            instead = runtime.error()
+        if exc is not None or instead is not None:
+            self._reported = True
+        return instead
 
     async def leave(self, exc: Optional[BaseException] = None) -> None:
         """Give the verdict, in view of the exception that the body ended with, and close everything."""
+        instead = None
         try:
             if self._runtime.running:
-                await self.body_ended(exc)
-                if exc is None:
+                instead = await self.body_ended(exc)
+                if not self._reported:
                     await self.join(final=True)
         finally:
             self.close()
+        if instead is not None:
+            raise instead from None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server was left."""
+        return self._runtime.closed
+
+    def failed_at(self) -> float:
+        """When the script failed, in seconds of the loop's clock; infinity if it has not."""
+        failure = self._runtime.session.failure
+        return float("inf") if failure is None else failure.now
+
+    def blames(self, exc: BaseException) -> bool:
+        """Whether `exc`, raised by the test after its body, came after the script had failed: then it is kept for the report."""
+        return self._verdict.blames(exc)
 
     def close(self) -> None:
         """Close everything at once, whatever the clients do, and judge nothing."""
@@ -262,7 +289,7 @@ class MockTCPServer(ScriptMethods):
         return self._ending_default
 
     def _server_context(self, context: Any) -> Any:
-        from ..tls import as_server_context
+        from tcpclient_testing.tls import as_server_context
         return as_server_context(context)
 
     # Waiting.

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Optional
 
-from ..engine.conversation import Conversation
-from ..engine.expectations import ExpectDisconnect
-from ..engine.mismatches import Mismatch
-from ..report import ExpectationError, conversation_text
+from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.expectations import ExpectDisconnect
+from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.report import ExpectationError, conversation_text
 from .body import consequence
 from .runtime import Runtime
 from .watch import StreamWatch, complaint
@@ -109,29 +109,35 @@ class Verdict:
 
     # Exceptions.
 
-    def of_exception(self, exc: BaseException, *, interrupted: bool) -> None:
-        """The body raised `exc`: raise the verdict instead where it came first, else attach the conversation.
+    def instead_of(self, exc: BaseException, *, interrupted: bool) -> Optional[BaseException]:
+        """What is to be raised instead of `exc`, which the body raised: None where it stands.
 
-        `interrupted` tells that it is our own cancellation. What is not an error (KeyboardInterrupt, SystemExit, a skip)
-        passes.
+        Where the script had failed first, it is the verdict; else the conversation is attached to `exc`. `interrupted` tells that
+        `exc` is our own cancellation. What is not an error (KeyboardInterrupt, SystemExit, a skip) passes.
         """
-        failed = self._runtime.session.failure is not None
         own = isinstance(exc, asyncio.CancelledError) and interrupted
         if not (own or isinstance(exc, Exception)) or type(exc).__name__ in ("SkipTest", "Skipped"):
-            return
+            return None
         if isinstance(exc, ExpectationError):
-            return
+            return None
         raised: Optional[BaseException] = consequence(exc) if own else exc
-        if isinstance(raised, AssertionError) and own and not isinstance(raised, ExpectationError):
+        if own and isinstance(raised, AssertionError) and not isinstance(raised, ExpectationError):
             # The test had found fault by itself, and was interrupted while it cleaned up.
             self._attach(raised)
-            raise raised.with_traceback(raised.__traceback__) from None
-        if failed:
-            error = self._runtime.error()
-            if isinstance(error, ExpectationError) and not isinstance(raised, ExpectationError):
-                error.client_exception = raised
-            raise error from None
+            return raised
+        if self.blames(raised):
+            return self._runtime.error()
         self._attach(exc)
+        return None
+
+    def blames(self, exc: Optional[BaseException]) -> bool:
+        """Whether the script had failed when `exc` was raised; the first such exception stands in the report."""
+        runtime = self._runtime
+        if runtime.session.failure is None:
+            return False
+        if runtime.client_exception is None and not isinstance(exc, ExpectationError):
+            runtime.client_exception = exc
+        return True
 
     def _attach(self, exc: BaseException) -> None:
         """Let the exception be shown with the conversation: as a note, or where there are none (3.9, 3.10), in the chain."""

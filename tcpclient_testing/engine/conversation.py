@@ -22,7 +22,7 @@ from .commands import Command, Send, Wake
 from .events import Event
 from .exact import ExactRun
 from .mismatches import Mismatch
-from .steps import DONE, QUEUED, Step, result_of
+from .steps import DONE, QUEUED, Step
 
 if TYPE_CHECKING:
     from .session import Session
@@ -295,7 +295,7 @@ class Conversation:
         """The result of the last satisfied expectation; what callables are given."""
         for step in reversed(self.steps[:self.issued if self.sending else self.cursor]):
             if step.is_expectation:
-                return result_of(step)
+                return step.written()
         return None
 
     def ending(self) -> str:

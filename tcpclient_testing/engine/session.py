@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Optional, Protocol
 
-from ..errors import ScriptError
+from tcpclient_testing.errors import ScriptError
 from .commands import Command, GiveUp, StartTimer
 from .conversation import Conversation
 from .expectations import ExpectConnect, seconds

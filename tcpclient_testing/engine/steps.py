@@ -174,11 +174,11 @@ class Step(Generic[T]):
 
     def status(self) -> str:
         """One word or two for a report: satisfied, failed, waiting, not reached."""
-        if self.satisfied:
-            return "satisfied"
         failure = self.conversation.session.failure
         if failure is not None and failure.step is self:
             return "failed"
+        if self.satisfied:
+            return "satisfied"
         if self.index == self.conversation.cursor and self.conversation.accepted:
             return "waiting" if failure is None else "unfinished"
         return "not reached"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..engine.wording import counted, shorten
+from tcpclient_testing.engine.wording import counted, shorten
 from .entries import RECEIVED, SENT, Entry, Transcript
 
 __all__ = ["clock", "lines"]
