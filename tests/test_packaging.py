@@ -13,6 +13,7 @@ import sys
 import unittest
 from collections.abc import Iterator
 
+import tcpclient_testing
 from tests.support.readme import ROOT
 
 PACKAGE = ROOT / "tcpclient_testing"
@@ -40,9 +41,19 @@ def tests_without_docstring() -> Iterator[str]:
     files = [path for path in (ROOT / "tests").rglob("test_*.py") if "examples" not in path.parts]
     for path in sorted(files):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            is_test = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_")
-            if is_test and not ast.get_docstring(node):
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            if node.name.startswith("test_") and not ast.get_docstring(node):
                 yield f"{path.relative_to(ROOT)}:{node.lineno}: {node.name}"
+
+
+class PublicNamesTests(unittest.TestCase):
+    """What `import tcpclient_testing` offers."""
+
+    def test_every_public_name_exists(self) -> None:
+        """Each name in `__all__` is there, even those that are loaded on first use."""
+        names = getattr(tcpclient_testing, "__all__", ())
+        self.assertEqual([name for name in names if not hasattr(tcpclient_testing, name)], [])
 
 
 class MetadataTests(unittest.TestCase):

@@ -153,7 +153,7 @@ def normalised(text: str) -> list[str]:
 
     Where a time was replaced, the column it stood in is lost: runs of spaces in such a line become two.
     """
-    result = []
+    result: list[str] = []
     for line in text.rstrip().splitlines():
         # The marks that 3.11 and later put below a line of a traceback; those of a hexdump stand elsewhere.
         if not line.strip("~^ ") and len(result) > 1 and result[-2].startswith('  File "') and line.strip():
