@@ -35,7 +35,7 @@ def supported_versions() -> list[str]:
     return re.findall(r"^Programming Language :: Python :: (3\.\d+)$", classifiers, re.MULTILINE)
 
 
-def tests_without_docstring() -> Iterator[str]:
+def undocumented_tests() -> Iterator[str]:
     """Yield the place of each test method that does not say what it shows."""
     # Examples are read by users: there the code is to speak for itself.
     files = [path for path in (ROOT / "tests").rglob("test_*.py") if "examples" not in path.parts]
@@ -134,7 +134,7 @@ class RepositoryTests(unittest.TestCase):
 
     def test_every_test_says_what_it_shows(self) -> None:
         """Each test method has a docstring."""
-        self.assertEqual(list(tests_without_docstring()), [])
+        self.assertEqual(list(undocumented_tests()), [])
 
 
 if __name__ == "__main__":
