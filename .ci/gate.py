@@ -17,6 +17,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import traceback
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -286,6 +287,8 @@ def perform(stage: Callable[[Gate], str], gate: Gate) -> Optional[bool]:
         result, passed = str(reason), None
     except Failed as error:
         result, passed = str(error), False
+    except Exception:  # the gate itself is at fault: still a failure, and still counted
+        result, passed = traceback.format_exc(), False
     word = {True: "passed", False: "FAILED", None: "skipped"}[passed]
     print(f"{indented(result)}\n    {word} in {time.monotonic() - started:.1f} s\n", flush=True)
     return passed
