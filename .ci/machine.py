@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -31,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TIME_LIMIT = 420.0
 
 _running: set[subprocess.Popen[bytes]] = set()
+_interrupted = threading.Event()
 
 Command = Union[str, Sequence[Union[str, Path]]]
 
@@ -72,6 +74,8 @@ def run(
 
     `env` adds to the cleaned environment; `limit` is in seconds. The command reads nothing: stdin is empty.
     """
+    if _interrupted.is_set():
+        raise Failed("interrupted")  # a worker thread that was about to begin its next command
     # A file, not a pipe: a grandchild that outlives the command would keep a pipe open for ever.
     with tempfile.TemporaryFile(dir=work) as output:
         process = subprocess.Popen(
@@ -128,6 +132,7 @@ def when_interrupted_end_all() -> None:
     """Let SIGINT and SIGTERM end every running command: they run in groups that the terminal does not reach."""
 
     def interrupt(_number: int, _frame: Optional[FrameType]) -> NoReturn:
+        _interrupted.set()
         for process in tuple(_running):
             _end(process)
         raise KeyboardInterrupt
