@@ -1,0 +1,314 @@
+"""The package is built in layers: imports point down, there are no circles, and the core does no I/O.
+
+Each rule is a function from the modules' imports to a list of violations, so that the rules themselves are tested too.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import unittest
+from collections.abc import Iterator, Mapping
+from typing import Optional
+
+from tests.support.imports import PACKAGE, Import, imports, package_sources
+from tests.support.readme import ROOT
+
+# From the bottom up. A module imports from the lines above its own, and from its own folder.
+LAYERS = (
+    ("errors.py",),  # 0
+    ("engine/", "tls.py"),  # 1  no I/O, no clock; tls.py imports nothing of ours
+    ("network/", "transcript/"),  # 2  pure
+    ("report.py",),  # 3
+    ("aio/",),  # 4  sockets and the loop
+    ("threaded.py", "sweeps/", "tapes/"),  # 5
+    ("testcase.py", "pytest_plugin.py", "cli.py", "__main__.py"),  # 6
+)
+
+# Short names for users. They import from anywhere; nobody inside imports them.
+PUBLIC_FACES = ("__init__.py", "matchers.py", "framing.py")
+
+# What the engine may use of the standard library: values, text and iteration, nothing that waits or reads a clock.
+ENGINE_MAY_IMPORT = (
+    *("__future__", "abc", "collections", "contextlib", "enum", "functools", "types", "typing"),
+    *("bisect", "hashlib", "itertools", "math", "operator"),
+    *("json", "re", "reprlib", "string", "struct", "textwrap", "unicodedata"),
+    "sys",  # frames: the line of the script that a step was written on
+)
+
+# The only file that may import each of these.
+ONLY_IN = {"unittest": "testcase.py", "pytest": "pytest_plugin.py", "_pytest": "pytest_plugin.py"}
+
+# A plain `import tcpclient_testing` pays for none of these, beyond what asyncio and unittest have loaded anyway.
+NOT_LOADED = (
+    "pytest",
+    "_pytest",
+    "unittest.mock",
+    "argparse",
+    "dataclasses",
+    "json",
+    "multiprocessing",
+    "queue",
+    "ssl",
+    "tempfile",
+    f"{PACKAGE}.cli",
+    f"{PACKAGE}.pytest_plugin",
+    f"{PACKAGE}.sweeps",
+    f"{PACKAGE}.tapes",
+    f"{PACKAGE}.tls",
+)
+
+Graph = Mapping[str, "list[Import]"]
+
+
+def layer_of(path: str) -> Optional[int]:
+    """Return the layer of the module at `path`, or None for one that the table does not know."""
+    folder = path.partition("/")[0] + "/" if "/" in path else path
+    return next((number for number, row in enumerate(LAYERS) if folder in row), None)
+
+
+def folder_of(path: str) -> str:
+    """Return the top folder that a module lies in; the modules beside each other at the root share one."""
+    return path.partition("/")[0] if "/" in path else ""
+
+
+def inner(graph: Graph) -> Iterator[tuple[str, str, Import]]:
+    """Yield each import of one of the package's modules by another: both paths, and the import."""
+    for path, found in graph.items():
+        for each in found:
+            if each.inside and each.module.endswith(".py"):
+                yield path, each.module[len(PACKAGE) + 1 :], each
+
+
+def unknown_modules(graph: Graph) -> list[str]:
+    """Modules that no layer holds, and imports of modules that there aren't."""
+    inside = [path for path in graph if path not in PUBLIC_FACES]
+    strangers = [f"{path}: in no layer of the table" for path in inside if layer_of(path) is None]
+    missing = [
+        f"{path}:{each.line}: there is no module {each.module}"
+        for path, found in graph.items()
+        for each in found
+        if each.inside and not each.module.endswith(".py")
+    ]
+    return strangers + missing
+
+
+def upward_imports(graph: Graph) -> list[str]:
+    """Imports that point up, sideways into another folder, or at a public face; those for type checkers count too."""
+    violations = []
+    for path, target, each in inner(graph):
+        if target in PUBLIC_FACES:
+            violations.append(f"{path}:{each.line}: imports {target}, which is for users")
+        elif path not in PUBLIC_FACES:
+            own, other = layer_of(path), layer_of(target)
+            beside = own == other and folder_of(path) == folder_of(target)
+            if own is not None and other is not None and other >= own and not beside:
+                violations.append(f"{path}:{each.line}: layer {own} imports {target} of layer {other}")
+    return violations
+
+
+def circles(graph: Graph) -> list[str]:
+    """Circles among modules, as the way round; imports inside functions count, those for type checkers don't."""
+    edges: dict[str, list[str]] = {path: [] for path in graph}
+    for path, target, each in inner(graph):
+        if not each.type_only:
+            edges[path].append(target)
+    found, finished = [], set()
+
+    def visit(path: str, way: tuple[str, ...]) -> None:
+        if path in way:
+            found.append(" -> ".join([*way[way.index(path) :], path]))
+        elif path not in finished:
+            for target in edges[path]:
+                visit(target, (*way, path))
+            finished.add(path)
+
+    for path in edges:
+        visit(path, ())
+    return found
+
+
+def engine_imports(graph: Graph) -> list[str]:
+    """Imports of the engine that are neither its own package's nor in its short list."""
+    return [
+        f"{path}:{each.line}: imports {each.module}"
+        for path, found in graph.items()
+        if path.startswith("engine/")
+        for each in found
+        if not each.inside and not each.type_only and each.top not in ENGINE_MAY_IMPORT
+    ]
+
+
+def misplaced_imports(graph: Graph) -> list[str]:
+    """Imports of a test framework outside the one file that knows it."""
+    return [
+        f"{path}:{each.line}: imports {each.module}; only {ONLY_IN[each.top]} does"
+        for path, found in graph.items()
+        for each in found
+        if path != ONLY_IN.get(each.top, path)
+    ]
+
+
+def foreign_imports(graph: Graph, standard: frozenset[str]) -> list[str]:
+    """Imports from outside the standard library, pytest in its plugin aside."""
+    return [
+        f"{path}:{each.line}: imports {each.module}"
+        for path, found in graph.items()
+        for each in found
+        if not each.inside and each.top not in standard and path != ONLY_IN.get(each.top)
+    ]
+
+
+class LayeringTests(unittest.TestCase):
+    """The package as it is."""
+
+    graph: Graph
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.graph = imports(package_sources(ROOT))
+
+    def assert_none(self, violations: list[str]) -> None:
+        """Fail with one violation on a line."""
+        if violations:
+            self.fail("\n  ".join(["", *violations]))
+
+    def test_every_module_is_in_the_table(self) -> None:
+        """Each module has a layer, and each import inside the package finds a module."""
+        self.assert_none(unknown_modules(self.graph))
+
+    def test_imports_point_down(self) -> None:
+        """A module imports from lower layers and from its own folder, and no public face."""
+        self.assert_none(upward_imports(self.graph))
+
+    def test_there_are_no_circles(self) -> None:
+        """No module imports itself by way of others, not even inside a function."""
+        self.assert_none(circles(self.graph))
+
+    def test_engine_does_no_io(self) -> None:
+        """The engine imports a few modules of the standard library, and none that waits, connects or tells the time."""
+        self.assert_none(engine_imports(self.graph))
+        waiting = {"asyncio", "socket", "time", "threading", "select", "ssl", "selectors", "os"}
+        self.assertTrue(waiting.isdisjoint(ENGINE_MAY_IMPORT))
+
+    def test_one_file_knows_each_test_framework(self) -> None:
+        """Only testcase.py imports unittest, and only pytest_plugin.py imports pytest."""
+        self.assert_none(misplaced_imports(self.graph))
+
+    @unittest.skipIf(sys.version_info < (3, 10), "sys.stdlib_module_names is new in 3.10")
+    def test_standard_library_is_enough(self) -> None:
+        """Nothing is imported from outside the standard library."""
+        self.assert_none(foreign_imports(self.graph, sys.stdlib_module_names))
+
+    def test_plain_import_is_cheap(self) -> None:
+        """`import tcpclient_testing`, with nothing installed, loads nothing that a plain test does not need."""
+        program = f"""
+            import sys
+            sys.path.insert(0, {str(ROOT)!r})
+            import asyncio, unittest
+            before = set(sys.modules)
+            import {PACKAGE}
+            print(*sorted(set(sys.modules) - before))
+        """
+        command = [sys.executable, "-I", "-S", "-X", "dev", "-W", "error", "-c", textwrap.dedent(program)]
+        loaded = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout.decode().split()
+        self.assertIn(PACKAGE, loaded)
+        self.assertEqual([name for name in loaded if name in NOT_LOADED], [])
+
+    def test_test_files_match_source_files(self) -> None:
+        """Each test_x.py below tests/FOLDER stands for an x.py below the package's folder of that name."""
+        package = ROOT / PACKAGE
+        folders = [path.name for path in package.iterdir() if path.is_dir()]
+        tests = [path for folder in folders for path in (ROOT / "tests" / folder).rglob("test_*.py")]
+        orphans = []
+        for test in tests:
+            source = test.relative_to(ROOT / "tests").with_name(test.name[len("test_") :])
+            if not (package / source).exists():
+                orphans.append(f"{test.relative_to(ROOT)}: there is no {PACKAGE}/{source.as_posix()}")
+        self.assert_none(orphans)
+
+
+def graph_of(**sources: str) -> Graph:
+    """Return the imports of a small package; `engine__x="..."` is the source of engine/x.py."""
+    return imports({name.replace("__", "/") + ".py": source for name, source in sources.items()})
+
+
+class LayeringRulesTests(unittest.TestCase):
+    """The rules above notice what they are for."""
+
+    def test_imports_when_written_in_every_way(self) -> None:
+        """Absolute, relative, nested, conditional and computed imports are all seen, with their line."""
+        graph = imports(
+            {
+                "engine/__init__.py": "",
+                "engine/steps.py": "import os.path as p\nfrom . import script\nfrom .script import x\n"
+                "from .. import errors\nfrom ..errors import E\nimport tcpclient_testing.errors\n"
+                "from tcpclient_testing import errors as e\nfrom . import nothing\n"
+                "def f():\n    import json\n    import_module('.errors')\n    importlib.import_module('ssl')\n"
+                "if TYPE_CHECKING:\n    import asyncio\nelse:\n    import time\n",
+                "engine/script.py": "",
+                "errors.py": "",
+            }
+        )
+        self.assertEqual(
+            graph["engine/steps.py"],
+            [
+                Import("os.path", 1),
+                Import("tcpclient_testing.engine/script.py", 2),
+                Import("tcpclient_testing.engine/script.py", 3),
+                Import("tcpclient_testing.errors.py", 4),
+                Import("tcpclient_testing.errors.py", 5),
+                Import("tcpclient_testing.errors.py", 6),
+                Import("tcpclient_testing.errors.py", 7),
+                Import("tcpclient_testing.engine/__init__.py", 8),
+                Import("json", 10),
+                Import("tcpclient_testing.errors.py", 11),
+                Import("ssl", 12),
+                Import("asyncio", 14, type_only=True),
+                Import("time", 16),
+            ],
+        )
+
+    def test_unknown_modules_when_a_module_has_no_layer(self) -> None:
+        """A new module or folder has to be entered in the table, and an import has to find something."""
+        self.assertEqual(
+            unknown_modules(graph_of(gadgets="", gadgets__x="")),
+            [
+                "gadgets.py: in no layer of the table",
+                "gadgets/x.py: in no layer of the table",
+            ],
+        )
+        self.assertEqual(len(unknown_modules({"report.py": [Import("tcpclient_testing.gone", 1)]})), 1)
+
+    def test_upward_imports_when_one_points_up_or_sideways(self) -> None:
+        """Up, sideways and at a public face are violations; down and to a neighbour are not."""
+        good = graph_of(engine__a="from . import b\nfrom .. import errors", engine__b="", errors="", cli="")
+        good = {**good, **graph_of(__main__="from . import cli", cli="", matchers="from . import cli")}
+        self.assertEqual(upward_imports(good), [])
+        self.assertEqual(len(upward_imports(graph_of(engine__a="from .. import report", report=""))), 1)
+        self.assertEqual(len(upward_imports(graph_of(engine__a="from .. import tls", tls=""))), 1)
+        self.assertEqual(len(upward_imports(graph_of(sweeps__a="from ..tapes import b", tapes__b=""))), 1)
+        self.assertEqual(len(upward_imports(graph_of(aio__a="from .. import matchers", matchers=""))), 1)
+
+    def test_circles_when_two_modules_import_each_other(self) -> None:
+        """A circle is shown as the way round, even one through a function; one for type checkers alone is none."""
+        second = "def f():\n    from . import a"
+        found = circles(graph_of(engine__a="from . import b", engine__b=second))
+        self.assertEqual(found, ["engine/a.py -> engine/b.py -> engine/a.py"])
+        third = "if TYPE_CHECKING:\n    from . import a"
+        self.assertEqual(circles(graph_of(engine__a="from . import b", engine__b=third)), [])
+
+    def test_library_imports_when_out_of_place(self) -> None:
+        """A socket in the engine, unittest outside testcase.py and a foreign package are violations."""
+        self.assertEqual(engine_imports(graph_of(engine__a="import socket, re")), ["engine/a.py:1: imports socket"])
+        self.assertEqual(engine_imports(graph_of(aio__a="import socket")), [])
+        self.assertEqual(misplaced_imports(graph_of(testcase="import unittest", pytest_plugin="import pytest")), [])
+        self.assertEqual(len(misplaced_imports(graph_of(aio__a="from unittest import mock"))), 1)
+        standard = frozenset({"re"})
+        self.assertEqual(foreign_imports(graph_of(pytest_plugin="import pytest, re"), standard), [])
+        self.assertEqual(len(foreign_imports(graph_of(cli="import attrs, pytest"), standard)), 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
