@@ -1,7 +1,7 @@
 """Test TCP clients against a real server that follows a script.
 
-The names here are the ones that a plain test needs; more are in `tcpclient_testing.matchers`, `tcpclient_testing.framing`
-and `tcpclient_testing.tls`. What needs `unittest` is loaded when it is first asked for.
+The names here are the ones that a plain test needs; more are in `tcpclient_testing.matchers`,
+`tcpclient_testing.framing` and `tcpclient_testing.tls`. What needs `unittest` is loaded when it is first asked for.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -36,7 +36,7 @@ class Report:
 
     @classmethod
     def of(cls, session: Session, transcript: Transcript, *, hint: Optional[str] = None) -> Report:
-        """Report the failure that is the session's verdict; `hint` is the one piece of advice that the evidence allows."""
+        """Report the session's failure; `hint` is the one piece of advice that the evidence allows."""
         failure = session.failure
         assert failure is not None
         body = [f"  {line}" if line else "" for line in failure.mismatch.details]
@@ -52,9 +52,9 @@ class Report:
 class ExpectationError(AssertionError):
     """The client under test did not do what the script says.
 
-    Its text is the whole report, the first line of which stands alone. `connection` is the number of the connection (from 1),
-    `step` the step that was not met, and `mismatch` how; each may be None. `client_exception` is what the client, or the test,
-    raised after the script had failed: a consequence, and not what was wrong.
+    Its text is the whole report, the first line of which stands alone. `connection` is the number of the connection
+    (from 1), `step` the step that was not met, and `mismatch` how; each may be None. `client_exception` is what the
+    client, or the test, raised after the script had failed: a consequence, and not what was wrong.
     """
 
     def __init__(self, report: Report) -> None:
@@ -80,7 +80,7 @@ class ExpectationError(AssertionError):
 ExpectationError.__module__ = "tcpclient_testing"
 
 
-class _Reported(AssertionError):
+class _Reported(AssertionError):  # noqa: N818 - it goes by the name of ExpectationError
     """An `ExpectationError` that has come from another process: its text."""
 
 

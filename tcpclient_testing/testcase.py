@@ -1,10 +1,11 @@
 """unittest: a mixin that gives test cases a server, and makes its verdict theirs.
 
-    setUp, asyncSetUp -> test method (the body) -> asyncTearDown, tearDown -> clean-ups -> the verdict -> earlier clean-ups
+    setUp, asyncSetUp -> test method (the body) -> asyncTearDown, tearDown -> clean-ups -> the verdict -> earlier
+    clean-ups
 
-The server is made on first use. Its verdict is a clean-up registered then: so it comes after everything that closes the client.
-What the test method, `asyncTearDown` or a later clean-up raises once the script has failed is a consequence, and stands in the
-verdict's report; there is one report a test.
+The server is made on first use. Its verdict is a clean-up registered then: so it comes after everything that closes
+the client. What the test method, `asyncTearDown` or a later clean-up raises once the script has failed is a
+consequence, and stands in the verdict's report; there is one report a test.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class MockTCPServerMixin(_Base):
         raise instead from None
 
     async def _end_tcpserver_bodies(self, exc: Optional[BaseException]) -> Optional[BaseException]:
-        """The body has ended: return what is to be raised instead of `exc`, the verdict of the server that failed first."""
+        """The body has ended: return what is to be raised instead of `exc`, the verdict that came first."""
         self.__dict__["_tcpserver_body"] = None
         instead: Optional[BaseException] = None
         for server in sorted(self._live_tcpservers(), key=MockTCPServer.failed_at):
@@ -101,7 +102,7 @@ class MockTCPServerMixin(_Base):
         return instead
 
     async def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Run a part of the test that comes after its body; what it raises after the script has failed is a consequence."""
+        """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
         try:
             value = function(*args, **kwargs)
             if asyncio.iscoroutine(value) or hasattr(value, "__await__"):
@@ -113,7 +114,7 @@ class MockTCPServerMixin(_Base):
             raise
 
     def addAsyncCleanup(self, func: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> None:
-        """Add a coroutine function to be called after the test; see `unittest.IsolatedAsyncioTestCase.addAsyncCleanup`."""
+        """Add a coroutine function to be called after the test, as `unittest.IsolatedAsyncioTestCase` does."""
         super().addAsyncCleanup(self._run_tcpserver_teardown, func, *args, **kwargs)
 
     def _live_tcpservers(self) -> list[MockTCPServer]:

@@ -2,8 +2,8 @@
 
     running --failure--> (a moment later) cancelled again and again, until it ends --ended--> over
 
-The cancellation is ours alone: whoever catches the `CancelledError` at the edge asks `absorb`, which takes back what was
-added to the task's count of cancellations, and tells whether somebody else had cancelled the task as well.
+The cancellation is ours alone: whoever catches the `CancelledError` at the edge asks `absorb`, which takes back what
+was added to the task's count of cancellations, and tells whether somebody else had cancelled the task as well.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, Optional, TypeVar, cast
 
-from ..errors import ScriptError
+from tcpclient_testing.errors import ScriptError
+
 from .quiet import child_lives, living_thread, own_thread
 from .timekeeping import DEFAULT_GRACE, DecidingSelector, VirtualClock
 

@@ -2,9 +2,9 @@
 
     accepted -> connection_made -> [buffer_updated*] -> [eof_received] -> connection_lost
 
-What arrives is judged in the transport's callback, in a buffer that all connections of a loop share. What is sent goes
-out in slices under the transport's flow control, with no write buffer of its own, so that "taken by the operating system"
-is a fact.
+What arrives is judged in the transport's callback, in a buffer that all connections of a loop share. What is sent
+goes out in slices under the transport's flow control, with no write buffer of its own, so that "taken by the
+operating system" is a fact.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Optional, cast
 
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.events import Flushed, HalfClosed, Progressed, Received, Reset
+
 from .inet_diag import unacknowledged
 
 if TYPE_CHECKING:

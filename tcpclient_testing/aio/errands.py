@@ -62,7 +62,7 @@ class Errands:
         value, error = None, None
         try:
             value = await command.coroutine
-        except Exception as exception:
+        except Exception as exception:  # noqa: BLE001 - the test's: whatever it raises is in the report
             error = exception
         self._tell(command.conversation, Computed(self._runtime.loop.time(), command.step, value, error))
 
@@ -70,6 +70,6 @@ class Errands:
         if asyncio.iscoroutinefunction(command.event.wait):
             await command.event.wait()
         else:
-            while not command.event.is_set():
+            while not command.event.is_set():  # noqa: ASYNC110 - a threading.Event can't be awaited
                 await asyncio.sleep(_LOOK)
         self._tell(command.conversation, Released(self._runtime.loop.time(), command.step))

@@ -22,8 +22,9 @@ __unittest = True
 class Connection(ScriptMethods):
     """One connection of a `MockTCPServer`, and the handle that writes its script.
 
-    Steps written here wait only for this connection's steps, so that two connections' scripts run side by side. It is what
-    ``await server.expect_connect()`` returns; ``server.expect_connect().connection`` gives it before the client has connected.
+    Steps written here wait only for this connection's steps, so that two connections' scripts run side by side. It is
+    what ``await server.expect_connect()`` returns; ``server.expect_connect().connection`` gives it before the client
+    has connected.
     """
 
     def __init__(self, server: MockTCPServer, conversation: Conversation) -> None:

@@ -50,7 +50,7 @@ def _checked_host(host: Optional[str], allow_remote: bool) -> tuple[str, ...]:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        raise ValueError(f"host is a literal address such as '127.0.0.1' or '::1', or 'localhost', not {host!r}") from None
+        raise ValueError(f"host is a literal address such as '127.0.0.1' or '::1', not {host!r}") from None
     if not (address.is_loopback or allow_remote):
         raise ValueError(f"host {host!r} can be reached from other machines; allow_remote=True permits that")
     return (host,)

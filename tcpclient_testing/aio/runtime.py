@@ -3,8 +3,8 @@
     new --open--> running --give up--> failed --close--> closed
                      `---------------close-----------------^
 
-The engine is told what happens and leaves commands; `perform` carries them out, in order. The first failure resets every
-connection, stops the listening, wakes whoever waits, and interrupts the body of the test.
+The engine is told what happens and leaves commands; `perform` carries them out, in order. The first failure resets
+every connection, stops the listening, wakes whoever waits, and interrupts the body of the test.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any, Callable, Optional
 
 from tcpclient_testing.engine import commands
 from tcpclient_testing.engine.conversation import Conversation
-from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.session import Session, address_text
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.report import ExpectationError, Report
 from tcpclient_testing.transcript.entries import Transcript
+
 from .body import Body
 from .connection import ConnectionProtocol
 from .errands import Errands
@@ -68,7 +68,7 @@ class Runtime:
         self.protocols: dict[Conversation, ConnectionProtocol] = {}
         self.address: Any = None
         self.hint: Callable[[], Optional[str]] = lambda: None
-        self.evidence: Callable[[Conversation], str] = lambda conversation: "ended its stream"
+        self.evidence: Callable[[Conversation], str] = lambda _: "ended its stream"
         self._addresses: frozenset[tuple[str, int]] = frozenset()
         self._make_handle = make_handle
         self._listeners: list[socket.socket] = []

@@ -23,6 +23,7 @@ from tcpclient_testing.engine.script import UNSET, ScriptMethods, checked_ending
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.transcript.entries import Transcript
+
 from .body import Body
 from .handle import Connection
 from .listening import listen
@@ -41,7 +42,7 @@ _SCALE = "TCPCLIENT_TESTING_TIMEOUT_SCALE"
 
 
 class ConnectStep(ExpectConnect[C]):
-    """What `expect_connect()` returns: a step whose result, and at once whose `connection`, is the connection's handle."""
+    """What `expect_connect()` returns: its result, and at once its `connection`, is the connection's handle."""
 
     __slots__ = ()
 
@@ -56,19 +57,19 @@ class MockTCPServer(ScriptMethods):
     """A real TCP server on the local machine that holds its clients to a script.
 
     It lives in the running event loop: ``async with MockTCPServer() as server``, or ``await server.start()`` and
-    ``await server.stop()``. On leaving, the rest of the script is waited for, and `ExpectationError` is raised if the clients
-    did not do what it says.
+    ``await server.stop()``. On leaving, the rest of the script is waited for, and `ExpectationError` is raised if the
+    clients did not do what it says.
 
     `host` is a literal address, None for every loopback address; `port` a number, 0 for a free one. `timeout` is the
     default of each step, in seconds without progress; `idle_timeout` the number of seconds after which a script that is
     complete has failed because a client stays connected and nothing happens; None is never. `framing` and `ending` are
     the defaults of frames (a length of four bytes) and lines (CR LF).
 
-    ``watch_streams=False`` takes no interest in whether clients that use asyncio's streams await `wait_closed()` and read
-    all that was sent; ``allow_open=True`` permits clients to be still connected when the server is left, and
-    ``allow_extra=True`` bytes and connections that no step explains; ``allow_remote=True`` permits a `host` that other
-    machines can reach. With ``cancel_body=False`` the body of the test is not interrupted when the script has failed.
-    `transcript_limit` is how many bytes of what clients sent are kept whole.
+    ``watch_streams=False`` takes no interest in whether clients that use asyncio's streams await `wait_closed()` and
+    read all that was sent; ``allow_open=True`` permits clients to be still connected when the server is left, and
+    ``allow_extra=True`` bytes and connections that no step explains; ``allow_remote=True`` permits a `host` that
+    other machines can reach. With ``cancel_body=False`` the body of the test is not interrupted when the script has
+    failed. `transcript_limit` is how many bytes of what clients sent are kept whole.
     """
 
     def __init__(self, host: Optional[str] = None, port: int = 0, *, timeout: Optional[float] = 5.0,
@@ -76,7 +77,7 @@ class MockTCPServer(ScriptMethods):
                  watch_streams: bool = True, allow_open: bool = False, allow_extra: bool = False,
                  allow_remote: bool = False, cancel_body: bool = True, transcript_limit: int = 1024 * 1024) -> None:
         if framing is not None and not isinstance(framing, Framing):
-            raise TypeError(f"framing is a Framing such as LengthPrefixed(4), not {type(framing).__name__}: {framing!r}")
+            raise TypeError(f"framing is a Framing such as LengthPrefixed(4), not {framing!r}")
         self._framing_default: Framing = LengthPrefixed(4) if framing is None else framing
         self._ending_default = checked_ending("MockTCPServer(ending=...)", ending)
         self._listen_options = (host, port, allow_remote)
@@ -141,7 +142,7 @@ class MockTCPServer(ScriptMethods):
                 runtime.body.interrupt()
 
     async def body_ended(self, exc: Optional[BaseException]) -> Optional[BaseException]:
-        """The body that `set_body` named has ended, with `exc` or without: return what is to be raised instead, or None.
+        """The body has ended, with `exc` or without: return what is to be raised instead, or None.
 
         If there is an exception, this was the verdict: none is given any more when the server is left.
         """
@@ -183,7 +184,7 @@ class MockTCPServer(ScriptMethods):
         return float("inf") if failure is None else failure.now
 
     def blames(self, exc: BaseException) -> bool:
-        """Whether `exc`, raised by the test after its body, came after the script had failed: then it is kept for the report."""
+        """Whether `exc`, raised after the body, came after the script had failed; then the report has it."""
         return self._verdict.blames(exc)
 
     def close(self) -> None:
@@ -239,8 +240,8 @@ class MockTCPServer(ScriptMethods):
                        after: Optional[float] = None) -> ConnectStep[Connection]:
         """A client connects; the result is the connection. The first step of every script.
 
-        Each further one is the next connection that is accepted. `after` and `within` are seconds from the moment at which
-        it is this step's turn: a client that connects earlier than `after`, or later than `within`, has failed.
+        Each further one is the next connection that is accepted. `after` and `within` are seconds from the moment at
+        which it is this step's turn: a client that connects earlier than `after`, or later than `within`, has failed.
         """
         step: ConnectStep[Connection] = ConnectStep(origin_of(sys._getframe(1)),
                                                     timing_of("expect_connect", timeout, within, after))
@@ -297,8 +298,8 @@ class MockTCPServer(ScriptMethods):
     async def join(self, *, final: bool = False) -> None:
         """Wait until every step added so far is satisfied; raise `ExpectationError` if the script fails.
 
-        It can be called often, as a barrier in the middle of a test. With ``final=True`` it judges as leaving the server
-        does: every client must have disconnected, and no byte or connection may be left that no step explains.
+        It can be called often, as a barrier in the middle of a test. With ``final=True`` it judges as leaving the
+        server does: every client must have disconnected, and no byte or connection may be left that no step explains.
         """
         self._check_usable()
         runtime = self._runtime

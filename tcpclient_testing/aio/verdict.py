@@ -1,7 +1,7 @@
 """The verdict at the end: what is left over, what the client's streams did, and whose exception is reported.
 
-One test, one report, the cause first. If the script had failed, everything that the client raised afterwards is a consequence;
-if the client failed by itself, its exception is the report, and the conversation is attached to it.
+One test, one report, the cause first. If the script had failed, everything that the client raised afterwards is a
+consequence; if the client failed by itself, its exception is the report, and the conversation is attached to it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.expectations import ExpectDisconnect
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.report import ExpectationError, conversation_text
+
 from .body import consequence
 from .runtime import Runtime
 from .watch import StreamWatch, complaint
@@ -59,7 +60,7 @@ class Verdict:
             await asyncio.sleep(0)
         else:
             deadline = runtime.loop.time() + _MOMENT
-            while not self._settled(allow_open) and runtime.loop.time() < deadline:
+            while not self._settled(allow_open) and runtime.loop.time() < deadline:  # noqa: ASYNC110 - many sources
                 await asyncio.sleep(_PAUSE)
         runtime.session.settle(runtime.loop.time(), allow_open=allow_open, allow_extra=allow_extra)
         runtime.perform()
@@ -73,7 +74,7 @@ class Verdict:
     # Streams.
 
     async def look_at_streams(self) -> None:
-        """Judge how clients that use asyncio's streams have disconnected, where an `expect_disconnect()` asks for it."""
+        """Judge how clients that use asyncio's streams have closed, where an `expect_disconnect()` asks for it."""
         if self._watch is None or self._runtime.session.over:
             return
         for conversation in self._runtime.session.conversations:
@@ -112,8 +113,9 @@ class Verdict:
     def instead_of(self, exc: BaseException, *, interrupted: bool) -> Optional[BaseException]:
         """What is to be raised instead of `exc`, which the body raised: None where it stands.
 
-        Where the script had failed first, it is the verdict; else the conversation is attached to `exc`. `interrupted` tells that
-        `exc` is our own cancellation. What is not an error (KeyboardInterrupt, SystemExit, a skip) passes.
+        Where the script had failed first, it is the verdict; else the conversation is attached to `exc`.
+        `interrupted` tells that `exc` is our own cancellation. What is not an error (KeyboardInterrupt, SystemExit, a
+        skip) passes.
         """
         own = isinstance(exc, asyncio.CancelledError) and interrupted
         if not (own or isinstance(exc, Exception)) or type(exc).__name__ in ("SkipTest", "Skipped"):
@@ -140,7 +142,7 @@ class Verdict:
         return True
 
     def _attach(self, exc: BaseException) -> None:
-        """Let the exception be shown with the conversation: as a note, or where there are none (3.9, 3.10), in the chain."""
+        """Let the exception be shown with the conversation: as a note, or (3.9 and 3.10) in the chain."""
         runtime = self._runtime
         if not len(runtime.transcript):
             return
@@ -153,5 +155,5 @@ class Verdict:
             exc.__cause__ = ConversationSoFar(text)
 
 
-class ConversationSoFar(Exception):
+class ConversationSoFar(Exception):  # noqa: N818 - no error: it is how the others are shown
     """The conversation that a client's own exception interrupted; it is only there to be shown."""

@@ -14,7 +14,7 @@ __unittest = True
 
 
 class Waiters:
-    """Everybody who waits for a step of one server; `failure` makes the exception that they get when there is none to come."""
+    """Everybody who waits for a step of one server; `failure` makes the exception that they get in the end."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, failure: Callable[[], BaseException]) -> None:
         self._loop = loop

@@ -28,10 +28,10 @@ When it is sound to ask for a `complaint()`: once the server has seen the end of
 
 So: end the grace as soon as ``stream.connection_lost and complaint(stream) is None``, and in any case when it is over.
 
-Limits. A client that upgrades to TLS by hand (``loop.start_tls()`` and a new writer, as before Python 3.11) and keeps the
-old writer to the end can't be told from one that never closed it. A writer that is built by hand from a class that was
-imported before the watch began is not seen at all; and neither are streams to Unix sockets, whose clients have no
-address.
+Limits. A client that upgrades to TLS by hand (``loop.start_tls()`` and a new writer, as before Python 3.11) and keeps
+the old writer to the end can't be told from one that never closed it. A writer that is built by hand from a class
+that was imported before the watch began is not seen at all; and neither are streams to Unix sockets, whose clients
+have no address.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from .expectations import CallableRaised, seconds
 from .mismatches import Mismatch
 from .origin import Origin
 from .steps import DONE, QUEUED, WAITING, Outcome, Step, Timing
-from .wording import counted, shorten
+from .wording import counted, shorten, shorten_repr
 
 if TYPE_CHECKING:
     from .conversation import Conversation
@@ -63,7 +63,7 @@ class SendBytes(Action):
             return None
         try:
             payload = self.source(conversation.last_result())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a callable of the test's: whatever it raises is in the report
             return CallableRaised(self, error)
         if hasattr(payload, "__await__"):
             conversation.command(RunCoroutine(conversation, self, payload))
@@ -73,7 +73,7 @@ class SendBytes(Action):
     def computed(self, payload: Any) -> Optional[Mismatch]:
         """Take the payload that the callable gave."""
         if not isinstance(payload, (bytes, bytearray, memoryview)):
-            return Mismatch(f"the callable of {self.method}() returned {type(payload).__name__}, not bytes: {payload!r}")
+            return Mismatch(f"the callable of {self.method}() returned {shorten_repr(payload)}, which is not bytes")
         data = bytes(payload)
         try:
             self.data = data if self.encode is None else self.encode(data)
@@ -85,8 +85,8 @@ class SendBytes(Action):
         if self.data is None:
             return WAITING
         if conversation.reset:
-            return Mismatch(f"the client reset the connection before {counted(len(self.data), 'byte')} {shorten(self.data)} "
-                            "could be sent")
+            size = counted(len(self.data), "byte")
+            return Mismatch(f"the client reset the connection before {size} {shorten(self.data)} could be sent")
         if not self.data:
             return DONE if not conversation.sending else QUEUED
         conversation.outbox.append(self.data)
@@ -238,8 +238,8 @@ class StartTLSStep(Action):
     def begin(self, conversation: Conversation) -> Optional[Mismatch]:
         if conversation.pending:
             early = conversation.unclaimed()
-            return Mismatch(f"the client sent {counted(len(early), 'byte')} in clear before the server was ready for TLS: "
-                            f"{shorten(early)}")
+            return Mismatch(f"the client sent {counted(len(early), 'byte')} in clear before the server was ready for "
+                            f"TLS: {shorten(early)}")
         conversation.command(StartTLS(conversation, self, self.context))
         return None
 

@@ -165,7 +165,7 @@ class Conversation:
         if self.cursor == step.index or self.sending:
             self.advance()
 
-    def advance(self) -> None:
+    def advance(self) -> None:  # noqa: C901 - the state machine's one loop; in pieces it would cost a call a step
         """Let the due steps proceed until one of them has to wait."""
         session = self.session
         if self.gate is not None or session.over:
@@ -309,7 +309,7 @@ class Conversation:
     def deadline(self) -> Optional[float]:
         """When the due step will be overdue or wants its timer, in seconds of the clock; None is never."""
         step = self.due
-        if step is None or self.cursor >= len(self.steps) or step.index < self.cursor and not self.sending:
+        if step is None or self.cursor >= len(self.steps) or (step.index < self.cursor and not self.sending):
             return None
         timing = step.timing
         timeout = self.session.timeout if timing.default else timing.timeout

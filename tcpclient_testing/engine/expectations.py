@@ -55,12 +55,13 @@ class Message:
         self.judge = matcher.judge()
         self._announced = False
 
-    def feed(self, data: memoryview) -> tuple[int, Union[None, Match[Any], Mismatch]]:
+    def feed(self, data: memoryview) -> tuple[int, Union[Match[Any], Mismatch, None]]:
         """Read on; never beyond the end of this message."""
         try:
             part = self.reader.feed(data)
         except FramingError as error:
-            return 0, error.mismatch
+            # The payload before the fault was wrong first, if it was: how the stream is divided must not decide.
+            return 0, (self.judge.feed(error.payload) if len(error.payload) else None) or error.mismatch
         if not self._announced and self.reader.length is not None:
             self._announced = True
             mismatch = self.judge.announce(self.reader.length)
@@ -156,7 +157,7 @@ class ExpectBytes(Step[bytes]):
 
 
 class ExpectMessage(Step[T], Generic[T]):
-    """A message of some framing that a matcher accepts: `expect_frame`, `expect_line`, `expect_until`, `expect_exactly`."""
+    """A message of some framing that a matcher accepts: a frame, a line, what ends somewhere, so many bytes."""
 
     __slots__ = ("method", "shown", "framing", "matcher", "reading")
 
@@ -182,7 +183,7 @@ class ExpectMessage(Step[T], Generic[T]):
     def begin(self, conversation: Conversation) -> Optional[Mismatch]:
         try:
             self.reading = self.message()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a callable of the test's: whatever it raises is in the report
             return CallableRaised(self, error)
         return None
 
@@ -221,7 +222,7 @@ class ExpectMessage(Step[T], Generic[T]):
         reading = self.reading
         assert reading is not None
         so_far = reading.judge.partial() + reading.reader.unfinished()
-        late = f"nothing received {_lateness(duration, True)}" if silent else f"not complete {_lateness(duration, False)}"
+        late = f"{'nothing received' if silent else 'not complete'} {_lateness(duration, silent)}"
         waiting = f"; {counted(len(so_far), 'byte')} are waiting: {shorten(so_far)}" if so_far else ""
         return Mismatch(f"expected {self.expected(reading)}, {late}{waiting}")
 

@@ -60,7 +60,7 @@ def checked_seconds(where: str, value: Any, *, positive: bool = False) -> Option
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{where} is a number of seconds or None, not {type(value).__name__}: {value!r}")
-    if isnan(value) or value < 0 or positive and value == 0:
+    if isnan(value) or value < 0 or (positive and value == 0):
         raise ValueError(f"{where} is a number of seconds {'greater than' if positive else 'not less than'} 0, "
                          f"not {value!r}")
     return float(value) if isfinite(value) else None
@@ -148,7 +148,7 @@ class ScriptMethods:
 
     def expect_line(self, line: Any = anything, *, ending: Optional[BytesLike] = None,
                     timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[Any]:
-        """The client sends a line; the result is what stands before its ending (CR LF unless the server says otherwise).
+        """The client sends a line; the result is what stands before its ending (CR LF, unless the server says else).
 
         `line` is the expected line without its ending, or a matcher. A line of more than 64 KiB is a failure.
         """
@@ -362,7 +362,7 @@ class ScriptMethods:
 
     def _lines(self, method: str, ending: Optional[BytesLike]) -> Framing:
         return Delimited(self._default_ending() if ending is None
-                         else checked_ending(f"{method}(ending=...)", ending))
+                         else checked_ending(f"{method}(ending=...)", ending), label="a line")
 
 
 def _shown(matcher: Any, **options: Any) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Generator
 from typing import Any, Optional, Protocol
 
 from tcpclient_testing.errors import ScriptError
+
 from .commands import Command, GiveUp, StartTimer
 from .conversation import Conversation
 from .expectations import ExpectConnect, seconds
@@ -267,8 +268,8 @@ class Session:
         waiting = next(conversation for conversation in self.conversations if conversation.accepted
                        and not (conversation.ended or conversation.closed or conversation.draining))
         self.fail(waiting, None, Mismatch(
-            f"the script is complete; the client {address_text(waiting.peername)} is still connected and waits; nothing "
-            f"happened for {seconds(self.now - deadline + self.idle_timeout)}"), overdue=True)
+            f"the script is complete; the client {address_text(waiting.peername)} is still connected and waits; "
+            f"nothing happened for {seconds(self.now - deadline + self.idle_timeout)}"), overdue=True)
 
     def postpone(self, duration: float) -> None:
         """Time stood still for `duration` seconds."""

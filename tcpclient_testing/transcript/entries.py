@@ -25,8 +25,8 @@ _MOST = 20_000
 class Entry(NamedTuple):
     """One thing that happened: at `time` (seconds of the server's clock), on connection `number` (0: none).
 
-    `what` is one of the constants above. For RECEIVED and SENT `content` is the bytes, or as much of their beginning as was
-    kept, and `size` is how many they were; else `content` is a text, such as "closed by the client".
+    `what` is one of the constants above. For RECEIVED and SENT `content` is the bytes, or as much of their beginning
+    as was kept, and `size` is how many they were; else `content` is a text, such as "closed by the client".
     """
 
     time: float

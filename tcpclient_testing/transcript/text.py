@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tcpclient_testing.engine.wording import counted, shorten
+
 from .entries import RECEIVED, SENT, Entry, Transcript
 
 __all__ = ["clock", "lines"]
