@@ -69,7 +69,7 @@ class _FixedReader(FrameReader):
     def feed(self, data: memoryview) -> FramePart:
         size = len(data)
         remaining = self._remaining
-        if size:
+        if size and remaining:
             self.started = True
         if size >= remaining:
             self._remaining = 0

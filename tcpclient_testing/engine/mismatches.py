@@ -136,11 +136,12 @@ class Unmatched(Mismatch):
     `received` is the message's bytes, or the value inside a message that the matcher was asked about.
     """
 
-    __slots__ = ("expected", "received")
+    __slots__ = ("expected", "received", "reason")
 
     def __init__(self, expected: str, received: object, reason: str = "") -> None:
         self.expected = expected
         self.received = received
+        self.reason = reason
         super().__init__(f"expected {expected}, got {shorten_repr(received)}{'; ' if reason else ''}{reason}")
 
 

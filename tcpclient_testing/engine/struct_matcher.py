@@ -8,7 +8,7 @@ from typing import Any, Optional, Union
 
 from .arguments import str_advice
 from .judging import BytesLike, Judge, Match, Matcher, apply_to_value
-from .mismatches import FieldDiffers, LengthDiffers, Mismatch
+from .mismatches import FieldDiffers, LengthDiffers, Mismatch, Unmatched
 from .wording import counted, place, shorten, shorten_repr
 
 __all__ = ["Struct"]
@@ -121,7 +121,10 @@ class _Field:
         value = self.struct.unpack(data)[0]
         if isinstance(self.expected, Matcher):
             verdict = apply_to_value(self.expected, value)
-            return f"{shorten_repr(value)} ({verdict.summary})" if isinstance(verdict, Mismatch) else None
+            if not isinstance(verdict, Mismatch):
+                return None
+            reason = verdict.reason if isinstance(verdict, Unmatched) else verdict.summary
+            return f"{shorten_repr(value)}; {reason}" if reason else shorten_repr(value)
         same = value == self.expected or (value != value and self.expected != self.expected)
         return None if same else shorten_repr(value)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import unittest
-from typing import Any, Iterator, Optional
+from collections.abc import Iterator
+from typing import Any, Optional
 
 from tcpclient_testing.engine.framing import Framing, FramingError
 from tcpclient_testing.engine.judging import Match, Matcher
@@ -20,7 +21,7 @@ __all__ = ["FeedingTestCase", "divisions", "judged", "read"]
 def divisions(data: bytes) -> Iterator[list[bytes]]:
     """The data whole, byte by byte, at each single split, and with empty pieces between."""
     yield [data]
-    yield [data[index : index + 1] for index in range(len(data))]
+    yield [data[index : index + 1] for index in range(len(data))] or [b""]
     for place in range(1, len(data)):
         yield [data[:place], data[place:]]
     yield [b"", data[: len(data) // 2], b"", data[len(data) // 2 :], b""]

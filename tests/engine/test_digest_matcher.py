@@ -93,4 +93,6 @@ class DigestTests(FeedingTestCase):
     def test_repr(self) -> None:
         """The repr is the call, without defaults."""
         self.assertEqual(repr(Digest(HEX)), f"Digest('{HEX}')")
-        self.assertEqual(repr(Digest(b"0" * 16, algorithm="md5", size=3)), f"Digest('{'30' * 16}', algorithm='md5', size=3)")
+        self.assertEqual(
+            repr(Digest(b"0" * 16, algorithm="md5", size=3)), f"Digest('{'30' * 16}', algorithm='md5', size=3)"
+        )

@@ -39,8 +39,10 @@ TEXTS = [
     ),
     (
         BytesDiffer(LONG + b"b" + LONG, LONG + b"c", 100),
-        f"expected ...b'{'a' * 30}b{'a' * 29}'... (bytes 70 to 129 of 201), got ...b'{'a' * 30}c' "
-        "(the last 31 of 101 bytes) so far; first difference at byte 100",
+        (
+            f"expected ...b'{'a' * 30}b{'a' * 29}'... (bytes 70 to 129 of 201), got ...b'{'a' * 30}c' "
+            "(the last 31 of 101 bytes) so far; first difference at byte 100"
+        ),
         100,
     ),
     (LengthDiffers.announced(3, "b'abc'", 4), "expected 3 bytes b'abc', got a header that announces 4", None),

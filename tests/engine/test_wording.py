@@ -91,13 +91,13 @@ class ExceptionTextTests(unittest.TestCase):
     def test_exception_text(self) -> None:
         """The type, and the first line of the text where there is one."""
 
-        class Broken(Exception):
+        class BrokenError(Exception):
             def __str__(self) -> str:
                 raise ZeroDivisionError
 
         self.assertEqual(wording.exception_text(ValueError("no\nand more")), "ValueError: no")
         self.assertEqual(wording.exception_text(KeyError()), "KeyError")
-        self.assertEqual(wording.exception_text(Broken()), "Broken")
+        self.assertEqual(wording.exception_text(BrokenError()), "BrokenError")
         self.assertEqual(wording.exception_text(ValueError("x" * 300), 5), "ValueError: xxxxx...")
 
 
@@ -158,6 +158,19 @@ class DifferenceRowsTests(unittest.TestCase):
             "received   96  30 31 32 33 78 35 36 37 38 39 61 62 63 64 65 66  |0123x56789abcdef|",
             "                           ^^                                        ^",
             "both      112  30 31 32 33 34 35 36 37 38 39 61 62 63 64 65 66  |0123456789abcdef|",
+        )
+
+    def test_rows_when_all_the_rest_differs(self) -> None:
+        """Only the first difference is marked; the next row shows how it goes on."""
+        self.assertRows(
+            b"0123456789abcdef" * 2,
+            b"0123456789abcde" + b"0123456789abcdef",
+            15,
+            "expected   0  30 31 32 33 34 35 36 37 38 39 61 62 63 64 65 66  |0123456789abcdef|",
+            "received   0  30 31 32 33 34 35 36 37 38 39 61 62 63 64 65 30  |0123456789abcde0|",
+            "                                                           ^^                  ^",
+            "expected  16  30 31 32 33 34 35 36 37 38 39 61 62 63 64 65 66  |0123456789abcdef|",
+            "received  16  31 32 33 34 35 36 37 38 39 61 62 63 64 65 66     |123456789abcdef|",
         )
 
     def test_rows_when_the_received_ends_with_a_row(self) -> None:
