@@ -1,21 +1,23 @@
 """Framings: the ways to divide a stream into messages that most protocols use.
 
-Here are those of a known length; `Delimited`, `Netstring` and `Varint` have files of their own, and the base classes
-are in `frames`. All built-in ones are linear in the number of bytes, however these are divided, and pass payload on
-as views, without a copy.
+Here are those of a known length. `Delimited`, `Netstring` and `Varint` have files of their own, the latter two loaded
+when they are first asked for, and the base classes are in `frames`. All built-in ones are linear in the number of
+bytes, however these are divided, and pass payload on as views, without a copy.
 """
 
 from __future__ import annotations
 
-from typing import Literal, Optional
+from typing import TYPE_CHECKING, Any, Literal, Optional
 
 from .arguments import as_count
 from .delimited import Delimited
 from .frames import MAX_LENGTH, FramePart, FrameReader, Framing, FramingError, payload_of
 from .headed import HeadedReader
-from .netstring import Netstring
-from .varint import Varint
 from .wording import counted, shorten_repr
+
+if TYPE_CHECKING:
+    from .netstring import Netstring
+    from .varint import Varint
 
 __all__ = [
     "Delimited",
@@ -181,3 +183,16 @@ class _PrefixedReader(HeadedReader):
         if self.length is None:
             return f"the {self._framing.size}-byte length of a frame"
         return f"a frame of {counted(self.length, 'byte')}"
+
+
+def __getattr__(name: str) -> Any:
+    """The framings in other files that most tests don't need (PEP 562)."""
+    if name == "Netstring":
+        from .netstring import Netstring
+
+        return Netstring
+    if name == "Varint":
+        from .varint import Varint
+
+        return Varint
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -178,6 +178,10 @@ class BuiltInFramingTests(FeedingTestCase):
         """The module gives all that others need."""
         for name in module.__all__:
             self.assertTrue(hasattr(module, name), name)
+        with self.assertRaisesRegex(
+            AttributeError, "module 'tcpclient_testing.engine.framing' has no attribute 'Nets'"
+        ):
+            module.Nets  # noqa: B018
 
     def test_messages_one_after_the_other(self) -> None:
         """A stream of frames gives the payloads back, however it is divided."""
