@@ -34,7 +34,7 @@ ENGINE_MAY_IMPORT = (
     *("__future__", "abc", "collections", "contextlib", "enum", "functools", "types", "typing"),
     *("bisect", "hashlib", "itertools", "math", "operator"),
     *("json", "re", "reprlib", "string", "struct", "textwrap", "unicodedata"),
-    "sys",  # frames: the line of the script that a step was written on
+    *("dis", "sys"),  # code and frames: the line of the script that a step was written on
 )
 
 # The only file that may import each of these.

@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 import configparser
 import fnmatch
+import importlib
+import importlib.util
+import inspect
 import os
 import re
 import shutil
 import subprocess
 import sys
+import types
 import unittest
 from collections.abc import Iterator
 
@@ -47,6 +51,30 @@ def undocumented_tests() -> Iterator[str]:
                 yield f"{path.relative_to(ROOT)}:{node.lineno}: {node.name}"
 
 
+def public_modules() -> Iterator[types.ModuleType]:
+    """Yield the package itself and those of its modules that users import by a short name."""
+    yield tcpclient_testing
+    for name in ("framing", "matchers", "network", "sweeps", "tapes", "tls"):
+        full_name = f"tcpclient_testing.{name}"
+        if importlib.util.find_spec(full_name):
+            yield importlib.import_module(full_name)
+
+
+def undocumented_names() -> Iterator[str]:
+    """Yield the public names, and the public methods of public classes, that nothing describes."""
+    for module in public_modules():
+        for name in getattr(module, "__all__", ()):
+            thing = getattr(module, name)
+            if not callable(thing):
+                continue
+            if not inspect.getdoc(thing):
+                yield f"{thing.__module__}.{name}"
+            for member in vars(thing) if isinstance(thing, type) else ():
+                public = callable(getattr(thing, member)) and not member.startswith("_")
+                if public and not inspect.getdoc(getattr(thing, member)):
+                    yield f"{thing.__module__}.{name}.{member}"
+
+
 class PublicNamesTests(unittest.TestCase):
     """What `import tcpclient_testing` offers."""
 
@@ -54,6 +82,10 @@ class PublicNamesTests(unittest.TestCase):
         """Each name in `__all__` is there, even those that are loaded on first use."""
         names = getattr(tcpclient_testing, "__all__", ())
         self.assertEqual([name for name in names if not hasattr(tcpclient_testing, name)], [])
+
+    def test_every_public_name_is_documented(self) -> None:
+        """Each public class and function, and each of a class's public methods, has a docstring or inherits one."""
+        self.assertEqual(sorted(set(undocumented_names())), [])
 
 
 class MetadataTests(unittest.TestCase):
