@@ -80,7 +80,7 @@ class ExpectationError(AssertionError):
 ExpectationError.__module__ = "tcpclient_testing"
 
 
-class _Reported(AssertionError):  # noqa: N818 - it goes by the name of ExpectationError
+class _Reported(AssertionError):
     """An `ExpectationError` that has come from another process: its text."""
 
 

@@ -134,7 +134,8 @@ class Workshop:
 
 def openssl(*arguments: str | pathlib.Path) -> None:
     """Run an openssl command, silently unless it goes wrong."""
-    done = subprocess.run(["openssl", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = subprocess.run(["openssl", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, check=False)
     if done.returncode:
         raise SystemExit(f"openssl {arguments[0]} ended with {done.returncode}:\n{done.stderr}")
 

@@ -155,5 +155,5 @@ class Verdict:
             exc.__cause__ = ConversationSoFar(text)
 
 
-class ConversationSoFar(Exception):  # noqa: N818 - no error: it is how the others are shown
+class ConversationSoFar(Exception):
     """The conversation that a client's own exception interrupted; it is only there to be shown."""

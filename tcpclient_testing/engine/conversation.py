@@ -165,7 +165,7 @@ class Conversation:
         if self.cursor == step.index or self.sending:
             self.advance()
 
-    def advance(self) -> None:  # noqa: C901 - the state machine's one loop; in pieces it would cost a call a step
+    def advance(self) -> None:
         """Let the due steps proceed until one of them has to wait."""
         session = self.session
         if self.gate is not None or session.over:

@@ -9,7 +9,6 @@ that the report can name the helper's line and the test's.
 from __future__ import annotations
 
 import dis
-import os.path
 from types import CodeType, FrameType
 from typing import NamedTuple, Optional
 
@@ -30,7 +29,8 @@ class SourceLine(NamedTuple):
     line: int
 
     def __str__(self) -> str:
-        return f"{os.path.basename(self.path)}:{self.line}"
+        name = self.path.replace("\\", "/").rpartition("/")[2]
+        return f"{name}:{self.line}"
 
 
 def origin_of(frame: FrameType) -> Origin:
