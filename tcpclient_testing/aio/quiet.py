@@ -22,11 +22,9 @@ import weakref
 from collections.abc import Callable, Collection, Iterable
 from typing import Optional
 
-try:
+if sys.platform == "linux":
     import fcntl
     import termios
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["child_lives", "held_back", "living_thread", "own_thread"]
 
@@ -88,7 +86,7 @@ def _find_child_lives() -> Callable[[], bool]:
     `/proc/self/task/*/children` needs a kernel option that many don't have, `subprocess._active` knows only objects
     that were thrown away, and child watchers only what asyncio started.
     """
-    if hasattr(os, "waitid"):
+    if sys.platform != "win32" and (sys.platform != "darwin" or sys.version_info >= (3, 13)):
         options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
 
         def child_lives() -> bool:
@@ -99,9 +97,10 @@ def _find_child_lives() -> Callable[[], bool]:
             return True
 
         return child_lives
-    if sys.platform == "darwin":  # Python has os.waitid there from 3.13 on; the system always had it
+    elif sys.platform == "darwin":  # the system has waitid(), os has it from Python 3.13 on
         return _child_lives_through_libc(0x08 | 0x01 | 0x20)
-    return lambda: False  # Windows: nobody can be asked
+    else:
+        return lambda: False  # Windows: nobody can be asked
 
 
 def _child_lives_through_libc(options: int) -> Callable[[], bool]:
@@ -139,20 +138,19 @@ def held_back(descriptors: Iterable[int]) -> tuple[tuple[int, int, int], ...]:
     way although no socket is ready. A socket whose peer's buffer is full has nothing unacknowledged but the unsent:
     nothing moves there until somebody reads. Linux only; empty elsewhere, and for whatever is not a TCP socket.
     """
-    if fcntl is None or sys.platform != "linux":
-        return ()
-    found = []
-    answer = bytearray(4)
-    for descriptor in descriptors:
-        try:
-            fcntl.ioctl(descriptor, _SIOCOUTQNSD, answer)
-            unsent = int.from_bytes(answer, sys.byteorder)
-            if not unsent:
+    found: list[tuple[int, int, int]] = []
+    if sys.platform == "linux":
+        answer = bytearray(4)
+        for descriptor in descriptors:
+            try:
+                fcntl.ioctl(descriptor, _SIOCOUTQNSD, answer)
+                unsent = int.from_bytes(answer, sys.byteorder)
+                if not unsent:
+                    continue
+                fcntl.ioctl(descriptor, termios.TIOCOUTQ, answer)
+            except OSError:  # a pipe, a Unix socket, a listener, or closed in the meantime
                 continue
-            fcntl.ioctl(descriptor, termios.TIOCOUTQ, answer)
-        except OSError:  # a pipe, a Unix socket, a listener, or closed in the meantime
-            continue
-        unacknowledged = int.from_bytes(answer, sys.byteorder)
-        if unacknowledged > unsent:
-            found.append((descriptor, unsent, unacknowledged))
+            unacknowledged = int.from_bytes(answer, sys.byteorder)
+            if unacknowledged > unsent:
+                found.append((descriptor, unsent, unacknowledged))
     return tuple(found)

@@ -114,7 +114,7 @@ class DecidingSelector(selectors.BaseSelector):
                 events = self._poll()
                 if events or self._loop._work_is_ready():
                     return self._busy(events)
-                self._busy_turns = 0
+            self._busy_turns = 0
             if when is None:
                 self._clock.flow()
                 return self._inner.select(None)
@@ -131,16 +131,18 @@ class DecidingSelector(selectors.BaseSelector):
         """Ask for ready sockets without waiting, or with as little waiting as the system's delivery needs."""
         while True:
             events = self._inner.select(self._grace)
-            if events:
-                return events
-            stuck = held_back({key.fd for key in self._inner.get_map().values()}.union(self._loop._sockets()))
+            stuck = () if events else self._held_back()
             if not stuck or stuck == self._stuck:
                 self._stuck = stuck
-                return []
-            events = self._inner.select(_KERNEL_PATIENCE)
-            self._stuck = stuck  # waited for once; if nothing has changed by then, nothing will
-            if events:
                 return events
+            events = self._inner.select(_KERNEL_PATIENCE)
+            if events:
+                self._stuck = ()
+                return events
+            self._stuck = stuck  # waited for once; if nothing has changed by now, nothing will
+
+    def _held_back(self) -> tuple[tuple[int, int, int], ...]:
+        return held_back({key.fd for key in self._inner.get_map().values()}.union(self._loop._sockets()))
 
     def _stand_still_or_flow(self, real: bool) -> None:
         if real or self._never_quiet():
@@ -162,19 +164,25 @@ class DecidingSelector(selectors.BaseSelector):
         return self._busy_turns > _BUSY_TURNS and time.monotonic() - self._busy_since > self._patience
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Watch a socket."""
         return self._inner.register(fileobj, events, data)
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        """Watch a socket no more."""
         return self._inner.unregister(fileobj)
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Watch a socket for other events."""
         return self._inner.modify(fileobj, events, data)
 
     def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        """Give the registration of a socket."""
         return self._inner.get_key(fileobj)
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        """Give all registrations."""
         return self._inner.get_map()
 
     def close(self) -> None:
+        """Close the selector underneath."""
         self._inner.close()
