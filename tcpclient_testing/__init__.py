@@ -1,1 +1,27 @@
-"""Test TCP clients against a real server that follows a script."""
+"""Test TCP clients against a real server that follows a script.
+
+The names here are the ones that a plain test needs; more are in `tcpclient_testing.matchers`,
+`tcpclient_testing.framing` and `tcpclient_testing.tls`. What needs `unittest` is loaded when it is first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from .aio.handle import Connection
+from .aio.server import MockTCPServer
+from .engine.steps import Step
+from .errors import ScriptError
+from .report import ExpectationError
+
+if TYPE_CHECKING:
+    from .testcase import MockTCPServerMixin
+
+__all__ = ["Connection", "ExpectationError", "MockTCPServer", "MockTCPServerMixin", "ScriptError", "Step"]
+
+_LAZY = {"MockTCPServerMixin": "testcase"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module
+        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

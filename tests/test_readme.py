@@ -91,7 +91,7 @@ def publish(text: str, settings: dict[str, Any]) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        publish_string(text, writer="html5", settings_overrides=settings)
+        publish_string(text, writer_name="html5", settings_overrides=settings)
 
 
 GREETING = """

@@ -1,0 +1,78 @@
+"""The body of a test: the task that has to be interrupted when the script has failed, as a TaskGroup does.
+
+    running --failure--> (a moment later) cancelled again and again, until it ends --ended--> over
+
+The cancellation is ours alone: whoever catches the `CancelledError` at the edge asks `absorb`, which takes back what
+was added to the task's count of cancellations, and tells whether somebody else had cancelled the task as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Callable, Optional
+
+__all__ = ["Body", "consequence"]
+
+__unittest = True
+
+_PATIENCE = 0.1
+_INSISTENCE = 0.05
+
+
+class Body:
+    """The task that runs a test; `waits_for_us` tells whether it is about to be told of the failure anyway."""
+
+    def __init__(self, task: asyncio.Task[Any], waits_for_us: Callable[[asyncio.Task[Any]], bool]) -> None:
+        self._task = task
+        self._loop = task.get_loop()
+        self._waits_for_us = waits_for_us
+        self._cancelled = 0
+        self._others = task.cancelling() if hasattr(task, "cancelling") else 0
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._over = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether we have cancelled the task."""
+        return self._cancelled > 0
+
+    def interrupt(self) -> None:
+        """Cancel the task a moment from now, if it is still running then."""
+        if self._timer is None and not self._over:
+            self._timer = self._loop.call_later(_PATIENCE, self._cancel)
+
+    def _cancel(self) -> None:
+        if self._over or self._task.done():
+            return
+        if not self._waits_for_us(self._task):
+            self._cancelled += 1
+            self._task.cancel()
+        # Again, since a cancellation can be lost: wait_for of 3.9 to 3.11 drops one that comes with its own result.
+        self._timer = self._loop.call_later(_INSISTENCE, self._cancel)
+
+    async def absorb(self) -> bool:
+        """The body has ended: interrupt it no more. Return True if the task was cancelled by somebody else too."""
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._cancelled:
+            return False
+        try:
+            # A cancellation that was not delivered yet would strike whatever the task does next.
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            pass
+        if not hasattr(self._task, "uncancel"):
+            return False
+        for _ in range(self._cancelled):
+            self._task.uncancel()
+        return self._task.cancelling() > self._others
+
+
+def consequence(error: BaseException) -> Optional[BaseException]:
+    """What a `CancelledError` that ended the body hides: the exception that the body was handling, if any."""
+    seen: Optional[BaseException] = error
+    while isinstance(seen, asyncio.CancelledError):
+        seen = seen.__context__
+    return seen

@@ -1,0 +1,263 @@
+"""An event loop whose clock jumps over waiting: an hour of back-off takes milliseconds, with real sockets.
+
+The rules of its time:
+
+1. Time never goes back, and no timer is ever skipped or overtaken by a later one.
+2. While callbacks run and sockets are ready, time stands still. So no computation, however slow the machine, makes
+   a time-out fire, and a reply that is under way inside this process always comes before any timer.
+3. When nothing can happen before the next timer, time jumps to exactly that timer. "Nothing" is: no callback is
+   ready, no socket is ready, no job is in an executor, no other thread and no child process lives, and the kernel
+   holds no data back (see `quiet.py`).
+4. While one of those lives, time is real: it flows on, second by second, from where it stands.
+5. With no timer at all the loop blocks as any loop does, and that waiting too counts as time.
+6. A loop that never becomes quiet gets real time in the end, else its own time-outs could never end it: after one
+   second of callbacks alone (`while not done: await asyncio.sleep(0)`), after ten of talking without a pause.
+
+What is not seen, and so not waited for: peers outside this process and its children, `signal.alarm()`, inotify,
+timerfd. Hold the clock with `VirtualClockEventLoop.hold()` there. Code that asks `time.monotonic()` or `time.time()`
+sees real time. Under debug mode asyncio's warnings of slow callbacks measure by the loop's clock: while time stands
+still there are none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import selectors
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, Optional, TypeVar, cast
+
+from tcpclient_testing.errors import ScriptError
+
+from .quiet import child_lives, living_thread, own_thread
+from .timekeeping import DEFAULT_GRACE, DecidingSelector, VirtualClock
+
+__all__ = [
+    "VirtualClockEventLoop", "is_virtual", "own_thread", "virtual_loop_factory", "virtual_loops", "virtual_policy",
+]  # fmt: skip
+
+__unittest = True
+
+_T = TypeVar("_T")
+
+_NO_POLICY = (
+    "event loop policies are deprecated from Python 3.14 on; pass loop_factory=VirtualClockEventLoop to whatever runs "
+    "the loop (asyncio.run, asyncio.Runner, IsolatedAsyncioTestCase)"
+)
+
+
+class _CountedExecutor:
+    """Stands for an executor in one call of `run_in_executor()`, to get hold of the job."""
+
+    __slots__ = ("_executor", "job")
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.job: Optional[Future[Any]] = None
+
+    def submit(self, func: Callable[..., Any], *args: Any) -> Future[Any]:
+        self.job = self._executor.submit(func, *args)
+        return self.job
+
+
+class VirtualClockEventLoop(asyncio.SelectorEventLoop):
+    """An asyncio event loop on virtual time: see the rules at the top of this module.
+
+    `asyncio.Runner(loop_factory=VirtualClockEventLoop)` (3.11+) runs on it; for test cases there is
+    `virtual_loops()`. `selector` is the selector to wrap, by default the platform's best; `grace` the seconds that a
+    poll waits before it believes that nothing is under way between two sockets of this process, by default 0 on
+    Linux and 0.01 elsewhere. Give a grace where the loopback interface is not the Linux kernel's (gVisor).
+
+    Threads of executors other than the loop's default one count as living threads, idle or not: only the default
+    executor gets its jobs from this loop alone.
+    """
+
+    def __init__(self, selector: Optional[selectors.BaseSelector] = None, *, grace: Optional[float] = None) -> None:
+        if grace is not None and not 0 <= grace < math.inf:
+            raise ValueError(f"grace is a number of seconds, 0 or more, not {grace!r}")
+        self._virtual_clock = VirtualClock()  # before the base class, which may ask for the time
+        self._executor_jobs: set[Future[Any]] = set()
+        self._holds: list[str] = []
+        inner = selectors.DefaultSelector() if selector is None else selector
+        super().__init__(DecidingSelector(inner, self, self._virtual_clock, DEFAULT_GRACE if grace is None else grace))
+
+    def time(self) -> float:
+        """Give the virtual time, in seconds. It starts near `time.monotonic()` and goes its own way from there."""
+        return self._virtual_clock.time()
+
+    @staticmethod
+    def real_time() -> float:
+        """Give the real time, in seconds: `time.monotonic()`."""
+        return time.monotonic()
+
+    @property
+    def virtual_time_elapsed(self) -> float:
+        """Seconds of virtual time since the loop was made, jumps and real waiting together."""
+        return self._virtual_clock.time() - self._virtual_clock.start
+
+    def why_real(self) -> Optional[str]:
+        """Say why time is real just now ("thread 'poller' lives"), or return None: time may jump.
+
+        Ask it when a test on virtual time takes as long as on real time. It must be called in the loop's thread.
+        """
+        if self._executor_jobs:
+            return "a job is in an executor"
+        if self._holds:
+            return self._holds[-1]
+        thread = living_thread(getattr(self._default_executor, "_threads", ()))
+        if thread is not None:
+            return thread
+        return "a child process lives" if child_lives() else None
+
+    @contextlib.contextmanager
+    def hold(self, reason: str = "the clock is held") -> Iterator[None]:
+        """Keep time real inside the `with` block, for peers that the loop can't see.
+
+        A server in a container, a device, a daemon, a process on Windows. Time flows from where it stands; `reason`
+        is what `why_real()` says meanwhile.
+        """
+        self._holds.append(reason)
+        try:
+            yield
+        finally:
+            self._holds.remove(reason)
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Optional[Executor], func: Callable[..., _T], *args: Any
+    ) -> asyncio.Future[_T]:
+        """Run `func(*args)` in `executor`, or in the default one. Time is real until the job has ended.
+
+        As in the base class. A job counts until it has really ended, even if whoever awaited it was cancelled.
+        """
+        if executor is None:
+            self._check_default_executor()
+            if self._default_executor is None:
+                self.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))
+            executor = self._default_executor
+        counted = _CountedExecutor(cast(Executor, executor))
+        future: asyncio.Future[_T] = super().run_in_executor(cast(Executor, counted), func, *args)
+        if counted.job is not None:
+            self._executor_jobs.add(counted.job)
+            # Callbacks run in the order in which they were added, in the worker's thread. The base class has added
+            # the one that wakes the loop: the job is forgotten only when its result is on its way.
+            counted.job.add_done_callback(self._executor_jobs.discard)
+        return future
+
+    # Attributes of asyncio's base classes that typeshed does not declare; unchanged from 3.9 to 3.14.
+    _scheduled: list[asyncio.TimerHandle]
+    _default_executor: Optional[ThreadPoolExecutor]
+    _check_default_executor: Callable[[], None]
+
+    def _next_timer(self) -> Optional[float]:
+        """Give the time of the next timer, or None if there is none before the end of time."""
+        when = self._scheduled[0].when() if self._scheduled else math.inf  # the base class has popped cancelled ones
+        return when if when < math.inf else None
+
+    def _work_is_ready(self) -> bool:
+        """Tell whether a signal handler has scheduled a callback or stopped the loop since the turn began."""
+        return bool(cast(Any, self)._ready or cast(Any, self)._stopping)
+
+    def _sockets(self) -> list[int]:
+        """List the descriptors of the open transports, registered with the selector (reading, writing) or not."""
+        return list(getattr(self, "_transports", ()))
+
+
+def is_virtual(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether `loop` runs on virtual time."""
+    return isinstance(loop, VirtualClockEventLoop)
+
+
+def virtual_loop_factory() -> VirtualClockEventLoop:
+    """Make a new loop on virtual time: a `loop_factory` for whatever asks for one (asyncio, anyio, pytest-asyncio).
+
+    As the class attribute `loop_factory` of a test case write `loop_factory = VirtualClockEventLoop`: a function
+    would become a method there.
+    """
+    return VirtualClockEventLoop()
+
+
+@contextlib.contextmanager
+def virtual_loops(case: Optional[object] = None) -> Iterator[None]:
+    """Make the event loops that are created inside the `with` block virtual. Around `super().run(result)` of a mixin:
+
+        def run(self, result=None):
+            with virtual_loops(self):
+                return super().run(result)
+
+    `case` is the test case. From Python 3.13 on its `loop_factory` is set meanwhile; before, and for a case that has
+    none, the event loop policy is exchanged. Raises ScriptError for a case that has chosen another loop itself, and
+    on Python 3.14 and newer, where policies are deprecated, for a case (or None) without a `loop_factory`: pass
+    `loop_factory=VirtualClockEventLoop` to `asyncio.run()` or `asyncio.Runner()` there.
+    """
+    if hasattr(case, "loop_factory"):
+        with _loop_factory_of(case):
+            yield
+        return
+    if sys.version_info >= (3, 14):
+        raise ScriptError(_NO_POLICY)
+    previous = asyncio.get_event_loop_policy()
+    ours = virtual_policy(previous)
+    asyncio.set_event_loop_policy(ours)
+    try:
+        yield
+    finally:
+        if asyncio.get_event_loop_policy() is ours:  # else somebody has set another one, and means it
+            asyncio.set_event_loop_policy(previous)
+
+
+@contextlib.contextmanager
+def _loop_factory_of(case: Any) -> Iterator[None]:
+    chosen = case.loop_factory
+    if not (
+        chosen is None
+        or chosen is virtual_loop_factory
+        or (isinstance(chosen, type) and issubclass(chosen, VirtualClockEventLoop))
+    ):
+        raise ScriptError(
+            f"virtual time needs an event loop of this library, but {type(case).__name__}.loop_factory is {chosen!r}; "
+            "remove one of the two"
+        )
+    before = vars(case).copy()
+    case.loop_factory = chosen or VirtualClockEventLoop
+    try:
+        yield
+    finally:
+        if "loop_factory" in before:
+            case.loop_factory = before["loop_factory"]
+        else:
+            vars(case).pop("loop_factory", None)
+
+
+def virtual_policy(previous: Optional[asyncio.AbstractEventLoopPolicy] = None) -> asyncio.AbstractEventLoopPolicy:
+    """Make an event loop policy whose new loops are virtual, and which is `previous` in all else.
+
+    For Python 3.9 to 3.13 and for tools that ask for a policy (pytest-asyncio's fixture `event_loop_policy`).
+    Without `previous` it builds on the present policy. Raises ScriptError on Python 3.14 and newer.
+    """
+    if sys.version_info >= (3, 14):
+        raise ScriptError(_NO_POLICY)
+    base = asyncio.get_event_loop_policy() if previous is None else previous
+
+    class VirtualPolicy(asyncio.AbstractEventLoopPolicy):
+        """The policy before it, with virtual loops."""
+
+        def new_event_loop(self) -> asyncio.AbstractEventLoop:
+            return VirtualClockEventLoop()
+
+        def get_event_loop(self) -> asyncio.AbstractEventLoop:
+            return base.get_event_loop()
+
+        def set_event_loop(self, loop: Optional[asyncio.AbstractEventLoop]) -> None:
+            base.set_event_loop(loop)
+
+        def get_child_watcher(self) -> Any:
+            return base.get_child_watcher()
+
+        def set_child_watcher(self, watcher: Any) -> None:
+            base.set_child_watcher(watcher)
+
+    return VirtualPolicy()

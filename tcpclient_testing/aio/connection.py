@@ -1,0 +1,239 @@
+"""One accepted connection: asyncio's transport on one side, the engine's conversation on the other.
+
+    accepted -> connection_made -> [buffer_updated*] -> [eof_received] -> connection_lost
+
+What arrives is judged in the transport's callback, in a buffer that all connections of a loop share. What is sent
+goes out in slices under the transport's flow control, with no write buffer of its own, so that "taken by the
+operating system" is a fact.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Any, Optional, cast
+
+from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.events import Flushed, HalfClosed, Progressed, Received, Reset
+
+from .inet_diag import unacknowledged
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+__all__ = ["ConnectionProtocol"]
+
+__unittest = True
+
+_SLICE = 256 * 1024
+_LOOK = 0.001
+_LINGER_NOT = struct.pack("ii", 1, 0)
+
+
+class ConnectionProtocol(asyncio.BufferedProtocol):
+    """The adapter between a transport and a conversation."""
+
+    __slots__ = ("runtime", "loop", "peername", "conversation", "transport", "buffer", "outgoing", "paused", "slice",
+                 "draining", "lost", "left")
+
+    def __init__(self, runtime: Runtime, buffer: memoryview, peername: Any) -> None:
+        self.runtime = runtime
+        self.loop = runtime.loop
+        self.buffer = buffer
+        self.peername = peername
+        self.conversation: Conversation = cast(Conversation, None)  # until connection_made
+        self.transport: Optional[asyncio.Transport] = None
+        self.outgoing: deque[memoryview] = deque()
+        self.paused = False
+        self.slice = 0
+        self.draining = False
+        self.lost = False
+        self.left = False
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=0)
+        runtime = self.runtime
+        if runtime.session.over:
+            self.abort()
+            return
+        self.conversation = runtime.attached(self, self.loop.time())
+        runtime.perform()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        runtime, now = self.runtime, self.loop.time()
+        data = self.buffer[:nbytes]
+        conversation = self.conversation
+        runtime.transcript.received(now, conversation.number, data)
+        conversation.receive(Received(now, data))
+        if runtime.session.commands:
+            runtime.perform()
+
+    def eof_received(self) -> bool:
+        now = self.loop.time()
+        self.runtime.transcript.note(now, self.conversation.number, "the client ended its stream")
+        self.conversation.receive(HalfClosed(now))
+        self.runtime.perform()
+        if self.draining:
+            return False
+        return self.transport is not None and self.transport.can_write_eof()
+
+    def connection_lost(self, exc: Optional[BaseException]) -> None:
+        self.lost = True
+        self.outgoing.clear()
+        conversation = self.conversation
+        if conversation is None or self.left:
+            return
+        if isinstance(exc, OSError) and not conversation.closed:
+            now = self.loop.time()
+            self.note("reset by the client")
+            conversation.closed = True
+            conversation.receive(Reset(now))
+        conversation.closed = True
+        self.runtime.perform()
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        now = self.loop.time()
+        if self.slice:
+            taken, self.slice = self.slice, 0
+            self.conversation.receive(Progressed(now, taken))
+        self.pump()
+        self.runtime.perform()
+
+    # What the server calls, to carry out a command.
+
+    def send(self) -> None:
+        """Write what the conversation has for us."""
+        chunks = self.conversation.take_output()
+        if not chunks:
+            self.flushed()
+            return
+        now, number, transcript = self.loop.time(), self.conversation.number, self.runtime.transcript
+        for chunk in chunks:
+            transcript.sent(now, number, chunk)
+        if len(chunks) > 1 and sum(map(len, chunks)) <= _SLICE:
+            chunks = [b"".join(chunks)]
+        self.outgoing.extend(map(memoryview, chunks))
+        self.pump()
+
+    def pump(self) -> None:
+        """Write slice after slice until the operating system takes no more."""
+        transport, outgoing = self.transport, self.outgoing
+        if transport is None or not outgoing:
+            return
+        while outgoing and not self.paused and not self.lost:
+            head = outgoing[0]
+            if len(head) > _SLICE:
+                outgoing[0] = head[_SLICE:]
+                head = head[:_SLICE]
+            else:
+                outgoing.popleft()
+            transport.write(head)
+            if self.paused:
+                # resume_writing comes when the last byte of this slice was taken.
+                self.slice = transport.get_write_buffer_size()
+                self.conversation.receive(Progressed(self.loop.time(), len(head) - self.slice))
+            elif outgoing:
+                self.conversation.receive(Progressed(self.loop.time(), len(head)))
+        if not outgoing and not self.paused:
+            self.flushed()
+
+    def measure(self) -> None:
+        """Tell the conversation how much of the present slice was taken by now."""
+        if self.paused and self.transport is not None and not self.lost:
+            left = self.transport.get_write_buffer_size()
+            if left < self.slice:
+                taken, self.slice = self.slice - left, left
+                self.conversation.receive(Progressed(self.loop.time(), taken))
+
+    def flushed(self) -> None:
+        """Everything has been handed over."""
+        self.conversation.receive(Flushed(self.loop.time()))
+
+    def half_close(self, drain: bool) -> None:
+        """End our stream; with `drain`, close when the client has ended its own."""
+        assert self.transport is not None
+        self.draining = drain
+        self.note("disconnected by the server" if drain else "half-closed by the server")
+        if drain and self.conversation.ended:
+            self.close()
+        elif self.transport.can_write_eof():
+            try:
+                self.transport.write_eof()
+            except OSError:
+                pass  # the client reset the connection meanwhile: connection_lost will tell
+        elif drain:
+            self.transport.close()
+        self.flushed()
+
+    def close(self) -> None:
+        """Close without a reset: nothing is unread."""
+        self.conversation.closed = True
+        if self.transport is not None:
+            self.transport.close()
+
+    def reset(self, why: str) -> None:
+        """Send a RST, at once."""
+        if not self.conversation.closed and not self.lost:
+            self.note(why)
+        self.conversation.closed = True
+        self.abort()
+
+    def reset_when_taken(self) -> None:
+        """Send a RST as soon as the client's system has taken what was sent, and tell the engine."""
+        raw = None if self.transport is None else self.transport.get_extra_info("socket")
+        if raw is not None and not self.lost and unacknowledged(raw):
+            self.loop.call_later(_LOOK, self.reset_when_taken)
+            return
+        self.reset("reset by the server")
+        if not self.left:
+            self.flushed()
+            self.runtime.perform()
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the client."""
+        if self.transport is not None and not self.lost:
+            self.transport.pause_reading()
+            self.note("stopped reading")
+
+    def resume_reading(self) -> None:
+        """Take the client's bytes again."""
+        if self.transport is not None and not self.lost:
+            self.transport.resume_reading()
+            self.note("reads again")
+
+    def leave(self) -> None:
+        """The server is left: close, gently where the client has nothing to lose."""
+        self.left = True
+        if self.transport is None or self.lost:
+            return
+        if self.conversation is not None and (self.conversation.ended or self.conversation.closed):
+            self.transport.close()
+        self.transport.abort()
+
+    def abort(self) -> None:
+        """Let the transport go, with a RST (SO_LINGER with a time of 0, socket(7))."""
+        if self.transport is None or self.lost:
+            return
+        raw = self.transport.get_extra_info("socket")
+        if raw is not None:
+            try:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+            except (OSError, ValueError):
+                pass  # closed already
+        self.transport.abort()
+
+    def note(self, text: str) -> None:
+        """Put down what the server did."""
+        self.runtime.transcript.note(self.loop.time(), self.conversation.number, text)

@@ -1,0 +1,54 @@
+"""Whether somebody is debugging this process: then time-outs stand still, and nothing is broken for being slow."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Optional
+
+__all__ = ["debugger_active"]
+
+# The top-level modules of debuggers. Most others (ipdb, pudb, IPython's) are built on bdb.
+_DEBUGGERS = frozenset(
+    {"bdb", "debugpy", "pdb", "ptvsd", "pydevd", "_pydevd_bundle", "_pydevd_frame_eval", "_pydevd_sys_monitoring"}
+)
+
+
+def debugger_active() -> bool:
+    """Return whether a debugger is at work in this process, in whatever thread.
+
+    It is if one of its functions is on any thread's stack (its prompt, its command thread, or ``python -m pdb``
+    around the whole program), if it traces this thread or a frame of any thread (a breakpoint is set), or if it has
+    registered with ``sys.monitoring`` (3.12 and later). A coverage tracer or a profiler is not a debugger.
+
+    May be called from any thread. It takes some ten microseconds, growing with the stacks: ask when a time-out is
+    about to strike, not before.
+    """
+    return _is_debuggers(sys.gettrace()) or _monitors() or any(map(_is_debugged, sys._current_frames().values()))
+
+
+def _monitors() -> bool:
+    if sys.version_info >= (3, 12):
+        return sys.monitoring.get_tool(sys.monitoring.DEBUGGER_ID) is not None
+    return False
+
+
+def _is_debugged(frame: Optional[Any]) -> bool:
+    while frame is not None:
+        if _is_module(frame.f_globals.get("__name__")) or _is_debuggers(frame.f_trace):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _is_debuggers(trace: Optional[Any]) -> bool:
+    """Return whether a trace function is a debugger's: from its module, or a method of a class derived from there."""
+    if trace is None:
+        return False
+    owner = getattr(trace, "__self__", trace)
+    return _is_module(getattr(trace, "__module__", None)) or any(
+        _is_module(cls.__module__) for cls in type(owner).__mro__
+    )
+
+
+def _is_module(name: Any) -> bool:
+    return isinstance(name, str) and name.partition(".")[0] in _DEBUGGERS

@@ -1,0 +1,75 @@
+"""Errands: what the engine has to wait for outside of itself, on behalf of single steps.
+
+The coroutine that computes a reply, and the event of asyncio or threading that holds a step. Each ends by telling the
+conversation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Optional
+
+from tcpclient_testing.engine.commands import Await, RunCoroutine, StartTLS
+from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.events import Computed, Event, Released
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+__all__ = ["Errands"]
+
+__unittest = True
+
+# A threading.Event can't be awaited; a thread for each would cost more than a look at it now and then (seconds).
+_LOOK = 0.002
+
+
+class Errands:
+    """The tasks of one server's errands."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def cancel(self) -> None:
+        """End them all; nobody is told."""
+        for task in self._tasks:
+            task.cancel()
+
+    def compute(self, command: RunCoroutine) -> None:
+        """Run the coroutine that computes what a step sends."""
+        self._start(self._compute(command))
+
+    def hold(self, command: Await) -> None:
+        """Wait for the event that a step is held for."""
+        self._start(self._hold(command))
+
+    def upgrade(self, command: StartTLS) -> None:
+        """Begin TLS on a connection."""
+        raise NotImplementedError
+
+    def _start(self, coroutine: Any) -> None:
+        task = self._runtime.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _tell(self, conversation: Optional[Conversation], event: Event) -> None:
+        assert conversation is not None
+        conversation.receive(event)
+        self._runtime.perform()
+
+    async def _compute(self, command: RunCoroutine) -> None:
+        value, error = None, None
+        try:
+            value = await command.coroutine
+        except Exception as exception:  # noqa: BLE001 - the test's: whatever it raises is in the report
+            error = exception
+        self._tell(command.conversation, Computed(self._runtime.loop.time(), command.step, value, error))
+
+    async def _hold(self, command: Await) -> None:
+        if asyncio.iscoroutinefunction(command.event.wait):
+            await command.event.wait()
+        else:
+            while not command.event.is_set():  # noqa: ASYNC110 - a threading.Event can't be awaited
+                await asyncio.sleep(_LOOK)
+        self._tell(command.conversation, Released(self._runtime.loop.time(), command.step))

@@ -1,0 +1,237 @@
+"""What the kernel knows of the client's socket: how much of our data it has, and how much of that is unread.
+
+Writing twice does not make a client read twice, and on the wire a close and a half-close are the same FIN. The
+kernel knows better, and on Linux it tells anybody who asks about one socket by its four-tuple: sock_diag(7), with
+the structures of <linux/inet_diag.h> and tcp_info of <linux/tcp.h>. A look-up takes some 10 microseconds and no
+privilege. It sees the sockets of its own machine, or rather of its own network namespace.
+
+Nothing here waits: the kernel queues its answer before the request's ``send()`` returns.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import sys
+from typing import Any, Optional
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
+
+__all__ = ["PeerProbe", "PeerState", "available", "unacknowledged"]
+
+__unittest = True
+
+# The values of <linux/netlink.h>, <linux/sock_diag.h> and <linux/inet_diag.h>; the socket module has few of them.
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_NLM_F_REQUEST = 1
+_NLMSG_ERROR = 2
+_INET_DIAG_INFO = 2
+_INET_DIAG_SHUTDOWN = 8
+_WANTED = 1 << (_INET_DIAG_INFO - 1) | 1 << (_INET_DIAG_SHUTDOWN - 1)
+
+_STATES = (
+    "UNKNOWN", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT",
+    "LAST_ACK", "LISTEN", "CLOSING", "NEW_SYN_RECV",
+)  # fmt: skip
+
+# nlmsghdr, then inet_diag_req_v2: family, protocol, ext, pad, states, and the inet_diag_sockid: ports, addresses,
+# interface, cookie (all ones: any). Native byte order, except that ports and addresses are in that of the network.
+_REQUEST = struct.Struct("=IHHII BBBxI HH16s16sIQ")
+_HEADER = struct.Struct("=IHHII")
+# inet_diag_msg: family, state, timer, retransmits, the same inet_diag_sockid, expires, rqueue, wqueue, uid, inode.
+_ANSWER = struct.Struct("=BBBB HH16s16sIQ IIIII")
+_ATTRIBUTE = struct.Struct("=HH")
+_ERROR = struct.Struct("=i")
+_U64 = struct.Struct("=Q")
+_BYTES_RECEIVED = 128  # offset of tcpi_bytes_received in struct tcp_info (Linux 4.1)
+_ANY_COOKIE = 0xFFFFFFFFFFFFFFFF
+_ALL_STATES = 0xFFFFFFFF
+_SO_NWRITE = 0x1024  # <sys/socket.h> of macOS
+
+
+class PeerState:
+    """What the kernel said about the client's socket at one moment.
+
+    `unread` is the number of bytes that have arrived and that the client has not taken out of the kernel yet.
+    `bytes_received` is the number of bytes that have arrived since it connected, or None where the kernel has
+    forgotten (in TIME_WAIT). In both a FIN of ours counts as one byte, as it does in TCP's sequence numbers.
+
+    `closed` says that nobody can read from that socket again, be it closed or shut down in both directions; it is
+    false of a half-closed one. In TIME_WAIT the kernel can't tell any more, and it is false.
+
+    `state` is the name of its TCP state: "ESTABLISHED", "CLOSE_WAIT", "FIN_WAIT2" ... (RFC 9293, 3.3.2).
+    """
+
+    __slots__ = ("unread", "bytes_received", "closed", "state")
+
+    def __init__(self, unread: int, bytes_received: Optional[int], closed: bool, state: str) -> None:
+        self.unread = unread
+        self.bytes_received = bytes_received
+        self.closed = closed
+        self.state = state
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self.closed else ""
+        return f"<PeerState {self.state}{closed}: {self.bytes_received} bytes received, {self.unread} unread>"
+
+
+class PeerProbe:
+    """Asks the kernel about the other end of connections on this machine.
+
+    It holds one netlink socket from the first look to `close()`; whoever makes a probe must close it (or use it in
+    a ``with``). It may be used again after that, and in a forked child, where it gets a socket of its own. It
+    belongs to one thread.
+    """
+
+    def __init__(self) -> None:
+        self._socket: Optional[socket.socket] = None
+        self._pid = 0
+        self._sequence = 0
+
+    def look(self, local: tuple[Any, ...], peer: tuple[Any, ...]) -> Optional[PeerState]:
+        """Return the state of the socket at the other end of an accepted TCP connection, or None if it isn't there.
+
+        `local` and `peer` are what ``getsockname()`` and ``getpeername()`` of *our* socket said when it was
+        accepted. None means that the kernel has no such socket: it is gone without a trace (a client that closed
+        with unread data, say, or after our FIN), or it is not on this machine. OSError means that the kernel can't
+        be asked: see `available()`.
+
+        All data that was sent has been taken by the client when `bytes_received` has reached what was sent and
+        `unread` is 0 (alone, it is 0 before the data arrives, too). The kernel reads `unread` first and then waits
+        until the client's call is over to read `bytes_received`: to be exact, believe the 0 of a look that comes
+        after the one in which `bytes_received` got there.
+        """
+        family, here, there, interface = _packed(local, peer)
+        self._sequence = self._sequence % 0xFFFFFFFF + 1
+        request = _REQUEST.pack(
+            _REQUEST.size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, self._sequence, 0,
+            family, socket.IPPROTO_TCP, _WANTED, _ALL_STATES,
+            socket.htons(peer[1]), socket.htons(local[1]), there, here, interface, _ANY_COOKIE,
+        )  # fmt: skip
+        netlink = self._socket
+        if netlink is None or self._pid != os.getpid():
+            netlink = self._open()
+        netlink.send(request)
+        while True:
+            # The answer lies there already; without one this raises BlockingIOError, which is an OSError.
+            data = netlink.recv(8192)
+            length, kind, _, sequence, _ = _HEADER.unpack_from(data)
+            if sequence == self._sequence:  # else it answers a request that was interrupted
+                break
+        if kind == _NLMSG_ERROR:
+            number = -_ERROR.unpack_from(data, _HEADER.size)[0]
+            if number == errno.ENOENT:
+                return None
+            raise OSError(number, os.strerror(number))
+        return _parsed(data[_HEADER.size : length], socket.htons(local[1]))
+
+    def close(self) -> None:
+        """Close the netlink socket, if there is one."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def __enter__(self) -> PeerProbe:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _open(self) -> socket.socket:
+        # After a fork the parent's socket must go: both processes would read each other's answers from it.
+        self.close()
+        if sys.platform != "linux":
+            raise OSError(errno.EAFNOSUPPORT, "sock_diag exists on Linux only")
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
+        self._socket.setblocking(False)
+        self._pid = os.getpid()
+        return self._socket
+
+
+def _packed(local: tuple[Any, ...], peer: tuple[Any, ...]) -> tuple[int, bytes, bytes, int]:
+    """Return family, both addresses as the kernel wants them, and the interface (which link-local ones need)."""
+    here, there = local[0], peer[0]
+    if ":" in here:
+        packed_here = socket.inet_pton(socket.AF_INET6, here.partition("%")[0])
+        packed_there = socket.inet_pton(socket.AF_INET6, there.partition("%")[0])
+        if not packed_here.startswith(b"\0" * 10 + b"\xff\xff"):
+            return socket.AF_INET6, packed_here, packed_there, peer[3]
+        # A dual-stack socket that was reached over IPv4.
+        return socket.AF_INET, packed_here[12:], packed_there[12:], 0
+    return socket.AF_INET, socket.inet_aton(here), socket.inet_aton(there), 0
+
+
+def _parsed(message: bytes, port: int) -> Optional[PeerState]:
+    """Return what an inet_diag_msg says, unless it is about a listening socket, which the kernel falls back on."""
+    _, state, _, _, _, remote_port, _, _, _, _, _, unread, _, _, inode = _ANSWER.unpack_from(message)
+    if remote_port != port:
+        return None
+    received: Optional[int] = None
+    name = _STATES[state] if state < len(_STATES) else _STATES[0]
+    # An orphan has no inode. close() sends its FIN a little before it gives up the inode, but after it has
+    # shut down both directions: only that tells a close from a half-close without a race.
+    closed = not inode and name != "TIME_WAIT"
+    offset = _ANSWER.size
+    while offset + _ATTRIBUTE.size <= len(message):
+        length, kind = _ATTRIBUTE.unpack_from(message, offset)
+        if length < _ATTRIBUTE.size:
+            break
+        start = offset + _ATTRIBUTE.size
+        if kind == _INET_DIAG_INFO and length >= _ATTRIBUTE.size + _BYTES_RECEIVED + _U64.size:
+            received = _U64.unpack_from(message, start + _BYTES_RECEIVED)[0]
+        elif kind == _INET_DIAG_SHUTDOWN and length > _ATTRIBUTE.size:
+            closed = closed or message[start] == 3
+        offset += (length + 3) & ~3
+    return PeerState(unread, received, closed, name)
+
+
+_available: Optional[bool] = None
+
+
+def available() -> bool:
+    """Return whether `PeerProbe` works here: on Linux, where the kernel answers and counts received bytes.
+
+    It doesn't in gVisor, in some sandboxes, and without the kernel's module tcp_diag. Asked once for a process, by
+    looking for a connection that is there (a tenth of a millisecond).
+    """
+    global _available
+    if _available is None:
+        _available = sys.platform == "linux" and _answers()
+    return _available
+
+
+def _answers() -> bool:
+    try:
+        with socket.socket() as listener, socket.socket() as client, PeerProbe() as probe:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(1)
+            client.settimeout(1.0)
+            client.connect(listener.getsockname())
+            state = probe.look(client.getpeername(), client.getsockname())
+    except (OSError, struct.error):
+        return False
+    return state is not None and state.state == "ESTABLISHED" and state.bytes_received == 0
+
+
+def unacknowledged(sock: Any) -> Optional[int]:
+    """Return how many bytes of ours `sock` has not seen acknowledged yet; None where the system doesn't say.
+
+    An acknowledged byte has reached the client's kernel, which is not to say that the client has read it; the
+    acknowledgement may be 40 ms late (RFC 9293, 3.8.6.3). A FIN counts as one byte. `sock` is a connected TCP
+    socket, or what a transport gives for one. Linux: SIOCOUTQ (tcp(7)); macOS: SO_NWRITE; elsewhere, and of a
+    closed socket, None.
+    """
+    try:
+        if sys.platform == "linux":
+            # SIOCOUTQ is the number of TIOCOUTQ, whatever that is on this processor.
+            return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0])
+        if sys.platform == "darwin":
+            return int(sock.getsockopt(socket.SOL_SOCKET, _SO_NWRITE))
+    except (OSError, ValueError):  # ValueError: the descriptor of a closed socket is -1
+        pass
+    return None

@@ -1,0 +1,104 @@
+"""Listening sockets on the local machine: one port, on every loopback address.
+
+No name is looked up and no thread is used: literal addresses only.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import sys
+from typing import Optional
+
+__all__ = ["BACKLOG", "listen", "loopback_addresses"]
+
+__unittest = True
+
+#: How many connections may wait to be accepted; with few, the clients of a burst wait seconds for a SYN to be repeated.
+BACKLOG = 1024
+_ATTEMPTS = 100
+
+
+def loopback_addresses() -> tuple[str, ...]:
+    """The literal addresses of the local machine that exist here: 127.0.0.1, and ::1 where there is IPv6."""
+    return ("127.0.0.1", "::1") if _has_ipv6() else ("127.0.0.1",)
+
+
+def _has_ipv6() -> bool:
+    global _ipv6
+    if _ipv6 is None:
+        _ipv6 = False
+        if socket.has_ipv6:
+            try:
+                with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+                    probe.bind(("::1", 0))
+                _ipv6 = True
+            except OSError:
+                pass
+    return _ipv6
+
+
+_ipv6: Optional[bool] = None
+
+
+def _checked_host(host: Optional[str], allow_remote: bool) -> tuple[str, ...]:
+    if host is None or host == "localhost":
+        return loopback_addresses()
+    if not isinstance(host, str):
+        raise TypeError(f"host is an address such as '127.0.0.1', or None, not {type(host).__name__}: {host!r}")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError(f"host is a literal address such as '127.0.0.1' or '::1', not {host!r}") from None
+    if not (address.is_loopback or allow_remote):
+        raise ValueError(f"host {host!r} can be reached from other machines; allow_remote=True permits that")
+    return (host,)
+
+
+def listen(host: Optional[str], port: int, *, allow_remote: bool = False) -> list[socket.socket]:
+    """Bind and listen, on the same port of each address; return the sockets, which don't block.
+
+    `host` None is every loopback address; `port` 0 is any free one. Raises `OSError` where the port is taken (say which
+    process has it with ``ss -ltnp``, or leave the choice to the system), `ValueError` for an address that is not one or
+    that isn't of this machine alone.
+    """
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"port is a number, not {type(port).__name__}: {port!r}")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port is a number from 0 to 65535, not {port}")
+    addresses = _checked_host(host, allow_remote)
+    for attempt in range(_ATTEMPTS):
+        sockets: list[socket.socket] = []
+        try:
+            for address in addresses:
+                sockets.append(_listener(address, port or (sockets[0].getsockname()[1] if sockets else 0)))
+            return sockets
+        except OSError as error:
+            for listener in sockets:
+                listener.close()
+            # A port that is free on one family may be taken on the other: try the next one.
+            if port == 0 and sockets and attempt < _ATTEMPTS - 1 and error.errno in (errno.EADDRINUSE, errno.EACCES):
+                continue
+            raise OSError(error.errno, f"can't listen on port {port} of {address}: {error.strerror}") from None
+    raise AssertionError("unreachable")
+
+
+def _listener(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        if port and sys.platform != "win32":
+            # The same port again while connections of a server before are in TIME_WAIT; on Windows the option would let
+            # two servers share a port.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((address, port))
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+

@@ -1,0 +1,158 @@
+"""What can still happen by itself: living threads, living child processes, data that the kernel holds back.
+
+A clock may only jump when nothing can come before the next timer. The event loop knows its callbacks, its sockets
+and its jobs in executors; the three questions about the rest of the process stand here, each answered by the
+operating system or the interpreter and none by waiting:
+
+* `living_thread`: does another thread live that could do something?
+* `child_lives`: does a child process live?
+* `held_back`: has a socket sent data that the kernel will deliver only after a delay of its own?
+
+Nothing here sees what is neither in this process nor a child of it: a server in a container, a daemon that has
+detached itself, a device. Nothing can say whether those are about to speak.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Collection, Iterable
+from typing import Optional
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["child_lives", "held_back", "living_thread", "own_thread"]
+
+__unittest = True
+
+_own_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+def own_thread(thread: threading.Thread) -> threading.Thread:
+    """Set a thread aside: virtual time may jump although it lives. Returns the thread.
+
+    For threads that watch and never act as a peer of what a test waits for: the library's watchdog, a sampler of
+    statistics. Never for a thread that serves a connection, computes an answer or sets an event: a reply of its
+    would come after every time-out. Call it before `thread.start()`; the thread is forgotten when it is collected.
+    """
+    _own_threads.add(thread)
+    return thread
+
+
+def living_thread(idle: Collection[threading.Thread] = ()) -> Optional[str]:
+    """Name a living thread besides the calling one, or return None.
+
+    Not counted: threads set aside with `own_thread()`, the threads in `idle` (workers of an executor that has no
+    job), and those of a debugger. Threads that `threading` does not know are counted, if Python code runs in them
+    or `_thread.start_new_thread()` made them.
+    """
+    count = _thread._count()
+    if not count:  # the usual case, 30 ns; the main thread is not in this number, but then it is the caller
+        return None
+    me = threading.get_ident()
+    main = threading.main_thread()
+    for thread in threading.enumerate():
+        ident = thread.ident
+        if isinstance(thread, threading._DummyThread):
+            # A thread that came from C, or from _thread. Before Python 3.13 the entry outlives its thread.
+            if ident != me and thread not in _own_threads and ident in sys._current_frames():
+                return f"thread {thread.name!r} lives"
+            continue
+        if thread is not main:
+            count -= 1
+        if ident == me or thread in _own_threads or thread in idle or _is_debuggers(thread):
+            continue
+        return f"thread {thread.name!r} lives"
+    # A thread that ended between the two looks is still in the number: time is real a moment too long.
+    return "a thread that was not started through threading lives" if count > 0 else None
+
+
+def _is_debuggers(thread: threading.Thread) -> bool:
+    """Tell whether pydevd (PyCharm, VS Code) made the thread; it marks its own in this way."""
+    return getattr(thread, "is_pydev_daemon_thread", False) is True
+
+
+def _find_child_lives() -> Callable[[], bool]:
+    """Choose how to ask for living children: one system call, 2 µs, that reaps nothing and changes nothing.
+
+    `waitid()` without WEXITED fails with ECHILD when there is no child that could still change its state. It counts
+    every child, whoever made it and in whichever thread. On Linux it passes over those that have ended and wait to
+    be reaped; elsewhere these may count as alive until then, which only makes time real for longer.
+    `/proc/self/task/*/children` needs a kernel option that many don't have, `subprocess._active` knows only objects
+    that were thrown away, and child watchers only what asyncio started.
+    """
+    if hasattr(os, "waitid"):
+        options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+
+        def child_lives() -> bool:
+            try:
+                os.waitid(os.P_ALL, 0, options)
+            except ChildProcessError:
+                return False
+            return True
+
+        return child_lives
+    if sys.platform == "darwin":  # Python has os.waitid there from 3.13 on; the system always had it
+        return _child_lives_through_libc(0x08 | 0x01 | 0x20)
+    return lambda: False  # Windows: nobody can be asked
+
+
+def _child_lives_through_libc(options: int) -> Callable[[], bool]:
+    """Ask `waitid()` of the C library, with `options` in its numbers (WSTOPPED, WNOHANG, WNOWAIT)."""
+    import ctypes
+
+    waitid = ctypes.CDLL(None, use_errno=True).waitid
+    siginfo = ctypes.create_string_buffer(256)  # a siginfo_t has 104 to 128 bytes
+    return lambda: bool(waitid(0, 0, siginfo, options) == 0)  # P_ALL is 0 everywhere
+
+
+_child_lives: Optional[Callable[[], bool]] = None
+
+
+def child_lives() -> bool:
+    """Tell whether a child process of this one lives, however it was started.
+
+    Always False on Windows. A grandchild whose parent has ended (a daemon) is no longer a child and is not seen.
+    The helper processes of `multiprocessing` (resource tracker, fork server) are children and live until the end.
+    """
+    global _child_lives
+    if _child_lives is None:
+        _child_lives = _find_child_lives()
+    return _child_lives()
+
+
+_SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes not yet sent; TIOCOUTQ (SIOCOUTQ): bytes not yet acknowledged
+
+
+def held_back(descriptors: Iterable[int]) -> tuple[tuple[int, int, int], ...]:
+    """List the TCP sockets that have unsent data and wait for an acknowledgement: (descriptor, unsent, unacknowledged).
+
+    The kernel will send that data by itself, after at most some 40 ms (delayed acknowledgement, RFC 1122 4.2.3.2,
+    for a socket with Nagle's algorithm, RFC 896) or 200 ms (a retransmission, RFC 6298), so something is still under
+    way although no socket is ready. A socket whose peer's buffer is full has nothing unacknowledged but the unsent:
+    nothing moves there until somebody reads. Linux only; empty elsewhere, and for whatever is not a TCP socket.
+    """
+    if fcntl is None or sys.platform != "linux":
+        return ()
+    found = []
+    answer = bytearray(4)
+    for descriptor in descriptors:
+        try:
+            fcntl.ioctl(descriptor, _SIOCOUTQNSD, answer)
+            unsent = int.from_bytes(answer, sys.byteorder)
+            if not unsent:
+                continue
+            fcntl.ioctl(descriptor, termios.TIOCOUTQ, answer)
+        except OSError:  # a pipe, a Unix socket, a listener, or closed in the meantime
+            continue
+        unacknowledged = int.from_bytes(answer, sys.byteorder)
+        if unacknowledged > unsent:
+            found.append((descriptor, unsent, unacknowledged))
+    return tuple(found)

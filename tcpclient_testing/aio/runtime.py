@@ -1,0 +1,313 @@
+"""The engine at work in an event loop: listening sockets, connections, the clock, and who waits.
+
+    new --open--> running --give up--> failed --close--> closed
+                     `---------------close-----------------^
+
+The engine is told what happens and leaves commands; `perform` carries them out, in order. The first failure resets
+every connection, stops the listening, wakes whoever waits, and interrupts the body of the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Generator
+from typing import Any, Callable, Optional
+
+from tcpclient_testing.engine import commands
+from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.session import Session, address_text
+from tcpclient_testing.engine.steps import Step
+from tcpclient_testing.report import ExpectationError, Report
+from tcpclient_testing.transcript.entries import Transcript
+
+from .body import Body
+from .connection import ConnectionProtocol
+from .errands import Errands
+from .waiting import Waiters
+
+__all__ = ["Runtime"]
+
+__unittest = True
+
+_BUFFER = 256 * 1024
+# A timer that comes so much too late (seconds) shows that the loop stood still; that time is nobody's time-out.
+_STANDSTILL = 1.0
+
+_buffers = threading.local()
+
+
+def _receive_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
+    """The buffer that received bytes are judged in: one for all connections of a thread.
+
+    They share it because the engine is done with it before the loop reads again. Where the system fills a buffer in the
+    background (the Proactor of Windows), each connection has its own.
+    """
+    if hasattr(loop, "_proactor"):
+        return memoryview(bytearray(_BUFFER // 4))
+    buffer: Optional[memoryview] = getattr(_buffers, "view", None)
+    if buffer is None:
+        buffer = _buffers.view = memoryview(bytearray(_BUFFER))
+    return buffer
+
+
+class Runtime:
+    """What a server is made of, behind its public face. `make_handle` makes the handle of a connection."""
+
+    def __init__(self, timeout: Optional[float], idle_timeout: Optional[float], transcript_limit: int,
+                 make_handle: Callable[[Conversation], Any]) -> None:
+        self.session = Session(self, timeout, idle_timeout)
+        self.transcript = Transcript(0.0, transcript_limit)
+        self.running = False
+        self.closed = False
+        self.body: Optional[Body] = None
+        self.client_exception: Optional[BaseException] = None
+        self.loop: asyncio.AbstractEventLoop
+        self.waiters: Waiters
+        self.protocols: dict[Conversation, ConnectionProtocol] = {}
+        self.address: Any = None
+        self.hint: Callable[[], Optional[str]] = lambda: None
+        self.evidence: Callable[[Conversation], str] = lambda _: "ended its stream"
+        self._addresses: frozenset[tuple[str, int]] = frozenset()
+        self._make_handle = make_handle
+        self._listeners: list[socket.socket] = []
+        self._attaching: set[asyncio.Task[Any]] = set()
+        self._deferred: list[commands.Command] = []
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._errands: Optional[Errands] = None
+        self._report: Optional[Report] = None
+
+    def open(self, loop: asyncio.AbstractEventLoop, listeners: list[socket.socket]) -> None:
+        """Accept the clients of these listening sockets from now on."""
+        self.loop = loop
+        names = [listener.getsockname() for listener in listeners]
+        self.address = names[0]
+        self._addresses = frozenset(name[:2] for name in names)
+        self.transcript.started = self.session.now = loop.time()
+        self.waiters = Waiters(loop, self.error)
+        self.running = True
+        self._listeners = listeners
+        for listener in listeners:
+            loop.add_reader(listener, self.accept)
+
+    def close(self) -> None:
+        """Close everything at once, whatever the clients do."""
+        self.closed = True
+        if not self.running:
+            return
+        self.session.leave()
+        self._stop_listening()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for task in self._attaching:
+            task.cancel()
+        if self._errands is not None:
+            self._errands.cancel()
+        for protocol in list(self.protocols.values()):
+            protocol.leave()
+        self.protocols.clear()
+        self.waiters.give_up()
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            if not self.loop.is_closed():
+                self.loop.remove_reader(listener)
+            listener.close()
+        self._listeners = []
+
+    # Accepting.
+
+    def accept(self) -> None:
+        """Accept every client that waits."""
+        for listener in self._listeners:
+            while True:
+                try:
+                    accepted, peername = listener.accept()
+                except OSError:
+                    break  # none waits (any more)
+                accepted.setblocking(False)
+                protocol = ConnectionProtocol(self, _receive_buffer(self.loop), peername)
+                task = self.loop.create_task(self._attach(protocol, accepted))
+                self._attaching.add(task)
+                task.add_done_callback(self._attaching.discard)
+
+    async def _attach(self, protocol: ConnectionProtocol, accepted: socket.socket) -> None:
+        try:
+            await self.loop.connect_accepted_socket(lambda: protocol, accepted)
+        except BaseException:
+            accepted.close()
+            raise
+
+    @property
+    def attaching(self) -> bool:
+        """Whether a client was accepted that the engine has not been told of yet."""
+        return bool(self._attaching)
+
+    def attached(self, protocol: ConnectionProtocol, now: float) -> Conversation:
+        """A connection is ready; return its conversation."""
+        number = self.session.accepted
+        self.transcript.connected(now, number + 1, address_text(protocol.peername))
+        conversation = self.session.reserve(number)
+        self.protocols[conversation] = protocol
+        self.session.connected(now, protocol.peername)
+        return conversation
+
+    # The script.
+
+    def after_script(self) -> None:
+        """Carry out what new steps brought about; what they send waits for the sends written after them."""
+        pending = self.session.commands
+        sends = [command for command in pending if type(command) is commands.Send]
+        if sends:
+            pending[:] = [command for command in pending if type(command) is not commands.Send]
+            if not self._deferred:
+                self.loop.call_soon(self._send_deferred)
+            self._deferred += sends
+        self.perform()
+        if self.session.failure is not None:
+            raise self.error()
+
+    def _send_deferred(self) -> None:
+        deferred, self._deferred = self._deferred, []
+        if not self.session.over:
+            self.session.commands[:0] = deferred
+            self.perform()
+
+    # What the engine asks (see engine.session.Host).
+
+    def handle_for(self, conversation: Conversation) -> Any:
+        """Make the handle of a connection."""
+        return self._make_handle(conversation)
+
+    def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
+        """Wait until `step` is satisfied."""
+        if self.session.over:
+            raise self.error()
+        return self.waiters.wait(step)
+
+    def raise_unsatisfied(self, step: Step[Any], timeout: Optional[float]) -> None:
+        """Raise what `step.result()` raises for a step that is not satisfied."""
+        if timeout is not None:
+            raise TypeError("result(timeout=...) is for threaded servers; here, await the step")
+        if self.session.over:
+            raise self.error()
+        raise asyncio.InvalidStateError(f"{step} is not done yet; await it")
+
+    def exception_of(self, step: Step[Any], timeout: Optional[float]) -> Optional[BaseException]:
+        """The exception of a step that is not satisfied."""
+        if not self.session.over:
+            self.raise_unsatisfied(step, timeout)
+        return self.error()
+
+    def ending_of(self, conversation: Conversation) -> str:
+        """How the client ended its stream."""
+        return self.evidence(conversation)
+
+    def listens_at(self, address: tuple[str, int]) -> bool:
+        """Whether an address, as a client sees it, is one of ours."""
+        return address in self._addresses
+
+    def listening_at(self) -> str:
+        """The address, for reports."""
+        return address_text(self.address)
+
+    def error(self) -> ExpectationError:
+        """A new exception for whoever asks after the end: the verdict, or that the server was left."""
+        if self.session.failure is None:
+            self.session.failure_of_leaving()
+        if self._report is None:
+            self._report = Report.of(self.session, self.transcript, hint=self.hint())
+        error = ExpectationError(self._report)
+        error.client_exception = self.client_exception
+        return error
+
+    # Commands.
+
+    def perform(self) -> None:
+        """Carry out what the engine wants."""
+        pending, table = self.session.commands, self._TABLE
+        while pending:
+            command = pending.pop(0)
+            table[type(command)](self, command)
+
+    def _protocol(self, command: commands.Command) -> ConnectionProtocol:
+        assert command.conversation is not None
+        return self.protocols[command.conversation]
+
+    def _send(self, command: commands.Send) -> None:
+        self._protocol(command).send()
+
+    def _half_close(self, command: commands.HalfClose) -> None:
+        self._protocol(command).half_close(command.drain)
+
+    def _close(self, command: commands.Close) -> None:
+        self._protocol(command).close()
+
+    def _reset(self, command: commands.ResetConnection) -> None:
+        self._protocol(command).reset_when_taken()
+
+    def _start_timer(self, command: commands.StartTimer) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_at(command.deadline, self._tick, command.deadline)
+
+    def _tick(self, deadline: float) -> None:
+        self._timer = None
+        now = self.loop.time()
+        late = now - deadline
+        if late > _STANDSTILL:
+            self.session.postpone(late)
+        for protocol in self.protocols.values():
+            protocol.measure()
+        self.session.tick(now)
+        self.perform()
+
+    def _wake(self, command: commands.Wake) -> None:
+        self.waiters.wake(command.step)
+
+    def _run_coroutine(self, command: commands.RunCoroutine) -> None:
+        self.errands.compute(command)
+
+    def _await(self, command: commands.Await) -> None:
+        self.errands.hold(command)
+
+    @property
+    def errands(self) -> Errands:
+        """The tasks that wait for something on behalf of steps; made when the first one does."""
+        if self._errands is None:
+            self._errands = Errands(self)
+        return self._errands
+
+    def _pause_reading(self, command: commands.PauseReading) -> None:
+        self._protocol(command).pause_reading()
+
+    def _resume_reading(self, command: commands.ResumeReading) -> None:
+        self._protocol(command).resume_reading()
+
+    def _start_tls(self, command: commands.StartTLS) -> None:
+        self.errands.upgrade(command)
+
+    def _give_up(self, command: commands.GiveUp) -> None:
+        self._stop_listening()
+        for protocol in list(self.protocols.values()):
+            protocol.reset("reset by the server: the script failed")
+        self.waiters.give_up()
+        if self.body is not None:
+            self.body.interrupt()
+
+    _TABLE: dict[type[commands.Command], Callable[[Runtime, Any], None]] = {
+        commands.Send: _send,
+        commands.HalfClose: _half_close,
+        commands.Close: _close,
+        commands.ResetConnection: _reset,
+        commands.StartTimer: _start_timer,
+        commands.Wake: _wake,
+        commands.RunCoroutine: _run_coroutine,
+        commands.Await: _await,
+        commands.PauseReading: _pause_reading,
+        commands.ResumeReading: _resume_reading,
+        commands.StartTLS: _start_tls,
+        commands.GiveUp: _give_up,
+    }

@@ -1,0 +1,336 @@
+"""The server as users see it: its options, its life, its address, and `join`.
+
+    new --start--> running --stop--> stopped
+
+What happens inside is the runtime's; what the end means is the verdict's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio import events
+from math import isfinite
+from types import TracebackType
+from typing import Any, Optional, TypeVar
+
+from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.expectations import ExpectConnect
+from tcpclient_testing.engine.framing import Framing, LengthPrefixed
+from tcpclient_testing.engine.origin import origin_of
+from tcpclient_testing.engine.script import UNSET, ScriptMethods, checked_ending, checked_seconds, timing_of
+from tcpclient_testing.engine.steps import Step
+from tcpclient_testing.errors import ScriptError
+from tcpclient_testing.transcript.entries import Transcript
+
+from .body import Body
+from .handle import Connection
+from .listening import listen
+from .runtime import Runtime
+from .verdict import Verdict
+from .waiting import Joined
+
+__all__ = ["ConnectStep", "MockTCPServer"]
+
+__unittest = True
+
+C = TypeVar("C")
+S = TypeVar("S", bound="MockTCPServer")
+
+_SCALE = "TCPCLIENT_TESTING_TIMEOUT_SCALE"
+
+
+class ConnectStep(ExpectConnect[C]):
+    """What `expect_connect()` returns: its result, and at once its `connection`, is the connection's handle."""
+
+    __slots__ = ()
+
+    @property
+    def connection(self) -> C:
+        """The handle of the connection that this step expects; its script can be written before the client connects."""
+        handle: C = self.conversation.handle
+        return handle
+
+
+class MockTCPServer(ScriptMethods):
+    """A real TCP server on the local machine that holds its clients to a script.
+
+    It lives in the running event loop: ``async with MockTCPServer() as server``, or ``await server.start()`` and
+    ``await server.stop()``. On leaving, the rest of the script is waited for, and `ExpectationError` is raised if the
+    clients did not do what it says.
+
+    `host` is a literal address, None for every loopback address; `port` a number, 0 for a free one. `timeout` is the
+    default of each step, in seconds without progress; `idle_timeout` the number of seconds after which a script that is
+    complete has failed because a client stays connected and nothing happens; None is never. `framing` and `ending` are
+    the defaults of frames (a length of four bytes) and lines (CR LF).
+
+    ``watch_streams=False`` takes no interest in whether clients that use asyncio's streams await `wait_closed()` and
+    read all that was sent; ``allow_open=True`` permits clients to be still connected when the server is left, and
+    ``allow_extra=True`` bytes and connections that no step explains; ``allow_remote=True`` permits a `host` that
+    other machines can reach. With ``cancel_body=False`` the body of the test is not interrupted when the script has
+    failed. `transcript_limit` is how many bytes of what clients sent are kept whole.
+    """
+
+    def __init__(self, host: Optional[str] = None, port: int = 0, *, timeout: Optional[float] = 5.0,
+                 idle_timeout: Optional[float] = 30.0, framing: Optional[Framing] = None, ending: bytes = b"\r\n",
+                 watch_streams: bool = True, allow_open: bool = False, allow_extra: bool = False,
+                 allow_remote: bool = False, cancel_body: bool = True, transcript_limit: int = 1024 * 1024) -> None:
+        if framing is not None and not isinstance(framing, Framing):
+            raise TypeError(f"framing is a Framing such as LengthPrefixed(4), not {framing!r}")
+        self._framing_default: Framing = LengthPrefixed(4) if framing is None else framing
+        self._ending_default = checked_ending("MockTCPServer(ending=...)", ending)
+        self._listen_options = (host, port, allow_remote)
+        self._watch_streams = watch_streams
+        self._allow_open = allow_open
+        self._allow_extra = allow_extra
+        self._cancel_body = cancel_body
+        self._runtime = Runtime(_scaled("timeout", timeout), _scaled("idle_timeout", idle_timeout), transcript_limit,
+                                self._make_handle)
+        self._verdict = Verdict(self._runtime)
+        self._reported = False
+
+    # Life.
+
+    async def __aenter__(self: S) -> S:
+        self.open()
+        task = asyncio.current_task()
+        assert task is not None
+        self.set_body(task)
+        return self
+
+    async def __aexit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
+                        traceback: Optional[TracebackType]) -> None:
+        await self.leave(exc)
+
+    async def start(self: S) -> S:
+        """Listen, and accept clients from now on; return the server. Raises `OSError` where the port is taken."""
+        self.open()
+        return self
+
+    async def stop(self) -> None:
+        """Leave the server: wait for the rest of the script, judge, and close everything; a second call does nothing.
+
+        Raises `ExpectationError` if the clients did not do what the script says. While an exception is being handled
+        (in a ``finally``), nothing is waited for.
+        """
+        if not self._runtime.closed:
+            await self.leave(sys.exc_info()[1])
+
+    def open(self) -> None:
+        """Bind and listen at once, and accept clients as soon as the loop runs; what `start` does, without `await`."""
+        runtime = self._runtime
+        if runtime.closed:
+            raise self._misuse()
+        if runtime.running:
+            return
+        loop = events._get_running_loop()
+        if loop is None:
+            raise ScriptError("MockTCPServer needs a running event loop: use it in a coroutine, or use "
+                              "ThreadedMockTCPServer, which needs none")
+        host, port, allow_remote = self._listen_options
+        runtime.open(loop, listen(host, port, allow_remote=allow_remote))
+        if self._watch_streams:
+            self._verdict.watch_streams()
+
+    def set_body(self, task: asyncio.Task[Any]) -> None:
+        """From now on `task` is the body of the test, which is interrupted when the script has failed."""
+        if self._cancel_body:
+            runtime = self._runtime
+            runtime.body = Body(task, runtime.waiters.includes)
+            if runtime.session.failure is not None:
+                runtime.body.interrupt()
+
+    async def body_ended(self, exc: Optional[BaseException]) -> Optional[BaseException]:
+        """The body has ended, with `exc` or without: return what is to be raised instead, or None.
+
+        If there is an exception, this was the verdict: none is given any more when the server is left.
+        """
+        runtime = self._runtime
+        body, runtime.body = runtime.body, None
+        interrupted = body is not None and body.interrupted
+        if body is not None and await body.absorb():
+            interrupted = False
+        instead: Optional[BaseException] = None
+        if exc is not None:
+            instead = self._verdict.instead_of(exc, interrupted=interrupted)
+        elif runtime.session.failure is not None and not self._reported:
+            instead = runtime.error()
+        if exc is not None or instead is not None:
+            self._reported = True
+        return instead
+
+    async def leave(self, exc: Optional[BaseException] = None) -> None:
+        """Give the verdict, in view of the exception that the body ended with, and close everything."""
+        instead = None
+        try:
+            if self._runtime.running:
+                instead = await self.body_ended(exc)
+                if not self._reported:
+                    await self.join(final=True)
+        finally:
+            self.close()
+        if instead is not None:
+            raise instead from None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server was left."""
+        return self._runtime.closed
+
+    def failed_at(self) -> float:
+        """When the script failed, in seconds of the loop's clock; infinity if it has not."""
+        failure = self._runtime.session.failure
+        return float("inf") if failure is None else failure.now
+
+    def blames(self, exc: BaseException) -> bool:
+        """Whether `exc`, raised after the body, came after the script had failed; then the report has it."""
+        return self._verdict.blames(exc)
+
+    def close(self) -> None:
+        """Close everything at once, whatever the clients do, and judge nothing."""
+        self._runtime.close()
+        self._verdict.close()
+
+    # Where it is, and what happened.
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """``(host, port)``, as `socket.create_connection` takes it."""
+        if self._runtime.address is None:
+            raise ScriptError("the server has no address before it was started: use `async with`, or await start()")
+        host, port = self._runtime.address[:2]
+        return host, port
+
+    @property
+    def host(self) -> str:
+        """The address of the local machine at which the server listens."""
+        return self.address[0]
+
+    @property
+    def port(self) -> int:
+        """The port at which the server listens."""
+        return self.address[1]
+
+    @property
+    def service_port(self) -> int:
+        """The same as `port`."""
+        return self.address[1]
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections accepted so far, in order."""
+        return [conversation.handle for conversation in self._runtime.session.conversations if conversation.accepted]
+
+    @property
+    def transcript(self) -> Transcript:
+        """Everything that happened so far; iterate over it for the entries."""
+        return self._runtime.transcript
+
+    def __repr__(self) -> str:
+        runtime = self._runtime
+        state = "stopped" if runtime.closed else "not started" if not runtime.running else \
+            "failed" if runtime.session.failure is not None else "running"
+        where = f" at {runtime.listening_at()}" if runtime.running else ""
+        return f"<{type(self).__name__}{where}, {state}>"
+
+    # The script.
+
+    def expect_connect(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None,
+                       after: Optional[float] = None) -> ConnectStep[Connection]:
+        """A client connects; the result is the connection. The first step of every script.
+
+        Each further one is the next connection that is accepted. `after` and `within` are seconds from the moment at
+        which it is this step's turn: a client that connects earlier than `after`, or later than `within`, has failed.
+        """
+        step: ConnectStep[Connection] = ConnectStep(origin_of(sys._getframe(1)),
+                                                    timing_of("expect_connect", timeout, within, after))
+        self._check_usable()
+        runtime = self._runtime
+        runtime.session.add_connection(step, runtime.loop.time())
+        runtime.after_script()
+        return step
+
+    def _add(self, step: Step[Any]) -> None:
+        self._check_usable()
+        runtime = self._runtime
+        runtime.session.add(step, runtime.loop.time())
+        if runtime.session.commands:
+            runtime.after_script()
+
+    def add_to(self, conversation: Conversation, step: Step[Any]) -> None:
+        """Append a step to the script of one connection."""
+        self._check_usable()
+        runtime = self._runtime
+        runtime.session.add_to(conversation, step, runtime.loop.time())
+        runtime.after_script()
+
+    def _make_handle(self, conversation: Conversation) -> Connection:
+        return Connection(self, conversation)
+
+    def _check_usable(self) -> None:
+        runtime = self._runtime
+        if not runtime.running or runtime.closed or events._get_running_loop() is not runtime.loop:
+            raise self._misuse()
+        if runtime.session.failure is not None:
+            raise runtime.error()
+
+    def _misuse(self) -> ScriptError:
+        if self._runtime.closed:
+            return ScriptError("this server was stopped; make a new one")
+        if not self._runtime.running:
+            return ScriptError("the server was not started: use `async with MockTCPServer()`, or await start()")
+        return ScriptError("this server lives in another event loop: use it there, or use ThreadedMockTCPServer, which "
+                           "can be used from anywhere")
+
+    def _default_framing(self) -> Framing:
+        return self._framing_default
+
+    def _default_ending(self) -> bytes:
+        return self._ending_default
+
+    def _server_context(self, context: Any) -> Any:
+        from tcpclient_testing.tls import as_server_context
+        return as_server_context(context)
+
+    # Waiting.
+
+    async def join(self, *, final: bool = False) -> None:
+        """Wait until every step added so far is satisfied; raise `ExpectationError` if the script fails.
+
+        It can be called often, as a barrier in the middle of a test. With ``final=True`` it judges as leaving the
+        server does: every client must have disconnected, and no byte or connection may be left that no step explains.
+        """
+        self._check_usable()
+        runtime = self._runtime
+        while True:
+            step = runtime.session.first_unsatisfied()
+            if step is None:
+                break
+            await Joined(runtime.waiters, step)
+        await self._verdict.look_at_streams()
+        if final:
+            await self._verdict.settle(allow_open=self._allow_open, allow_extra=self._allow_extra)
+        if runtime.session.failure is not None:
+            raise runtime.error()
+
+    async def join_conversation(self, conversation: Conversation) -> None:
+        """Wait until every step of one connection is satisfied."""
+        self._check_usable()
+        while not conversation.complete:
+            await Joined(self._runtime.waiters, conversation.steps[conversation.cursor])
+
+
+def _scaled(name: str, value: Any) -> Optional[float]:
+    """A default time-out in seconds, multiplied for slow machines by what the environment says."""
+    seconds = checked_seconds(f"MockTCPServer({name}=...)", value, positive=True)
+    scale = os.environ.get(_SCALE)
+    if seconds is None or not scale:
+        return seconds
+    try:
+        factor = float(scale)
+    except ValueError:
+        factor = 0.0
+    if not (isfinite(factor) and factor > 0):
+        raise ValueError(f"{_SCALE} is a number greater than 0, not {scale!r}")
+    return seconds * factor

@@ -1,0 +1,159 @@
+"""The verdict at the end: what is left over, what the client's streams did, and whose exception is reported.
+
+One test, one report, the cause first. If the script had failed, everything that the client raised afterwards is a
+consequence; if the client failed by itself, its exception is the report, and the conversation is attached to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Optional
+
+from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.expectations import ExpectDisconnect
+from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.report import ExpectationError, conversation_text
+
+from .body import consequence
+from .runtime import Runtime
+from .watch import StreamWatch, complaint
+
+__all__ = ["Verdict"]
+
+__unittest = True
+
+# A client in this loop that does everything right needs some turns to have closed, of sockets and of streams; one in
+# another thread or process a moment (seconds). Whoever is still connected then has not been closed.
+_TURNS = 16
+_MOMENT = 0.1
+_PAUSE = 0.005
+
+
+class Verdict:
+    """Judges what only the end shows, for the server whose `runtime` this is."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._watch: Optional[StreamWatch] = None
+        self._looked_at: set[Conversation] = set()
+
+    def watch_streams(self) -> None:
+        """Begin to watch the streams of clients in this process."""
+        self._watch = StreamWatch(self._runtime.listens_at)
+        self._watch.start()
+        self._runtime.evidence = self.ending_of
+
+    def close(self) -> None:
+        """Watch no more."""
+        if self._watch is not None:
+            self._watch.stop()
+
+    # What is left over.
+
+    async def settle(self, *, allow_open: bool, allow_extra: bool) -> None:
+        """Judge bytes and connections that no step explains, once everything under way has arrived."""
+        runtime = self._runtime
+        runtime.accept()
+        for _ in range(_TURNS):
+            if self._settled(allow_open):
+                break
+            await asyncio.sleep(0)
+        else:
+            deadline = runtime.loop.time() + _MOMENT
+            while not self._settled(allow_open) and runtime.loop.time() < deadline:  # noqa: ASYNC110 - many sources
+                await asyncio.sleep(_PAUSE)
+        runtime.session.settle(runtime.loop.time(), allow_open=allow_open, allow_extra=allow_extra)
+        runtime.perform()
+
+    def _settled(self, allow_open: bool) -> bool:
+        if self._runtime.attaching:
+            return False
+        return allow_open or all(conversation.ended or conversation.closed or conversation.draining
+                                 for conversation in self._runtime.session.conversations if conversation.accepted)
+
+    # Streams.
+
+    async def look_at_streams(self) -> None:
+        """Judge how clients that use asyncio's streams have closed, where an `expect_disconnect()` asks for it."""
+        if self._watch is None or self._runtime.session.over:
+            return
+        for conversation in self._runtime.session.conversations:
+            if conversation not in self._looked_at and conversation.accepted:
+                step = next((step for step in conversation.steps[-1:] if isinstance(step, ExpectDisconnect)), None)
+                if step is not None and step.satisfied:
+                    self._looked_at.add(conversation)
+                    await self._look_at(conversation, step)
+
+    async def _look_at(self, conversation: Conversation, step: ExpectDisconnect) -> None:
+        assert self._watch is not None
+        stream = self._watch.stream_of(conversation.peername)
+        if stream is None:
+            return
+        words = complaint(stream, wait_closed=step.wait_closed)
+        for _ in range(_TURNS):
+            if words is None:
+                break
+            await asyncio.sleep(0)
+            words = complaint(stream, wait_closed=step.wait_closed)
+        if words is not None:
+            runtime = self._runtime
+            runtime.session.now = runtime.loop.time()
+            runtime.session.fail(conversation, step, Mismatch(words))
+            runtime.perform()
+
+    def ending_of(self, conversation: Conversation) -> str:
+        """How a client ended its stream: as far as the evidence goes."""
+        stream = None if self._watch is None else self._watch.stream_of(conversation.peername)
+        if stream is None:
+            return "ended its stream"
+        return "closed" if stream.close_called or stream.connection_lost else "half-closed"
+
+    # Exceptions.
+
+    def instead_of(self, exc: BaseException, *, interrupted: bool) -> Optional[BaseException]:
+        """What is to be raised instead of `exc`, which the body raised: None where it stands.
+
+        Where the script had failed first, it is the verdict; else the conversation is attached to `exc`.
+        `interrupted` tells that `exc` is our own cancellation. What is not an error (KeyboardInterrupt, SystemExit, a
+        skip) passes.
+        """
+        own = isinstance(exc, asyncio.CancelledError) and interrupted
+        if not (own or isinstance(exc, Exception)) or type(exc).__name__ in ("SkipTest", "Skipped"):
+            return None
+        if isinstance(exc, ExpectationError):
+            return None
+        raised: Optional[BaseException] = consequence(exc) if own else exc
+        if own and isinstance(raised, AssertionError) and not isinstance(raised, ExpectationError):
+            # The test had found fault by itself, and was interrupted while it cleaned up.
+            self._attach(raised)
+            return raised
+        if self.blames(raised):
+            return self._runtime.error()
+        self._attach(exc)
+        return None
+
+    def blames(self, exc: Optional[BaseException]) -> bool:
+        """Whether the script had failed when `exc` was raised; the first such exception stands in the report."""
+        runtime = self._runtime
+        if runtime.session.failure is None:
+            return False
+        if runtime.client_exception is None and not isinstance(exc, ExpectationError):
+            runtime.client_exception = exc
+        return True
+
+    def _attach(self, exc: BaseException) -> None:
+        """Let the exception be shown with the conversation: as a note, or (3.9 and 3.10) in the chain."""
+        runtime = self._runtime
+        if not len(runtime.transcript):
+            return
+        text = "\n".join([f"the conversation with {runtime.listening_at()} until then",
+                          *conversation_text(runtime.session, runtime.transcript)])
+        note: Any = getattr(exc, "add_note", None)
+        if note is not None:
+            note(text)
+        elif exc.__cause__ is None and exc.__context__ is None:
+            exc.__cause__ = ConversationSoFar(text)
+
+
+class ConversationSoFar(Exception):
+    """The conversation that a client's own exception interrupted; it is only there to be shown."""

@@ -1,0 +1,72 @@
+"""Waiting for steps: the futures of whoever awaits a step or a join, and what they get when there is a verdict."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from typing import Any, Callable
+
+from tcpclient_testing.engine.steps import Step
+
+__all__ = ["Joined", "Waiters"]
+
+__unittest = True
+
+
+class Waiters:
+    """Everybody who waits for a step of one server; `failure` makes the exception that they get in the end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, failure: Callable[[], BaseException]) -> None:
+        self._loop = loop
+        self._failure = failure
+        self._futures: dict[Step[Any], list[asyncio.Future[None]]] = {}
+        self._tasks: dict[asyncio.Task[Any], int] = {}
+
+    def wait(self, step: Step[Any]) -> Generator[Any, None, None]:
+        """Wait for `step`, which is not satisfied; raise what `failure` makes if it never will be."""
+        future = self._loop.create_future()
+        first = step not in self._futures
+        self._futures.setdefault(step, []).append(future)
+        if first:
+            step.conversation.wake(step)
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks[task] = self._tasks.get(task, 0) + 1
+        try:
+            yield from future
+        finally:
+            if task is not None:
+                self._tasks[task] -= 1
+                if not self._tasks[task]:
+                    del self._tasks[task]
+
+    def includes(self, task: asyncio.Task[Any]) -> bool:
+        """Whether `task` waits here."""
+        return task in self._tasks
+
+    def wake(self, step: Step[Any]) -> None:
+        """`step` is satisfied."""
+        for future in self._futures.pop(step, ()):
+            if not future.done():
+                future.set_result(None)
+
+    def give_up(self) -> None:
+        """No step will be satisfied any more."""
+        futures, self._futures = self._futures, {}
+        for waiting in futures.values():
+            for future in waiting:
+                if not future.done():
+                    future.set_exception(self._failure())
+
+
+class Joined:
+    """An awaitable that waits for a step as a join does: nobody has asked for that step itself."""
+
+    __slots__ = ("_waiters", "_step")
+
+    def __init__(self, waiters: Waiters, step: Step[Any]) -> None:
+        self._waiters = waiters
+        self._step = step
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._waiters.wait(self._step)

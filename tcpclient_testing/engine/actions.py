@@ -1,0 +1,272 @@
+"""Actions: the steps that the server does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+
+from .commands import Await, HalfClose, PauseReading, ResetConnection, ResumeReading, RunCoroutine, StartTLS
+from .expectations import CallableRaised, seconds
+from .mismatches import Mismatch
+from .origin import Origin
+from .steps import DONE, QUEUED, WAITING, Outcome, Step, Timing
+from .wording import counted, shorten, shorten_repr
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+
+__all__ = ["Delay", "Disconnect", "HoldUntil", "PauseReadingStep", "ResetStep", "ResumeReadingStep", "SendBytes",
+           "SendEof", "StartTLSStep"]
+
+__unittest = True
+
+_UNTIMED = Timing(None, None, None, False)
+
+
+class Action(Step[None]):
+    """Something that the server does when its turn comes."""
+
+    __slots__ = ()
+    is_expectation = False
+
+    def written(self) -> None:
+        return None
+
+    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+        return Mismatch(f"{self.method}() was not done within {seconds(duration)}")
+
+
+class SendBytes(Action):
+    """`send_bytes`, `send_frame`, `send_line`: literal bytes, or a callable that gives the payload.
+
+    `encode` turns the payload into what goes on the wire. It has been applied to a literal already.
+    """
+
+    __slots__ = ("method", "source", "encode", "data")
+    sends = True
+
+    def __init__(self, method: str, source: Union[bytes, Callable[[Any], Any]],
+                 encode: Optional[Callable[[bytes], bytes]], origin: Origin, timing: Timing) -> None:
+        super().__init__(origin, timing)
+        self.method = method
+        self.source = source
+        self.encode = encode
+        self.data: Optional[bytes] = None
+
+    def arguments(self) -> str:
+        if isinstance(self.source, bytes):
+            return shorten(self.source)
+        return getattr(self.source, "__qualname__", None) or repr(self.source)
+
+    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+        if isinstance(self.source, bytes):
+            self.data = self.source if self.encode is None else self.encode(self.source)
+            return None
+        try:
+            payload = self.source(conversation.last_result())
+        except Exception as error:  # noqa: BLE001 - a callable of the test's: whatever it raises is in the report
+            return CallableRaised(self, error)
+        if hasattr(payload, "__await__"):
+            conversation.command(RunCoroutine(conversation, self, payload))
+            return None
+        return self.computed(payload)
+
+    def computed(self, payload: Any) -> Optional[Mismatch]:
+        """Take the payload that the callable gave."""
+        if not isinstance(payload, (bytes, bytearray, memoryview)):
+            return Mismatch(f"the callable of {self.method}() returned {shorten_repr(payload)}, which is not bytes")
+        data = bytes(payload)
+        try:
+            self.data = data if self.encode is None else self.encode(data)
+        except ValueError as error:
+            return CallableRaised(self, error)
+        return None
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        if self.data is None:
+            return WAITING
+        if conversation.reset:
+            size = counted(len(self.data), "byte")
+            return Mismatch(f"the client reset the connection before {size} {shorten(self.data)} could be sent")
+        if not self.data:
+            return DONE if not conversation.sending else QUEUED
+        conversation.outbox.append(self.data)
+        return QUEUED
+
+    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+        if self.data is None:
+            return Mismatch(f"the coroutine of {self.method}() gave nothing within {seconds(duration)}")
+        return Mismatch(f"the client does not read: it took {conversation.taken_of(self)} of "
+                        f"{counted(len(self.data), 'byte')}, and nothing for {seconds(duration)}" if silent else
+                        f"the client read too slowly: it took {conversation.taken_of(self)} of "
+                        f"{counted(len(self.data), 'byte')} within {seconds(duration)}")
+
+
+class _Flushing(Action):
+    """An action that is done when the adapter says that everything has been handed over."""
+
+    __slots__ = ("begun",)
+
+    def __init__(self, origin: Origin, timing: Timing) -> None:
+        super().__init__(origin, timing)
+        self.begun = False
+
+    def order(self, conversation: Conversation) -> None:
+        """Give the command."""
+        raise NotImplementedError
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        if not self.begun:
+            self.begun = True
+            if conversation.reset:
+                return self.after_reset(conversation)
+            self.order(conversation)
+        return WAITING
+
+    def after_reset(self, conversation: Conversation) -> Outcome:
+        """What it means that the client has reset the connection already."""
+        return Mismatch(f"the client reset the connection before {self.method}()")
+
+    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+        return Mismatch(f"the client does not read: what was sent before {self.method}() was not taken within "
+                        f"{seconds(duration)}")
+
+
+class SendEof(_Flushing):
+    """`send_eof()`: half-close; the client reads an end of stream, and may go on sending."""
+
+    __slots__ = ()
+    method = "send_eof"
+
+    def order(self, conversation: Conversation) -> None:
+        conversation.command(HalfClose(conversation, False))
+
+
+class Disconnect(_Flushing):
+    """`disconnect()`: deliver everything, end the stream with a FIN, and drain what still comes."""
+
+    __slots__ = ()
+    method = "disconnect"
+
+    def order(self, conversation: Conversation) -> None:
+        conversation.drain()
+        conversation.command(HalfClose(conversation, True))
+
+
+class ResetStep(_Flushing):
+    """`reset()`: let the client have what was sent, then a RST."""
+
+    __slots__ = ()
+    method = "reset"
+
+    def order(self, conversation: Conversation) -> None:
+        conversation.drain()
+        conversation.command(ResetConnection(conversation))
+
+    def after_reset(self, conversation: Conversation) -> Outcome:
+        conversation.drain()
+        return DONE
+
+
+class Delay(Action):
+    """`delay(seconds)`: wait before the next step."""
+
+    __slots__ = ("duration", "over")
+    method = "delay"
+
+    def __init__(self, duration: float, origin: Origin) -> None:
+        super().__init__(origin, _UNTIMED)
+        self.duration = duration
+        self.over = False
+
+    def arguments(self) -> str:
+        return f"{self.duration:g}"
+
+    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+        conversation.alarm(self.duration)
+        return None
+
+    def timer_fired(self, conversation: Conversation) -> None:
+        self.over = True
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        return DONE if self.over else WAITING
+
+
+class HoldUntil(Action):
+    """`hold_until(event)`: wait for an event of asyncio or threading, or for a step of another connection."""
+
+    __slots__ = ("event", "released")
+    method = "hold_until"
+
+    def __init__(self, event: Any, origin: Origin, timing: Timing) -> None:
+        super().__init__(origin, timing)
+        self.event = event
+        self.released = False
+
+    def arguments(self) -> str:
+        return str(self.event) if isinstance(self.event, Step) else type(self.event).__name__
+
+    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+        event = self.event
+        if isinstance(event, Step):
+            event.conversation.when_done(event, lambda: conversation.released(self))
+        elif event.is_set():
+            self.released = True
+        else:
+            conversation.command(Await(conversation, self, event))
+        return None
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        return DONE if self.released else WAITING
+
+    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+        return Mismatch(f"hold_until() was held for {seconds(duration)}: {self.arguments()} is not "
+                        f"{'satisfied' if isinstance(self.event, Step) else 'set'}")
+
+
+class StartTLSStep(Action):
+    """`start_tls(context)`: from here on both sides speak TLS; the client begins the handshake."""
+
+    __slots__ = ("context", "ready")
+    method = "start_tls"
+
+    def __init__(self, context: Any, origin: Origin, timing: Timing) -> None:
+        super().__init__(origin, timing)
+        self.context = context
+        self.ready = False
+
+    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+        if conversation.pending:
+            early = conversation.unclaimed()
+            return Mismatch(f"the client sent {counted(len(early), 'byte')} in clear before the server was ready for "
+                            f"TLS: {shorten(early)}")
+        conversation.command(StartTLS(conversation, self, self.context))
+        return None
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        return DONE if self.ready else WAITING
+
+    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+        return Mismatch(f"the client did not finish its TLS handshake within {seconds(duration)}")
+
+
+class PauseReadingStep(Action):
+    """`pause_reading()`: take nothing more from the client."""
+
+    __slots__ = ()
+    method = "pause_reading"
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        conversation.command(PauseReading(conversation))
+        return DONE
+
+
+class ResumeReadingStep(Action):
+    """`resume_reading()`: take the client's bytes again."""
+
+    __slots__ = ()
+    method = "resume_reading"
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        conversation.command(ResumeReading(conversation))
+        return DONE

@@ -1,0 +1,127 @@
+"""What the engine wants done. The adapter carries commands out in the order in which they were given.
+
+A command is a value without behaviour: the adapter has a table from each class of this module to the method that
+carries it out. `conversation` says on which connection; None where the whole server is meant.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+    from .steps import Step
+
+__all__ = ["Await", "Close", "Command", "GiveUp", "HalfClose", "PauseReading", "ResetConnection", "ResumeReading",
+           "RunCoroutine", "Send", "StartTimer", "StartTLS", "Wake"]
+
+
+class Command:
+    """Something that the adapter has to do, on one connection or on the server."""
+
+    __slots__ = ("conversation",)
+
+    def __init__(self, conversation: Optional[Conversation] = None) -> None:
+        self.conversation = conversation
+
+
+class Send(Command):
+    """Send what `Conversation.take_output` gives, as one write; then tell Flushed, and Progressed on the way."""
+
+    __slots__ = ()
+
+
+class HalfClose(Command):
+    """Deliver everything, then end our stream with a FIN, and go on reading; then tell Flushed.
+
+    With `drain`, what still comes is of no interest: close as soon as the client has ended its stream too.
+    """
+
+    __slots__ = ("drain",)
+
+    def __init__(self, conversation: Conversation, drain: bool) -> None:
+        self.conversation = conversation
+        self.drain = drain
+
+
+class Close(Command):
+    """Close our side at once, without a reset."""
+
+    __slots__ = ()
+
+
+class ResetConnection(Command):
+    """Let the client have what was sent, then reset the connection (SO_LINGER 0, socket(7)); then tell Flushed."""
+
+    __slots__ = ()
+
+
+class PauseReading(Command):
+    """Take no more bytes from the client, so that its writes block in the end."""
+
+    __slots__ = ()
+
+
+class ResumeReading(Command):
+    """Take the client's bytes again."""
+
+    __slots__ = ()
+
+
+class StartTLS(Command):
+    """Begin TLS as the server, with the context of `step`; then tell Upgraded."""
+
+    __slots__ = ("step", "context")
+
+    def __init__(self, conversation: Conversation, step: Step[Any], context: Any) -> None:
+        self.conversation = conversation
+        self.step = step
+        self.context = context
+
+
+class RunCoroutine(Command):
+    """Run `coroutine`, which computes the bytes of `step`; then tell Computed."""
+
+    __slots__ = ("step", "coroutine")
+
+    def __init__(self, conversation: Conversation, step: Step[Any], coroutine: Any) -> None:
+        self.conversation = conversation
+        self.step = step
+        self.coroutine = coroutine
+
+
+class Await(Command):
+    """Wait until `event` (of asyncio or threading) is set; then tell Released."""
+
+    __slots__ = ("step", "event")
+
+    def __init__(self, conversation: Conversation, step: Step[Any], event: Any) -> None:
+        self.conversation = conversation
+        self.step = step
+        self.event = event
+
+
+class StartTimer(Command):
+    """Call `Session.tick` at `deadline` (seconds of the adapter's clock) at the latest."""
+
+    __slots__ = ("deadline",)
+
+    def __init__(self, deadline: float) -> None:
+        self.conversation = None
+        self.deadline = deadline
+
+
+class Wake(Command):
+    """Somebody waits for `step`, and it is done."""
+
+    __slots__ = ("step",)
+
+    def __init__(self, step: Step[Any]) -> None:
+        self.conversation = None
+        self.step = step
+
+
+class GiveUp(Command):
+    """The verdict is a failure: reset every connection, stop listening, and let every waiter know."""
+
+    __slots__ = ()

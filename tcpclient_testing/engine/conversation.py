@@ -1,0 +1,366 @@
+"""The state machine of one connection: its script held against what really happens.
+
+Invariants
+
+- `steps[:cursor]` are satisfied; `steps[cursor]` is due if the connection has begun (its client was accepted and no
+  step of another connection has to come first); nothing behind the cursor has begun, but for sends that join one write.
+- `pending` holds, in order, the client's bytes that no step has claimed yet. `ended` and `reset` say that the client's
+  stream ends behind them. So early input waits for its step, and how the stream was split is never visible.
+- After the session's verdict is a failure, nothing moves any more.
+
+A conversation is told events by `receive`, which changes it and leaves commands for the adapter in the session's list.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from .actions import HoldUntil, SendBytes, StartTLSStep
+from .commands import Command, Send, Wake
+from .events import Event
+from .exact import ExactRun
+from .mismatches import Mismatch
+from .steps import DONE, QUEUED, Step
+
+if TYPE_CHECKING:
+    from .session import Session
+
+__all__ = ["Conversation"]
+
+__unittest = True
+
+
+class Conversation:
+    """A connection, expected or accepted or both, and how far its script has got.
+
+    `number` counts from 1, in the order of acceptance, which is the order of the `expect_connect()` steps.
+    """
+
+    __slots__ = ("session", "number", "handle", "steps", "cursor", "marks", "peername", "accepted", "accepted_at",
+                 "closed", "ended", "reset", "draining", "pending", "exact", "due", "turn", "progress", "alarm_at",
+                 "gate", "begun", "outbox", "sending", "issued", "taken", "taken_ends", "taken_bytes", "watchers",
+                 "__weakref__")
+
+    def __init__(self, session: Session, number: int) -> None:
+        self.session = session
+        self.number = number
+        self.handle: Any = None
+        self.steps: list[Step[Any]] = []
+        self.cursor = 0
+        self.marks: list[tuple[int, float]] = []
+        self.peername: Any = None
+        self.accepted = False
+        self.accepted_at = 0.0
+        self.closed = False
+        self.ended = False
+        self.reset = False
+        self.draining = False
+        self.pending: deque[memoryview] = deque()
+        self.exact = ExactRun()
+        self.due: Optional[Step[Any]] = None
+        self.turn = 0.0
+        self.progress = 0.0
+        self.alarm_at: Optional[float] = None
+        self.gate: Optional[Step[Any]] = None
+        self.begun = 0
+        self.outbox: list[bytes] = []
+        self.sending = False
+        self.issued = 0
+        self.taken = 0
+        self.taken_ends: list[int] = []
+        self.taken_bytes = 0
+        self.watchers: dict[Step[Any], list[Callable[[], None]]] = {}
+
+    # Events.
+
+    def receive(self, event: Event) -> None:
+        """Take an event; the commands that it brings about are in the session's list then."""
+        self.session.now = event.now
+        event.apply(self)
+
+    def connected(self, peername: Any) -> None:
+        """A client was accepted."""
+        self.accepted = True
+        self.peername = peername
+        self.accepted_at = self.progress = self.session.now
+        self.advance()
+
+    def received(self, data: Any) -> None:
+        """The client's next bytes; what nobody claims now is copied before this returns."""
+        self.progress = self.session.now
+        if self.draining:
+            return
+        view = data if type(data) is memoryview else memoryview(data)
+        self.pending.append(view)
+        self.advance()
+        if self.pending:
+            self.pending[-1] = memoryview(bytes(self.pending[-1]))
+
+    def stream_ended(self) -> None:
+        """The client's stream ended: a FIN."""
+        self.ended = True
+        self.progress = self.session.now
+        self.advance()
+
+    def was_reset(self) -> None:
+        """The client reset the connection."""
+        self.ended = self.reset = True
+        self.progress = self.session.now
+        self.advance()
+
+    def progressed(self, count: int) -> None:
+        """The operating system has taken `count` more bytes."""
+        self.progress = self.session.now
+        self.taken_bytes += count
+        self.move_to(self.taken + bisect_right(self.taken_ends, self.taken_bytes))
+
+    def flushed(self) -> None:
+        """The operating system has everything: the sends of this write, or the end of our stream."""
+        if self.sending:
+            self.sending = False
+            self.progress = self.session.now
+            self.move_to(self.taken + len(self.taken_ends))
+            if self.issued > self.cursor:
+                self._start_write(self.cursor)
+                return
+        elif self.cursor < len(self.steps):
+            self.move_to(self.cursor + 1)
+        self.advance()
+
+    def computed(self, step: Step[Any], value: Any, error: Optional[BaseException]) -> None:
+        """The coroutine of a send has ended."""
+        from .expectations import CallableRaised
+        assert isinstance(step, SendBytes)
+        mismatch = CallableRaised(step, error) if error is not None else step.computed(value)
+        if mismatch is not None:
+            self.session.fail(self, step, mismatch)
+        else:
+            self.advance()
+
+    def released(self, step: Step[Any]) -> None:
+        """What a step was held for has happened."""
+        assert isinstance(step, HoldUntil)
+        step.released = True
+        self.advance()
+
+    def upgraded(self, step: Step[Any], error: Optional[BaseException]) -> None:
+        """The TLS handshake of a step has ended."""
+        assert isinstance(step, StartTLSStep)
+        self.progress = self.session.now
+        if error is not None:
+            self.session.fail(self, step, Mismatch(f"the TLS handshake went wrong: {error}"))
+            return
+        step.ready = True
+        self.advance()
+
+    # The script.
+
+    def add(self, step: Step[Any]) -> None:
+        """Append a step; it is done at once if it is its turn and everything is there for it."""
+        step.conversation = self
+        step.index = len(self.steps)
+        self.steps.append(step)
+        if self.cursor == step.index or self.sending:
+            self.advance()
+
+    def advance(self) -> None:
+        """Let the due steps proceed until one of them has to wait."""
+        session = self.session
+        if self.gate is not None or session.over:
+            return
+        steps = self.steps
+        while self.cursor < len(steps):
+            position = self.issued if self.sending else self.cursor
+            if position == len(steps):
+                break
+            step = steps[position]
+            if self.sending:
+                # Only a send may join the write before it; `due` stays at the first of them.
+                if not step.sends:
+                    break
+            elif step is not self.due:
+                self._give_turn(step)
+            outcome: Any = None
+            if position >= self.begun:
+                self.begun = position + 1
+                outcome = step.begin(self)
+                self._arm()
+            if outcome is None:
+                outcome = step.proceed(self)
+            if outcome is DONE:
+                self.move_to(self.cursor + 1)
+            elif outcome is QUEUED:
+                self._queue(position)
+            elif isinstance(outcome, Mismatch):
+                session.fail(self, steps[self.cursor] if step.is_expectation else step, outcome)
+                return
+            else:
+                if self.cursor > position and not self.sending:
+                    self._give_turn(steps[self.cursor])
+                    self._arm()
+                break
+        if self.watchers:
+            self._tell_watchers()
+
+    def _give_turn(self, step: Step[Any]) -> None:
+        self.due = step
+        self.turn = self.session.now
+        self.alarm_at = None
+
+    def _arm(self) -> None:
+        deadline = self.deadline()
+        if deadline is not None:
+            self.session.remind(deadline)
+
+    def move_to(self, cursor: int) -> None:
+        """Everything before `cursor` is satisfied, as of now."""
+        if cursor > self.cursor:
+            self.cursor = cursor
+            self.marks.append((cursor, self.session.now))
+
+    # Sending.
+
+    def _queue(self, position: int) -> None:
+        """The step at `position` has put its bytes into the outbox."""
+        if not self.sending:
+            self._start_write(position)
+        self.issued = position + 1
+
+    def _start_write(self, position: int) -> None:
+        self.sending = True
+        self.taken = position
+        self.taken_ends = []
+        self.taken_bytes = 0
+        self.command(Send(self))
+
+    def take_output(self) -> list[bytes]:
+        """Return what is to be written, for the adapter; what comes later is another write."""
+        chunks, self.outbox = self.outbox, []
+        base = self.taken_ends[-1] if self.taken_ends else 0
+        for step in self.steps[self.taken + len(self.taken_ends):self.issued]:
+            assert isinstance(step, SendBytes)
+            base += len(step.data or b"")
+            self.taken_ends.append(base)
+        return chunks
+
+    def taken_of(self, step: Step[Any]) -> int:
+        """How many bytes of a send the operating system has taken, on behalf of the client."""
+        position = step.index - self.taken
+        if not 0 <= position < len(self.taken_ends):
+            return 0
+        start = self.taken_ends[position - 1] if position else 0
+        return max(0, min(self.taken_bytes, self.taken_ends[position]) - start)
+
+    # What steps ask for.
+
+    def command(self, command: Command) -> None:
+        """Leave a command for the adapter."""
+        self.session.commands.append(command)
+
+    def consume(self, count: int) -> None:
+        """The due step has claimed the next `count` bytes."""
+        pending = self.pending
+        while count:
+            head = pending[0]
+            if count < len(head):
+                pending[0] = head[count:]
+                return
+            count -= len(head)
+            pending.popleft()
+
+    def unclaimed(self, most: Optional[int] = None) -> bytes:
+        """A copy of the bytes that no step has claimed; the first `most` of them."""
+        if most is None:
+            return b"".join(self.pending)
+        pieces, left = [], most
+        for piece in self.pending:
+            if left <= 0:
+                break
+            pieces.append(bytes(piece[:left]))
+            left -= len(piece)
+        return b"".join(pieces)
+
+    def drain(self) -> None:
+        """From here on what the client sends is noted, not judged."""
+        self.draining = True
+        self.pending.clear()
+
+    def alarm(self, delay: float) -> None:
+        """Let the due step's `timer_fired` be called after `delay` seconds."""
+        self.alarm_at = self.session.now + delay
+
+    def last_result(self) -> Any:
+        """The result of the last satisfied expectation; what callables are given."""
+        for step in reversed(self.steps[:self.issued if self.sending else self.cursor]):
+            if step.is_expectation:
+                return step.written()
+        return None
+
+    def ending(self) -> str:
+        """How the client's stream ended, as far as the evidence goes: "half-closed", "reset the connection"."""
+        if self.reset:
+            return "reset the connection"
+        return self.session.host.ending_of(self)
+
+    # Time.
+
+    def deadline(self) -> Optional[float]:
+        """When the due step will be overdue or wants its timer, in seconds of the clock; None is never."""
+        step = self.due
+        if step is None or self.cursor >= len(self.steps) or (step.index < self.cursor and not self.sending):
+            return None
+        timing = step.timing
+        timeout = self.session.timeout if timing.default else timing.timeout
+        deadlines = [] if self.alarm_at is None else [self.alarm_at]
+        if timeout is not None:
+            deadlines.append(max(self.turn, self.progress) + timeout)
+        if timing.within is not None:
+            deadlines.append(self.turn + timing.within)
+        return min(deadlines) if deadlines else None
+
+    def tick(self) -> None:
+        """Look whether the due step's time has come."""
+        step, now = self.due, self.session.now
+        deadline = self.deadline()
+        if step is None or deadline is None or now < deadline:
+            return
+        if self.alarm_at is not None and now >= self.alarm_at:
+            self.alarm_at = None
+            step.timer_fired(self)
+            self.advance()
+            return
+        step = self.steps[self.cursor]
+        within = step.timing.within
+        silent = within is None or now < self.turn + within
+        since = max(self.turn, self.progress) if silent else self.turn
+        self.session.fail(self, step, step.overdue(self, now - since, silent), overdue=True)
+
+    def postpone(self, duration: float) -> None:
+        """Time stood still for `duration` seconds: a debugger was at work, or the loop did not turn."""
+        self.turn += duration
+        self.progress += duration
+
+    # Waiting for steps.
+
+    def when_done(self, step: Step[Any], callback: Callable[[], None]) -> None:
+        """Call `callback` when `step`, one of this conversation's, is satisfied; at once if it is."""
+        if step.satisfied:
+            callback()
+        else:
+            self.watchers.setdefault(step, []).append(callback)
+
+    def wake(self, step: Step[Any]) -> None:
+        """Let the adapter know when `step` is satisfied, since somebody awaits it."""
+        self.when_done(step, lambda: self.command(Wake(step)))
+
+    def _tell_watchers(self) -> None:
+        for step in [step for step in self.watchers if step.satisfied]:
+            for callback in self.watchers.pop(step, ()):
+                callback()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every step added so far is satisfied."""
+        return self.cursor == len(self.steps)

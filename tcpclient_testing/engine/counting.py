@@ -1,0 +1,42 @@
+"""Messages of which only the length is of interest: counted, and let go."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .judging import BytesLike, Judge, Match, Matcher
+
+__all__ = ["counted_only"]
+
+
+class _Counting(Matcher[int]):
+    """Any message; the result is the number of its bytes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "anything, counted only"
+
+    def match(self, message: bytes) -> Match[int]:
+        """Count a whole message."""
+        return Match(len(message))
+
+    def judge(self) -> Judge[int]:
+        """A judge that keeps nothing."""
+        return _CountingJudge()
+
+
+class _CountingJudge(Judge[int]):
+    __slots__ = ()
+
+    def feed(self, piece: BytesLike) -> None:
+        self.received += len(piece)
+
+    def finish(self) -> Match[int]:
+        return Match(self.received)
+
+    def partial(self) -> bytes:
+        return b""
+
+
+counted_only: Final = _Counting()

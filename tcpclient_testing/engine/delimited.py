@@ -1,0 +1,164 @@
+"""Messages that end with a delimiter: lines, and headers up to an empty line."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Callable, Optional
+
+from .arguments import as_bytes, as_count
+from .frames import FramePart, FrameReader, Framing, FramingError, payload_of
+from .judging import BytesLike
+from .wording import counted, shorten
+
+__all__ = ["Delimited"]
+
+__unittest = True
+
+_MAX_LENGTH = 64 * 1024
+
+
+class Delimited(Framing):
+    """Messages that each end with `delimiter`, which belongs to no payload.
+
+    The delimiter may have several bytes, and parts that look like its beginning; the first place where it stands as a
+    whole is the end. `max_length` limits the payload, in bytes, 64 KiB unless told otherwise: no message without an
+    end is waited for or kept. `label` is what a message is called in reports, such as "a line". TypeError or
+    ValueError for a delimiter that isn't bytes, or is empty, and a limit that isn't a number of bytes.
+    """
+
+    __slots__ = ("delimiter", "max_length", "label")
+
+    def __init__(self, delimiter: BytesLike, *, max_length: int = _MAX_LENGTH, label: Optional[str] = None) -> None:
+        self.delimiter = as_bytes(delimiter, "Delimited(delimiter)")
+        if not self.delimiter:
+            raise ValueError("Delimited(delimiter) needs at least one byte")
+        self.max_length = as_count(max_length, "Delimited(max_length=...)", 0)
+        self.label = label
+
+    def __repr__(self) -> str:
+        limit = "" if self.max_length == _MAX_LENGTH else f", max_length={self.max_length}"
+        label = "" if self.label is None else f", label={self.label!r}"
+        return f"Delimited({self.delimiter!r}{limit}{label})"
+
+    def encode(self, payload: bytes) -> bytes:
+        """The payload and the delimiter; ValueError if the message would end before, or is longer than `max_length`."""
+        payload = payload_of(payload, "Delimited.encode(payload)")
+        if len(payload) > self.max_length:
+            raise ValueError(f"{counted(len(payload), 'byte')} are too long for {self!r}")
+        frame = payload + self.delimiter
+        place = frame.find(self.delimiter)
+        if place < len(payload):  # also by the payload's last bytes together with the delimiter's first
+            text = f"a payload for {self!r} can't end before its end, got {shorten(payload, place)}"
+            raise ValueError(f"{text}; the delimiter is at byte {place}")
+        return frame
+
+    def reader(self) -> FrameReader:
+        """A reader for one message."""
+        return _DelimitedReader(self)
+
+
+@lru_cache(maxsize=64)
+def _tables(delimiter: bytes) -> tuple[Callable[[memoryview, int, int], Optional[re.Match[bytes]]], tuple[int, ...]]:
+    """A search for the delimiter, and the failure function of Knuth, Morris and Pratt.
+
+    The search is a regular expression, since a memoryview has no find() and a copy of all that follows a short line
+    would make many short lines quadratic. ``failures[n - 1]`` is the length of the longest beginning of the delimiter
+    that its first n bytes end with, other than these themselves.
+    """
+    failures = [0]
+    for byte in delimiter[1:]:
+        state = failures[-1]
+        while state and delimiter[state] != byte:
+            state = failures[state - 1]
+        failures.append(state + (delimiter[state] == byte))
+    return re.compile(re.escape(delimiter)).search, tuple(failures)
+
+
+class _DelimitedReader(FrameReader):
+    """Invariant: the last `_held` bytes consumed are the longest ones with which a delimiter may begin.
+
+    They are not payload yet, and needn't be kept, as they are the delimiter's own first bytes. All before them were
+    given as payload, `_given` bytes.
+    """
+
+    __slots__ = ("_framing", "_search", "_failures", "_held", "_given")
+
+    def __init__(self, framing: Delimited) -> None:
+        self.length = None
+        self.started = False
+        self._framing = framing
+        self._search, self._failures = _tables(framing.delimiter)
+        self._held = 0
+        self._given = 0
+
+    def feed(self, data: memoryview) -> FramePart:
+        """Look for the delimiter: first for one that began in earlier data, then for one within this."""
+        if len(data):
+            self.started = True
+        delimiter = self._framing.delimiter
+        state, position = self._follow(data, self._held, 0, len(data), begun=True)
+        if state == len(delimiter):
+            return self._complete(data, position)
+        if position < len(data):
+            # No delimiter that is found beyond this place could end a message that is short enough.
+            limit = max(self._framing.max_length - self._given - self._held, 0) + len(delimiter)
+            found = self._search(data, position - state, limit)
+            if found is not None:
+                return self._complete(data, found.end())
+            start = max(position - state, len(data) - len(delimiter) + 1)
+            state, _ = self._follow(data, 0, start, len(data), begun=False)
+        released = self._held + len(data) - state
+        payload = self._payload(data, released)
+        self._held = state
+        self._given += released
+        return FramePart(payload, len(data), False)
+
+    def _follow(self, data: memoryview, state: int, position: int, stop: int, *, begun: bool) -> tuple[int, int]:
+        """Advance the automaton whose state is how many bytes of the delimiter the data end with.
+
+        With `begun`, only as long as these begin before the data, and until they are the whole delimiter.
+        """
+        delimiter, failures = self._framing.delimiter, self._failures
+        while position < stop and (not begun or position < state < len(delimiter)):
+            byte = data[position]
+            while state and delimiter[state] != byte:
+                state = failures[state - 1]
+            if delimiter[state] == byte:
+                state += 1
+            position += 1
+        return state, position
+
+    def _complete(self, data: memoryview, end: int) -> FramePart:
+        """The part whose delimiter ends at `end` in the data."""
+        payload = self._payload(data, self._held + end - len(self._framing.delimiter))
+        return FramePart(payload, end, True)
+
+    def _payload(self, data: memoryview, released: int) -> BytesLike:
+        """The next `released` bytes of payload: first those that were held back; FramingError if they are too many."""
+        held, room = self._held, self._framing.max_length - self._given
+        fitting = min(released, room)
+        if not held:
+            payload: BytesLike = data[:fitting]
+        else:
+            payload = self._framing.delimiter[: min(held, fitting)] + bytes(data[: max(fitting - held, 0)])
+        if released > room:
+            limit = self._framing.max_length
+            text = f"expected {self.waiting_for()} after at most {counted(limit, 'byte')}, got more without an end"
+            raise FramingError(text, offset=limit, payload=payload)
+        return payload
+
+    def needed(self) -> int:
+        """What the delimiter lacks."""
+        return len(self._framing.delimiter) - self._held
+
+    def waiting_for(self) -> str:
+        """The kind of message and its end."""
+        framing = self._framing
+        if framing.label is None:
+            return f"bytes up to {framing.delimiter!r}"
+        return f"{framing.label} ending in {framing.delimiter!r}"
+
+    def unfinished(self) -> bytes:
+        """The bytes held back."""
+        return self._framing.delimiter[: self._held]

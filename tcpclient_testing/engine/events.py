@@ -1,0 +1,144 @@
+"""What happens to a connection, as the engine is told it.
+
+Events are facts. Each carries the time at which it was noticed, in seconds of whatever clock the adapter uses: the
+engine has none of its own. A conversation takes them by `Conversation.receive`, one after another, in the grammar
+
+    Connected -> [Received*] -> [HalfClosed | Reset]        what the client does
+    Flushed | Progressed | Computed | Released | Upgraded   the outcome of a command, at any time in between
+    HalfClosed -> [Reset]                                   a client that closed can still be found to have reset
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+    from .steps import Step
+
+__all__ = ["Computed", "Connected", "Event", "Flushed", "HalfClosed", "Progressed", "Received", "Released", "Reset",
+           "Upgraded"]
+
+
+class Event:
+    """Something that happened to one connection at `now` (seconds)."""
+
+    __slots__ = ("now",)
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def apply(self, conversation: Conversation) -> None:
+        """Tell the conversation, by the method that deals with this kind of event."""
+        raise NotImplementedError
+
+
+class Connected(Event):
+    """A client was accepted; `peername` is its address as the operating system gives it."""
+
+    __slots__ = ("peername",)
+
+    def __init__(self, now: float, peername: Any) -> None:
+        self.now = now
+        self.peername = peername
+
+    def apply(self, conversation: Conversation) -> None:
+        conversation.connected(self.peername)
+
+
+class Received(Event):
+    """The client's next bytes; a view into a buffer that is used again as soon as the engine returns."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, now: float, data: Union[bytes, memoryview]) -> None:
+        self.now = now
+        self.data = data
+
+    def apply(self, conversation: Conversation) -> None:
+        conversation.received(self.data)
+
+
+class HalfClosed(Event):
+    """The client ended its stream: a FIN (RFC 9293, 3.6). It may or may not have closed as well.
+
+    `truncated` tells that TLS ended without its own farewell.
+    """
+
+    __slots__ = ()
+
+    def apply(self, conversation: Conversation) -> None:
+        conversation.stream_ended()
+
+
+class Reset(Event):
+    """The client reset the connection: a RST (RFC 9293, 3.10.7)."""
+
+    __slots__ = ()
+
+    def apply(self, conversation: Conversation) -> None:
+        conversation.was_reset()
+
+
+class Progressed(Event):
+    """The operating system has taken `count` more bytes of what the engine told the adapter to send."""
+
+    __slots__ = ("count",)
+
+    def __init__(self, now: float, count: int) -> None:
+        self.now = now
+        self.count = count
+
+    def apply(self, conversation: Conversation) -> None:
+        conversation.progressed(self.count)
+
+
+class Flushed(Event):
+    """The operating system has taken everything that was to be sent."""
+
+    __slots__ = ()
+
+    def apply(self, conversation: Conversation) -> None:
+        conversation.flushed()
+
+
+class Computed(Event):
+    """The coroutine that was to compute a reply has ended: `value`, or `error` where it raised."""
+
+    __slots__ = ("step", "value", "error")
+
+    def __init__(self, now: float, step: Step[Any], value: Any, error: Optional[BaseException]) -> None:
+        self.now = now
+        self.step = step
+        self.value = value
+        self.error = error
+
+    def apply(self, conversation: Conversation) -> None:
+        conversation.computed(self.step, self.value, self.error)
+
+
+class Released(Event):
+    """What `step` was held for has happened."""
+
+    __slots__ = ("step",)
+
+    def __init__(self, now: float, step: Step[Any]) -> None:
+        self.now = now
+        self.step = step
+
+    def apply(self, conversation: Conversation) -> None:
+        conversation.released(self.step)
+
+
+class Upgraded(Event):
+    """The TLS handshake of `step` has ended: well, or with `error`."""
+
+    __slots__ = ("step", "error")
+
+    def __init__(self, now: float, step: Step[Any], error: Optional[BaseException]) -> None:
+        self.now = now
+        self.step = step
+        self.error = error
+
+    def apply(self, conversation: Conversation) -> None:
+        conversation.upgraded(self.step, self.error)

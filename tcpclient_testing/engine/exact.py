@@ -1,0 +1,111 @@
+"""Runs of exact expectations, compared as one.
+
+Consecutive `expect_bytes` steps are one long expectation as far as the client's stream goes. So they are joined, some
+hundreds at a time, and every chunk that arrives is compared once (`bytes.startswith` with an offset is a memcmp that
+copies nothing); which step a byte belongs to is worked out from the ends of the joined pieces.
+
+    closed --open--> open at `offset` --all compared--> closed
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import accumulate
+from typing import TYPE_CHECKING, Optional
+
+from .expectations import ExpectBytes
+from .matchers import Exactly
+from .mismatches import Mismatch
+from .steps import DEFAULT_TIMING, DONE, WAITING, Outcome
+from .wording import first_difference
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+
+__all__ = ["ExactRun"]
+
+# A run is joined up to so many steps, and so many bytes: enough for the comparison to be cheap beside the reading, and
+# little enough for the copy not to be noticed.
+_MOST_STEPS = 512
+_MOST_BYTES = 65536
+
+
+class ExactRun:
+    """The run of exact expectations that begins at a conversation's cursor."""
+
+    __slots__ = ("joined", "offset", "ends", "first")
+
+    def __init__(self) -> None:
+        self.joined: Optional[bytes] = None
+        self.offset = 0
+        self.ends: list[int] = []
+        self.first = 0
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        """Compare what is pending; move the cursor past all that is satisfied but the last step of the run."""
+        joined = self.joined
+        if joined is None:
+            joined = self._open(conversation)
+        pending = conversation.pending
+        while pending:
+            data = pending[0]
+            left = len(joined) - self.offset
+            if len(data) > left:
+                data = data[:left]
+            if not joined.startswith(data, self.offset):
+                return self._differs(conversation, joined, data)
+            self.offset += len(data)
+            conversation.consume(len(data))
+            if self.offset == len(joined):
+                self.joined = None
+                conversation.move_to(self.first + len(self.ends) - 1)
+                return DONE
+        if self.offset >= self.ends[0]:
+            conversation.move_to(self.first + bisect_right(self.ends, self.offset))
+        if conversation.ended:
+            step = conversation.steps[conversation.cursor]
+            assert isinstance(step, ExpectBytes)
+            return step.ended(conversation, self.received_of(step, conversation))
+        return WAITING
+
+    def _open(self, conversation: Conversation) -> bytes:
+        steps, first = conversation.steps, conversation.cursor
+        step = steps[first]
+        assert isinstance(step, ExpectBytes)
+        self.first = first
+        self.offset = 0
+        pieces = [step.data]
+        size = len(step.data)
+        if step.timing is DEFAULT_TIMING and size < _MOST_BYTES:
+            for later in steps[first + 1:first + _MOST_STEPS]:
+                if type(later) is not ExpectBytes or later.timing is not DEFAULT_TIMING:
+                    break
+                size += len(later.data)
+                if size > _MOST_BYTES:
+                    break
+                pieces.append(later.data)
+        self.ends = list(accumulate(map(len, pieces)))
+        self.joined = joined = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return joined
+
+    def received_of(self, step: ExpectBytes, conversation: Conversation) -> int:
+        """How many bytes of `step`, the one at the cursor, have come."""
+        if self.joined is None:
+            return 0
+        return self.offset - (self.ends[step.index - self.first] - len(step.data))
+
+    def _differs(self, conversation: Conversation, joined: bytes, data: memoryview) -> Mismatch:
+        """Find the first byte that differs, move to its step, and describe it there."""
+        low = first_difference(joined, data, self.offset) or 0
+        position = bisect_right(self.ends, self.offset + low)
+        conversation.move_to(self.first + position)
+        step = conversation.steps[self.first + position]
+        assert isinstance(step, ExpectBytes)
+        start = self.ends[position] - len(step.data)
+        before = joined[start:self.offset] if start < self.offset else b""
+        conversation.consume(max(0, start - self.offset))
+        got = before + conversation.unclaimed(len(step.data) - len(before))
+        self.joined = None
+        mismatch = Exactly(step.data).judge().feed(got)
+        assert mismatch is not None
+        return mismatch

@@ -1,0 +1,350 @@
+"""Expectations: the steps that the client has to do.
+
+Those of messages read through a framing into a judge, a piece at a time, so that the first byte that can't be right is
+noticed when it arrives. Those of the connection itself look at how the client's stream ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
+
+from .commands import Close
+from .framing import FixedLength, Framing, FramingError
+from .matchers import Exactly, Match, Matcher, anything
+from .mismatches import Mismatch
+from .origin import Origin
+from .steps import DEFAULT_TIMING, DONE, WAITING, Outcome, Step, Timing
+from .wording import counted, shorten
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+
+__all__ = ["ExpectBytes", "ExpectConnect", "ExpectDisconnect", "ExpectEof", "ExpectMessage", "ExpectReset",
+           "ExpectSilence", "seconds"]
+
+__unittest = True
+
+T = TypeVar("T")
+
+
+def seconds(duration: float) -> str:
+    """Say a duration of `duration` seconds: "0.5 s", "30.0 s"."""
+    return f"{duration:.1f} s" if duration >= 0.1 or duration == 0 else f"{duration:.3g} s"
+
+
+def _excess(what: str, conversation: Conversation) -> Mismatch:
+    """The client sent bytes where it should have done something else."""
+    waiting = conversation.unclaimed()
+    return Mismatch(f"expected {what}, got {counted(len(waiting), 'byte')}: {shorten(waiting)}", offset=0)
+
+
+def _lateness(duration: float, silent: bool) -> str:
+    return f"for {seconds(duration)}" if silent else f"within {seconds(duration)}"
+
+
+class Message:
+    """The reading of one message: a framing's reader and a matcher's judge, fed with the stream's next bytes.
+
+    `feed` answers the number of bytes used, and then None (more is needed), a Match or a Mismatch.
+    """
+
+    __slots__ = ("reader", "judge", "_announced")
+
+    def __init__(self, framing: Framing, matcher: Matcher[Any]) -> None:
+        self.reader = framing.reader()
+        self.judge = matcher.judge()
+        self._announced = False
+
+    def feed(self, data: memoryview) -> tuple[int, Union[Match[Any], Mismatch, None]]:
+        """Read on; never beyond the end of this message."""
+        try:
+            part = self.reader.feed(data)
+        except FramingError as error:
+            # The payload before the fault was wrong first, if it was: how the stream is divided must not decide.
+            return 0, (self.judge.feed(error.payload) if len(error.payload) else None) or error.mismatch
+        if not self._announced and self.reader.length is not None:
+            self._announced = True
+            mismatch = self.judge.announce(self.reader.length)
+            if mismatch is not None:
+                return part.consumed, mismatch
+        if len(part.payload):
+            mismatch = self.judge.feed(part.payload)
+            if mismatch is not None:
+                return part.consumed, mismatch
+        return part.consumed, self.judge.finish() if part.complete else None
+
+    def progress(self) -> str:
+        """Say what has come so far, as it follows "expected a line, "."""
+        so_far = self.judge.partial() + self.reader.unfinished()
+        count = self.judge.received + len(self.reader.unfinished())
+        return f"got {counted(count, 'byte')} ({shorten(so_far)})" if count else "got nothing"
+
+
+class ExpectConnect(Step[T]):
+    """`expect_connect()`: the client connects. Its result is the connection."""
+
+    __slots__ = ()
+    method = "expect_connect"
+
+    def arguments(self) -> str:
+        timing = self.timing
+        shown = (("timeout", timing.timeout if not timing.default else None), ("after", timing.after),
+                 ("within", timing.within))
+        return ", ".join(f"{name}={value:g}" for name, value in shown if value is not None)
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        if not conversation.accepted:
+            return WAITING
+        if self.timing.after is not None:
+            early = conversation.turn + self.timing.after - conversation.accepted_at
+            if early > 0:
+                waited = conversation.accepted_at - conversation.turn
+                return Mismatch(f"expected the client to connect after {seconds(self.timing.after)} at the earliest, "
+                                f"it connected after {seconds(max(waited, 0.0))}")
+        return DONE
+
+    def written(self) -> T:
+        return self.conversation.handle  # type: ignore[no-any-return]
+
+    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+        session = conversation.session
+        what = "no client connected" if not session.accepted else "the client did not connect again"
+        return Mismatch(f"{what} to {session.host.listening_at()} {_lateness(duration, silent)}")
+
+
+class ExpectBytes(Step[bytes]):
+    """`expect_bytes(data)`: the client sends exactly these bytes next, in however many pieces.
+
+    It has no reader and no judge of its own: a conversation compares runs of such steps as one (see `exact`).
+    """
+
+    __slots__ = ("data",)
+    method = "expect_bytes"
+
+    def __init__(self, data: bytes, origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
+        self.data = data
+        self.origin = origin
+        self.timing = timing
+        self.asked = False
+
+    def arguments(self) -> str:
+        return shorten(self.data)
+
+    def written(self) -> bytes:
+        return self.data
+
+    def message(self) -> Message:
+        """Read the bytes as a message, where they are one candidate among several."""
+        return Message(FixedLength(len(self.data)), Exactly(self.data))
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        return conversation.exact.proceed(conversation)
+
+    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+        count = conversation.exact.received_of(self, conversation)
+        what = f"expected {counted(len(self.data), 'byte')} {shorten(self.data)}"
+        if not count:
+            return Mismatch(f"{what}, nothing received {_lateness(duration, silent)}")
+        only = f"got only {count} ({shorten(self.data[:count])})"
+        return Mismatch(f"{what}, {only}" + (f", then nothing {_lateness(duration, True)}" if silent
+                                             else f" {_lateness(duration, False)}"))
+
+    def ended(self, conversation: Conversation, count: int) -> Mismatch:
+        """Say that the client's stream ended after `count` bytes of these."""
+        got = f"got {count} ({shorten(self.data[:count])})" if count else "got nothing"
+        return Mismatch(f"expected {counted(len(self.data), 'byte')} {shorten(self.data)}, {got} before the client "
+                        f"{conversation.ending()}")
+
+
+class ExpectMessage(Step[T], Generic[T]):
+    """A message of some framing that a matcher accepts: a frame, a line, what ends somewhere, so many bytes."""
+
+    __slots__ = ("method", "shown", "framing", "matcher", "reading")
+
+    def __init__(self, method: str, shown: str, framing: Union[Framing, Callable[[Any], Framing]],
+                 matcher: Matcher[T], origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
+        super().__init__(origin, timing)
+        self.method = method
+        self.shown = shown
+        self.framing = framing
+        self.matcher = matcher
+        self.reading: Optional[Message] = None
+
+    def arguments(self) -> str:
+        return self.shown
+
+    def message(self) -> Message:
+        """Begin to read the message."""
+        framing = self.framing
+        if not isinstance(framing, Framing):
+            framing = framing(self.conversation.last_result())
+        return Message(framing, self.matcher)
+
+    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+        try:
+            self.reading = self.message()
+        except Exception as error:  # noqa: BLE001 - a callable of the test's: whatever it raises is in the report
+            return CallableRaised(self, error)
+        return None
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        reading = self.reading
+        assert reading is not None
+        pending = conversation.pending
+        while True:
+            used, outcome = reading.feed(pending[0] if pending else _NOTHING)
+            if pending:
+                conversation.consume(used)
+            if outcome is not None:
+                return self._finish(outcome)
+            if not pending:
+                break
+        return self.ended(conversation, reading) if conversation.ended else WAITING
+
+    def _finish(self, outcome: Union[Match[T], Mismatch]) -> Outcome:
+        if isinstance(outcome, Mismatch):
+            return outcome
+        self.value = outcome.result
+        self.reading = None
+        return DONE
+
+    def expected(self, reading: Message) -> str:
+        """Say what is expected, as it follows "expected "."""
+        what = reading.reader.waiting_for()
+        return what if self.matcher is anything else f"{what}, {self.matcher!r}"
+
+    def ended(self, conversation: Conversation, reading: Message) -> Mismatch:
+        """Say that the client's stream ended before the message did."""
+        return Mismatch(f"expected {self.expected(reading)}; {reading.progress()} before the client "
+                        f"{conversation.ending()}")
+
+    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+        reading = self.reading
+        assert reading is not None
+        so_far = reading.judge.partial() + reading.reader.unfinished()
+        late = f"{'nothing received' if silent else 'not complete'} {_lateness(duration, silent)}"
+        waiting = f"; {counted(len(so_far), 'byte')} are waiting: {shorten(so_far)}" if so_far else ""
+        return Mismatch(f"expected {self.expected(reading)}, {late}{waiting}")
+
+
+_NOTHING = memoryview(b"")
+
+
+class CallableRaised(Mismatch):
+    """A callable that the script was given raised `exception`, or gave what it may not give."""
+
+    __slots__ = ("exception",)
+
+    def __init__(self, step: Step[Any], exception: BaseException) -> None:
+        super().__init__(f"the callable of {step.method}() raised {type(exception).__name__}: {exception}")
+        self.exception = exception
+
+
+class _ExpectEnding(Step[None]):
+    """The client's stream ends in a certain way, and no byte comes before that."""
+
+    __slots__ = ()
+    what = "the client's stream to end"
+
+    def written(self) -> None:
+        return None
+
+    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+        if conversation.draining:
+            return Mismatch(f"expected {self.what}; it is still connected {seconds(duration)} after the server "
+                            f"disconnected")
+        return Mismatch(f"expected {self.what}; it is still connected and was silent for {seconds(duration)}" if silent
+                        else f"expected {self.what} within {seconds(duration)}; it is still connected")
+
+
+class ExpectEof(_ExpectEnding):
+    """`expect_eof()`: the client half-closes; the server's side stays open."""
+
+    __slots__ = ()
+    method = "expect_eof"
+    what = "the client to end its stream"
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        if conversation.pending:
+            return _excess(self.what, conversation)
+        if conversation.reset:
+            return Mismatch(f"expected {self.what}, it reset the connection")
+        return DONE if conversation.ended else WAITING
+
+
+class ExpectDisconnect(_ExpectEnding):
+    """`expect_disconnect()`: the client closes; the server's side closes at once.
+
+    `wait_closed` tells whether a client that uses asyncio's streams has to await `wait_closed()` as well.
+    """
+
+    __slots__ = ("wait_closed",)
+    method = "expect_disconnect"
+    what = "the client to disconnect"
+
+    def __init__(self, wait_closed: bool, origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
+        super().__init__(origin, timing)
+        self.wait_closed = wait_closed
+
+    def arguments(self) -> str:
+        return "" if self.wait_closed else "wait_closed=False"
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        if conversation.pending:
+            return _excess(self.what, conversation)
+        if conversation.reset:
+            return Mismatch(f"expected {self.what}, it reset the connection")
+        if not conversation.ended:
+            return WAITING
+        conversation.command(Close(conversation))
+        return DONE
+
+
+class ExpectReset(_ExpectEnding):
+    """`expect_reset()`: the client resets the connection."""
+
+    __slots__ = ()
+    method = "expect_reset"
+    what = "the client to reset the connection"
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        if conversation.pending:
+            return _excess(self.what, conversation)
+        if conversation.reset:
+            return DONE
+        if conversation.ended:
+            return Mismatch(f"expected {self.what}, it {conversation.ending()}")
+        return WAITING
+
+
+class ExpectSilence(Step[None]):
+    """`expect_silence(seconds)`: the client sends nothing, and stays connected, for this long."""
+
+    __slots__ = ("duration", "over")
+    method = "expect_silence"
+
+    def __init__(self, duration: float, origin: Origin) -> None:
+        super().__init__(origin, Timing(None, None, None, False))
+        self.duration = duration
+        self.over = False
+
+    def arguments(self) -> str:
+        return f"{self.duration:g}"
+
+    def written(self) -> None:
+        return None
+
+    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+        conversation.alarm(self.duration)
+        return None
+
+    def timer_fired(self, conversation: Conversation) -> None:
+        self.over = True
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        what = f"silence for {seconds(self.duration)}"
+        if conversation.pending:
+            return _excess(what, conversation)
+        if conversation.ended and not self.over:
+            return Mismatch(f"expected {what}, but the client {conversation.ending()}")
+        return DONE if self.over else WAITING

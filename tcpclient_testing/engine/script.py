@@ -1,0 +1,372 @@
+"""The methods by which scripts are written, shared by servers and connections.
+
+Each checks its arguments, notes the line that called it, and hands a step to `_add`; whatever is wrong with the
+arguments is raised there, where the script is written.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable
+from math import isfinite, isnan
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union, overload
+
+from .actions import (
+    Delay,
+    Disconnect,
+    HoldUntil,
+    PauseReadingStep,
+    ResetStep,
+    ResumeReadingStep,
+    SendBytes,
+    SendEof,
+    StartTLSStep,
+)
+from .arguments import as_bytes
+from .counting import counted_only
+from .expectations import ExpectBytes, ExpectDisconnect, ExpectEof, ExpectMessage, ExpectReset, ExpectSilence
+from .framing import Delimited, FixedLength, Framing
+from .matchers import Matcher, anything, as_matcher
+from .origin import origin_of
+from .steps import DEFAULT_TIMING, Step, Timing
+from .wording import shorten
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["UNSET", "ScriptMethods", "Source", "checked_ending", "checked_seconds", "timing_of"]
+
+__unittest = True
+
+T = TypeVar("T")
+BytesLike = Union[bytes, bytearray, memoryview]
+#: What may be sent: bytes, or a callable (a coroutine function too) that gives them when it is the step's turn.
+Source = Union[BytesLike, Callable[[Any], Union[BytesLike, Awaitable[BytesLike]]]]
+
+
+class _Unset:
+    """The default of `timeout=`: what the server says."""
+
+    def __repr__(self) -> str:
+        return "the server's"
+
+
+UNSET: Any = _Unset()
+
+
+def checked_seconds(where: str, value: Any, *, positive: bool = False) -> Optional[float]:
+    """Return a duration in seconds, or None for none; raise `TypeError` or `ValueError` for anything else."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{where} is a number of seconds or None, not {type(value).__name__}: {value!r}")
+    if isnan(value) or value < 0 or (positive and value == 0):
+        raise ValueError(f"{where} is a number of seconds {'greater than' if positive else 'not less than'} 0, "
+                         f"not {value!r}")
+    return float(value) if isfinite(value) else None
+
+
+def timing_of(method: str, timeout: Any, within: Any, after: Any = None) -> Timing:
+    """Check the time-outs of a step."""
+    if timeout is UNSET and within is None and after is None:
+        return DEFAULT_TIMING
+    checked = None if timeout is UNSET else checked_seconds(f"{method}(timeout=...)", timeout)
+    within = checked_seconds(f"{method}(within=...)", within)
+    after = checked_seconds(f"{method}(after=...)", after)
+    if within is not None and after is not None and after > within:
+        raise ValueError(f"{method}(after={after:g}, within={within:g}) can't be: after is later than within")
+    return Timing(checked, within, after, timeout is UNSET)
+
+
+def _message_bytes(where: str, data: Any) -> bytes:
+    checked = as_bytes(data, where)
+    if not checked:
+        raise ValueError(f"{where} is empty; nothing would be expected")
+    return checked
+
+
+def checked_ending(where: str, ending: Any) -> bytes:
+    """Return the ending of lines as bytes; raise `TypeError` for what isn't bytes, `ValueError` for nothing at all."""
+    checked = as_bytes(ending, where)
+    if not checked:
+        raise ValueError(f"{where} is empty; lines would never end")
+    return checked
+
+
+class ScriptMethods:
+    """The steps that can be written on a server and on a connection.
+
+    Each method returns the `Step` at once; it is an ordinary method, not a coroutine. `timeout` is the number of
+    seconds without progress after which a step has failed once it is its turn (None: never; by default, the server's),
+    `within` the number of seconds in all.
+    """
+
+    def _add(self, step: Step[Any]) -> None:
+        """Append the step to the script."""
+        raise NotImplementedError
+
+    def _default_framing(self) -> Framing:
+        """The framing of `expect_frame` and `send_frame` where they name none."""
+        raise NotImplementedError
+
+    def _default_ending(self) -> bytes:
+        """The ending of lines where `expect_line` and `send_line` name none."""
+        raise NotImplementedError
+
+    def _server_context(self, context: Any) -> Any:
+        """The TLS context that `start_tls(context)` means."""
+        raise NotImplementedError
+
+    # Expectations.
+
+    def expect_bytes(self, data: BytesLike, *, timeout: Optional[float] = UNSET,
+                     within: Optional[float] = None) -> Step[bytes]:
+        """The client sends exactly `data` next, in however many pieces; the result is `data`.
+
+        A wrong byte is a failure as soon as it arrives. Raises `TypeError` for what isn't bytes, `ValueError` for
+        nothing at all.
+        """
+        if type(data) is not bytes or not data:
+            if isinstance(data, Matcher):
+                raise TypeError(f"expect_bytes(data) is bytes, since {data!r} could not tell where the message ends: "
+                                "give it to expect_line, expect_frame, expect_until or expect_exactly")
+            data = _message_bytes("expect_bytes(data)", data)
+        timing = DEFAULT_TIMING if timeout is UNSET and within is None else timing_of("expect_bytes", timeout, within)
+        step = ExpectBytes(data, origin_of(sys._getframe(1)), timing)
+        self._add(step)
+        return step
+
+    @overload
+    def expect_line(self, *, ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET,
+                    within: Optional[float] = None) -> Step[bytes]: ...
+    @overload
+    def expect_line(self, line: BytesLike, *, ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET,
+                    within: Optional[float] = None) -> Step[bytes]: ...
+    @overload
+    def expect_line(self, line: Matcher[T], *, ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET,
+                    within: Optional[float] = None) -> Step[T]: ...
+
+    def expect_line(self, line: Any = anything, *, ending: Optional[BytesLike] = None,
+                    timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[Any]:
+        """The client sends a line; the result is what stands before its ending (CR LF, unless the server says else).
+
+        `line` is the expected line without its ending, or a matcher. A line of more than 64 KiB is a failure.
+        """
+        matcher = as_matcher(line, "expect_line(line)")
+        framing = self._lines("expect_line", ending)
+        return self._message("expect_line", _shown(line, ending=ending), framing, matcher, timeout, within,
+                             sys._getframe(1))
+
+    @overload
+    def expect_until(self, separator: BytesLike, *, timeout: Optional[float] = UNSET,
+                     within: Optional[float] = None) -> Step[bytes]: ...
+    @overload
+    def expect_until(self, separator: BytesLike, matcher: BytesLike, *, timeout: Optional[float] = UNSET,
+                     within: Optional[float] = None) -> Step[bytes]: ...
+    @overload
+    def expect_until(self, separator: BytesLike, matcher: Matcher[T], *, timeout: Optional[float] = UNSET,
+                     within: Optional[float] = None) -> Step[T]: ...
+
+    def expect_until(self, separator: BytesLike, matcher: Any = anything, *, timeout: Optional[float] = UNSET,
+                     within: Optional[float] = None) -> Step[Any]:
+        """The client sends something that ends with `separator`; the result is what stands before it."""
+        checked = as_matcher(matcher, "expect_until(matcher)")
+        separator = _message_bytes("expect_until(separator)", separator)
+        shown = shorten(separator) + ("" if matcher is anything else f", {_shown(matcher)}")
+        return self._message("expect_until", shown, Delimited(separator), checked, timeout, within, sys._getframe(1))
+
+    @overload
+    def expect_exactly(self, n: Union[int, Callable[[Any], int]], *, keep: bool = True,
+                       timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[bytes]: ...
+    @overload
+    def expect_exactly(self, n: Union[int, Callable[[Any], int]], matcher: BytesLike, *, keep: bool = True,
+                       timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[bytes]: ...
+    @overload
+    def expect_exactly(self, n: Union[int, Callable[[Any], int]], matcher: Matcher[T], *, keep: bool = True,
+                       timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[T]: ...
+
+    def expect_exactly(self, n: Union[int, Callable[[Any], int]], matcher: Any = anything, *, keep: bool = True,
+                       timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[Any]:
+        """The client sends `n` bytes; the result is these bytes.
+
+        `n` may be a callable: it is called with the result of the connection's last satisfied expectation when the
+        step's turn comes, which is how a length that a header announced is used. With ``keep=False`` the bytes are
+        counted and let go, and the result is their number.
+        """
+        checked = as_matcher(matcher, "expect_exactly(matcher)")
+        if not keep:
+            if matcher is not anything:
+                raise TypeError("expect_exactly(keep=False) lets the bytes go, so that no matcher can be asked")
+            checked = counted_only
+        shown = getattr(n, "__qualname__", None) or repr(n)
+        framing: Union[Framing, Callable[[Any], Framing]]
+        if callable(n):
+            length: Callable[[Any], int] = n
+
+            def framing(last: Any) -> Framing:
+                return FixedLength(length(last))
+        else:
+            framing = FixedLength(n)
+        shown += ("" if matcher is anything else f", {_shown(matcher)}") + ("" if keep else ", keep=False")
+        return self._message("expect_exactly", shown, framing, checked, timeout, within, sys._getframe(1))
+
+    @overload
+    def expect_frame(self, *, framing: Optional[Framing] = None, timeout: Optional[float] = UNSET,
+                     within: Optional[float] = None) -> Step[bytes]: ...
+    @overload
+    def expect_frame(self, payload: BytesLike, *, framing: Optional[Framing] = None, timeout: Optional[float] = UNSET,
+                     within: Optional[float] = None) -> Step[bytes]: ...
+    @overload
+    def expect_frame(self, payload: Matcher[T], *, framing: Optional[Framing] = None,
+                     timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[T]: ...
+
+    def expect_frame(self, payload: Any = anything, *, framing: Optional[Framing] = None,
+                     timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[Any]:
+        """The client sends a frame; the result is its payload.
+
+        The framing is the server's unless given: four bytes of length, most significant first, and the payload. A
+        header that announces another length than that of an expected literal is a failure at once.
+        """
+        matcher = as_matcher(payload, "expect_frame(payload)")
+        return self._message("expect_frame", _shown(payload, framing=framing), self._framing("expect_frame", framing),
+                             matcher, timeout, within, sys._getframe(1))
+
+    def expect_eof(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
+        """The client half-closes: it ends its stream. The server's side stays open."""
+        return self._append(ExpectEof(origin_of(sys._getframe(1)), timing_of("expect_eof", timeout, within)))
+
+    def expect_disconnect(self, *, wait_closed: bool = True, timeout: Optional[float] = UNSET,
+                          within: Optional[float] = None) -> Step[None]:
+        """The client closes the connection; the server's side is closed at once. A reset is not a close.
+
+        Of a client in this process that uses asyncio's streams it is required that it has called ``writer.close()``,
+        has awaited ``writer.wait_closed()``, and has read all that the server sent; ``wait_closed=False`` requires
+        only the close.
+        """
+        return self._append(ExpectDisconnect(bool(wait_closed), origin_of(sys._getframe(1)),
+                                             timing_of("expect_disconnect", timeout, within)))
+
+    def expect_reset(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
+        """The client resets the connection (a RST, RFC 9293, 3.5.2), as it does when it closes with data unread."""
+        return self._append(ExpectReset(origin_of(sys._getframe(1)), timing_of("expect_reset", timeout, within)))
+
+    def expect_silence(self, seconds: float) -> Step[None]:
+        """The client sends nothing and stays connected for `seconds` seconds."""
+        duration = checked_seconds("expect_silence(seconds)", seconds, positive=True)
+        if duration is None:
+            raise TypeError("expect_silence(seconds) is a number of seconds")
+        return self._append(ExpectSilence(duration, origin_of(sys._getframe(1))))
+
+    # Actions.
+
+    def send_bytes(self, data: Source, *, timeout: Optional[float] = UNSET,
+                   within: Optional[float] = None) -> Step[None]:
+        """The server sends `data`.
+
+        `data` may be a callable, or a coroutine function: it is called, when it is the step's turn, with the result of
+        the connection's last satisfied expectation, and returns the bytes. The step is satisfied once the operating
+        system has taken the last byte.
+        """
+        source = data if callable(data) else as_bytes(data, "send_bytes(data)")
+        return self._append(SendBytes("send_bytes", source, None, origin_of(sys._getframe(1)),
+                                      timing_of("send_bytes", timeout, within)))
+
+    def send_line(self, line: Source, *, ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET,
+                  within: Optional[float] = None) -> Step[None]:
+        """The server sends `line` (or what the callable `line` returns) and its ending."""
+        framing = self._lines("send_line", ending)
+        return self._send("send_line", "send_line(line)", line, framing, timeout, within, sys._getframe(1))
+
+    def send_frame(self, payload: Source, *, framing: Optional[Framing] = None, timeout: Optional[float] = UNSET,
+                   within: Optional[float] = None) -> Step[None]:
+        """The server sends a frame with `payload` (or what the callable `payload` returns)."""
+        checked = self._framing("send_frame", framing)
+        return self._send("send_frame", "send_frame(payload)", payload, checked, timeout, within, sys._getframe(1))
+
+    def send_eof(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
+        """The server half-closes: the client reads an end of stream, and may go on sending (shutdown(2))."""
+        return self._append(SendEof(origin_of(sys._getframe(1)), timing_of("send_eof", timeout, within)))
+
+    def disconnect(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
+        """The server closes: everything is delivered, then a FIN; what the client still sends is read, not judged.
+
+        Only `expect_disconnect` or `expect_reset` may follow on this connection, for those who want the client's own
+        close judged.
+        """
+        return self._append(Disconnect(origin_of(sys._getframe(1)), timing_of("disconnect", timeout, within)))
+
+    def reset(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
+        """The server resets the connection, once the client's system has taken what was sent before."""
+        return self._append(ResetStep(origin_of(sys._getframe(1)), timing_of("reset", timeout, within)))
+
+    def delay(self, seconds: float) -> Step[None]:
+        """The server waits for `seconds` seconds before the next step."""
+        duration = checked_seconds("delay(seconds)", seconds)
+        if duration is None:
+            raise TypeError("delay(seconds) is a number of seconds")
+        return self._append(Delay(duration, origin_of(sys._getframe(1))))
+
+    def hold_until(self, event: Any, *, timeout: Optional[float] = UNSET,
+                   within: Optional[float] = None) -> Step[None]:
+        """The server waits until `event` is set: an `asyncio.Event`, a `threading.Event`, or another step's end."""
+        if not isinstance(event, Step) and not (callable(getattr(event, "is_set", None))
+                                                and callable(getattr(event, "wait", None))):
+            raise TypeError(f"hold_until(event) is an asyncio.Event, a threading.Event or a step, "
+                            f"not {type(event).__name__}: {event!r}")
+        return self._append(HoldUntil(event, origin_of(sys._getframe(1)), timing_of("hold_until", timeout, within)))
+
+    def start_tls(self, context: Any = True, *, timeout: Optional[float] = UNSET,
+                  within: Optional[float] = None) -> Step[None]:
+        """The server upgrades the connection to TLS; the client begins the handshake (STARTTLS, RFC 3207).
+
+        `context` is an `ssl.SSLContext` of a server, or True for the throwaway certificate that comes with the package.
+        Bytes that the client sent in clear before are a failure.
+        """
+        return self._append(StartTLSStep(self._server_context(context), origin_of(sys._getframe(1)),
+                                         timing_of("start_tls", timeout, within)))
+
+    def pause_reading(self) -> Step[None]:
+        """The server takes nothing more from the client, so that the client's writes block in the end."""
+        return self._append(PauseReadingStep(origin_of(sys._getframe(1)), DEFAULT_TIMING))
+
+    def resume_reading(self) -> Step[None]:
+        """The server takes the client's bytes again."""
+        return self._append(ResumeReadingStep(origin_of(sys._getframe(1)), DEFAULT_TIMING))
+
+    # What the methods above share.
+
+    def _append(self, step: Step[T]) -> Step[T]:
+        self._add(step)
+        return step
+
+    def _message(self, method: str, shown: str, framing: Union[Framing, Callable[[Any], Framing]],
+                 matcher: Matcher[Any], timeout: Any, within: Any, frame: FrameType) -> Step[Any]:
+        timing = timing_of(method, timeout, within)
+        return self._append(ExpectMessage(method, shown, framing, matcher, origin_of(frame), timing))
+
+    def _send(self, method: str, where: str, source: Source, framing: Framing, timeout: Any, within: Any,
+              frame: FrameType) -> Step[None]:
+        if not callable(source):
+            source = as_bytes(source, where)
+            framing.encode(source)  # what can't be framed is raised here, where the script is written
+        return self._append(SendBytes(method, source, framing.encode, origin_of(frame),
+                                      timing_of(method, timeout, within)))
+
+    def _framing(self, method: str, framing: Optional[Framing]) -> Framing:
+        if framing is None:
+            return self._default_framing()
+        if not isinstance(framing, Framing):
+            raise TypeError(f"{method}(framing=...) is a Framing such as LengthPrefixed(4), "
+                            f"not {type(framing).__name__}: {framing!r}")
+        return framing
+
+    def _lines(self, method: str, ending: Optional[BytesLike]) -> Framing:
+        return Delimited(self._default_ending() if ending is None
+                         else checked_ending(f"{method}(ending=...)", ending), label="a line")
+
+
+def _shown(matcher: Any, **options: Any) -> str:
+    """The arguments as a report's script shows them."""
+    shown = [] if matcher is anything else [shorten(matcher) if isinstance(matcher, bytes) else repr(matcher)]
+    shown += [f"{name}={value!r}" for name, value in options.items() if value is not None]
+    return ", ".join(shown)

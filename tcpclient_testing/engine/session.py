@@ -1,0 +1,302 @@
+"""All conversations of one server, and the one verdict on them.
+
+Invariants
+
+- The k-th conversation is the k-th `expect_connect()` and the k-th accepted connection, whichever comes first.
+- Server-level steps are done in the order written, across connections: an `expect_connect()` has as its gate the
+  server-level step before it. Within one connection the order of its script is enough.
+- The first failure is the verdict. After it, or after the server was left, nothing moves any more (`over`).
+
+The session leaves its commands in `commands`; whoever has told it something takes them out and carries them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Optional, Protocol
+
+from tcpclient_testing.errors import ScriptError
+
+from .commands import Command, GiveUp, StartTimer
+from .conversation import Conversation
+from .expectations import ExpectConnect, seconds
+from .mismatches import Mismatch
+from .steps import Step
+from .wording import counted, shorten
+
+__all__ = ["Failure", "Host", "Session", "address_text"]
+
+__unittest = True
+
+
+class Host(Protocol):
+    """What the engine asks of the adapter that it lives in, when a user asks something of a step."""
+
+    def handle_for(self, conversation: Conversation) -> Any:
+        """Make the object by which users know a connection."""
+
+    def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
+        """Wait until a step is satisfied; raise if it never will be."""
+
+    def raise_unsatisfied(self, step: Step[Any], timeout: Optional[float]) -> None:
+        """Raise what `Step.result` has to for a step that is not satisfied; return if it is by now."""
+
+    def exception_of(self, step: Step[Any], timeout: Optional[float]) -> Optional[BaseException]:
+        """Return the exception for a step that is not satisfied."""
+
+    def listening_at(self) -> str:
+        """Say the address at which the server listens."""
+
+    def ending_of(self, conversation: Conversation) -> str:
+        """Say how a client ended its stream: "closed", "half-closed", or "ended its stream" without evidence."""
+
+
+class Failure:
+    """The verdict on a script that the client did not keep to: where, and how.
+
+    `conversation` and `step` are None where the failure belongs to none. `overdue` tells a time-out.
+    """
+
+    __slots__ = ("conversation", "step", "mismatch", "now", "overdue")
+
+    def __init__(self, conversation: Optional[Conversation], step: Optional[Step[Any]], mismatch: Mismatch,
+                 now: float, overdue: bool = False) -> None:
+        self.conversation = conversation
+        self.step = step
+        self.mismatch = mismatch
+        self.now = now
+        self.overdue = overdue
+
+
+class Session:
+    """The scripts and connections of one server.
+
+    `timeout` is the default of each step, `idle_timeout` that of a script without a due step; both in seconds, None for
+    none.
+    """
+
+    def __init__(self, host: Host, timeout: Optional[float], idle_timeout: Optional[float]) -> None:
+        self.host = host
+        self.timeout = timeout
+        self.idle_timeout = idle_timeout
+        self.now = 0.0
+        self.conversations: list[Conversation] = []
+        self.expected = 0
+        self.accepted = 0
+        self.commands: list[Command] = []
+        self.failure: Optional[Failure] = None
+        self.left = False
+        self._newest_step: Optional[Step[Any]] = None
+        self._reminder: Optional[float] = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing moves any more."""
+        return self.failure is not None or self.left
+
+    # Connections.
+
+    def connected(self, now: float, peername: Any) -> Conversation:
+        """A client was accepted; return its conversation."""
+        self.now = now
+        conversation = self.reserve(self.accepted)
+        self.accepted += 1
+        conversation.connected(peername)
+        self.remind_of_idleness()
+        return conversation
+
+    def reserve(self, position: int) -> Conversation:
+        """The conversation at this position, made if nobody has mentioned it yet."""
+        while len(self.conversations) <= position:
+            conversation = Conversation(self, len(self.conversations) + 1)
+            conversation.handle = self.host.handle_for(conversation)
+            self.conversations.append(conversation)
+        return self.conversations[position]
+
+    # The script.
+
+    def add(self, step: Step[Any], now: float) -> None:
+        """Append a server-level step to the newest expected connection."""
+        self.now = now
+        if not self.expected:
+            raise ScriptError(f"{step} comes before the first expect_connect(): every script begins with "
+                              "expect_connect()")
+        conversation = self.conversations[self.expected - 1]
+        self.check(conversation, step)
+        conversation.add(step)
+        self._newest_step = step
+
+    def add_connection(self, step: ExpectConnect[Any], now: float) -> None:
+        """Begin the script of the next connection."""
+        self.now = now
+        conversation = self.reserve(self.expected)
+        self.expected += 1
+        gate, self._newest_step = self._newest_step, step
+        if gate is not None and not gate.satisfied:
+            conversation.gate = gate
+            gate.conversation.when_done(gate, lambda: self._open_gate(conversation))
+        conversation.add(step)
+
+    def _open_gate(self, conversation: Conversation) -> None:
+        conversation.gate = None
+        conversation.advance()
+
+    def add_to(self, conversation: Conversation, step: Step[Any], now: float) -> None:
+        """Append a step to the script of one connection, whatever the other connections do."""
+        self.now = now
+        if not conversation.steps:
+            raise ScriptError(f"{step} comes before the expect_connect() of connection {conversation.number}: every "
+                              "script begins with expect_connect()")
+        self.check(conversation, step)
+        conversation.add(step)
+
+    def check(self, conversation: Conversation, step: Step[Any]) -> None:
+        """Raise `ScriptError` where the script's last step allows no further one like this."""
+        last = conversation.steps[-1]
+        allowed = _LAST_STEPS.get(last.method)
+        if allowed is not None and step.method not in allowed:
+            after = f"only {' or '.join(f'{name}()' for name in allowed)} may follow" if allowed else "none may follow"
+            raise ScriptError(f"{step} comes after {last} on connection {conversation.number}, where {after}; "
+                              "expect_connect() begins the next connection")
+
+    # The verdict.
+
+    def fail(self, conversation: Optional[Conversation], step: Optional[Step[Any]], mismatch: Mismatch,
+             overdue: bool = False) -> None:
+        """The script failed; only the first failure counts."""
+        if self.over:
+            return
+        self.failure = Failure(conversation, step, mismatch, self.now, overdue)
+        self.commands.clear()
+        self.commands.append(GiveUp())
+
+    def leave(self) -> None:
+        """The server is left: steps that are not satisfied never will be."""
+        self.left = True
+
+    def failure_of_leaving(self) -> None:
+        """Somebody asks for a step that was not satisfied when the server was left: say so."""
+        step = self.first_unsatisfied()
+        self.failure = Failure(None if step is None else step.conversation, step,
+                               Mismatch("the server was left before this step was satisfied"), self.now)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every step added so far, on any connection, is satisfied."""
+        return all(conversation.complete for conversation in self.conversations)
+
+    def first_unsatisfied(self) -> Optional[Step[Any]]:
+        """The step that a join has to wait for first."""
+        for conversation in self.conversations:
+            if not conversation.complete:
+                return conversation.steps[conversation.cursor]
+        return None
+
+    def settle(self, now: float, *, allow_open: bool, allow_extra: bool) -> None:
+        """Judge what is left when every step is satisfied: connections and bytes that no step explains."""
+        self.now = now
+        for conversation in self.conversations:
+            if not allow_extra:
+                self._settle_extra(conversation)
+            if not (allow_open or conversation.ended or conversation.draining or conversation.closed):
+                peer = address_text(conversation.peername)
+                self.fail(conversation, None, Mismatch(f"the script is complete, but the client {peer} is still "
+                                                       "connected when the server is left"))
+
+    def _settle_extra(self, conversation: Conversation) -> None:
+        if not conversation.steps:
+            came = conversation.unclaimed()
+            sent = f", and sent {counted(len(came), 'byte')}: {shorten(came)}" if came else ""
+            self.fail(conversation, None, Mismatch(
+                f"the client connected {_times(self.accepted)}, but the script expects "
+                f"{_count(self.expected)}{sent}"))
+        elif conversation.pending:
+            came = conversation.unclaimed()
+            self.fail(conversation, None, Mismatch(
+                f"the script is complete, but the client sent {counted(len(came), 'more byte')}: "
+                f"{shorten(came)}"))
+
+    # Time.
+
+    def remind(self, deadline: float) -> None:
+        """See to it that `tick` is called at `deadline` at the latest."""
+        if self._reminder is None or deadline < self._reminder:
+            self._reminder = deadline
+            self.commands.append(StartTimer(deadline))
+
+    def remind_of_idleness(self) -> None:
+        """See to it that idleness is noticed, once a client has connected."""
+        if self.idle_timeout is not None:
+            self.remind(self.now + self.idle_timeout)
+
+    def tick(self, now: float) -> None:
+        """The time of a reminder has come: judge what is overdue, and ask for the next one."""
+        self.now = now
+        self._reminder = None
+        for conversation in self.conversations:
+            if self.over:
+                return
+            if conversation.gate is None:
+                conversation.tick()
+        self._tick_idle()
+        deadlines = [deadline for deadline in (conversation.deadline() for conversation in self.conversations
+                                               if conversation.gate is None) if deadline is not None]
+        idle = self._idle_deadline()
+        if idle is not None:
+            deadlines.append(idle)
+        if deadlines and not self.over:
+            self.remind(min(deadlines))
+
+    def _idle_deadline(self) -> Optional[float]:
+        """When idleness will have lasted too long: a client is connected, and no step is due anywhere."""
+        if self.idle_timeout is None:
+            return None
+        latest = None
+        for conversation in self.conversations:
+            if conversation.steps and not conversation.complete and conversation.gate is None:
+                return None
+            if conversation.accepted and not (conversation.ended or conversation.closed or conversation.draining):
+                latest = max(latest or 0.0, conversation.progress, conversation.marks[-1][1] if conversation.marks
+                             else 0.0)
+        return None if latest is None else latest + self.idle_timeout
+
+    def _tick_idle(self) -> None:
+        deadline = self._idle_deadline()
+        if deadline is None or self.now < deadline:
+            return
+        assert self.idle_timeout is not None
+        waiting = next(conversation for conversation in self.conversations if conversation.accepted
+                       and not (conversation.ended or conversation.closed or conversation.draining))
+        self.fail(waiting, None, Mismatch(
+            f"the script is complete; the client {address_text(waiting.peername)} is still connected and waits; "
+            f"nothing happened for {seconds(self.now - deadline + self.idle_timeout)}"), overdue=True)
+
+    def postpone(self, duration: float) -> None:
+        """Time stood still for `duration` seconds."""
+        for conversation in self.conversations:
+            conversation.postpone(duration)
+
+
+# Which steps may follow these; every other step may be followed by any.
+_LAST_STEPS: dict[str, tuple[str, ...]] = {
+    "disconnect": ("expect_disconnect", "expect_reset"),
+    "reset": (),
+    "expect_disconnect": (),
+    "expect_reset": (),
+}
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _count(connections: int) -> str:
+    return counted(connections, "connection") if connections else "no connection"
+
+
+def address_text(peername: Any) -> str:
+    """Say an address: 127.0.0.1:4711, [::1]:4711, or nothing where there is none."""
+    if isinstance(peername, tuple) and len(peername) >= 2:
+        host, port = peername[:2]
+        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+    return str(peername) if peername else "(unnamed)"

@@ -1,0 +1,77 @@
+"""Frames with a variable-length length, as protocol buffers write several messages one after the other.
+
+The encoding is unsigned LEB128: seven bits a byte, the lowest first, the high bit set on all bytes but the last; ten
+bytes at most, for 64 bits (https://protobuf.dev/programming-guides/encoding/#varints, and "delimited" messages in
+https://protobuf.dev/programming-guides/techniques/#streaming).
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from .arguments import as_count
+from .frames import MAX_LENGTH, FrameReader, Framing, payload_of
+from .headed import HeadedReader
+from .wording import counted
+
+__all__ = ["Varint"]
+
+__unittest = True
+
+_MAX_SIZE = 10
+
+
+class Varint(Framing):
+    """Frames of a varint length (unsigned LEB128, as in protocol buffers) and so many bytes of payload.
+
+    `max_length` limits the payload, in bytes. Lengths that are written with more bytes than they need are accepted up
+    to ten bytes, as protocol buffers' parsers do. TypeError or ValueError for a limit that isn't a number of bytes.
+    """
+
+    __slots__ = ("max_length",)
+
+    def __init__(self, *, max_length: int = MAX_LENGTH) -> None:
+        self.max_length = as_count(max_length, "Varint(max_length=...)", 0)
+
+    def __repr__(self) -> str:
+        return f"Varint({'' if self.max_length == MAX_LENGTH else f'max_length={self.max_length}'})"
+
+    def encode(self, payload: bytes) -> bytes:
+        """The length, in as few bytes as will do, and the payload; ValueError if that is longer than `max_length`."""
+        payload = payload_of(payload, "Varint.encode(payload)")
+        length = len(payload)
+        if length > self.max_length:
+            raise ValueError(f"{counted(length, 'byte')} are too long for {self!r}")
+        header = bytearray()
+        while length > 0x7F:
+            header.append(length & 0x7F | 0x80)
+            length >>= 7
+        header.append(length)
+        return bytes(header) + payload
+
+    def reader(self) -> FrameReader:
+        """A reader for one message."""
+        return _VarintReader(self.max_length)
+
+
+class _VarintReader(HeadedReader):
+    __slots__ = ("_max_length",)
+
+    def __init__(self, max_length: int) -> None:
+        super().__init__()
+        self._max_length = max_length
+
+    def _parse(self, header: bytes) -> Optional[int]:
+        last = header[-1]
+        if len(header) == _MAX_SIZE and last > 1:
+            raise ValueError("a varint of more than 64 bits")
+        length = 0
+        for byte in reversed(header):
+            length = length << 7 | byte & 0x7F
+        if length > self._max_length:
+            about = "at least " if last & 0x80 else ""
+            raise ValueError(f"a length of {about}{length}, more than max_length {self._max_length}")
+        return None if last & 0x80 else length
+
+    def waiting_for(self) -> str:
+        return "the varint length of a frame" if self.length is None else f"a frame of {counted(self.length, 'byte')}"

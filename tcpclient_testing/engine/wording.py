@@ -1,0 +1,131 @@
+"""Wording that mismatches share: bytes as text, shortened around a difference and never at it.
+
+Pure functions from values to text. Offsets and counts are in bytes, counted from 0.
+"""
+
+from __future__ import annotations
+
+from typing import Optional, Union
+
+__all__ = ["counted", "difference_rows", "exception_text", "first_difference", "place", "shorten", "shorten_repr"]
+
+_ROW = 16
+_LEAST = 16
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: ``1 byte``, ``2 bytes``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def place(start: int, stop: int) -> str:
+    """Where the bytes from `start` to before `stop` are: ``byte 4``, ``bytes 4 to 7``."""
+    return f"byte {start}" if stop - start == 1 else f"bytes {start} to {stop - 1}"
+
+
+def shorten(data: Union[bytes, str], around: Optional[int] = None, limit: int = 60) -> str:
+    """The repr of `data`, with what is left out marked by ``...`` and the place and the whole length said.
+
+    `around` is the index of the byte that has to be seen (None: the beginning), `limit` about how many characters
+    of text to show. At least 16 bytes are shown, whatever their escapes take. A `str` is treated alike.
+    """
+    length = len(data)
+    start, stop = _window(length, around, limit)
+    text = repr(data[start:stop])
+    if len(text) > limit + 3 and stop - start > _LEAST:
+        fitting = max(_LEAST, (stop - start) * limit // len(text))
+        start, stop = _window(length, around, fitting)
+        text = repr(data[start:stop])
+    if stop - start == length:
+        return text
+    unit = "bytes" if isinstance(data, bytes) else "characters"
+    if start == 0:
+        return f"{text}... (the first {stop} of {length} {unit})"
+    if stop == length:
+        return f"...{text} (the last {stop - start} of {length} {unit})"
+    return f"...{text}... ({unit} {start} to {stop - 1} of {length})"
+
+
+def shorten_repr(value: object, limit: int = 60) -> str:
+    """The repr of any value on one line, cut after `limit` characters with the number of the others said."""
+    if isinstance(value, (bytes, str)):
+        return shorten(value, limit=limit)
+    try:
+        text = " ".join(repr(value).split("\n"))
+    except Exception as error:  # noqa: BLE001 - a repr of the user's, which must not take the report down with it
+        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+    if len(text) <= limit + 20:
+        return text
+    return f"{text[:limit]}... ({len(text) - limit} more characters)"
+
+
+def exception_text(exception: BaseException, limit: int = 200) -> str:
+    """The exception's type and the first line of its text, as a traceback ends with."""
+    try:
+        text = str(exception).strip().split("\n")[0]
+    except Exception:  # noqa: BLE001 - a __str__ of the user's, which must not take the report down with it
+        text = ""
+    if len(text) > limit:
+        text = f"{text[:limit]}..."
+    return f"{type(exception).__name__}: {text}" if text else type(exception).__name__
+
+
+def _window(length: int, around: Optional[int], limit: int) -> tuple[int, int]:
+    """The part of `length` items, `limit` of them at most, that has the item `around` near its middle."""
+    if length <= limit:
+        return 0, length
+    # Not moved back to fill the limit near the end: so both sides of a difference are shown from the same place on.
+    start = 0 if around is None else max(around - limit // 2, 0)
+    return start, min(start + limit, length)
+
+
+def first_difference(expected: bytes, received: memoryview, start: int = 0) -> Optional[int]:
+    """The index in `received` of the first byte that isn't the one in ``expected[start:]``, or None.
+
+    A byte beyond the end of `expected` is a difference. Equal data costs one memory comparison and no copy,
+    other data a bisection, which looks at no more than twice as many bytes.
+    """
+    low, high = 0, min(len(received), len(expected) - start)
+    if expected.startswith(received[:high], start):
+        return None if high == len(received) else high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if expected.startswith(received[low:middle], start + low):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def difference_rows(expected: bytes, received: bytes, offset: int) -> tuple[str, ...]:
+    """A hexdump of both sides around the byte `offset`, with ``^^`` under it.
+
+    At most three rows of 16 bytes a side: the one of the difference and its neighbours. Rows that are equal are
+    given once, and longer data has the offset of each row.
+    """
+    here = offset // _ROW
+    last = max(here, min(here + 1, (min(len(expected), len(received)) - 1) // _ROW))
+    several = here > 0 or max(len(expected), len(received)) > _ROW
+    digits = len(str(last * _ROW)) if several else 0
+    width = 3 * (_ROW if several else max(len(expected), len(received), offset + 1)) - 1
+    lines = []
+    for row in range(max(here - 1, 0), last + 1):
+        start = row * _ROW
+        place = f"{start:>{digits}}  " if several else ""
+        ours, theirs = expected[start : start + _ROW], received[start : start + _ROW]
+        if ours == theirs:
+            lines.append(_dump("both", place, ours, width))
+            continue
+        lines.append(_dump("expected", place, ours, width))
+        lines.append(_dump("received", place, theirs, width))
+        if row == here:
+            column = offset % _ROW
+            hexadecimal = 10 + len(place) + 3 * column
+            characters = 10 + len(place) + width + 3 + column
+            lines.append(" " * hexadecimal + "^^" + " " * (characters - hexadecimal - 2) + "^")
+    return tuple(lines)
+
+
+def _dump(label: str, place: str, data: bytes, width: int) -> str:
+    characters = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data)
+    return f"{label:<8}  {place}{data.hex(' '):<{width}}  |{characters}|"

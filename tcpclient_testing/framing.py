@@ -1,0 +1,94 @@
+r"""Framings: how a stream of bytes is divided into messages; and helpers for clients that speak them.
+
+`LengthPrefixed`, `Delimited`, `Netstring`, `FixedLength` and `Varint` are the usual ones. For one of your own, subclass
+`Framing`::
+
+    class Chunk(Framing):
+        def encode(self, payload):
+            return b"%x\r\n%b\r\n" % (len(payload), payload)
+
+        def decode(self, data):
+            header, found, rest = data.partition(b"\r\n")
+            if not found:
+                return None
+            length = int(header, 16)                  # ValueError: the frame is malformed
+            if len(rest) < length + 2:
+                return None
+            return rest[:length], len(header) + 2 + length + 2
+
+`read_frame` and `write_frame` are for clients in tests that use asyncio's streams.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .engine.arguments import as_bytes
+from .engine.framing import (
+    Delimited,
+    FixedLength,
+    FramePart,
+    FrameReader,
+    Framing,
+    FramingError,
+    LengthPrefixed,
+    Netstring,
+    Varint,
+)
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .engine.judging import BytesLike
+
+__all__ = [
+    "Delimited",
+    "FixedLength",
+    "LengthPrefixed",
+    "Netstring",
+    "Varint",
+    "Framing",
+    "FramingError",
+    "FramePart",
+    "FrameReader",
+    "read_frame",
+    "write_frame",
+]
+
+__unittest = True
+
+_DEFAULT = LengthPrefixed(4)
+
+
+async def read_frame(reader: asyncio.StreamReader, *, framing: Framing = _DEFAULT) -> bytes:
+    """Read one frame from an asyncio stream, and no byte more; the result is its payload.
+
+    At the end of the stream `asyncio.IncompleteReadError` is raised, as by ``reader.readexactly()``: its `partial`
+    holds the bytes of the frame that did come, none of them (``b""``) at an end between two frames. `FramingError`
+    for a malformed frame; the stream is of no use then. Lines and other headers of unknown length are read a few
+    bytes at a time, out of the reader's buffer.
+    """
+    frame = framing.reader()
+    payload: list[bytes] = []
+    raw: list[bytes] = []
+    data = b""
+    while True:
+        part = frame.feed(memoryview(data))
+        payload.append(bytes(part.payload))
+        if part.complete:
+            return b"".join(payload)
+        data = await reader.read(frame.needed())
+        if not data:
+            import asyncio
+
+            partial = b"".join(raw)
+            raise asyncio.IncompleteReadError(partial, len(partial) + frame.needed())
+        raw.append(data)
+
+
+def write_frame(writer: asyncio.StreamWriter, payload: BytesLike, *, framing: Framing = _DEFAULT) -> None:
+    """Write one frame to an asyncio stream; await ``writer.drain()`` after it where there is much to write.
+
+    TypeError if the payload isn't bytes, ValueError if the framing can't carry it.
+    """
+    writer.write(framing.encode(as_bytes(payload, "write_frame(payload)")))

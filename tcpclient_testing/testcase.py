@@ -1,0 +1,155 @@
+"""unittest: a mixin that gives test cases a server, and makes its verdict theirs.
+
+    setUp, asyncSetUp -> test method (the body) -> asyncTearDown, tearDown -> clean-ups -> the verdict -> earlier
+    clean-ups
+
+The server is made on first use. Its verdict is a clean-up registered then: so it comes after everything that closes
+the client. What the test method, `asyncTearDown` or a later clean-up raises once the script has failed is a
+consequence, and stands in the verdict's report; there is one report a test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import unittest
+from asyncio import events
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional
+
+from .aio.server import MockTCPServer
+from .errors import ScriptError
+
+__all__ = ["MockTCPServerMixin"]
+
+__unittest = True
+
+if TYPE_CHECKING:
+    _Base = unittest.IsolatedAsyncioTestCase
+else:
+    _Base = object
+
+
+class MockTCPServerMixin(_Base):
+    """Gives an `unittest.IsolatedAsyncioTestCase` the server `self.tcpserver`; name it before the test case class.
+
+    `tcpserver_options` holds the arguments with which servers are made: those of `MockTCPServer`.
+    """
+
+    tcpserver_options: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def tcpserver(self) -> MockTCPServer:
+        """The test's server: made, and listening, on first use; judged after the test and its clean-ups."""
+        server: Optional[MockTCPServer] = self.__dict__.get("_tcpserver")
+        if server is None:
+            server = self.__dict__["_tcpserver"] = self.start_tcpserver()
+        return server
+
+    def start_tcpserver(self, **options: Any) -> MockTCPServer:
+        """Make a further server, which listens at once; `options` go before those of `tcpserver_options`.
+
+        Raises `ScriptError` outside the test's event loop, as in a synchronous test method.
+        """
+        if events._get_running_loop() is None:
+            raise ScriptError(f"{self.id()} has no running event loop: make the test method `async def`, or use "
+                              "ThreadedMockTCPServerMixin with unittest.TestCase for a client that blocks")
+        server = MockTCPServer(**{**self.tcpserver_options, **options})
+        server.open()
+        servers = self.__dict__.setdefault("_tcpservers", [])
+        servers.append(server)
+        body = self.__dict__.get("_tcpserver_body")
+        if body is not None:
+            server.set_body(body)
+        super().addAsyncCleanup(server.leave)
+        return server
+
+    # The body: the test method, run by a wrapper that knows its task and its end.
+
+    def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
+        """Run the test; its method and `asyncTearDown` by way of wrappers that know when they end."""
+        with _Wrapped(self):
+            return super().run(result)
+
+    def debug(self) -> None:
+        """Run the test without collecting errors."""
+        with _Wrapped(self):
+            super().debug()
+
+    async def _run_tcpserver_body(self, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+        body = self.__dict__["_tcpserver_body"] = asyncio.current_task()
+        assert body is not None
+        for server in self._live_tcpservers():
+            server.set_body(body)
+        try:
+            value = await method(*args, **kwargs)
+        except BaseException as exc:
+            instead = await self._end_tcpserver_bodies(exc)
+            if instead is None:
+                raise
+        else:
+            instead = await self._end_tcpserver_bodies(None)
+            if instead is None:
+                return value
+        raise instead from None
+
+    async def _end_tcpserver_bodies(self, exc: Optional[BaseException]) -> Optional[BaseException]:
+        """The body has ended: return what is to be raised instead of `exc`, the verdict that came first."""
+        self.__dict__["_tcpserver_body"] = None
+        instead: Optional[BaseException] = None
+        for server in sorted(self._live_tcpservers(), key=MockTCPServer.failed_at):
+            verdict = await server.body_ended(exc)
+            instead = instead or verdict
+        return instead
+
+    async def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
+        try:
+            value = function(*args, **kwargs)
+            if asyncio.iscoroutine(value) or hasattr(value, "__await__"):
+                await value
+        except Exception as exc:
+            for server in self._live_tcpservers():
+                if server.blames(exc):
+                    return
+            raise
+
+    def addAsyncCleanup(self, func: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> None:
+        """Add a coroutine function to be called after the test, as `unittest.IsolatedAsyncioTestCase` does."""
+        super().addAsyncCleanup(self._run_tcpserver_teardown, func, *args, **kwargs)
+
+    def _live_tcpservers(self) -> list[MockTCPServer]:
+        return [server for server in self.__dict__.get("_tcpservers", ()) if not server.closed]
+
+
+class _Wrapped:
+    """While a test runs, its instance has wrappers for its method and for `asyncTearDown`, under the same names."""
+
+    def __init__(self, test: MockTCPServerMixin) -> None:
+        self._test = test
+        self._names: list[str] = []
+
+    def __enter__(self) -> None:
+        test = self._test
+        name = test._testMethodName
+        method = getattr(test, name)
+        if asyncio.iscoroutinefunction(method):
+            async def body(*args: Any, **kwargs: Any) -> Any:
+                return await test._run_tcpserver_body(method, *args, **kwargs)
+            self._wrap(name, method, body)
+        tear_down = test.asyncTearDown
+
+        async def torn_down() -> None:
+            await test._run_tcpserver_teardown(tear_down)
+        self._wrap("asyncTearDown", tear_down, torn_down)
+
+    def _wrap(self, name: str, original: Any, wrapper: Any) -> None:
+        for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
+            setattr(wrapper, attribute, getattr(original, attribute, None))
+        # Marks such as unittest.skip and expectedFailure are attributes of the method.
+        wrapper.__dict__.update(getattr(original, "__dict__", {}))
+        self._test.__dict__[name] = wrapper
+        self._names.append(name)
+
+    def __exit__(self, *exc_info: object) -> None:
+        for name in self._names:
+            self._test.__dict__.pop(name, None)

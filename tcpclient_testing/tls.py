@@ -1,0 +1,202 @@
+"""TLS for tests: certificates that the package ships, and contexts that use them.
+
+A server with ``tls=True`` shows a certificate for ``localhost``, ``127.0.0.1`` and ``::1``. The client under test has
+to trust the authority that signed it, and should verify it exactly as it does in production:
+
+    from tcpclient_testing import tls
+
+    self.start_tcpserver(tls=True)
+    reader, writer = await asyncio.open_connection("localhost", port, ssl=tls.client_context())
+
+Clients that want files instead of an `ssl.SSLContext` get paths:
+
+    redis.Redis(host="localhost", port=port, ssl=True, ssl_ca_certs=tls.authority_path)
+    subprocess.run(["curl", "--cacert", tls.authority_path, f"https://localhost:{port}/"])
+
+A client has to refuse each of `BAD_CERTIFICATES`; ``tls="expired"`` makes a server show that one.
+
+Why this is safe: the authority can vouch for nothing but loopback names (a critical name constraint, RFC 5280 section
+4.2.1.10), and its private key was thrown away when the certificates were made, so that nobody can sign another one. The
+certificates' own private keys are public: never use them for anything but tests on one machine.
+
+Two limits. Client libraries without name constraints (Mbed TLS) refuse the authority, as RFC 5280 wants of them, and
+those that allow a server certificate 825 days only (Apple's) refuse the shipped ones, which are valid until the end of
+2099. Such clients need a certificate of your own: ``tls="path/to/certificate-and-key.pem"``.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import ssl
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Literal, Union
+
+    Certificate = Union[str, os.PathLike[str]]
+
+__all__ = [
+    "BAD_CERTIFICATES",
+    "as_server_context",
+    "authority_path",
+    "certificate_path",
+    "client_certificate_path",
+    "client_context",
+    "server_context",
+]
+
+__unittest = True
+
+_FOLDER = pathlib.Path(__file__).resolve().parent / "certificates"
+
+#: The authority's certificate (PEM): what a client must trust. There is no private key to it.
+authority_path = _FOLDER / "authority.pem"
+
+#: A certificate for clients, and its private key, in one file (PEM), for servers that ask for one.
+client_certificate_path = _FOLDER / "client.pem"
+
+#: The certificates that a client has to refuse, each good in all respects but one:
+#:
+#: * ``"expired"`` since the end of the year 2000,
+#: * ``"not-yet-valid"`` before the year 2099,
+#: * ``"wrong-name"``: for ``wrong.localhost``, and for no address,
+#: * ``"self-signed"``: by itself instead of an authority,
+#: * ``"unknown-authority"``: signed by one that is not sent, and that nobody trusts,
+#: * ``"outside-constraints"``: for ``outside.invalid`` too, which the authority may not vouch for.
+BAD_CERTIFICATES = ("expired", "not-yet-valid", "wrong-name", "self-signed", "unknown-authority", "outside-constraints")
+
+#: What ``tls=True`` stands for, once it was asked for: making one takes as long as a handshake (0.8 ms).
+_shared: ssl.SSLContext | None = None
+
+_SHIPPED = ("localhost", "client", *BAD_CERTIFICATES)
+
+
+def certificate_path(name: str = "localhost") -> pathlib.Path:
+    """The file of a shipped certificate, with its private key in the same file (PEM).
+
+    `name` is ``"localhost"`` (the one that servers show), ``"client"`` (`client_certificate_path`), or one of
+    `BAD_CERTIFICATES`. Raises ValueError for another one.
+    """
+    if name not in _SHIPPED:
+        names = ", ".join(map(repr, _SHIPPED))
+        raise ValueError(f"no certificate is called {name!r}; there are {names}, and paths to PEM files")
+    return _FOLDER / f"{name}.pem"
+
+
+def server_context(
+    certificate: Certificate = "localhost",
+    *,
+    key: Certificate | None = None,
+    client_certificates: Literal["required", "optional"] | None = None,
+    minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
+    maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+) -> ssl.SSLContext:
+    """A new context for a server; ``tls=True`` uses one with nothing but the defaults.
+
+    `certificate` is the name of a shipped one (see `certificate_path`), or the path of a PEM file with a certificate,
+    the chain above it if there is one, and its private key, unless `key` is the path of that.
+
+    With `client_certificates` the server asks for one, and accepts only those signed by the shipped authority
+    (``client_context(certificate="client")`` has one). ``"required"`` fails the handshake of a client that has none;
+    over TLS 1.3 the client learns that only when it reads. ``"optional"`` lets it pass. By default the server does not
+    ask.
+
+    No session tickets are sent over TLS 1.3 (``num_tickets`` is 0). They would follow the handshake unasked, and the
+    kernel of a client that never reads them would close the connection with a reset. Set ``num_tickets`` to test a
+    client that resumes sessions.
+
+    Raises ValueError for an unknown name, a file that doesn't hold what it should, and an encrypted private key
+    (decrypt it, or make the context yourself); FileNotFoundError, or another OSError, for a file that can't be read.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = minimum_version
+    context.maximum_version = maximum_version
+    if ssl.HAS_TLSv1_3:
+        context.num_tickets = 0
+    _load(context, certificate, key)
+    if client_certificates is not None:
+        if client_certificates not in ("required", "optional"):
+            raise ValueError(f"client_certificates={client_certificates!r}: expected 'required', 'optional' or None")
+        context.verify_mode = ssl.CERT_REQUIRED if client_certificates == "required" else ssl.CERT_OPTIONAL
+        context.load_verify_locations(authority_path)
+    return context
+
+
+def client_context(
+    *,
+    certificate: Certificate | None = None,
+    key: Certificate | None = None,
+    minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
+    maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+) -> ssl.SSLContext:
+    """A new context for a client: `ssl.create_default_context`, but it trusts the shipped authority and no other.
+
+    Names are checked: connect to ``localhost``, ``127.0.0.1`` or ``::1``. `certificate` is what the client shows to a
+    server that asks: ``"client"``, or another one, named as in `server_context` (which also says what is raised).
+    """
+    context = ssl.create_default_context(cafile=str(authority_path))
+    context.minimum_version = minimum_version
+    context.maximum_version = maximum_version
+    if certificate is not None:
+        _load(context, certificate, key)
+    elif key is not None:
+        raise ValueError("key= without certificate=: a client shows both or none")
+    return context
+
+
+def as_server_context(tls: Literal[True] | ssl.SSLContext | Certificate) -> ssl.SSLContext:
+    """The context that the argument `tls` of a server stands for.
+
+    True is `server_context()`, made once and shared: don't change it. A string or a path is ``server_context(tls)``,
+    and an `ssl.SSLContext` is taken as it is. Raises ValueError for a context made for clients, whatever
+    `server_context` raises, and TypeError for anything else.
+    """
+    global _shared
+    if isinstance(tls, ssl.SSLContext):
+        # On Python 3.9, create_default_context() makes client contexts with PROTOCOL_TLS, which is good for both sides;
+        # but only a client checks host names.
+        if tls.protocol == ssl.PROTOCOL_TLS_CLIENT or tls.check_hostname:
+            raise ValueError(
+                "tls: this ssl.SSLContext is for clients (PROTOCOL_TLS_CLIENT, or check_hostname is on); a server needs"
+                " tcpclient_testing.tls.server_context() or ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) with a certificate"
+            )
+        return tls
+    if tls is True:
+        if _shared is None:
+            _shared = server_context()
+        return _shared
+    if isinstance(tls, (str, os.PathLike)):
+        return server_context(tls)
+    raise TypeError(f"tls: expected True, an ssl.SSLContext, a certificate's name or a PEM file's path, got {tls!r}")
+
+
+def _load(context: ssl.SSLContext, certificate: Certificate, key: Certificate | None) -> None:
+    """Give `context` its own certificate; unlike ``load_cert_chain``, name the file when something is wrong with it."""
+    path = _find(certificate)
+    for file in (path,) if key is None else (path, key):
+        with open(file, "rb"):
+            pass
+
+    def refuse() -> str:
+        # Without this, OpenSSL would ask for the password on the terminal, and the test would hang.
+        raise ValueError(f"the key in {os.fspath(key or path)!r} is encrypted; decrypt it, or pass an ssl.SSLContext")
+
+    try:
+        context.load_cert_chain(path, key, password=refuse)
+    except ssl.SSLError as error:
+        if key is None:
+            wanted = "a certificate and its private key, in PEM form (or key= the path of the key)"
+        else:
+            wanted = f"the certificate, in PEM form, that {os.fspath(key)!r} is the private key to"
+        raise ValueError(f"{os.fspath(path)!r} must hold {wanted}: {error.reason or error}") from error
+
+
+def _find(certificate: Certificate) -> pathlib.Path:
+    """The file that a name or a path stands for; a bare word that isn't a name is a misspelt name, not a path."""
+    if not isinstance(certificate, (str, os.PathLike)):
+        raise TypeError(f"certificate: expected a name or a path, got {certificate!r}")
+    path = pathlib.Path(certificate)
+    if isinstance(certificate, str) and (certificate in _SHIPPED or not (path.suffix or path.name != certificate)):
+        return certificate_path(certificate)
+    return path

@@ -1,0 +1,1 @@
+"""What happened, in order, with times: kept cheaply, rendered only when somebody looks."""

@@ -1,0 +1,44 @@
+"""A transcript as lines of text, as reports show it."""
+
+from __future__ import annotations
+
+from tcpclient_testing.engine.wording import counted, shorten
+
+from .entries import RECEIVED, SENT, Entry, Transcript
+
+__all__ = ["clock", "lines"]
+
+_SHOWN_FIRST = 12
+_SHOWN_LAST = 24
+
+
+def clock(duration: float) -> str:
+    """Say a time of `duration` seconds as precisely as is of use: "0.4 ms", "12 ms", "1.25 s"."""
+    milliseconds = duration * 1000
+    if milliseconds < 10:
+        return f"{milliseconds:.1f} ms"
+    return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{duration:.2f} s"
+
+
+def lines(transcript: Transcript) -> list[str]:
+    """Render the entries, one a line; of a long transcript the beginning and the end."""
+    entries = list(transcript)
+    several = len({entry.number for entry in entries if entry.number}) > 1
+    shown = [_line(entry, transcript.started, several) for entry in entries]
+    if len(shown) > _SHOWN_FIRST + _SHOWN_LAST + 1 or transcript.dropped:
+        left_out = max(0, len(shown) - _SHOWN_FIRST - _SHOWN_LAST) + transcript.dropped
+        shown[_SHOWN_FIRST:max(_SHOWN_FIRST, len(shown) - _SHOWN_LAST)] = [f"... {left_out} more entries"]
+    return shown
+
+
+def _line(entry: Entry, started: float, several: bool) -> str:
+    which = f"  {entry.number}:" if several and entry.number else "  " if not several else "    "
+    return f"{clock(entry.time - started):>8}{which if several else ''}  {_what(entry)}"
+
+
+def _what(entry: Entry) -> str:
+    if entry.what not in (RECEIVED, SENT):
+        return str(entry.content)
+    if entry.size > len(entry.content):
+        return f"{entry.what} {counted(entry.size, 'byte')}  {entry.content[:24]!r}..."
+    return f"{entry.what} {counted(entry.size, 'byte')}  {shorten(entry.content)}"

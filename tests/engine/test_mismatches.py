@@ -1,0 +1,153 @@
+"""Tests of the mismatches: the text of each in one table."""
+
+from __future__ import annotations
+
+import unittest
+
+from tcpclient_testing.engine import mismatches
+from tcpclient_testing.engine.mismatches import (
+    BytesDiffer,
+    CheckRaised,
+    DigestDiffers,
+    FieldDiffers,
+    LengthDiffers,
+    MalformedFrame,
+    Mismatch,
+    NotJSON,
+    Unmatched,
+    ValueDiffers,
+)
+
+LONG = b"a" * 100
+
+TEXTS = [
+    (Mismatch("nothing came"), "nothing came", None),
+    (
+        BytesDiffer(b"Hello, server!", b"Hello, sorver!", 8),
+        "expected b'Hello, server!', got b'Hello, sorver!'; first difference at byte 8",
+        8,
+    ),
+    (
+        BytesDiffer(b"Hello, server!", b"Hello, so", 8),
+        "expected b'Hello, server!', got b'Hello, so' so far; first difference at byte 8",
+        8,
+    ),
+    (
+        BytesDiffer(b"HELO", b"EHLO x", 0, prefix=True),
+        "expected b'HELO' at the start, got b'EHLO x'; first difference at byte 0",
+        0,
+    ),
+    (
+        BytesDiffer(LONG + b"b" + LONG, LONG + b"c", 100),
+        (
+            f"expected ...b'{'a' * 30}b{'a' * 29}'... (bytes 70 to 129 of 201), got ...b'{'a' * 30}c' "
+            "(the last 31 of 101 bytes) so far; first difference at byte 100"
+        ),
+        100,
+    ),
+    (LengthDiffers.announced(3, "b'abc'", 4), "expected 3 bytes b'abc', got a header that announces 4", None),
+    (
+        LengthDiffers.announced(1, "starting with b'a'", 0, at_least=True),
+        "expected at least 1 byte starting with b'a', got a header that announces 0",
+        None,
+    ),
+    (LengthDiffers.ended(11, "b'Hello world'", 3, b"Hel"), "expected 11 bytes b'Hello world', got 3 (b'Hel')", 3),
+    (LengthDiffers.ended(11, "b'Hello world'", 0, b""), "expected 11 bytes b'Hello world', got 0", 0),
+    (
+        LengthDiffers.ended(200, "of data", 100, b"xyz"),
+        "expected 200 bytes of data, got 100 (the last of them b'xyz')",
+        100,
+    ),
+    (
+        LengthDiffers.continued(3, "b'abc'", 5, b"abcde"),
+        "expected 3 bytes b'abc', got more (b'abcde'); too long from byte 3",
+        3,
+    ),
+    (
+        LengthDiffers.continued(100, "of data", 101, b"xyz"),
+        "expected 100 bytes of data, got more (the last of them b'xyz'); too long from byte 100",
+        100,
+    ),
+    (Unmatched("Regex(b'x')", b"y"), "expected Regex(b'x'), got b'y'", None),
+    (Unmatched("Regex(b'x')", b"y", "no"), "expected Regex(b'x'), got b'y'; no", None),
+    (Unmatched("Predicate(f)", {"a": 1}, "no"), "expected Predicate(f), got {'a': 1}; no", None),
+    (
+        CheckRaised("Predicate(f)", b"y", KeyError("z")),
+        "expected Predicate(f), got b'y'; the check raised KeyError: 'z'",
+        None,
+    ),
+    (
+        DigestDiffers("md5", "00ff", "ff00", 12),
+        "expected data with the md5 digest 00ff, got ff00 of 12 bytes",
+        None,
+    ),
+    (
+        FieldDiffers("size", "bytes 4 to 7", "3", "4", (), 4),
+        "expected 3 in field size (bytes 4 to 7), got 4",
+        4,
+    ),
+    (ValueDiffers([("$.id", "expected 1, got 2")]), "at $.id: expected 1, got 2", None),
+    (
+        ValueDiffers([("$.id", "expected 1, got 2"), ("$.x", "expected 1, got 3")]),
+        "at $.id: expected 1, got 2 (and 1 other difference)",
+        None,
+    ),
+    (
+        NotJSON("JSON()", b"{]", "expecting a key", 1),
+        "expected JSON(), got b'{]', which isn't JSON: expecting a key at byte 1",
+        1,
+    ),
+    (NotJSON("JSON()", b"[[", "too deep", None), "expected JSON(), got b'[[', which isn't JSON: too deep", None),
+    (MalformedFrame("no magic", offset=0), "no magic", 0),
+]
+
+
+class MismatchTests(unittest.TestCase):
+    """Mismatches are values that describe themselves."""
+
+    def test_text_of_each(self) -> None:
+        """The summary is one line in the house style, and the offset is the byte at fault."""
+        for mismatch, summary, offset in TEXTS:
+            with self.subTest(summary=summary):
+                self.assertEqual(mismatch.summary, summary)
+                self.assertEqual(mismatch.offset, offset)
+                self.assertNotIn("\n", mismatch.summary + "".join(mismatch.details))
+                self.assertEqual(repr(mismatch), f"<{type(mismatch).__name__}: {summary}>")
+
+    def test_table_is_complete(self) -> None:
+        """Every public class of mismatch stands in the table."""
+        self.assertEqual({type(row[0]).__name__ for row in TEXTS}, set(mismatches.__all__))
+
+    def test_instances_are_small(self) -> None:
+        """No mismatch has a __dict__."""
+        for mismatch, _, _ in TEXTS:
+            self.assertFalse(hasattr(mismatch, "__dict__"), type(mismatch))
+
+    def test_details_of_bytes(self) -> None:
+        """Bytes that differ are shown as a hexdump, and so are lengths, if all bytes are known."""
+        self.assertEqual(
+            BytesDiffer(b"ab", b"ax", 1).details,
+            ("expected  61 62  |ab|", "received  61 78  |ax|", "             ^^    ^"),
+        )
+        self.assertEqual(
+            LengthDiffers.ended(2, "b'ab'", 1, b"a", whole=b"ab").details,
+            ("expected  61 62  |ab|", "received  61     |a|", "             ^^    ^"),
+        )
+        self.assertEqual(
+            LengthDiffers.continued(1, "b'a'", 2, b"ab", whole=b"a").details,
+            ("expected  61     |a|", "received  61 62  |ab|", "             ^^    ^"),
+        )
+
+    def test_details_of_values(self) -> None:
+        """Several differences are listed, the first ten of many."""
+        differences = [(f"$[{index}]", "expected 1, got 2") for index in range(12)]
+        details = ValueDiffers(differences).details
+        self.assertEqual(details[0], "at $[0]: expected 1, got 2")
+        self.assertEqual(details[9:], ("at $[9]: expected 1, got 2", "... and 2 other differences"))
+
+    def test_fields_of_mismatches(self) -> None:
+        """The values that a mismatch is about can be asked for."""
+        error = ValueError()
+        self.assertIs(CheckRaised("f", b"", error).exception, error)
+        self.assertEqual(ValueDiffers([("$.id", "")]).path, "$.id")
+        self.assertEqual(LengthDiffers.announced(3, "", 4).received, 4)
