@@ -175,6 +175,13 @@ class PeerProbeTests(ConnectionCase):
         with mock.patch.object(inet_diag, "_SOCK_DIAG_BY_FAMILY", 999), self.assertRaises(OSError):
             self.probe.look(("127.0.0.1", 1), ("127.0.0.1", 2))
 
+    def test_look_when_the_answer_is_malformed(self) -> None:
+        """An attribute that can't be right ends the answer there; an unknown state has a name, too."""
+        message = inet_diag._ANSWER.pack(2, 99, 0, 0, 1, 7, b"", b"", 0, 0, 0, 3, 0, 0, 12345)
+        for attribute in b"", b"\0", b"\0\0\2\0", b"\4\0\2\0", b"\4\0\x08\0":
+            state = inet_diag._parsed(message + attribute, 7)
+            self.assertEqual(repr(state), "<PeerState UNKNOWN: None bytes received, 3 unread>")
+
     def test_look_when_nobody_is_there(self) -> None:
         """A connection that never was is not there."""
         self.assertIsNone(self.probe.look(("127.0.0.1", 1), ("127.0.0.1", 2)))
