@@ -19,6 +19,7 @@ __all__ = ["BlockedCall", "free_sockets", "readable"]
 
 __unittest = True
 
+_BACKLOG = 1024  # connections that are reset in one go; more than that wait for the next attempt
 _STDLIB = os.path.dirname(os.__file__) + os.sep
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
@@ -100,7 +101,7 @@ def free_sockets(connections: Iterable[Any], listeners: Iterable[Any], *, reset:
         data = b""
         with contextlib.suppress(OSError), _duplicate(connection) as sock:
             with contextlib.suppress(OSError):
-                data = sock.recv(65536, socket.MSG_PEEK)
+                data = sock.recv(65536, socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0))
             if reset:
                 _reset_on_close(sock)
             else:
@@ -111,7 +112,9 @@ def free_sockets(connections: Iterable[Any], listeners: Iterable[Any], *, reset:
                 _replace(_descriptor(connection))
     for listener in listeners:
         with contextlib.suppress(OSError), _duplicate(listener) as sock:
-            while readable((sock,)):
+            for _ in range(_BACKLOG):  # a client that connects again at once must not keep us here
+                if not readable((sock,)):
+                    break
                 client, _ = sock.accept()
                 with client:
                     _reset_on_close(client)

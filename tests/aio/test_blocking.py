@@ -14,6 +14,7 @@ from typing import Any, Optional
 from unittest import mock
 
 import tcpclient_testing
+from tcpclient_testing.aio import blocking
 from tcpclient_testing.aio.blocking import BlockedCall, free_sockets, readable
 
 _STDLIB = os.path.join(os.path.dirname(os.__file__), "ssl.py")
@@ -167,6 +168,16 @@ class FreeSocketsTests(SocketCase):
             self.assertRaises(ConnectionResetError, client.recv, 1)
         self.connect()
         self.accept()
+
+    def test_free_when_too_many_wait_in_the_backlog(self) -> None:
+        """One call resets a bounded number of connections, lest clients that reconnect keep it for ever."""
+        clients = [self.connect() for _ in range(3)]
+        with mock.patch.object(blocking, "_BACKLOG", 2):
+            free_sockets([], [self.listener])
+            self.assertTrue(readable([self.listener]))
+            free_sockets([], [self.listener])
+        for client in clients:
+            self.assertRaises(ConnectionResetError, client.recv, 1)
 
     def test_free_when_send_blocks(self) -> None:
         """A client that can't get rid of its data is freed by a reset, and only by that."""
