@@ -147,14 +147,20 @@ class PeerProbeTests(ConnectionCase):
 
     def test_look_when_another_socket_listens_on_the_port(self) -> None:
         """The kernel offers a listening socket in place of a vanished one; it isn't taken for the client's."""
-        server, client = self.connect()
-        server.sendall(b"unread")
-        client.close()
-        with socket.socket(client.family) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(self.peer)
-            listener.listen()
-            self.assertIsNone(self.look())
+        for _ in range(100):  # the port that comes free may be another connection's, too
+            server, client = self.connect()
+            server.sendall(b"unread")
+            client.close()
+            with socket.socket(client.family) as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    listener.bind(self.peer)
+                    listener.listen()
+                except OSError:
+                    continue
+                self.assertIsNone(self.look())
+                return
+        self.skipTest("no port comes free")
 
     def test_look_when_an_old_answer_is_left(self) -> None:
         """The answer to a request that was interrupted isn't taken for the answer to the next one."""
