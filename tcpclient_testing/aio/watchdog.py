@@ -1,0 +1,276 @@
+"""Notices a blocking client in the server's own event loop, and breaks the deadlock.
+
+The server lives in the loop that such a client blocks, so neither can go on and no timer strikes. One daemon
+thread for the process sees it from outside. It acts only when all of this holds:
+
+- the loop hasn't turned for `timeout` seconds of real time: a callback that the thread posted has not run;
+- its thread has slept in the kernel all that time: it used next to no processor time, and it sleeps now. A test
+  that computes is left alone, however long it takes;
+- the server says that something wants its attention. A test that merely sleeps is left alone;
+- no debugger is at work.
+
+What it costs while nothing blocks: one callback in the loop for each watch every quarter of its timeout, the first
+after a quarter, so that most tests never see one. A client that blocks while it holds the GIL can't be noticed.
+
+The thread starts with the first watch and ends about a second after the last. It carries the attribute
+``tcpclient_testing_owned``, for who counts threads. ``TCPCLIENT_TESTING_WATCHDOG=0`` in the environment keeps it
+from starting: from 3.12 on, ``os.fork()`` warns while any thread lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Optional
+
+from .blocking import BlockedCall
+from .debugger import debugger_active
+
+__all__ = ["Watch", "watch"]
+
+__unittest = True
+
+LINGER = 1.0  # seconds that the thread lives on without a watch, so that the next test finds it running
+_SHORTEST, _LONGEST = 0.1, 5.0  # seconds between two looks at a loop
+_AGAIN = 0.1  # seconds until the sockets of a call that is still blocked are freed once more
+_QUIET = 0.05  # the share of a processor below which a thread counts as asleep
+_OVERSLEPT = 0.5  # seconds by which this thread may be late before it believes that the process was stopped
+
+
+class Watch:
+    """The watch over one server's loop; made by `watch()`. Call `stop()` when the server stops."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        thread_id: int,
+        timeout: float,
+        attention: Callable[[], bool],
+        free: Callable[[BlockedCall], None],
+    ) -> None:
+        self._loop = loop
+        self._thread_id = thread_id
+        self._timeout = timeout
+        self._attention = attention
+        self._free = free
+        self._native_id, self._processor_time = _thread_meters(thread_id)
+        self._period = min(max(timeout / 4, _SHORTEST), _LONGEST)
+        self._lock = threading.RLock()  # held while `attention` and `free` run
+        self._stopped = False
+        self._posted = False  # whether a callback waits in the loop for it to turn
+        self._posted_at = 0.0
+        self._attempt = 0
+        self._asleep = 0.0  # seconds that the thread has slept since then, without a break
+        self._looked_at = time.monotonic()
+        self._used = 0.0  # processor time at the last look
+        self.due = self._looked_at + self._period  # when to look next
+
+    def beat(self) -> None:
+        """Note that the loop has turned. Anybody in the loop may say so; it costs an assignment."""
+        self._posted = False
+
+    def stop(self) -> None:
+        """End the watch; once this returns, its functions aren't called again. It may be called twice."""
+        with self._lock:  # waits for `free`, lest it break sockets that are somebody else's by then
+            self._stopped = True
+        _remove(self)
+
+    def look(self) -> None:
+        """See whether the loop has turned since the last look; the watchdog's thread calls this when it is due."""
+        now = time.monotonic()
+        late = now - self.due > _OVERSLEPT
+        elapsed, self._looked_at = now - self._looked_at, now
+        self.due = now + self._period
+        try:
+            used = self._processor_time()
+            if not self._posted:
+                self._posted, self._posted_at, self._attempt, self._asleep, self._used = True, now, 0, 0.0, used
+                self._loop.call_soon_threadsafe(self.beat)
+                return
+        except (OSError, RuntimeError):  # the thread has ended, or the loop is closed
+            self.stop()
+            return
+        busy = used - self._used > _QUIET * elapsed
+        self._used = used
+        # When this thread comes late, the whole process was stopped, or starved: that proves nothing.
+        self._asleep = 0.0 if busy or late else self._asleep + elapsed
+        needed = _AGAIN if self._attempt else self._timeout
+        # A clock's last digit must not cost another period.
+        if self._asleep < needed - 0.001:
+            self.due = now + min(self._period, needed - self._asleep)
+        elif _sleeps(self._native_id):
+            self._act(now)
+
+    def _act(self, now: float) -> None:
+        if debugger_active():
+            self._asleep = 0.0
+            return
+        with self._lock:
+            if self._stopped or not self._posted or not self._attention():
+                return
+            frame = sys._current_frames().get(self._thread_id)
+            if frame is None or not self._posted:
+                return
+            self._attempt += 1
+            self.due = now + _AGAIN
+            blocked = BlockedCall(frame, now - self._posted_at, self._attempt)
+            del frame  # it would keep the caller's variables alive
+            self._free(blocked)
+
+
+def watch(
+    loop: asyncio.AbstractEventLoop,
+    thread_id: int,
+    timeout: float,
+    attention: Callable[[], bool],
+    free: Callable[[BlockedCall], None],
+) -> Watch:
+    """Watch a loop for a call that blocks it, until `Watch.stop()`.
+
+    `thread_id` is ``threading.get_ident()`` of the loop's thread, `timeout` the real seconds for which the loop must
+    not have turned. The call is noticed at most a quarter of it (0.1 s at least, 5 s at most) later than that.
+
+    Both functions are called from the watchdog's thread, while the loop's thread blocks; they must not wait for it.
+    `attention()` says whether one of the server's sockets is `blocking.readable()`, or an action is due.
+    `free(blocked)` is to break the sockets, with `blocking.free_sockets()`, so that the call returns. It is called
+    again every tenth of a second in which the thread sleeps, with a higher `attempt`, until the loop turns. What
+    either raises is reported as an exception in a thread is (``threading.excepthook``), and ends the watch.
+
+    Where no thread can be started, or ``TCPCLIENT_TESTING_WATCHDOG`` is ``0``, the watch does nothing.
+    """
+    made = Watch(loop, thread_id, timeout, attention, free)
+    if os.environ.get("TCPCLIENT_TESTING_WATCHDOG") != "0":
+        _add(made)
+    return made
+
+
+def _thread_meters(thread_id: int) -> tuple[Optional[int], Callable[[], float]]:
+    """Return the kernel's number of a thread, and a function that returns the processor time it has used.
+
+    Without a clock for single threads (macOS, Windows) that of the process must do: then a client that blocks while
+    another thread computes isn't noticed until that is done.
+    """
+    thread = next((thread for thread in threading.enumerate() if thread.ident == thread_id), None)
+    native_id = None if thread is None else thread.native_id
+    if sys.platform not in ("darwin", "win32") and thread is not None and thread.is_alive():
+        with contextlib.suppress(AttributeError, OSError):
+            clock = time.pthread_getcpuclockid(thread_id)  # undefined for a thread that has ended
+            time.clock_gettime(clock)
+            return native_id, lambda: time.clock_gettime(clock)
+    return native_id, time.process_time
+
+
+def _sleeps(native_id: Optional[int]) -> bool:
+    """Return whether a thread sleeps in the kernel (proc(5)); True where the system doesn't tell."""
+    try:
+        with open(f"/proc/self/task/{native_id}/stat", "rb") as file:
+            # The name, in parentheses, may hold anything.
+            return file.read().rpartition(b")")[2].split()[0] == b"S"
+    except (OSError, IndexError):
+        return True
+
+
+# The thread. Everything below is guarded by `_condition`.
+
+_condition = threading.Condition()
+_watches: set[Watch] = set()
+_thread: Optional[_Watchdog] = None
+_ends_at = 0.0  # when the thread may end if there is no watch by then
+
+
+class _Watchdog(threading.Thread):
+    """Looks at each watch when it is due, whatever happens."""
+
+    tcpclient_testing_owned = True
+
+    def __init__(self) -> None:
+        super().__init__(name="tcpclient_testing watchdog", daemon=True)
+        self.wakes_at = 0.0  # a watch that is due earlier must wake it; 0 while it is awake
+
+    def run(self) -> None:
+        while self._wait():
+            with _condition:
+                due = [watch for watch in _watches if watch.due <= time.monotonic()]
+            for watch in due:
+                try:
+                    watch.look()
+                except BaseException:  # noqa: BLE001, PERF203 - whatever it is, the other watches go on
+                    watch.stop()
+                    _report()
+
+    def _wait(self) -> bool:
+        """Wait until a watch is due, or a second at most; return whether the thread is still needed."""
+        global _thread
+        with _condition:
+            now = time.monotonic()
+            if not _watches and now >= _ends_at:
+                _thread = None
+                return False
+            until = now + LINGER if _watches else _ends_at
+            self.wakes_at = min((watch.due for watch in _watches), default=until)
+            self.wakes_at = min(self.wakes_at, until)
+            _condition.wait(max(0.0, self.wakes_at - now))
+            self.wakes_at = 0.0
+        return True
+
+
+def _add(watch: Watch) -> None:
+    global _thread
+    with _condition:
+        _watches.add(watch)
+        if _thread is None or not _thread.is_alive():
+            _thread = _Watchdog()
+            try:
+                _thread.start()
+            except RuntimeError:  # no more threads, the interpreter ends, or it is a subinterpreter
+                _thread = None
+                _watches.discard(watch)
+        elif watch.due < _thread.wakes_at:
+            _condition.notify()
+
+
+def _remove(watch: Watch) -> None:
+    global _ends_at
+    with _condition:
+        if watch in _watches:
+            _watches.remove(watch)
+            _ends_at = time.monotonic() + LINGER
+
+
+def _report() -> None:
+    with contextlib.suppress(Exception):
+        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+
+
+def _end() -> None:
+    """End the thread before the interpreter takes itself apart."""
+    global _ends_at
+    with _condition:
+        thread = _thread
+        _watches.clear()
+        _ends_at = 0.0
+        _condition.notify()
+    if thread is not None:
+        thread.join(1.0)
+
+
+def _forget() -> None:
+    """Start afresh in a forked child: it has no watchdog, and the parent's may have held any of the locks."""
+    global _condition, _thread
+    _condition = threading.Condition()
+    _thread = None
+    for watch in _watches:
+        watch._lock = threading.RLock()
+        watch._stopped = True
+    _watches.clear()
+
+
+atexit.register(_end)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,661 @@
+"""The watchdog frees what blocks its own server, and touches nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import linecache
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import unittest
+import warnings
+from collections.abc import Coroutine
+from typing import Any, Callable, Optional
+from unittest import mock
+
+from tcpclient_testing.aio import watchdog
+from tcpclient_testing.aio.blocking import BlockedCall, free_sockets, readable
+from tcpclient_testing.aio.watchdog import Watch, watch
+
+TIMEOUT = 0.2
+# A quarter of the time-out or a tenth of a second, and what a busy machine adds.
+BOUND = TIMEOUT + 0.1 + 2.0
+
+linux = unittest.skipUnless(sys.platform == "linux", "needs a clock for each thread, and /proc")
+
+
+def watchdogs() -> list[threading.Thread]:
+    """Return the watchdog's threads that live."""
+    return [thread for thread in threading.enumerate() if getattr(thread, "tcpclient_testing_owned", False)]
+
+
+class Connection(asyncio.Protocol):
+    """One connection of a server that never answers."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+        self.server.connections.add(self)
+        self.server.accepted.set()
+
+    def connection_lost(self, exception: Optional[Exception]) -> None:
+        self.server.connections.discard(self)
+
+
+class Server:
+    """A plain asyncio server that never answers, under watch."""
+
+    def __init__(self) -> None:
+        self.freed: list[BlockedCall] = []
+        self.asked = 0
+        self.unread: list[list[bytes]] = []
+        self.reset_from = 2
+        self.accepted = asyncio.Event()
+        self.connections: set[Connection] = set()
+
+    async def __aenter__(self) -> Server:
+        loop = asyncio.get_running_loop()
+        self.server = await loop.create_server(lambda: Connection(self), "127.0.0.1", 0)
+        self.address = self.server.sockets[0].getsockname()
+        self.watch = watch(loop, threading.get_ident(), TIMEOUT, self._attention, self._free)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self.watch.stop()
+        self.server.close()
+        while self.connections:
+            for connection in self.connections:
+                connection.transport.abort()
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    def connect(self) -> socket.socket:
+        """Connect a blocking client."""
+        return socket.create_connection(self.address, timeout=20)
+
+    def _sockets(self) -> list[Any]:
+        return [connection.transport.get_extra_info("socket") for connection in self.connections]
+
+    def _attention(self) -> bool:
+        self.asked += 1
+        return readable([*self._sockets(), *self.server.sockets])
+
+    def _free(self, blocked: BlockedCall) -> None:
+        self.freed.append(blocked)
+        self.unread.append(free_sockets(self._sockets(), self.server.sockets, reset=blocked.attempt >= self.reset_from))
+
+
+class WatchTests(unittest.TestCase):
+    """Loops that are blocked, and loops that only look so."""
+
+    def run_with_server(self, body: Callable[[Server], Coroutine[Any, Any, None]]) -> Server:
+        async def main() -> Server:
+            asyncio.get_running_loop().slow_callback_duration = 60  # says nothing of what blocks on purpose
+            async with Server() as server:
+                await body(server)
+            return server
+
+        return asyncio.run(main())
+
+    def assertFreed(self, server: Server, line: str) -> None:
+        """Assert that the one blocked call was at this line, in time."""
+        self.assertEqual([call.attempt for call in server.freed], [1])
+        place = server.freed[0].place
+        self.assertEqual((place.filename, place.name), (__file__, "body"))
+        self.assertEqual(linecache.getline(__file__, place.lineno or 0).strip(), line)
+        self.assertGreaterEqual(server.freed[0].seconds, TIMEOUT - 0.01)
+        self.assertLess(server.freed[0].seconds, BOUND)
+
+    def test_watch_when_the_connection_is_not_accepted(self) -> None:
+        """A blocking client that the loop had no chance to accept gets a reset, and its line is named."""
+
+        async def body(server: Server) -> None:
+            with server.connect() as client, self.assertRaises(ConnectionResetError):
+                client.recv(1)
+
+        self.assertFreed(self.run_with_server(body), "client.recv(1)")
+
+    def test_watch_when_an_accepted_client_blocks(self) -> None:
+        """A blocking client that waits for an answer gets an end of stream, and its line is named."""
+
+        async def body(server: Server) -> None:
+            with server.connect() as client:
+                await server.accepted.wait()
+                client.sendall(b"request")
+                self.assertEqual(client.recv(1), b"")
+
+        self.assertFreed(self.run_with_server(body), 'self.assertEqual(client.recv(1), b"")')
+
+    def test_watch_when_a_client_retries(self) -> None:
+        """A client that asks again and again with a short time-out of its own blocks the loop as well."""
+
+        async def body(server: Server) -> None:
+            with server.connect() as client:
+                await server.accepted.wait()
+                client.settimeout(0.02)
+                client.sendall(b"request")
+                deadline = time.monotonic() + 20
+                while time.monotonic() < deadline:
+                    try:
+                        client.recv(1)
+                        break
+                    except socket.timeout:
+                        pass
+                self.assertLess(time.monotonic(), deadline)
+
+        server = self.run_with_server(body)
+        self.assertEqual(len(server.freed), 1)
+
+    def test_watch_when_a_client_sends_without_end(self) -> None:
+        """A client whose data nobody reads is freed at the second attempt."""
+
+        async def body(server: Server) -> None:
+            with server.connect() as client:
+                await server.accepted.wait()
+                with self.assertRaises((ConnectionResetError, BrokenPipeError)):
+                    while True:
+                        client.sendall(bytes(1 << 20))
+
+        server = self.run_with_server(body)
+        self.assertEqual([call.attempt for call in server.freed], [1, 2])
+
+    def test_watch_when_a_client_spins(self) -> None:
+        """A client that would ask again and again after the end of the stream is freed by a reset."""
+
+        async def body(server: Server) -> None:
+            server.reset_from = 1
+            with server.connect() as client:
+                await server.accepted.wait()
+                client.sendall(b"request")
+                with self.assertRaises(ConnectionResetError):
+                    while True:
+                        client.recv(1)
+
+        server = self.run_with_server(body)
+        self.assertFreed(server, "client.recv(1)")
+        self.assertEqual(server.unread, [[b"request"]])
+
+    def test_watch_when_a_client_reconnects(self) -> None:
+        """A client that connects again after each failure is freed again, without waiting for another time-out."""
+
+        async def body(server: Server) -> None:
+            for _ in range(3):
+                with server.connect() as client, self.assertRaises(ConnectionResetError):
+                    client.recv(1)
+
+        server = self.run_with_server(body)
+        # A client that is quick may be reset again in the same go.
+        self.assertEqual([call.attempt for call in server.freed], list(range(1, len(server.freed) + 1)))
+        self.assertLess(server.freed[-1].seconds, TIMEOUT + 2.0)
+
+    def test_watch_when_the_loop_blocks_twice(self) -> None:
+        """Once the loop has turned, the next blocked call is another one."""
+
+        async def body(server: Server) -> None:
+            for number in 1, 2:
+                with server.connect() as client, self.assertRaises(ConnectionResetError):
+                    client.recv(1)
+                while len(server.freed) == number and server.watch._posted:
+                    await asyncio.sleep(0)
+
+        server = self.run_with_server(body)
+        self.assertEqual([call.attempt for call in server.freed], [1, 1])
+
+    def test_watch_when_the_loop_does_not_run(self) -> None:
+        """A client that blocks between two runs of the loop is freed as well."""
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.setblocking(False)
+        freed: list[BlockedCall] = []
+        with listener, socket.create_connection(listener.getsockname(), timeout=20) as client:
+
+            def free(call: BlockedCall) -> None:
+                freed.append(call)
+                free_sockets([], [listener])
+
+            made = watch(loop, threading.get_ident(), TIMEOUT, lambda: readable([listener]), free)
+            self.addCleanup(made.stop)
+            self.assertRaises(ConnectionResetError, client.recv, 1)
+        self.assertEqual(freed[0].place.name, self._testMethodName)
+
+    @linux
+    def test_watch_when_the_test_computes(self) -> None:
+        """A test that computes is left alone, with the GIL and without, though a client waits."""
+
+        async def body(server: Server) -> None:
+            with server.connect() as client:
+                client.sendall(b"request")
+                begun = time.monotonic()
+                while time.monotonic() < begun + 2 * TIMEOUT:
+                    sum(range(1000))
+                data = bytes(1 << 24)
+                while time.monotonic() < begun + 4 * TIMEOUT:
+                    __import__("hashlib").sha256(data)
+
+        server = self.run_with_server(body)
+        self.assertEqual((server.freed, server.asked), ([], 0))
+
+    @linux
+    def test_watch_when_the_client_blocks_after_computing(self) -> None:
+        """The time in which the test computes doesn't count, but the call that blocks then is noticed."""
+
+        async def body(server: Server) -> None:
+            with server.connect() as client:
+                begun = time.monotonic()
+                while time.monotonic() < begun + 2 * TIMEOUT:
+                    sum(range(1000))
+                with self.assertRaises(ConnectionResetError):
+                    client.recv(1)
+
+        self.assertEqual(len(self.run_with_server(body).freed), 1)
+
+    def test_watch_when_the_test_sleeps(self) -> None:
+        """A test that sleeps is left alone as long as no socket wants attention."""
+
+        async def body(server: Server) -> None:
+            with server.connect():
+                await server.accepted.wait()
+                time.sleep(3 * TIMEOUT)
+
+        server = self.run_with_server(body)
+        self.assertEqual(server.freed, [])
+        self.assertGreater(server.asked, 0)
+
+    def test_watch_when_the_loop_idles(self) -> None:
+        """A loop with nothing to do isn't blocked, and a client that waits in it isn't either."""
+
+        async def body(server: Server) -> None:
+            reader, writer = await asyncio.open_connection(*server.address)
+            writer.write(b"request")
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(reader.read(1), 3 * TIMEOUT)
+            writer.close()
+            await writer.wait_closed()
+
+        server = self.run_with_server(body)
+        self.assertEqual((server.freed, server.asked), ([], 0))
+
+    def test_watch_when_a_debugger_is_at_work(self) -> None:
+        """Nothing is freed under a debugger, and what blocks afterwards has to block anew."""
+        answers = iter([True, True])
+
+        async def body(server: Server) -> None:
+            with server.connect() as client, self.assertRaises(ConnectionResetError):
+                client.recv(1)
+
+        with mock.patch.object(watchdog, "debugger_active", lambda: next(answers, False)):
+            server = self.run_with_server(body)
+        self.assertEqual(len(server.freed), 1)
+        self.assertGreaterEqual(server.freed[0].seconds, 3 * TIMEOUT - 0.01)
+
+    def test_watch_when_a_subprocess_is_the_client(self) -> None:
+        """A loop that waits for a subprocess, which waits for its server, is freed like any other."""
+        program = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1]))).recv(1)"
+
+        async def body(server: Server) -> None:
+            command = [sys.executable, "-c", program, str(server.address[1])]
+            result = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=20, check=False)
+            self.assertIn("ConnectionResetError", result.stderr)
+
+        self.assertEqual(self.run_with_server(body).freed[0].place.name, "body")
+
+    def test_watch_when_switched_off(self) -> None:
+        """With ``TCPCLIENT_TESTING_WATCHDOG=0`` nothing is watched, and no thread is started."""
+        with mock.patch.dict(os.environ, TCPCLIENT_TESTING_WATCHDOG="0"):
+            made = watch(asyncio.new_event_loop(), 0, TIMEOUT, bool, print)
+        self.addCleanup(made._loop.close)
+        self.assertNotIn(made, watchdog._watches)
+        made.stop()
+
+
+class LookTests(unittest.TestCase):
+    """One look after the other, at a loop that doesn't turn, by a clock that the test sets."""
+
+    def setUp(self) -> None:
+        self.now = 1000.0
+        self.processor = 0.0
+        self.freed: list[BlockedCall] = []
+        self.loop = mock.Mock()
+        patcher = mock.patch.object(time, "monotonic", lambda: self.now)
+        patcher.start()
+        self.addCleanup(patcher.stop)
+        for name, value in ("_sleeps", lambda number: True), ("debugger_active", lambda: False):
+            patch = mock.patch.object(watchdog, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+        self.watch = Watch(self.loop, threading.get_ident(), 4.0, lambda: True, self.freed.append)
+        self.watch._processor_time = lambda: self.processor
+        self.look()  # posts the callback
+
+    def look(self, *, late: float = 0.0, busy: float = 0.0, times: int = 1) -> None:
+        """Look when it is due, or so much later, the thread having used this share of a processor since."""
+        for _ in range(times):
+            before = self.now
+            self.now = self.watch.due + late
+            self.processor += busy * (self.now - before)
+            self.watch.look()
+
+    def test_look_when_the_loop_does_not_turn(self) -> None:
+        """A call is freed after the time-out, and then every tenth of a second."""
+        self.look(times=3)
+        self.assertEqual(self.freed, [])
+        self.look()
+        self.assertEqual([(call.seconds, call.attempt) for call in self.freed], [(4.0, 1)])
+        self.look(times=2)
+        self.assertEqual([call.attempt for call in self.freed], [1, 2, 3])
+        self.assertAlmostEqual(self.freed[-1].seconds, 4.2)
+        self.loop.call_soon_threadsafe.assert_called_once_with(self.watch.beat)
+
+    def test_look_when_the_loop_turns(self) -> None:
+        """Each time the loop has turned the count starts again."""
+        for _ in range(3):
+            self.look(times=3)
+            self.watch.beat()
+            self.look()
+        self.assertEqual(self.freed, [])
+        self.assertEqual(self.loop.call_soon_threadsafe.call_count, 4)
+        self.look(times=4)
+        self.assertEqual(len(self.freed), 1)
+
+    def test_look_when_the_thread_works_now_and_then(self) -> None:
+        """A little processor time is what a client that retries needs; more is work."""
+        self.look(times=3, busy=0.04)
+        self.look(busy=0.06)
+        self.assertEqual(self.freed, [])
+        self.look(times=3, busy=0.04)
+        self.assertEqual(self.freed, [])
+        self.look()
+        self.assertEqual(len(self.freed), 1)
+
+    def test_look_when_the_process_was_stopped(self) -> None:
+        """The time in which the whole process stood still (SIGSTOP, a suspended machine) doesn't count."""
+        self.look(times=3)
+        self.look(late=3600.0)
+        self.look(times=3)
+        self.assertEqual(self.freed, [])
+        self.look()
+        self.assertEqual(len(self.freed), 1)
+
+    def test_look_when_the_thread_runs(self) -> None:
+        """A thread that doesn't sleep at the last moment isn't blocked."""
+        with mock.patch.object(watchdog, "_sleeps", return_value=False):
+            self.look(times=8)
+        self.assertEqual(self.freed, [])
+
+    def test_look_when_the_loop_turns_at_the_last_moment(self) -> None:
+        """A loop that comes free while its server is asked isn't touched."""
+
+        def attention() -> bool:
+            self.watch.beat()
+            return True
+
+        self.watch._attention = attention
+        self.look(times=4)
+        self.assertEqual(self.freed, [])
+
+    def test_look_when_it_was_stopped_meanwhile(self) -> None:
+        """A watch that is stopped while its look is due asks for nothing."""
+        self.look(times=3)
+        self.watch.stop()
+        self.look()
+        self.assertEqual(self.freed, [])
+
+    def test_look_when_the_loop_is_closed(self) -> None:
+        """The watch over a closed loop ends by itself."""
+        self.loop.call_soon_threadsafe.side_effect = RuntimeError("Event loop is closed")
+        self.watch.beat()
+        self.look()
+        self.assertTrue(self.watch._stopped)
+
+    def test_look_when_the_thread_has_ended(self) -> None:
+        """The watch over a thread that has ended ends by itself, or finds nothing to free."""
+        with mock.patch.object(sys, "_current_frames", return_value={}):
+            self.look(times=4)
+        self.assertEqual(self.freed, [])
+        self.watch._processor_time = mock.Mock(side_effect=OSError)
+        self.look()
+        self.assertTrue(self.watch._stopped)
+
+    def test_look_at_long_and_short_timeouts(self) -> None:
+        """The time between two looks is a quarter of the time-out, within bounds."""
+        for timeout, expected in (0.01, 0.1), (2.0, 0.5), (86400.0, 5.0):
+            made = Watch(self.loop, threading.get_ident(), timeout, bool, self.freed.append)
+            self.assertAlmostEqual(made.due - self.now, expected)
+
+
+class MeterTests(unittest.TestCase):
+    """What is known of a thread from outside."""
+
+    @linux
+    def test_processor_time_of_a_thread(self) -> None:
+        """It is that thread's alone, not this one's."""
+        done = threading.Event()
+        thread = threading.Thread(target=done.wait)
+        thread.start()
+        native_id, used = watchdog._thread_meters(thread.ident or 0)
+        self.assertEqual(native_id, thread.native_id)
+        before = used()
+        self.assertNotEqual(used, time.process_time)
+        deadline = time.monotonic() + 10
+        while not watchdog._sleeps(native_id) and time.monotonic() < deadline:
+            sum(range(1000))
+        self.assertLess(used() - before, 0.05)
+        done.set()
+        thread.join()
+        with contextlib.suppress(OSError):  # musl may still answer
+            used()
+
+    def test_processor_time_of_an_unknown_thread(self) -> None:
+        """For a thread that nobody knows the process must do, and it is taken to sleep."""
+        native_id, used = watchdog._thread_meters(0)
+        self.assertIsNone(native_id)
+        self.assertIs(used, time.process_time)
+        self.assertTrue(watchdog._sleeps(native_id))
+
+    def test_processor_time_elsewhere(self) -> None:
+        """Where the system has no clock for one thread, or refuses to read it, the process must do."""
+        with mock.patch.object(sys, "platform", "darwin"):
+            self.assertIs(watchdog._thread_meters(threading.get_ident())[1], time.process_time)
+        with mock.patch.object(time, "clock_gettime", side_effect=OSError, create=True):
+            self.assertIs(watchdog._thread_meters(threading.get_ident())[1], time.process_time)
+
+    @linux
+    def test_sleeps_of_this_thread(self) -> None:
+        """The thread that asks is running."""
+        self.assertFalse(watchdog._sleeps(threading.get_native_id()))
+
+
+def wait_for_the_end() -> float:
+    """Wait until the watchdog has ended, ten seconds at most; return how long that took."""
+    begun = time.monotonic()
+    for thread in watchdogs():
+        thread.join(10)
+    return time.monotonic() - begun
+
+
+class ThreadTests(unittest.TestCase):
+    """The one thread: when it starts, when it ends, and what can't hurt it."""
+
+    def setUp(self) -> None:
+        patch = mock.patch.object(watchdog, "LINGER", 0.3)
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.loop = asyncio.new_event_loop()
+        self.addCleanup(self.loop.close)
+
+    def watch(self, timeout: float = 20.0, attention: Optional[Callable[[], bool]] = None) -> Watch:
+        made = watch(self.loop, threading.get_ident(), timeout, attention or bool, print)
+        self.addCleanup(made.stop)
+        return made
+
+    def test_thread_when_the_last_watch_stops(self) -> None:
+        """The thread outlives the last watch by its linger, and no more."""
+        self.watch().stop()
+        self.assertEqual(len(watchdogs()), 1)
+        elapsed = wait_for_the_end()
+        self.assertLess(elapsed, watchdog.LINGER + 0.5)
+        self.assertGreater(elapsed, watchdog.LINGER - 0.2)
+        self.assertEqual(watchdogs(), [])
+
+    def test_thread_when_a_watch_follows_another(self) -> None:
+        """The next watch finds the thread running, and a stopped one starts again."""
+        self.watch().stop()
+        (first,) = watchdogs()
+        second = self.watch()
+        self.assertEqual(watchdogs(), [first])
+        second.stop()
+        wait_for_the_end()
+        self.watch()
+        self.assertNotEqual(watchdogs(), [first])
+        self.assertTrue(watchdogs()[0].daemon)
+
+    def test_thread_when_a_watch_is_in_more_hurry(self) -> None:
+        """A watch with a short time-out wakes the thread from its longer sleep."""
+        self.watch(20.0)
+        deadline = time.monotonic() + 10
+        while not watchdogs()[0].wakes_at and time.monotonic() < deadline:  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        begun = time.monotonic()
+        made = self.watch(0.4)
+        while not made._posted and time.monotonic() < deadline:
+            time.sleep(0.001)
+        self.assertLess(time.monotonic() - begun, 0.5)
+
+    def test_thread_when_none_can_be_started(self) -> None:
+        """Where no thread can be had the tests run all the same, unwatched."""
+        wait_for_the_end()
+        with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
+            made = self.watch()
+        self.assertEqual((watchdog._watches, watchdogs()), (set(), []))
+        made.stop()
+
+    @linux
+    def test_thread_when_hundreds_watch(self) -> None:
+        """Hundreds of watches have one thread, and leave no thread and no descriptor behind."""
+        wait_for_the_end()
+        before = len(os.listdir("/proc/self/fd"))
+        watches = [self.watch(TIMEOUT) for _ in range(300)]
+        self.assertEqual(len(watchdogs()), 1)
+        self.loop.run_until_complete(asyncio.sleep(0.25))
+        for made in watches:
+            made.stop()
+            made.stop()
+        for _ in range(1000):
+            self.watch().stop()
+        self.assertLessEqual(len(watchdogs()), 1)
+        self.assertEqual(watchdog._watches, set())
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        wait_for_the_end()
+        self.assertEqual(watchdogs(), [])
+
+    def test_thread_when_a_loop_is_closed(self) -> None:
+        """A watch that nobody stopped goes with its loop."""
+        loop = asyncio.new_event_loop()
+        made = watch(loop, threading.get_ident(), TIMEOUT, bool, print)
+        loop.close()
+        deadline = time.monotonic() + 10
+        while made in watchdog._watches and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.assertNotIn(made, watchdog._watches)
+
+    def test_thread_when_a_function_raises(self) -> None:
+        """What a watch's function raises is reported, ends that watch, and hurts no other."""
+        called = threading.Event()
+
+        def attention() -> bool:
+            raise LookupError("the server's own mistake")
+
+        def other() -> bool:
+            called.set()
+            return False
+
+        with contextlib.redirect_stderr(io.StringIO()) as stderr:
+            bad = self.watch(TIMEOUT, attention)
+            deadline = time.monotonic() + 10
+            while bad in watchdog._watches and time.monotonic() < deadline:
+                time.sleep(0.01)
+            self.watch(TIMEOUT, other)
+            self.assertTrue(called.wait(10))
+        self.assertIn("LookupError: the server's own mistake", stderr.getvalue())
+        self.assertIn("tcpclient_testing watchdog", stderr.getvalue())
+        self.assertNotIn(bad, watchdog._watches)
+
+    def test_stop_while_the_sockets_are_freed(self) -> None:
+        """A watch can't be stopped half-way through its work, and its own functions may stop it."""
+        freeing, stopped, order = threading.Event(), threading.Event(), []
+
+        def free(call: BlockedCall) -> None:
+            freeing.set()
+            stopped.wait(0.05)
+            order.append("freed")
+            made.stop()
+
+        made = watch(self.loop, threading.get_ident(), TIMEOUT, lambda: True, free)
+        self.assertTrue(freeing.wait(10))
+        made.stop()
+        order.append("stopped")
+        stopped.set()
+        self.assertEqual(order, ["freed", "stopped"])
+
+    @unittest.skipUnless(hasattr(os, "fork"), "needs fork")
+    def test_thread_in_a_forked_child(self) -> None:
+        """A forked child has no watchdog, can stop what its parent watched, and gets a thread of its own."""
+        made = self.watch()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: threads and fork()
+            with made._lock, watchdog._condition:  # as the thread may hold them
+                child = os.fork()
+        if child == 0:
+            status = 1
+            with contextlib.suppress(BaseException):
+                made.stop()
+                empty = not watchdog._watches and watchdog._thread is None
+                self.watch()
+                status = int(not empty or len(watchdogs()) != 1)
+            os._exit(status)
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+        self.assertIn(made, watchdog._watches)
+        self.assertEqual(len(watchdogs()), 1)
+
+    def test_thread_when_it_is_ended(self) -> None:
+        """The thread ends at once at the interpreter's exit, watches or not; a second time does no harm."""
+        made = self.watch()
+        watchdog._end()
+        self.assertEqual(watchdogs(), [])
+        watchdog._end()
+        made.stop()
+
+    def test_thread_when_the_interpreter_ends(self) -> None:
+        """An interpreter that ends with a watch ends at once and silently."""
+        program = (
+            "import asyncio, threading, time\n"
+            "from tcpclient_testing.aio.watchdog import watch\n"
+            "loop = asyncio.new_event_loop()\n"
+            "watch(loop, threading.get_ident(), 0.2, bool, print)\n"
+            "loop.close()\n"
+            "print('done', flush=True)\n"
+        )
+        begun = time.monotonic()
+        result = subprocess.run(
+            [sys.executable, "-X", "dev", "-W", "error", "-c", program],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=20,
+            check=False,
+            cwd=os.path.dirname(os.path.dirname(os.path.dirname(__file__))),
+        )
+        self.assertEqual((result.returncode, result.stdout), (0, "done\n"))
+        self.assertLess(time.monotonic() - begun, 10)
+
+
+if __name__ == "__main__":
+    unittest.main()
