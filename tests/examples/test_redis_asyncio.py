@@ -1,7 +1,7 @@
 """A real client that none of us wrote: redis.asyncio, against a few lines of script.
 
-The client would introduce itself with CLIENT SETINFO commands when it connects; it is told not to, so that the scripts are
-about what the tests are about.
+The client would introduce itself with CLIENT SETINFO commands when it connects; it is told not to, so that the
+scripts are about what the tests are about.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Requests and replies: lines and frames, answers that depend on the question, and a script that goes along with the test.
+"""Requests and replies: lines and frames, answers that depend on the question, scripts that go along with the test.
 
-The client speaks JSON-RPC in frames: each request has an id, and the reply has to carry it back.
+One client speaks JSON-RPC in frames: each request has an id, and the reply has to carry it back.
 """
 
 from __future__ import annotations
