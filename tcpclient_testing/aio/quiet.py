@@ -97,10 +97,9 @@ def _find_child_lives() -> Callable[[], bool]:
             return True
 
         return child_lives
-    elif sys.platform == "darwin":  # the system has waitid(), os has it from Python 3.13 on
+    if sys.platform == "darwin":  # the system has waitid(), os has it from Python 3.13 on
         return _child_lives_through_libc(0x08 | 0x01 | 0x20)
-    else:
-        return lambda: False  # Windows: nobody can be asked
+    return lambda: False  # Windows: nobody can be asked
 
 
 def _child_lives_through_libc(options: int) -> Callable[[], bool]:

@@ -200,7 +200,7 @@ class _Watchdog(threading.Thread):
             for watch in due:
                 try:
                     watch.look()
-                except BaseException:  # noqa: BLE001, PERF203 - whatever it is, the other watches go on
+                except BaseException:  # noqa: BLE001 - whatever it is, the other watches go on
                     watch.stop()
                     _report()
 
