@@ -89,17 +89,21 @@ def _find_child_lives() -> Callable[[], bool]:
     if sys.platform != "win32" and (sys.platform != "darwin" or sys.version_info >= (3, 13)):
         options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
 
-        def child_lives() -> bool:
+        def ask() -> bool:
             try:
                 os.waitid(os.P_ALL, 0, options)
             except ChildProcessError:
                 return False
             return True
 
-        return child_lives
-    if sys.platform == "darwin":  # the system has waitid(), os has it from Python 3.13 on
-        return _child_lives_through_libc(0x08 | 0x01 | 0x20)
-    return lambda: False  # Windows: nobody can be asked
+    elif sys.platform == "darwin":  # the system has waitid(), os has it from Python 3.13 on
+        ask = _child_lives_through_libc(0x08 | 0x01 | 0x20)
+    else:  # Windows: nobody can be asked
+
+        def ask() -> bool:
+            return False
+
+    return ask
 
 
 def _child_lives_through_libc(options: int) -> Callable[[], bool]:
