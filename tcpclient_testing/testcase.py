@@ -50,18 +50,33 @@ class MockTCPServerMixin(_Base):
 
         Raises `ScriptError` outside the test's event loop, as in a synchronous test method.
         """
-        if events._get_running_loop() is None:
+        loop = events._get_running_loop() or self._tcpserver_loop()
+        if loop is None:
             raise ScriptError(f"{self.id()} has no running event loop: make the test method `async def`, or use "
                               "ThreadedMockTCPServerMixin with unittest.TestCase for a client that blocks")
         server = MockTCPServer(**{**self.tcpserver_options, **options})
-        server.open()
+        server.open(loop)
         servers = self.__dict__.setdefault("_tcpservers", [])
         servers.append(server)
         body = self.__dict__.get("_tcpserver_body")
         if body is not None:
             server.set_body(body)
-        super().addAsyncCleanup(server.leave)
+        super().addAsyncCleanup(self._leave_tcpserver, server)
         return server
+
+    def _tcpserver_loop(self) -> Optional[asyncio.AbstractEventLoop]:
+        """The loop of a test that is going to be run in it: `setUp` and sync clean-ups are called while it pauses."""
+        if not asyncio.iscoroutinefunction(getattr(self, self._testMethodName)):
+            return None
+        runner = getattr(self, "_asyncioRunner", None)  # 3.11 and later
+        return runner.get_loop() if runner is not None else getattr(self, "_asyncioTestLoop", None)
+
+    async def _leave_tcpserver(self, server: MockTCPServer) -> None:
+        """Give the verdict on a server, unless the test has its report: one test, one report."""
+        outcome = getattr(self, "_outcome", None)
+        if outcome is not None and not (outcome.success and getattr(outcome, "expectedFailure", None) is None):
+            server.excuse()
+        await server.leave()
 
     # The body: the test method, run by a wrapper that knows its task and its end.
 
@@ -99,6 +114,9 @@ class MockTCPServerMixin(_Base):
         for server in sorted(self._live_tcpservers(), key=MockTCPServer.failed_at):
             verdict = await server.body_ended(exc)
             instead = instead or verdict
+        if exc is not None or instead is not None:
+            for server in self._live_tcpservers():
+                server.excuse()
         return instead
 
     async def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -111,6 +129,25 @@ class MockTCPServerMixin(_Base):
             for server in self._live_tcpservers():
                 if server.blames(exc):
                     return
+            for server in self._live_tcpservers():
+                server.excuse(exc)
+            raise
+
+    def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+        """Add a function to be called after the test, as `unittest.TestCase` does."""
+        if asyncio.iscoroutinefunction(function):
+            super().addCleanup(function, *args, **kwargs)
+        else:
+            super().addCleanup(self._run_tcpserver_cleanup, function, *args, **kwargs)
+
+    def _run_tcpserver_cleanup(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Exception as exc:
+            if any([server.blames(exc) for server in self._live_tcpservers()]):
+                return None
+            for server in self._live_tcpservers():
+                server.excuse(exc)
             raise
 
     def addAsyncCleanup(self, func: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Optional, cast
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.events import Flushed, HalfClosed, Progressed, Received, Reset
 
-from .inet_diag import unacknowledged
+from .inet_diag import PeerProbe, unacknowledged
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -29,6 +29,8 @@ __unittest = True
 
 _SLICE = 256 * 1024
 _LOOK = 0.001
+# So many bytes that no step has claimed are kept (early input); beyond it the client has to wait.
+_MOST_KEPT = 16 * 1024 * 1024
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
@@ -36,7 +38,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
     """The adapter between a transport and a conversation."""
 
     __slots__ = ("runtime", "loop", "peername", "conversation", "transport", "buffer", "outgoing", "paused", "slice",
-                 "draining", "lost", "left")
+                 "draining", "lost", "left", "stopped", "crowded")
 
     def __init__(self, runtime: Runtime, buffer: memoryview, peername: Any) -> None:
         self.runtime = runtime
@@ -51,6 +53,8 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         self.draining = False
         self.lost = False
         self.left = False
+        self.stopped = False
+        self.crowded = False
 
     # What the transport calls.
 
@@ -73,8 +77,24 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         conversation = self.conversation
         runtime.transcript.received(now, conversation.number, data)
         conversation.receive(Received(now, data))
+        if conversation.kept > _MOST_KEPT:
+            self.hold_back()
         if runtime.session.commands:
             runtime.perform()
+
+    def hold_back(self) -> None:
+        """Let the client wait, by TCP's own flow control, while much of what it sent is claimed by no step."""
+        conversation, transport = self.conversation, self.transport
+        if self.runtime.session.over or self.lost or transport is None:
+            return
+        conversation.kept = sum(map(len, conversation.pending))
+        crowded = conversation.kept > _MOST_KEPT
+        if crowded != self.crowded:
+            self.crowded = crowded
+            if not self.stopped:
+                (transport.pause_reading if crowded else transport.resume_reading)()
+        if crowded:
+            self.loop.call_later(_LOOK, self.hold_back)
 
     def eof_received(self) -> bool:
         now = self.loop.time()
@@ -108,7 +128,10 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         if self.slice:
             taken, self.slice = self.slice, 0
             self.conversation.receive(Progressed(now, taken))
-        self.pump()
+        if self.outgoing:
+            self.pump()
+        elif self.conversation.sending:
+            self.flushed()  # that was the last slice
         self.runtime.perform()
 
     # What the server calls, to carry out a command.
@@ -203,15 +226,37 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
 
     def pause_reading(self) -> None:
         """Take nothing more from the client."""
-        if self.transport is not None and not self.lost:
+        if self.transport is not None and not self.lost and not self.conversation.ended:
+            self.stopped = True
             self.transport.pause_reading()
             self.note("stopped reading")
 
     def resume_reading(self) -> None:
         """Take the client's bytes again."""
-        if self.transport is not None and not self.lost:
-            self.transport.resume_reading()
+        if self.transport is not None and not self.lost and self.stopped:
+            self.stopped = False
+            if not self.crowded:
+                self.transport.resume_reading()
             self.note("reads again")
+
+    def all_read(self) -> bool:
+        """Whether the client has read all that was sent: only then is our leaving nothing to it.
+
+        If it sends anything after that, a RST is the answer, and the system that gets one throws away what is unread.
+        """
+        if self.transport is None or self.lost:
+            return True
+        local, peer = self.transport.get_extra_info("sockname"), self.transport.get_extra_info("peername")
+        if not (isinstance(local, tuple) and isinstance(peer, tuple)):
+            return False
+        with PeerProbe() as probe:
+            try:
+                state = probe.look(local, peer)
+            except OSError:
+                return False  # it can't be seen here
+        # One byte that is unread is our FIN.
+        return state is None or state.closed or (state.unread <= 1 and not unacknowledged(
+            self.transport.get_extra_info("socket")))
 
     def leave(self) -> None:
         """The server is left: close, gently where the client has nothing to lose."""

@@ -13,6 +13,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Generator
+from functools import partial
 from typing import Any, Callable, Optional
 
 from tcpclient_testing.engine import commands
@@ -24,6 +25,7 @@ from tcpclient_testing.transcript.entries import Transcript
 
 from .body import Body
 from .connection import ConnectionProtocol
+from .debugger import debugger_active
 from .errands import Errands
 from .waiting import Waiters
 
@@ -32,8 +34,9 @@ __all__ = ["Runtime"]
 __unittest = True
 
 _BUFFER = 256 * 1024
-# A timer that comes so much too late (seconds) shows that the loop stood still; that time is nobody's time-out.
-_STANDSTILL = 1.0
+# A timer that comes so much too late (seconds) shows that the loop stood still, and the client in it perhaps as well:
+# time-outs begin anew then.
+_STANDSTILL = 0.25
 
 _buffers = threading.local()
 
@@ -131,14 +134,16 @@ class Runtime:
                 protocol = ConnectionProtocol(self, _receive_buffer(self.loop), peername)
                 task = self.loop.create_task(self._attach(protocol, accepted))
                 self._attaching.add(task)
-                task.add_done_callback(self._attaching.discard)
+                task.add_done_callback(partial(self._attached, accepted))
 
     async def _attach(self, protocol: ConnectionProtocol, accepted: socket.socket) -> None:
-        try:
-            await self.loop.connect_accepted_socket(lambda: protocol, accepted)
-        except BaseException:
+        await self.loop.connect_accepted_socket(lambda: protocol, accepted)
+
+    def _attached(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
+        self._attaching.discard(task)
+        # A task that is cancelled before its first step never gets to an `except` of its own.
+        if task.cancelled() or task.exception() is not None:
             accepted.close()
-            raise
 
     @property
     def attaching(self) -> bool:
@@ -256,9 +261,8 @@ class Runtime:
     def _tick(self, deadline: float) -> None:
         self._timer = None
         now = self.loop.time()
-        late = now - deadline
-        if late > _STANDSTILL:
-            self.session.postpone(late)
+        if now - deadline > _STANDSTILL or debugger_active():
+            self.session.restart(now)
         for protocol in self.protocols.values():
             protocol.measure()
         self.session.tick(now)

@@ -77,7 +77,7 @@ class SendBytes(Action):
         data = bytes(payload)
         try:
             self.data = data if self.encode is None else self.encode(data)
-        except ValueError as error:
+        except Exception as error:  # noqa: BLE001 - a framing of the user's
             return CallableRaised(self, error)
         return None
 
@@ -91,6 +91,11 @@ class SendBytes(Action):
             return DONE if not conversation.sending else QUEUED
         conversation.outbox.append(self.data)
         return QUEUED
+
+    def cut_short(self, conversation: Conversation) -> Mismatch:
+        """Say that the client reset the connection in the middle of these bytes."""
+        size = counted(len(self.data or b""), "byte")
+        return Mismatch(f"the client reset the connection when it had taken {conversation.taken_of(self)} of {size}")
 
     def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
         if self.data is None:
@@ -208,10 +213,11 @@ class HoldUntil(Action):
 
     def begin(self, conversation: Conversation) -> Optional[Mismatch]:
         event = self.event
-        if isinstance(event, Step):
-            event.conversation.when_done(event, lambda: conversation.released(self))
-        elif event.is_set():
+        if event.satisfied if isinstance(event, Step) else event.is_set():
+            # At once, and not by way of `released`: the conversation is in the middle of advancing to this step.
             self.released = True
+        elif isinstance(event, Step) and event.conversation.session is conversation.session:
+            event.conversation.when_done(event, lambda: conversation.released(self))
         else:
             conversation.command(Await(conversation, self, event))
         return None

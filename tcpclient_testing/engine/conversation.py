@@ -41,7 +41,7 @@ class Conversation:
     __slots__ = ("session", "number", "handle", "steps", "cursor", "marks", "peername", "accepted", "accepted_at",
                  "closed", "ended", "reset", "draining", "pending", "exact", "due", "turn", "progress", "alarm_at",
                  "gate", "begun", "outbox", "sending", "issued", "taken", "taken_ends", "taken_bytes", "watchers",
-                 "__weakref__")
+                 "began", "taken_at", "unclaimed_at", "kept", "__weakref__")
 
     def __init__(self, session: Session, number: int) -> None:
         self.session = session
@@ -60,8 +60,10 @@ class Conversation:
         self.pending: deque[memoryview] = deque()
         self.exact = ExactRun()
         self.due: Optional[Step[Any]] = None
-        self.turn = 0.0
-        self.progress = 0.0
+        self.turn = self.began = 0.0
+        self.progress = self.taken_at = 0.0
+        self.unclaimed_at = 0.0
+        self.kept = 0
         self.alarm_at: Optional[float] = None
         self.gate: Optional[Step[Any]] = None
         self.begun = 0
@@ -77,8 +79,9 @@ class Conversation:
 
     def receive(self, event: Event) -> None:
         """Take an event; the commands that it brings about are in the session's list then."""
-        self.session.now = event.now
-        event.apply(self)
+        if not self.session.over:
+            self.session.now = event.now
+            event.apply(self)
 
     def connected(self, peername: Any) -> None:
         """A client was accepted."""
@@ -89,14 +92,19 @@ class Conversation:
 
     def received(self, data: Any) -> None:
         """The client's next bytes; what nobody claims now is copied before this returns."""
-        self.progress = self.session.now
         if self.draining:
-            return
+            return  # nor is it progress: a client that never stops would never be overdue
+        self.progress = self.session.now
         view = data if type(data) is memoryview else memoryview(data)
-        self.pending.append(view)
+        pending = self.pending
+        if not pending:
+            self.kept = 0
+            self.unclaimed_at = self.session.now
+        pending.append(view)
         self.advance()
-        if self.pending:
-            self.pending[-1] = memoryview(bytes(self.pending[-1]))
+        if pending:
+            pending[-1] = memoryview(bytes(pending[-1]))
+            self.kept += len(pending[-1])
 
     def stream_ended(self) -> None:
         """The client's stream ended: a FIN."""
@@ -108,22 +116,33 @@ class Conversation:
         """The client reset the connection."""
         self.ended = self.reset = True
         self.progress = self.session.now
+        if self.sending:
+            step = self.steps[self.cursor]
+            assert isinstance(step, SendBytes)
+            self.session.fail(self, step, step.cut_short(self))
+            return
         self.advance()
 
     def progressed(self, count: int) -> None:
         """The operating system has taken `count` more bytes."""
-        self.progress = self.session.now
+        self.taken_at = self.session.now
         self.taken_bytes += count
         self.move_to(self.taken + bisect_right(self.taken_ends, self.taken_bytes))
+        if self.watchers:
+            self._tell_watchers()
 
     def flushed(self) -> None:
         """The operating system has everything: the sends of this write, or the end of our stream."""
         if self.sending:
             self.sending = False
-            self.progress = self.session.now
+            self.taken_at = self.session.now
             self.move_to(self.taken + len(self.taken_ends))
             if self.issued > self.cursor:
+                self._give_turn(self.steps[self.cursor])
                 self._start_write(self.cursor)
+                self._arm()
+                if self.watchers:
+                    self._tell_watchers()
                 return
         elif self.cursor < len(self.steps):
             self.move_to(self.cursor + 1)
@@ -182,6 +201,8 @@ class Conversation:
                     break
             elif step is not self.due:
                 self._give_turn(step)
+                if position < self.begun:  # its coroutine was started while the write before it was under way
+                    self._arm()
             outcome: Any = None
             if position >= self.begun:
                 self.begun = position + 1
@@ -206,7 +227,7 @@ class Conversation:
 
     def _give_turn(self, step: Step[Any]) -> None:
         self.due = step
-        self.turn = self.session.now
+        self.turn = self.began = self.session.now
         self.alarm_at = None
 
     def _arm(self) -> None:
@@ -286,6 +307,7 @@ class Conversation:
         """From here on what the client sends is noted, not judged."""
         self.draining = True
         self.pending.clear()
+        self.progress = self.session.now
 
     def alarm(self, delay: float) -> None:
         """Let the due step's `timer_fired` be called after `delay` seconds."""
@@ -293,7 +315,8 @@ class Conversation:
 
     def last_result(self) -> Any:
         """The result of the last satisfied expectation; what callables are given."""
-        for step in reversed(self.steps[:self.issued if self.sending else self.cursor]):
+        for index in range((self.issued if self.sending else self.cursor) - 1, -1, -1):
+            step = self.steps[index]
             if step.is_expectation:
                 return step.written()
         return None
@@ -315,7 +338,7 @@ class Conversation:
         timeout = self.session.timeout if timing.default else timing.timeout
         deadlines = [] if self.alarm_at is None else [self.alarm_at]
         if timeout is not None:
-            deadlines.append(max(self.turn, self.progress) + timeout)
+            deadlines.append(self._latest(step) + (timing.after or 0.0) + timeout)
         if timing.within is not None:
             deadlines.append(self.turn + timing.within)
         return min(deadlines) if deadlines else None
@@ -334,13 +357,16 @@ class Conversation:
         step = self.steps[self.cursor]
         within = step.timing.within
         silent = within is None or now < self.turn + within
-        since = max(self.turn, self.progress) if silent else self.turn
+        since = self._latest(step) if silent else self.turn
         self.session.fail(self, step, step.overdue(self, now - since, silent), overdue=True)
 
-    def postpone(self, duration: float) -> None:
-        """Time stood still for `duration` seconds: a debugger was at work, or the loop did not turn."""
-        self.turn += duration
-        self.progress += duration
+    def _latest(self, step: Step[Any]) -> float:
+        """When `step`, which is due, last made progress: what the client sends moves no action on."""
+        return max(self.turn, self.progress if step.is_expectation else self.taken_at)
+
+    def restart(self) -> None:
+        """Time stood still until now (a debugger was at work, or the loop did not turn): begin time-outs anew."""
+        self.turn = self.progress = self.taken_at = self.session.now
 
     # Waiting for steps.
 
@@ -357,8 +383,25 @@ class Conversation:
 
     def _tell_watchers(self) -> None:
         for step in [step for step in self.watchers if step.satisfied]:
-            for callback in self.watchers.pop(step, ()):
-                callback()
+            self.session.call(self.watchers.pop(step, ()))
+
+    @property
+    def open(self) -> bool:
+        """Whether the client is connected, as far as can be seen."""
+        return self.accepted and not (self.ended or self.closed)
+
+    def latest(self) -> float:
+        """When something last happened here."""
+        return max(self.progress, self.taken_at, self.marks[-1][1] if self.marks else 0.0)
+
+    def unexplained_since(self) -> Optional[float]:
+        """Since when this connection, whose script is complete, has something that no step explains."""
+        done = self.marks[-1][1] if self.marks else 0.0
+        if not self.steps:
+            return self.accepted_at
+        if self.pending:
+            return max(done, self.unclaimed_at)
+        return self.progress if self.draining and self.open else None
 
     @property
     def complete(self) -> bool:

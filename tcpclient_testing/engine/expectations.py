@@ -96,9 +96,9 @@ class ExpectConnect(Step[T]):
         if not conversation.accepted:
             return WAITING
         if self.timing.after is not None:
-            early = conversation.turn + self.timing.after - conversation.accepted_at
+            early = conversation.began + self.timing.after - conversation.accepted_at
             if early > 0:
-                waited = conversation.accepted_at - conversation.turn
+                waited = conversation.accepted_at - conversation.began
                 return Mismatch(f"expected the client to connect after {seconds(self.timing.after)} at the earliest, "
                                 f"it connected after {seconds(max(waited, 0.0))}")
         return DONE

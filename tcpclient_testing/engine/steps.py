@@ -179,6 +179,7 @@ class Step(Generic[T]):
             return "failed"
         if self.satisfied:
             return "satisfied"
-        if self.index == self.conversation.cursor and self.conversation.accepted:
+        conversation = self.conversation
+        if self.index == conversation.cursor and conversation.gate is None and (conversation.accepted or not self.index):
             return "waiting" if failure is None else "unfinished"
         return "not reached"
