@@ -65,6 +65,10 @@ class MockTCPServer(ScriptMethods):
     complete has failed because a client stays connected and nothing happens; None is never. `framing` and `ending` are
     the defaults of frames (a length of four bytes) and lines (CR LF).
 
+    With `tls`, each connection begins with a TLS handshake: True for the throwaway certificate that comes with the
+    package, an `ssl.SSLContext` of a server, the name of another shipped certificate, or the path of one's own (see
+    `tcpclient_testing.tls`, and what `tls.server_context` raises).
+
     ``watch_streams=False`` takes no interest in whether clients that use asyncio's streams await `wait_closed()` and
     read all that was sent; ``allow_open=True`` permits clients to be still connected when the server is left, and
     ``allow_extra=True`` bytes and connections that no step explains; ``allow_remote=True`` permits a `host` that
@@ -73,8 +77,8 @@ class MockTCPServer(ScriptMethods):
     """
 
     def __init__(self, host: Optional[str] = None, port: int = 0, *, timeout: Optional[float] = 5.0,
-                 idle_timeout: Optional[float] = 30.0, framing: Optional[Framing] = None, ending: bytes = b"\r\n",
-                 watch_streams: bool = True, allow_open: bool = False, allow_extra: bool = False,
+                 idle_timeout: Optional[float] = 30.0, tls: Any = None, framing: Optional[Framing] = None,
+                 ending: bytes = b"\r\n", watch_streams: bool = True, allow_open: bool = False, allow_extra: bool = False,
                  allow_remote: bool = False, cancel_body: bool = True, transcript_limit: int = 1024 * 1024) -> None:
         if framing is not None and not isinstance(framing, Framing):
             raise TypeError(f"framing is a Framing such as LengthPrefixed(4), not {framing!r}")
@@ -89,6 +93,8 @@ class MockTCPServer(ScriptMethods):
                                 self._make_handle)
         self._verdict = Verdict(self._runtime)
         self._reported = False
+        if tls is not None and tls is not False:
+            self._runtime.session.tls_context = self._server_context(tls)
 
     # Life.
 
@@ -242,6 +248,9 @@ class MockTCPServer(ScriptMethods):
 
         Each further one is the next connection that is accepted. `after` and `within` are seconds from the moment at
         which it is this step's turn: a client that connects earlier than `after`, or later than `within`, has failed.
+
+        On a server with ``tls=`` the step is satisfied when the TLS handshake has ended, and ``connection.tls`` tells
+        what was agreed on. A handshake that comes to nothing is a failure, unless `expect_tls_failure` is the next step.
         """
         step: ConnectStep[Connection] = ConnectStep(origin_of(sys._getframe(1)),
                                                     timing_of("expect_connect", timeout, within, after))
