@@ -84,7 +84,7 @@ class Runtime:
         self.loop = loop
         names = [listener.getsockname() for listener in listeners]
         self.address = names[0]
-        self._addresses = frozenset(name[:2] for name in names)
+        self._addresses = frozenset(name[:2] for name in names if isinstance(name, tuple))
         self.transcript.started = self.session.now = loop.time()
         self.waiters = Waiters(loop, self.error)
         self.running = True

@@ -181,7 +181,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._over = True
         self._flush()
         above.draining = True
-        above.note(f"TLS broken: {failure.reason}")
+        above.note(failure.summary)
         try:
             self._raw.write_eof()
         except OSError:
@@ -198,7 +198,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             filled, ended, error = 0, False, None
             try:
                 while filled < size:
-                    count = self._tls.read(size - filled, buffer[filled:])  # type: ignore[arg-type]
+                    count = self._tls.read(size - filled, buffer[filled:])
                     if not count:
                         ended = True
                         break

@@ -19,8 +19,8 @@ _ABOUT_CERTIFICATES = frozenset({
 })  # fmt: skip
 
 _NOTHING_IN_COMMON = frozenset({
-    "NO_SHARED_CIPHER", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "WRONG_SSL_VERSION", "NO_SUITABLE_SIGNATURE_ALGORITHM",
-    "NO_SUITABLE_KEY_SHARE", "NO_SHARED_SIGNATURE_ALGORITHMS", "NO_SUITABLE_GROUPS", "INAPPROPRIATE_FALLBACK",
+    "NO_SHARED_CIPHER", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "WRONG_SSL_VERSION", "NO_SUITABLE_KEY_SHARE",
+    "NO_SUITABLE_SIGNATURE_ALGORITHM", "NO_SHARED_SIGNATURE_ALGORITHMS", "NO_SUITABLE_GROUPS", "INAPPROPRIATE_FALLBACK",
 })  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def failure_of(error: ssl.SSLError, context: ssl.SSLContext, *, done: bool) -> T
     alert = _alert(reason)
     if alert is not None:
         certificate = alert in _ABOUT_CERTIFICATES
-        distrust = distrust_hint(context) if alert == "unknown CA" else None
+        distrust = distrust_hint(context) if certificate else None
         return TLSFailure.of_alert(alert, certificate=certificate, done=done, hint=distrust)
     words = _in_words(reason)
     if done:
@@ -64,11 +64,11 @@ def _in_words(reason: str) -> str:
 
 
 def distrust_hint(context: ssl.SSLContext) -> Optional[str]:
-    """Advice for a client that does not trust the throwaway certificate."""
+    """Advice for a client that does not accept the throwaway certificate."""
     if context is not as_server_context(True):
         return None
-    return ("the client has to trust the authority of the package's own certificate: tls.client_context(), or the file "
-            "tls.authority_path (tcpclient_testing.tls)")
+    return ("the certificate is the package's own: it is for localhost, 127.0.0.1 and ::1, and the client has to trust "
+            "its authority, by tcpclient_testing.tls.client_context() or the file tls.authority_path")
 
 
 def _context_hint(context: ssl.SSLContext) -> Optional[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from .commands import Await, HalfClose, PauseReading, ResetConnection, ResumeReading, RunCoroutine, StartTLS
+from .commands import Await, HalfClose, PauseReading, ResetConnection, ResumeReading, RunCoroutine
 from .expectations import CallableRaised, seconds
 from .mismatches import Mismatch
 from .origin import Origin

@@ -216,12 +216,16 @@ class Conversation:
                 session.fail(self, steps[self.cursor] if step.is_expectation else step, outcome)
                 return
             else:
-                if self.cursor > position and not self.sending:
-                    self._give_turn(steps[self.cursor])
-                    self._arm()
+                self._wait(position)
                 break
         if self.watchers:
             self._tell_watchers()
+
+    def _wait(self, position: int) -> None:
+        """The step at `position` has to wait; it may have moved the cursor on before."""
+        if self.cursor > position and not self.sending:
+            self._give_turn(self.steps[self.cursor])
+            self._arm()
 
     def _give_turn(self, step: Step[Any]) -> None:
         self.due = step

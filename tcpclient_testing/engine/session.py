@@ -72,7 +72,8 @@ class Session:
     """The scripts and connections of one server.
 
     `timeout` is the default of each step, `idle_timeout` that of a script without a due step; both in seconds, None for
-    none. With a `tls_context`, which is the adapter's, each connection begins with a TLS handshake.
+    none. With a `tls_context`, which is the adapter's, each connection begins with a TLS handshake; `can_reset` is
+    false where the server has no way to reset a connection.
     """
 
     def __init__(self, host: Host, timeout: Optional[float], idle_timeout: Optional[float]) -> None:
@@ -81,6 +82,7 @@ class Session:
         self.idle_timeout = idle_timeout
         self.now = 0.0
         self.tls_context: Any = None
+        self.can_reset = True
         self.conversations: list[Conversation] = []
         self.expected = 0
         self.accepted = 0
@@ -155,6 +157,8 @@ class Session:
         """Raise `ScriptError` where the script's last step allows no further one like this."""
         last = conversation.steps[-1]
         self._check_tls(conversation, step, last)
+        if step.method == "reset" and not self.can_reset:
+            raise ScriptError(f"{step}: a Unix-domain socket has no reset, only a close; use disconnect()")
         allowed = _LAST_STEPS.get(last.method)
         if allowed is not None and step.method not in allowed:
             after = f"only {' or '.join(f'{name}()' for name in allowed)} may follow" if allowed else "none may follow"
@@ -168,10 +172,10 @@ class Session:
             if before is not None or self.tls_context is not None:
                 raise ScriptError(f"{step} comes on connection {conversation.number}, which speaks TLS already: "
                                   f"{before or 'the server has tls='}")
-        elif step.method == "expect_tls_failure":
-            if last.method != "start_tls" and not (last.method == "expect_connect" and self.tls_context is not None):
-                raise ScriptError(f"{step} comes after {last} on connection {conversation.number}; it comes after "
-                                  "start_tls(), or after the expect_connect() of a server with tls=")
+        elif step.method == "expect_tls_failure" and last.method != "start_tls" and not (
+                last.method == "expect_connect" and self.tls_context is not None):
+            raise ScriptError(f"{step} comes after {last} on connection {conversation.number}; it comes after "
+                              "start_tls(), or after the expect_connect() of a server with tls=")
 
     # The verdict.
 
