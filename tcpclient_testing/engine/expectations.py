@@ -14,7 +14,7 @@ from .matchers import Exactly, Match, Matcher, anything
 from .mismatches import Mismatch
 from .origin import Origin
 from .steps import DEFAULT_TIMING, DONE, WAITING, Outcome, Step, Timing
-from .wording import counted, shorten
+from .wording import counted, seconds, shorten
 
 if TYPE_CHECKING:
     from .conversation import Conversation
@@ -25,11 +25,6 @@ __all__ = ["ExpectBytes", "ExpectConnect", "ExpectDisconnect", "ExpectEof", "Exp
 __unittest = True
 
 T = TypeVar("T")
-
-
-def seconds(duration: float) -> str:
-    """Say a duration of `duration` seconds: "0.5 s", "30.0 s"."""
-    return f"{duration:.1f} s" if duration >= 0.1 or duration == 0 else f"{duration:.3g} s"
 
 
 def _excess(what: str, conversation: Conversation) -> Mismatch:

@@ -16,11 +16,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from .commands import Close
-from .expectations import seconds
 from .mismatches import Mismatch
 from .origin import Origin
 from .steps import DONE, WAITING, Outcome, Step, Timing
-from .wording import counted, shorten
+from .wording import counted, seconds, shorten
 
 if TYPE_CHECKING:
     from .conversation import Conversation
@@ -31,9 +30,6 @@ __unittest = True
 
 #: Who refused the other: see `TLSFailure.by`.
 CLIENT, SERVER, NOBODY = "client", "server", "nobody"
-
-_SHOWN = 40
-
 
 class Handshake:
     """The TLS of one connection: `received` is how many bytes the client has put into its handshake so far.
@@ -76,7 +72,7 @@ class TLSFailure(Mismatch):
         """The client sent something else than TLS where its handshake was due."""
         where = "instead of beginning the TLS handshake" if starttls else "to a TLS server"
         hint = None if starttls else "let the client use TLS, or make the server without tls="
-        return cls(f"the client sent plain text {where}: {shorten(data[:_SHOWN])}", reason="plain text", hint=hint)
+        return cls(f"the client sent plain text {where}: {shorten(data)}", reason="plain text", hint=hint)
 
     @classmethod
     def of_end(cls, ending: str, received: int, *, shown: bool, hint: Optional[str] = None) -> TLSFailure:
