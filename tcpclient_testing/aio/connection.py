@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Optional, cast
 
 from tcpclient_testing.engine.conversation import Conversation
-from tcpclient_testing.engine.events import Flushed, HalfClosed, Progressed, Received, Reset
+from tcpclient_testing.engine.events import Event, Flushed, HalfClosed, Progressed, Received, Reset
 
 from .inet_diag import PeerProbe, unacknowledged
 
@@ -97,13 +97,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             self.loop.call_later(_LOOK, self.hold_back)
 
     def eof_received(self) -> bool:
-        now = self.loop.time()
-        self.runtime.transcript.note(now, self.conversation.number, "the client ended its stream")
-        self.conversation.receive(HalfClosed(now))
-        self.runtime.perform()
-        if self.draining:
-            return False
-        return self.transport is not None and self.transport.can_write_eof()
+        return self.stream_ended("the client ended its stream")
 
     def connection_lost(self, exc: Optional[BaseException]) -> None:
         self.lost = True
@@ -132,6 +126,21 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             self.pump()
         elif self.conversation.sending:
             self.flushed()  # that was the last slice
+        self.runtime.perform()
+
+    # What the TLS between transport and conversation calls, where there is one; eof_received uses it, too.
+
+    def stream_ended(self, how: str) -> bool:
+        """The client will send no more; return whether our side stays open."""
+        self.note(how)
+        self.tell(HalfClosed(self.loop.time()))
+        if self.draining:
+            return False
+        return self.transport is not None and self.transport.can_write_eof()
+
+    def tell(self, event: Event) -> None:
+        """Let the conversation know of an event, and carry out what it wants."""
+        self.conversation.receive(event)
         self.runtime.perform()
 
     # What the server calls, to carry out a command.
@@ -183,6 +192,15 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
     def flushed(self) -> None:
         """Everything has been handed over."""
         self.conversation.receive(Flushed(self.loop.time()))
+
+    def start_tls(self, context: Any, *, starttls: bool) -> None:
+        """Put TLS between the transport and the conversation; `starttls` says that they spoke in clear before."""
+        from .tls_layer import TLSLayer
+        if self.transport is None or self.lost:
+            return
+        layer = TLSLayer(self, self.transport, context, starttls=starttls)
+        self.transport.set_protocol(layer)
+        self.transport = layer
 
     def half_close(self, drain: bool) -> None:
         """End our stream; with `drain`, close when the client has ended its own."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
-from tcpclient_testing.engine.commands import Await, RunCoroutine, StartTLS
+from tcpclient_testing.engine.commands import Await, RunCoroutine
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.events import Computed, Event, Released
 from tcpclient_testing.engine.steps import Step
@@ -44,10 +44,6 @@ class Errands:
     def hold(self, command: Await) -> None:
         """Wait for the event that a step is held for."""
         self._start(self._hold(command))
-
-    def upgrade(self, command: StartTLS) -> None:
-        """Begin TLS on a connection."""
-        raise NotImplementedError
 
     def _start(self, coroutine: Any) -> asyncio.Task[Any]:
         task = self._runtime.loop.create_task(coroutine)

@@ -23,6 +23,7 @@ from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.report import ExpectationError, Report
 from tcpclient_testing.transcript.entries import Transcript
 
+from .advice import tls_advice
 from .body import Body
 from .connection import ConnectionProtocol
 from .debugger import debugger_active
@@ -86,7 +87,7 @@ class Runtime:
         self.loop = loop
         names = [listener.getsockname() for listener in listeners]
         self.address = names[0]
-        self._addresses = frozenset(name[:2] for name in names)
+        self._addresses = frozenset(name[:2] for name in names if isinstance(name, tuple))
         self.transcript.started = self.session.now = loop.time()
         self.waiters = Waiters(loop, self.error)
         self.running = True
@@ -223,7 +224,8 @@ class Runtime:
         if self.session.failure is None:
             self.session.failure_of_leaving()
         if self._report is None:
-            self._report = Report.of(self.session, self.transcript, hint=self.hint())
+            hint = self.hint() or tls_advice(self.session.failure, self.transcript)
+            self._report = Report.of(self.session, self.transcript, hint=hint)
         error = ExpectationError(self._report)
         error.client_exception = self.client_exception
         return error
@@ -291,7 +293,7 @@ class Runtime:
         self._protocol(command).resume_reading()
 
     def _start_tls(self, command: commands.StartTLS) -> None:
-        self.errands.upgrade(command)
+        self._protocol(command).start_tls(command.context, starttls=self.session.tls_context is None)
 
     def _give_up(self, command: commands.GiveUp) -> None:
         self._stop_listening()

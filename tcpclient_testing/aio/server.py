@@ -13,7 +13,7 @@ import sys
 from asyncio import events
 from math import isfinite
 from types import TracebackType
-from typing import Any, Optional, TypeVar
+from typing import Any, Optional, TypeVar, Union
 
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.expectations import ExpectConnect
@@ -65,6 +65,11 @@ class MockTCPServer(ScriptMethods):
     complete has failed because a client stays connected and nothing happens; None is never. `framing` and `ending` are
     the defaults of frames (a length of four bytes) and lines (CR LF).
 
+    With `tls`, each connection begins with a TLS handshake: True for the throwaway certificate that comes with the
+    package, an `ssl.SSLContext` of a server, the name of another shipped certificate, or the path of one's own (see
+    `tcpclient_testing.tls`, and what `tls.server_context` raises). With `unix_path`, the server listens at a
+    Unix-domain socket that it makes there (Linux, macOS), and removes in the end, and on no port.
+
     ``watch_streams=False`` takes no interest in whether clients that use asyncio's streams await `wait_closed()` and
     read all that was sent; ``allow_open=True`` permits clients to be still connected when the server is left, and
     ``allow_extra=True`` bytes and connections that no step explains; ``allow_remote=True`` permits a `host` that
@@ -73,14 +78,17 @@ class MockTCPServer(ScriptMethods):
     """
 
     def __init__(self, host: Optional[str] = None, port: int = 0, *, timeout: Optional[float] = 5.0,
-                 idle_timeout: Optional[float] = 30.0, framing: Optional[Framing] = None, ending: bytes = b"\r\n",
-                 watch_streams: bool = True, allow_open: bool = False, allow_extra: bool = False,
-                 allow_remote: bool = False, cancel_body: bool = True, transcript_limit: int = 1024 * 1024) -> None:
+                 idle_timeout: Optional[float] = 30.0, tls: Any = None,
+                 unix_path: Union[str, os.PathLike[str], None] = None, framing: Optional[Framing] = None,
+                 ending: bytes = b"\r\n", watch_streams: bool = True, allow_open: bool = False,
+                 allow_extra: bool = False, allow_remote: bool = False, cancel_body: bool = True,
+                 transcript_limit: int = 1024 * 1024) -> None:
         if framing is not None and not isinstance(framing, Framing):
             raise TypeError(f"framing is a Framing such as LengthPrefixed(4), not {framing!r}")
         self._framing_default: Framing = LengthPrefixed(4) if framing is None else framing
         self._ending_default = checked_ending("MockTCPServer(ending=...)", ending)
         self._listen_options = (host, port, allow_remote)
+        self._unix_path = None if unix_path is None else _checked_unix_path(unix_path, host, port)
         self._watch_streams = watch_streams
         self._allow_open = allow_open
         self._allow_extra = allow_extra
@@ -90,6 +98,9 @@ class MockTCPServer(ScriptMethods):
         self._runtime.session.allow_extra = allow_extra
         self._verdict = Verdict(self._runtime)
         self._reported = False
+        self._runtime.session.can_reset = self._unix_path is None
+        if tls is not None and tls is not False:
+            self._runtime.session.tls_context = self._server_context(tls)
 
     # Life.
 
@@ -132,6 +143,10 @@ class MockTCPServer(ScriptMethods):
         if loop is None:
             raise ScriptError("MockTCPServer needs a running event loop: use it in a coroutine, or use "
                               "ThreadedMockTCPServer, which needs none")
+        if self._unix_path is not None:
+            from .unix_listening import listen_unix
+            runtime.open(loop, [listen_unix(self._unix_path)])
+            return  # clients of Unix-domain sockets have no address by which their streams could be known
         host, port, allow_remote = self._listen_options
         runtime.open(loop, listen(host, port, allow_remote=allow_remote))
         if self._watch_streams:
@@ -206,26 +221,43 @@ class MockTCPServer(ScriptMethods):
 
     @property
     def address(self) -> tuple[str, int]:
-        """``(host, port)``, as `socket.create_connection` takes it."""
+        """``(host, port)``, as `socket.create_connection` takes it.
+
+        With ``unix_path=`` it is the path, a `str`, as `socket.socket.connect` takes it; the annotation leaves that out
+        so that ``connect(*server.address)`` passes type checkers.
+        """
         if self._runtime.address is None:
             raise ScriptError("the server has no address before it was started: use `async with`, or await start()")
+        if self._unix_path is not None:
+            return self._runtime.address  # type: ignore[no-any-return]
         host, port = self._runtime.address[:2]
         return host, port
 
     @property
+    def unix_path(self) -> Optional[str]:
+        """The path of the Unix-domain socket at which the server listens; None if it listens on a port."""
+        return self._unix_path
+
+    @property
     def host(self) -> str:
         """The address of the local machine at which the server listens."""
-        return self.address[0]
+        return self._tcp_address()[0]
 
     @property
     def port(self) -> int:
         """The port at which the server listens."""
-        return self.address[1]
+        return self._tcp_address()[1]
 
     @property
     def service_port(self) -> int:
         """The same as `port`."""
-        return self.address[1]
+        return self._tcp_address()[1]
+
+    def _tcp_address(self) -> tuple[str, int]:
+        if self._unix_path is not None:
+            raise ScriptError(f"the server listens at the Unix-domain socket {self._unix_path!r} and on no port: use "
+                              "unix_path, or address")
+        return self.address
 
     @property
     def connections(self) -> list[Connection]:
@@ -252,6 +284,10 @@ class MockTCPServer(ScriptMethods):
 
         Each further one is the next connection that is accepted. `after` and `within` are seconds from the moment at
         which it is this step's turn: a client that connects earlier than `after`, or later than `within`, has failed.
+
+        On a server with ``tls=`` the step is satisfied when the TLS handshake has ended, and ``connection.tls`` tells
+        what was agreed on. A handshake that comes to nothing is a failure, unless `expect_tls_failure` is the next
+        step.
         """
         step: ConnectStep[Connection] = ConnectStep(origin_of(sys._getframe(1)),
                                                     timing_of("expect_connect", timeout, within, after))
@@ -334,6 +370,11 @@ class MockTCPServer(ScriptMethods):
         self._check_usable()
         if conversation.steps:
             await Joined(conversation.steps[-1])
+
+
+def _checked_unix_path(path: Any, host: Any, port: Any) -> str:
+    from .unix_listening import checked_path
+    return checked_path(path, host, port)
 
 
 def _scaled(name: str, value: Any) -> Optional[float]:

@@ -72,13 +72,12 @@ class ResumeReading(Command):
 
 
 class StartTLS(Command):
-    """Begin TLS as the server, with the context of `step`; then tell Upgraded."""
+    """Begin TLS as the server, with `context`; then tell HandshakeBytes, and Upgraded or TLSBroken."""
 
-    __slots__ = ("step", "context")
+    __slots__ = ("context",)
 
-    def __init__(self, conversation: Conversation, step: Step[Any], context: Any) -> None:
+    def __init__(self, conversation: Conversation, context: Any) -> None:
         self.conversation = conversation
-        self.step = step
         self.context = context
 
 

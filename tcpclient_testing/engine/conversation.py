@@ -17,14 +17,15 @@ from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from .actions import HoldUntil, SendBytes, StartTLSStep
-from .commands import Command, Send, Wake
+from .actions import HoldUntil, SendBytes
+from .commands import Command, Send, StartTLS, Wake
 from .events import Event
 from .exact import ExactRun
 from .mismatches import Mismatch
 from .steps import DONE, QUEUED, Step
 
 if TYPE_CHECKING:
+    from .handshake import Handshake, TLSFailure
     from .session import Session
 
 __all__ = ["Conversation"]
@@ -41,7 +42,7 @@ class Conversation:
     __slots__ = ("session", "number", "handle", "steps", "cursor", "marks", "peername", "accepted", "accepted_at",
                  "closed", "ended", "reset", "draining", "pending", "exact", "due", "turn", "progress", "alarm_at",
                  "gate", "begun", "outbox", "sending", "issued", "taken", "taken_ends", "taken_bytes", "watchers",
-                 "began", "taken_at", "unclaimed_at", "kept", "__weakref__")
+                 "began", "taken_at", "unclaimed_at", "kept", "tls", "broken", "__weakref__")
 
     def __init__(self, session: Session, number: int) -> None:
         self.session = session
@@ -74,6 +75,8 @@ class Conversation:
         self.taken_ends: list[int] = []
         self.taken_bytes = 0
         self.watchers: dict[Step[Any], list[Callable[[], None]]] = {}
+        self.tls: Optional[Handshake] = None
+        self.broken: Optional[TLSFailure] = None
 
     # Events.
 
@@ -88,6 +91,8 @@ class Conversation:
         self.accepted = True
         self.peername = peername
         self.accepted_at = self.progress = self.session.now
+        if self.session.tls_context is not None:
+            self.begin_tls(self.session.tls_context)
         self.advance()
 
     def received(self, data: Any) -> None:
@@ -164,14 +169,25 @@ class Conversation:
         step.released = True
         self.advance()
 
-    def upgraded(self, step: Step[Any], error: Optional[BaseException]) -> None:
-        """The TLS handshake of a step has ended."""
-        assert isinstance(step, StartTLSStep)
+    def handshake_bytes(self, count: int) -> None:
+        """The client has put `count` more bytes into its TLS handshake."""
+        assert self.tls is not None
+        self.tls.received += count
         self.progress = self.session.now
-        if error is not None:
-            self.session.fail(self, step, Mismatch(f"the TLS handshake went wrong: {error}"))
-            return
-        step.ready = True
+
+    def upgraded(self, info: Any) -> None:
+        """The TLS handshake is done."""
+        assert self.tls is not None
+        self.tls.done = True
+        self.tls.info = info
+        self.progress = self.session.now
+        self.advance()
+
+    def tls_broken(self, failure: TLSFailure) -> None:
+        """TLS came to nothing; what still comes is of no interest."""
+        self.broken = failure
+        self.draining = True
+        self.progress = self.session.now
         self.advance()
 
     # The script.
@@ -195,6 +211,9 @@ class Conversation:
             if position == len(steps):
                 break
             step = steps[position]
+            if self.broken is not None and not step.survives(self):
+                session.fail(self, steps[self.cursor], self.broken)
+                return
             if self.sending:
                 # Only a send may join the write before it; `due` stays at the first of them.
                 if not step.sends:
@@ -218,12 +237,16 @@ class Conversation:
                 session.fail(self, steps[self.cursor] if step.is_expectation else step, outcome)
                 return
             else:
-                if self.cursor > position and not self.sending:
-                    self._give_turn(steps[self.cursor])
-                    self._arm()
+                self._wait(position)
                 break
         if self.watchers:
             self._tell_watchers()
+
+    def _wait(self, position: int) -> None:
+        """The step at `position` has to wait; it may have moved the cursor on before."""
+        if self.cursor > position and not self.sending:
+            self._give_turn(self.steps[self.cursor])
+            self._arm()
 
     def _give_turn(self, step: Step[Any]) -> None:
         self.due = step
@@ -308,6 +331,21 @@ class Conversation:
         self.draining = True
         self.pending.clear()
         self.progress = self.session.now
+
+    def begin_tls(self, context: Any) -> None:
+        """From here on both sides speak TLS; the client begins."""
+        from .handshake import Handshake
+        self.tls = Handshake(context)
+        self.command(StartTLS(self, context))
+
+    @property
+    def handshaking(self) -> bool:
+        """Whether TLS was begun, and its handshake has neither ended nor come to nothing."""
+        return self.tls is not None and not self.tls.done and self.broken is None
+
+    def failure_may_be_wanted(self, step: Step[Any]) -> bool:
+        """Whether the step after `step` is one that wants TLS to come to nothing, or is not written yet."""
+        return step.index + 1 == len(self.steps) or self.steps[step.index + 1].method == "expect_tls_failure"
 
     def alarm(self, delay: float) -> None:
         """Let the due step's `timer_fired` be called after `delay` seconds."""

@@ -73,7 +73,8 @@ class Session:
     """The scripts and connections of one server.
 
     `timeout` is the default of each step, `idle_timeout` that of a script without a due step; both in seconds, None for
-    none.
+    none. With a `tls_context`, which is the adapter's, each connection begins with a TLS handshake; `can_reset` is
+    false where the server has no way to reset a connection.
     """
 
     def __init__(self, host: Host, timeout: Optional[float], idle_timeout: Optional[float]) -> None:
@@ -81,6 +82,8 @@ class Session:
         self.timeout = timeout
         self.idle_timeout = idle_timeout
         self.now = 0.0
+        self.tls_context: Any = None
+        self.can_reset = True
         self.conversations: list[Conversation] = []
         self.expected = 0
         self.accepted = 0
@@ -158,11 +161,26 @@ class Session:
     def check(self, conversation: Conversation, step: Step[Any]) -> None:
         """Raise `ScriptError` where the script's last step allows no further one like this."""
         last = conversation.steps[-1]
+        self._check_tls(conversation, step, last)
+        if step.method == "reset" and not self.can_reset:
+            raise ScriptError(f"{step}: a Unix-domain socket has no reset, only a close; use disconnect()")
         allowed = _LAST_STEPS.get(last.method)
         if allowed is not None and step.method not in allowed:
             after = f"only {' or '.join(f'{name}()' for name in allowed)} may follow" if allowed else "none may follow"
             raise ScriptError(f"{step} comes after {last} on connection {conversation.number}, where {after}; "
                               "expect_connect() begins the next connection")
+
+    def _check_tls(self, conversation: Conversation, step: Step[Any], last: Step[Any]) -> None:
+        """Raise `ScriptError` for TLS within TLS, and for a TLS failure where no handshake is."""
+        if step.method == "start_tls":
+            before = next((each for each in conversation.steps if each.method == "start_tls"), None)
+            if before is not None or self.tls_context is not None:
+                raise ScriptError(f"{step} comes on connection {conversation.number}, which speaks TLS already: "
+                                  f"{before or 'the server has tls='}")
+        elif step.method == "expect_tls_failure" and last.method != "start_tls" and not (
+                last.method == "expect_connect" and self.tls_context is not None):
+            raise ScriptError(f"{step} comes after {last} on connection {conversation.number}; it comes after "
+                              "start_tls(), or after the expect_connect() of a server with tls=")
 
     # The verdict.
 
@@ -203,6 +221,9 @@ class Session:
         """Judge what is left when every step is satisfied: connections and bytes that no step explains."""
         self.now = now
         for conversation in self.conversations:
+            if conversation.broken is not None and conversation.steps \
+                    and conversation.steps[-1].method != "expect_tls_failure":
+                self.fail(conversation, None, conversation.broken)
             extra = None if allow_extra else self._extra(conversation)
             if extra is not None:
                 self.fail(conversation, None, Mismatch(extra))
@@ -323,6 +344,7 @@ _LAST_STEPS: dict[str, tuple[str, ...]] = {
     "reset": (),
     "expect_disconnect": (),
     "expect_reset": (),
+    "expect_tls_failure": (),
 }
 
 

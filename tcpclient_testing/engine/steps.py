@@ -105,6 +105,10 @@ class Step(Generic[T]):
         """Do what can be done now."""
         raise NotImplementedError
 
+    def survives(self, conversation: Conversation) -> bool:
+        """Whether the connection's TLS may be broken when it is this step's turn."""
+        return False
+
     def timer_fired(self, conversation: Conversation) -> None:
         """Take note that the time for which this step asked the conversation has come."""
 
