@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from tcpclient_testing.engine.commands import Await, RunCoroutine, StartTLS
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.events import Computed, Event, Released
+from tcpclient_testing.engine.steps import Step
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -67,9 +68,13 @@ class Errands:
         self._tell(command.conversation, Computed(self._runtime.loop.time(), command.step, value, error))
 
     async def _hold(self, command: Await) -> None:
-        if asyncio.iscoroutinefunction(command.event.wait):
-            await command.event.wait()
+        event = command.event
+        if isinstance(event, Step):
+            while not event.satisfied:  # noqa: ASYNC110 - a step of another server, which may live in another thread
+                await asyncio.sleep(_LOOK)
+        elif asyncio.iscoroutinefunction(event.wait) and not self._runtime.threaded:
+            await event.wait()
         else:
-            while not command.event.is_set():  # noqa: ASYNC110 - a threading.Event can't be awaited
+            while not event.is_set():  # noqa: ASYNC110 - another thread sets it
                 await asyncio.sleep(_LOOK)
         self._tell(command.conversation, Released(self._runtime.loop.time(), command.step))

@@ -208,9 +208,9 @@ class HoldUntil(Action):
 
     def begin(self, conversation: Conversation) -> Optional[Mismatch]:
         event = self.event
-        if isinstance(event, Step):
+        if isinstance(event, Step) and event.conversation.session is conversation.session:
             event.conversation.when_done(event, lambda: conversation.released(self))
-        elif event.is_set():
+        elif event.satisfied if isinstance(event, Step) else event.is_set():
             self.released = True
         else:
             conversation.command(Await(conversation, self, event))
