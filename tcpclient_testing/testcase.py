@@ -159,7 +159,7 @@ class MockTCPServerMixin(_Base):
         try:
             return function(*args, **kwargs)
         except Exception as exc:
-            if any([server.blames(exc) for server in self._live_tcpservers()]):
+            if [server for server in self._live_tcpservers() if server.blames(exc)]:
                 return None
             for server in self._live_tcpservers():
                 server.excuse(exc)

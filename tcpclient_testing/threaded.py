@@ -354,7 +354,7 @@ class _ThreadedRuntime(Runtime):
         if self.session.over and not step.satisfied:
             raise self.error()
         if not step.satisfied:
-            await Joined(self.waiters, step)
+            await Joined(step)
 
     def raise_unsatisfied(self, step: Step[Any], timeout: Optional[float]) -> None:
         seconds = checked_seconds("result(timeout)", timeout)
