@@ -183,7 +183,7 @@ class ThreadedMockTCPServer(ScriptMethods):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where the server listens: (host, port)."""
+        """Where the server listens: (host, port), or with ``unix_path=`` the path (see `MockTCPServer.address`)."""
         if self._runtime.address is None:
             raise ScriptError("the server has no address before it was started: use `with`, or start()")
         return self._server.address
@@ -191,17 +191,22 @@ class ThreadedMockTCPServer(ScriptMethods):
     @property
     def host(self) -> str:
         """The address of the local machine at which the server listens."""
-        return self.address[0]
+        return self.address[0] if self.unix_path is None else self._server.host
 
     @property
     def port(self) -> int:
         """The port at which the server listens."""
-        return self.address[1]
+        return self.address[1] if self.unix_path is None else self._server.port
 
     @property
     def service_port(self) -> int:
         """The same as `port`."""
-        return self.address[1]
+        return self.port
+
+    @property
+    def unix_path(self) -> Optional[str]:
+        """The path of the Unix-domain socket at which the server listens; None if it listens on a port."""
+        return self._server.unix_path
 
     @property
     def connections(self) -> list[ThreadedConnection]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, ScriptError, tls
 from tcpclient_testing.transcript.entries import NOTED
+from tests.support.loops import AsyncTestCase
 from tests.support.tls_client import FIN, TLSClient
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
@@ -34,7 +35,7 @@ async def connect(server: MockTCPServer) -> socket.socket:
     return sock
 
 
-class TLSTestCase(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+class TLSTestCase(MockTCPServerMixin, AsyncTestCase):
     tcpserver_options = {"tls": True}
 
     def setUp(self) -> None:

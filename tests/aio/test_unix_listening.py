@@ -10,11 +10,12 @@ import tempfile
 import unittest
 
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, ScriptError, tls
+from tests.support.loops import AsyncTestCase
 from tests.support.tls_client import TLSClient
 
 
 @unittest.skipUnless(hasattr(socket, "AF_UNIX"), "needs Unix-domain sockets")
-class UnixTestCase(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+class UnixTestCase(MockTCPServerMixin, AsyncTestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
