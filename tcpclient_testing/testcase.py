@@ -97,6 +97,9 @@ class MockTCPServerMixin(_Base):
             finally:
                 for server in self._live_tcpservers():  # debug() stops at the first exception, before the clean-ups
                     server.close()
+                if getattr(self, "_asyncioTestLoop", None) is not None:
+                    # 3.9 and 3.10 leave it to __del__, where ending the loop hangs once the test is garbage.
+                    self._tearDownAsyncioLoop()  # type: ignore[attr-defined]
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
         method = getattr(self, self._testMethodName)
