@@ -110,7 +110,10 @@ class Connection(ScriptMethods):
         return Messages(self, "frames", matcher, checked, next_timing("frames", timeout), sys._getframe(1))
 
     def _add(self, step: Step[Any]) -> None:
-        self._server.add_to(self._conversation, step, by_handler=self._for_handler)
+        if self._for_handler:
+            self._server.add_to(self._conversation, step, by_handler=True)
+        else:
+            self._server.add_to(self._conversation, step)
 
     def _put_beside(self, written: Union[Allowed, Every]) -> None:
         self._server.put_beside(self._conversation, written)
