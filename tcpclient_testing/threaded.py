@@ -242,6 +242,27 @@ class ThreadedMockTCPServer(ScriptMethods):
         """Append a step to the script of one connection."""
         self._call(self._server.add_to, conversation, step)
 
+    def put_beside(self, conversation: Optional[Conversation], written: Any) -> None:
+        """Let something hold on a connection (None: the server's choice) from here on."""
+        self._call(self._server.put_beside, conversation, written)
+
+    def _put_beside(self, written: Any) -> None:
+        self.put_beside(None, written)
+
+    def open_block(self, conversation: Conversation) -> None:
+        """Begin an `any_order()` block of one connection."""
+        self._call(self._server.open_block, conversation)
+
+    def close_block(self, conversation: Conversation) -> None:
+        """End it."""
+        self._call(self._server.close_block, conversation)
+
+    def _open_block(self) -> None:
+        self._call(self._server._open_block)
+
+    def _close_block(self, whole: bool) -> None:
+        self._call(self._server._close_block, whole)
+
     def _default_framing(self) -> Framing:
         return self._server._default_framing()
 
