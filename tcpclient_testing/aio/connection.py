@@ -297,6 +297,13 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
                 pass  # closed already
         self.transport.abort()
 
+    def abandon(self) -> None:
+        """In a forked child: close our copy of the descriptor, and nothing else."""
+        raw = None if self.transport is None else self.transport.get_extra_info("socket")
+        raw = getattr(raw, "_sock", raw)  # asyncio lends a TransportSocket, which can't close
+        if raw is not None:
+            raw.close()
+
     def note(self, text: str) -> None:
         """Put down what the server did."""
         self.runtime.transcript.note(self.loop.time(), self.conversation.number, text)

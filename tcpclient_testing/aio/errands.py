@@ -69,7 +69,7 @@ class Errands:
         if isinstance(event, Step):  # of another server, perhaps in another thread
             while not event.satisfied:  # noqa: ASYNC110
                 await asyncio.sleep(_LOOK)
-        elif asyncio.iscoroutinefunction(event.wait):
+        elif asyncio.iscoroutinefunction(event.wait) and not self._runtime.threaded:
             await event.wait()
         else:
             while not event.is_set():  # noqa: ASYNC110 - a threading.Event can't be awaited

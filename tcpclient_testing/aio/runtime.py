@@ -59,6 +59,9 @@ def _receive_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
 class Runtime:
     """What a server is made of, behind its public face. `make_handle` makes the handle of a connection."""
 
+    #: Whether the loop has a thread of its own, in which no test runs.
+    threaded = False
+
     def __init__(self, timeout: Optional[float], idle_timeout: Optional[float], transcript_limit: int,
                  make_handle: Callable[[Conversation], Any]) -> None:
         self.session = Session(self, timeout, idle_timeout)
@@ -113,6 +116,15 @@ class Runtime:
             protocol.leave()
         self.protocols.clear()
         self.waiters.give_up()
+
+    def abandon(self) -> None:
+        """In a forked child: close our copies of the descriptors; the loop and the connections are the parent's."""
+        self.closed = True
+        self.session.leave()
+        for listener in self._listeners:
+            listener.close()
+        for protocol in self.protocols.values():
+            protocol.abandon()
 
     def _stop_listening(self) -> None:
         for listener in self._listeners:

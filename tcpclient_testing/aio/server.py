@@ -13,7 +13,7 @@ import sys
 from asyncio import events
 from math import isfinite
 from types import TracebackType
-from typing import Any, Optional, TypeVar, Union
+from typing import Any, ClassVar, Optional, TypeVar, Union
 
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.expectations import ExpectConnect
@@ -77,6 +77,8 @@ class MockTCPServer(ScriptMethods):
     failed. `transcript_limit` is how many bytes of what clients sent are kept whole.
     """
 
+    _runtime_type: ClassVar[type[Runtime]] = Runtime
+
     def __init__(self, host: Optional[str] = None, port: int = 0, *, timeout: Optional[float] = 5.0,
                  idle_timeout: Optional[float] = 30.0, tls: Any = None,
                  unix_path: Union[str, os.PathLike[str], None] = None, framing: Optional[Framing] = None,
@@ -93,8 +95,8 @@ class MockTCPServer(ScriptMethods):
         self._allow_open = allow_open
         self._allow_extra = allow_extra
         self._cancel_body = cancel_body
-        self._runtime = Runtime(_scaled("timeout", timeout), _scaled("idle_timeout", idle_timeout), transcript_limit,
-                                self._make_handle)
+        self._runtime = self._runtime_type(_scaled("timeout", timeout), _scaled("idle_timeout", idle_timeout),
+                                           transcript_limit, self._make_handle)
         self._runtime.session.allow_extra = allow_extra
         self._verdict = Verdict(self._runtime)
         self._reported = False
@@ -291,11 +293,15 @@ class MockTCPServer(ScriptMethods):
         """
         step: ConnectStep[Connection] = ConnectStep(origin_of(sys._getframe(1)),
                                                     timing_of("expect_connect", timeout, within, after))
+        self.add_connection(step)
+        return step
+
+    def add_connection(self, step: ConnectStep[Any]) -> None:
+        """Begin the script of a further connection."""
         self._check_usable()
         runtime = self._runtime
         runtime.session.add_connection(step, runtime.loop.time())
         runtime.after_script()
-        return step
 
     def _add(self, step: Step[Any]) -> None:
         self._check_usable()
