@@ -13,11 +13,20 @@ from .errors import ScriptError
 from .report import ExpectationError
 
 if TYPE_CHECKING:
-    from .testcase import MockTCPServerMixin
+    from .testcase import MockTCPServerMixin, ThreadedMockTCPServerMixin
+    from .threaded import ThreadedConnection, ThreadedMockTCPServer
 
-__all__ = ["Connection", "ExpectationError", "MockTCPServer", "MockTCPServerMixin", "ScriptError", "Step"]
+__all__ = [
+    "Connection", "ExpectationError", "MockTCPServer", "MockTCPServerMixin", "ScriptError", "Step",
+    "ThreadedConnection", "ThreadedMockTCPServer", "ThreadedMockTCPServerMixin",
+]
 
-_LAZY = {"MockTCPServerMixin": "testcase"}
+_LAZY = {
+    "MockTCPServerMixin": "testcase",
+    "ThreadedConnection": "threaded",
+    "ThreadedMockTCPServer": "threaded",
+    "ThreadedMockTCPServerMixin": "testcase",
+}
 
 
 def __getattr__(name: str) -> Any:

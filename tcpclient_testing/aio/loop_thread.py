@@ -132,7 +132,7 @@ class LoopThread:
             return future.result()
         except (AssertionError, ScriptError) as error:
             # They are about the script; the way through the loop is of no interest.
-            raise error.with_traceback(None)  # noqa: B904, TRY201 - the same exception
+            raise error.with_traceback(None)  # noqa: B904 - the same exception
         finally:
             del future  # it has the exception, whose traceback has this frame
 

@@ -65,16 +65,17 @@ def living_thread(idle: Collection[threading.Thread] = ()) -> Optional[str]:
             continue
         if thread is not main:
             count -= 1
-        if ident == me or thread in _own_threads or thread in idle or _is_debuggers(thread):
+        if ident == me or thread in _own_threads or thread in idle or _is_nobodys(thread):
             continue
         return f"thread {thread.name!r} lives"
     # A thread that ended between the two looks is still in the number: time is real a moment too long.
     return "a thread that was not started through threading lives" if count > 0 else None
 
 
-def _is_debuggers(thread: threading.Thread) -> bool:
-    """Tell whether pydevd (PyCharm, VS Code) made the thread; it marks its own in this way."""
-    return getattr(thread, "is_pydev_daemon_thread", False) is True
+def _is_nobodys(thread: threading.Thread) -> bool:
+    """Tell whether a thread is the watchdog's, or was made by pydevd (PyCharm, VS Code); each marks its own."""
+    return getattr(thread, "tcpclient_testing_owned", False) is True \
+        or getattr(thread, "is_pydev_daemon_thread", False) is True
 
 
 def _find_child_lives() -> Callable[[], bool]:

@@ -27,6 +27,7 @@ from .advice import tls_advice
 from .body import Body
 from .connection import ConnectionProtocol
 from .debugger import debugger_active
+from .deadlock import DeadlockGuard
 from .errands import Errands
 from .waiting import Waiters
 
@@ -80,9 +81,11 @@ class Runtime:
         self._make_handle = make_handle
         self._listeners: list[socket.socket] = []
         self._attaching: set[asyncio.Task[Any]] = set()
+        self._arriving: set[socket.socket] = set()
         self._deferred: list[commands.Command] = []
         self._timer: Optional[asyncio.TimerHandle] = None
         self._errands: Optional[Errands] = None
+        self._guard: Optional[DeadlockGuard] = None
         self._report: Optional[Report] = None
 
     def open(self, loop: asyncio.AbstractEventLoop, listeners: list[socket.socket]) -> None:
@@ -97,12 +100,16 @@ class Runtime:
         self._listeners = listeners
         for listener in listeners:
             loop.add_reader(listener, self.accept)
+        if not self.threaded:
+            self._guard = DeadlockGuard(self)
 
     def close(self) -> None:
         """Close everything at once, whatever the clients do."""
         self.closed = True
         if not self.running:
             return
+        if self._guard is not None:
+            self._guard.stop()
         self.session.leave()
         self._stop_listening()
         if self._timer is not None:
@@ -144,6 +151,7 @@ class Runtime:
                 except OSError:
                     break  # none waits (any more)
                 accepted.setblocking(False)
+                self._arriving.add(accepted)
                 protocol = ConnectionProtocol(self, _receive_buffer(self.loop), peername)
                 task = self.loop.create_task(self._attach(protocol, accepted))
                 self._attaching.add(task)
@@ -154,6 +162,7 @@ class Runtime:
 
     def _attached(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
         self._attaching.discard(task)
+        self._arriving.discard(accepted)
         # A task that is cancelled before its first step never gets to an `except` of its own.
         if task.cancelled() or task.exception() is not None:
             accepted.close()
@@ -162,6 +171,21 @@ class Runtime:
     def attaching(self) -> bool:
         """Whether a client was accepted that the engine has not been told of yet."""
         return bool(self._attaching)
+
+    @property
+    def listeners(self) -> list[socket.socket]:
+        """The sockets that listen."""
+        return self._listeners
+
+    @property
+    def accepted(self) -> list[socket.socket]:
+        """The sockets of clients that were accepted, but have no protocol yet."""
+        return list(self._arriving)
+
+    @property
+    def wants_a_turn(self) -> bool:
+        """Whether the script is waiting for nothing but the loop's next turn."""
+        return bool(self._deferred or self._arriving or self.session.commands)
 
     def attached(self, protocol: ConnectionProtocol, now: float) -> Conversation:
         """A connection is ready; return its conversation."""
@@ -250,6 +274,12 @@ class Runtime:
         while pending:
             command = pending.pop(0)
             table[type(command)](self, command)
+
+    def condemned(self) -> None:
+        """The session was made to fail from outside: carry that out."""
+        if not self.closed:
+            self.session.commands[:] = [commands.GiveUp()]
+            self.perform()
 
     def _protocol(self, command: commands.Command) -> ConnectionProtocol:
         assert command.conversation is not None

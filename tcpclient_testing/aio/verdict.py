@@ -7,12 +7,13 @@ consequence; if the client failed by itself, its exception is the report, and th
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any, Optional
 
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.expectations import ExpectDisconnect
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.report import ExpectationError, conversation_text
+from tcpclient_testing.report import ExpectationError, conversation_text, headline
 
 from .body import consequence
 from .runtime import Runtime
@@ -28,6 +29,7 @@ _TURNS = 16
 _FEWEST_TURNS = 4
 _MOMENT = 0.1
 _PAUSE = 0.005
+_LOOKS = 100
 
 
 class Verdict:
@@ -93,10 +95,12 @@ class Verdict:
         if stream is None:
             return
         words = complaint(stream, wait_closed=step.wait_closed)
-        for _ in range(_TURNS):
+        elsewhere = stream.thread_id != threading.get_ident()
+        for _ in range(_LOOKS if elsewhere else _TURNS):
             if words is None:
                 break
-            await asyncio.sleep(0)
+            # Turns of this loop say nothing about a client in another one.
+            await asyncio.sleep(_PAUSE if elsewhere else 0)
             words = complaint(stream, wait_closed=step.wait_closed)
         if words is not None:
             runtime = self._runtime
@@ -130,10 +134,27 @@ class Verdict:
             # The test had found fault by itself, and was interrupted while it cleaned up.
             self._attach(raised)
             return raised
+        if self._by_itself(raised):
+            assert raised is not None
+            self._attach(raised)
+            return raised if own else None
         if self.blames(raised):
             return self._runtime.error()
         self._attach(exc)
         return None
+
+    def _by_itself(self, exc: Optional[BaseException]) -> bool:
+        """Whether the client raised `exc` by itself, although the script has failed.
+
+        A client that raises mostly closes its connection on the way out, which is not what the script says either, but
+        a consequence. Nothing that we do can make such a client raise; but what a broken connection raises may have
+        come of our giving up, where the client had only half-closed.
+        """
+        failure = self._runtime.session.failure
+        if failure is None or not failure.at_end or exc is None:
+            return False
+        return isinstance(exc, Exception) and not isinstance(exc, ExpectationError) \
+            and not any(isinstance(each, (OSError, EOFError)) for each in _chain(exc))
 
     def blames(self, exc: Optional[BaseException]) -> bool:
         """Whether the script had failed when `exc` was raised; the first such exception stands in the report."""
@@ -149,7 +170,9 @@ class Verdict:
         runtime = self._runtime
         if not len(runtime.transcript):
             return
-        text = "\n".join([f"the conversation with {runtime.listening_at()} until then",
+        failure = runtime.session.failure
+        text = "\n".join([*([] if failure is None else [headline(failure), ""]),
+                          f"the conversation with {runtime.listening_at()} until then",
                           *conversation_text(runtime.session, runtime.transcript)])
         note: Any = getattr(exc, "add_note", None)
         if note is not None:
@@ -160,3 +183,12 @@ class Verdict:
 
 class ConversationSoFar(Exception):
     """The conversation that a client's own exception interrupted; it is only there to be shown."""
+
+
+def _chain(exc: BaseException) -> list[BaseException]:
+    """An exception, and those that led to it."""
+    chain: list[BaseException] = []
+    while exc not in chain:
+        chain.append(exc)
+        exc = exc.__cause__ or exc.__context__ or exc
+    return chain

@@ -55,10 +55,11 @@ class Host(Protocol):
 class Failure:
     """The verdict on a script that the client did not keep to: where, and how.
 
-    `conversation` and `step` are None where the failure belongs to none. `overdue` tells a time-out.
+    `conversation` and `step` are None where the failure belongs to none. `overdue` tells a time-out, and `at_end` that
+    the client's stream had ended by then, with nothing left to be read.
     """
 
-    __slots__ = ("conversation", "step", "mismatch", "now", "overdue")
+    __slots__ = ("conversation", "step", "mismatch", "now", "overdue", "at_end")
 
     def __init__(self, conversation: Optional[Conversation], step: Optional[Step[Any]], mismatch: Mismatch,
                  now: float, overdue: bool = False) -> None:
@@ -67,6 +68,7 @@ class Failure:
         self.mismatch = mismatch
         self.now = now
         self.overdue = overdue
+        self.at_end = conversation is not None and conversation.ended and not conversation.pending
 
 
 class Session:
