@@ -56,6 +56,7 @@ class LoopThread:
         self._close = ending
         self._close_in_child = forked
         self._selector: selectors.BaseSelector
+        self._winding_up = False
         self._owed: set[concurrent.futures.Future[Any]] = set()
         self._thread: Optional[threading.Thread] = None
 
@@ -153,7 +154,7 @@ class LoopThread:
         if self.is_current:
             raise ScriptError("a server can't be stopped in its own thread")
         with contextlib.suppress(RuntimeError):  # it ends by itself just now
-            self.loop.call_soon_threadsafe(self.loop.stop)
+            self.loop.call_soon_threadsafe(self._stop_running)
         thread.join(self._patience + 2 * _PATIENCE)
         if thread.is_alive():
             raise self._blocked()
@@ -174,8 +175,13 @@ class LoopThread:
                 loop.close()
                 self._fail_owed()
 
+    def _stop_running(self) -> None:
+        if not self._winding_up:
+            self.loop.stop()
+
     def _wind_up(self) -> None:
         """Let tasks end and transports close, as asyncio.run does, but don't wait for ever."""
+        self._winding_up = True
         loop = self.loop
         self._close()
         tasks = asyncio.all_tasks(loop)
