@@ -109,7 +109,7 @@ class LifeTests(unittest.TestCase):
             print("done")
         """
         ended = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT, timeout=60, check=False,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                               capture_output=True)
         self.assertEqual((ended.returncode, ended.stdout.split(), ended.stderr), (0, [b"done"], b""))
 
     def test_many_servers_leave_nothing(self) -> None:
@@ -180,7 +180,7 @@ class ScriptTests(unittest.TestCase):
             for wait in (step.result, lambda: server._thread.answer(server._thread.submit(server._server.join()))):
                 try:
                     wait()
-                except Exception as error:  # noqa: BLE001 - it is looked at below
+                except Exception as error:
                     seen.append(error)
             return line.upper()
 
@@ -242,7 +242,7 @@ class WaitingTests(unittest.TestCase):
         with ThreadedMockTCPServer() as server:
             step = server.expect_connect()
             for wait in (step.result, step.exception, server.join):
-                with self.assertRaisesRegex(TimeoutError, r"step 1 of connection 1, expect_connect\(\) \(test_threaded"):
+                with self.assertRaisesRegex(TimeoutError, r"1 of connection 1, expect_connect\(\) \(test_threaded"):
                     wait(0.01)
             with self.assertRaises(ValueError):
                 server.join(-1)
@@ -275,18 +275,17 @@ class WaitingTests(unittest.TestCase):
     def test_join_when_the_user_interrupts(self) -> None:
         """A KeyboardInterrupt ends a blocked join at once, and passes untouched."""
         def interrupt() -> None:
-            eventually(lambda: server.connections != [])
+            eventually(lambda: bool(server.connections and server._thread._owed))  # the main thread waits
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
-        started = time.monotonic()
         previous = signal.signal(signal.SIGINT, signal.default_int_handler)
         self.addCleanup(signal.signal, signal.SIGINT, previous)
-        with self.assertRaises(KeyboardInterrupt), ThreadedMockTCPServer(timeout=20) as server:
-            server.expect_connect()
-            server.expect_line()
-            with connect(server.address):
-                worker = Worker(interrupt)
-                server.join()
+        server = ThreadedMockTCPServer(timeout=20).start()
+        server.expect_connect()
+        server.expect_line()
+        worker, started = Worker(interrupt), time.monotonic()
+        with self.assertRaises(KeyboardInterrupt), server, connect(server.address):
+            server.join()
         self.assertTrue(worker.ended())
         self.assertLess(time.monotonic() - started, 10)
 
@@ -429,7 +428,8 @@ class HangingClientsTests(unittest.TestCase):
     def ended_by(self, body: Callable[[ThreadedMockTCPServer], object], **options: Any) -> str:
         """Run a client in this thread, and return the report."""
         started = time.monotonic()
-        with self.assertRaises(ExpectationError) as caught, ThreadedMockTCPServer(**{"timeout": 0.2, **options}) as server:
+        made = ThreadedMockTCPServer(**{"timeout": 0.2, **options})
+        with self.assertRaises(ExpectationError) as caught, made as server:
             server.expect_connect()
             body(server)
         self.assertLess(time.monotonic() - started, self.BOUND)
@@ -655,5 +655,5 @@ class ForkTests(unittest.TestCase):
             with ThreadedMockTCPServer() as own:
                 script_greeting(own)
                 return 0 if greet(own.address) == b"welcome" else 6
-        except BaseException:  # noqa: BLE001 - nothing may get out of the child
+        except BaseException:
             return 7

@@ -31,7 +31,7 @@ class Worker(threading.Thread):
     def run(self) -> None:
         try:
             self.value = self._function(*self._args)
-        except BaseException as error:  # noqa: BLE001 - the test looks at it
+        except BaseException as error:
             self.error = error
 
     def ended(self, timeout: float = 30.0) -> bool:
