@@ -31,7 +31,55 @@ else:
     _Base = _ThreadedBase = object
 
 
-class MockTCPServerMixin(_Base):
+class _JudgedTestCase(_ThreadedBase):
+    """What the mixins share: wrappers round the parts of a test, and one report a test."""
+
+    def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
+        """Run the test; its method and what tears it down by way of wrappers that know when they end."""
+        with _Wrapped(self, self._tcpserver_wrappers()):
+            return super().run(result)
+
+    def debug(self) -> None:
+        """Run the test without collecting errors."""
+        with _Wrapped(self, self._tcpserver_wrappers()):
+            super().debug()
+
+    def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
+        """Make what stands for some of the test's methods while it runs."""
+        raise NotImplementedError
+
+    def _live_tcpservers(self) -> list[Any]:
+        return [server for server in self.__dict__.get("_tcpservers", ()) if not server.closed]
+
+    def _excuse_if_reported(self, server: Any) -> None:
+        """Let a server give no verdict if the test has its report: one test, one report."""
+        outcome = getattr(self, "_outcome", None)
+        if outcome is not None and not (outcome.success and getattr(outcome, "expectedFailure", None) is None):
+            server.excuse()
+
+    def _excuse_all(self, exc: Optional[BaseException] = None) -> None:
+        for server in self._live_tcpservers():
+            server.excuse(exc)
+
+    def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+        """Add a function to be called after the test, as `unittest.TestCase` does."""
+        if asyncio.iscoroutinefunction(function):
+            super().addCleanup(function, *args, **kwargs)
+        else:
+            super().addCleanup(self._run_tcpserver_cleanup, function, *args, **kwargs)
+
+    def _run_tcpserver_cleanup(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
+        try:
+            return function(*args, **kwargs)
+        except Exception as exc:
+            if any([server.blames(exc) for server in self._live_tcpservers()]):
+                return None
+            self._excuse_all(exc)
+            raise
+
+
+class MockTCPServerMixin(_JudgedTestCase, _Base):
     """Gives an `unittest.IsolatedAsyncioTestCase` the server `self.tcpserver`; name it before the test case class.
 
     `tcpserver_options` holds the arguments with which servers are made: those of `MockTCPServer`.
@@ -75,22 +123,10 @@ class MockTCPServerMixin(_Base):
 
     async def _leave_tcpserver(self, server: MockTCPServer) -> None:
         """Give the verdict on a server, unless the test has its report: one test, one report."""
-        outcome = getattr(self, "_outcome", None)
-        if outcome is not None and not (outcome.success and getattr(outcome, "expectedFailure", None) is None):
-            server.excuse()
+        self._excuse_if_reported(server)
         await server.leave()
 
     # The body: the test method, run by a wrapper that knows its task and its end.
-
-    def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
-        """Run the test; its method and `asyncTearDown` by way of wrappers that know when they end."""
-        with _Wrapped(self, self._tcpserver_wrappers()):
-            return super().run(result)
-
-    def debug(self) -> None:
-        """Run the test without collecting errors."""
-        with _Wrapped(self, self._tcpserver_wrappers()):
-            super().debug()
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
         method, tear_down = getattr(self, self._testMethodName), self.asyncTearDown
@@ -130,8 +166,7 @@ class MockTCPServerMixin(_Base):
             verdict = await server.body_ended(exc)
             instead = instead or verdict
         if exc is not None or instead is not None:
-            for server in self._live_tcpservers():
-                server.excuse()
+            self._excuse_all()
         return instead
 
     async def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -144,36 +179,15 @@ class MockTCPServerMixin(_Base):
             for server in self._live_tcpservers():
                 if server.blames(exc):
                     return
-            for server in self._live_tcpservers():
-                server.excuse(exc)
-            raise
-
-    def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
-        """Add a function to be called after the test, as `unittest.TestCase` does."""
-        if asyncio.iscoroutinefunction(function):
-            super().addCleanup(function, *args, **kwargs)
-        else:
-            super().addCleanup(self._run_tcpserver_cleanup, function, *args, **kwargs)
-
-    def _run_tcpserver_cleanup(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except Exception as exc:
-            if any([server.blames(exc) for server in self._live_tcpservers()]):
-                return None
-            for server in self._live_tcpservers():
-                server.excuse(exc)
+            self._excuse_all(exc)
             raise
 
     def addAsyncCleanup(self, func: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> None:
         """Add a coroutine function to be called after the test, as `unittest.IsolatedAsyncioTestCase` does."""
         super().addAsyncCleanup(self._run_tcpserver_teardown, func, *args, **kwargs)
 
-    def _live_tcpservers(self) -> list[MockTCPServer]:
-        return [server for server in self.__dict__.get("_tcpservers", ()) if not server.closed]
 
-
-class ThreadedMockTCPServerMixin(_ThreadedBase):
+class ThreadedMockTCPServerMixin(_JudgedTestCase):
     """Gives an `unittest.TestCase`, for a client that blocks, the server `self.tcpserver`; name it before `TestCase`.
 
     `tcpserver_options` holds the arguments with which servers are made: those of `ThreadedMockTCPServer`.
@@ -195,18 +209,13 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
         server = ThreadedMockTCPServer(**{**self.tcpserver_options, **options})
         server.open()
         self.__dict__.setdefault("_tcpservers", []).append(server)
-        super().addCleanup(server.leave)
+        unittest.TestCase.addCleanup(self, self._leave_tcpserver, server)
         return server
 
-    def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
-        """Run the test; its method and `tearDown` by way of wrappers that know when they end."""
-        with _Wrapped(self, self._tcpserver_wrappers()):
-            return super().run(result)
-
-    def debug(self) -> None:
-        """Run the test without collecting errors."""
-        with _Wrapped(self, self._tcpserver_wrappers()):
-            super().debug()
+    def _leave_tcpserver(self, server: ThreadedMockTCPServer) -> None:
+        """Give the verdict on a server, unless the test has its report: one test, one report."""
+        self._excuse_if_reported(server)
+        server.leave()
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
         method, tear_down = getattr(self, self._testMethodName), self.tearDown
@@ -215,7 +224,7 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
             return self._run_tcpserver_body(method, *args, **kwargs)
 
         def torn_down() -> None:
-            self._run_tcpserver_teardown(tear_down)
+            self._run_tcpserver_cleanup(tear_down)
         return {self._testMethodName: body, "tearDown": torn_down}
 
     def _run_tcpserver_body(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -237,24 +246,9 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
         for server in sorted(self._live_tcpservers(), key=lambda server: server.failed_at()):
             verdict = server.body_ended(exc)
             instead = instead or verdict
+        if exc is not None or instead is not None:
+            self._excuse_all()
         return instead
-
-    def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
-        try:
-            function(*args, **kwargs)
-        except Exception as exc:
-            for server in self._live_tcpservers():
-                if server.blames(exc):
-                    return
-            raise
-
-    def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
-        """Add a function to be called after the test, as `unittest.TestCase` does."""
-        super().addCleanup(self._run_tcpserver_teardown, function, *args, **kwargs)
-
-    def _live_tcpservers(self) -> list[ThreadedMockTCPServer]:
-        return [server for server in self.__dict__.get("_tcpservers", ()) if not server.closed]
 
 
 class _Wrapped:
