@@ -176,7 +176,7 @@ class ThreadedMockTCPServer(ScriptMethods):
         return await self._server.body_ended(exc)
 
     def excuse(self, exc: Optional[BaseException] = None) -> None:
-        """The test has its one report already: give no verdict any more. To `exc`, its exception, attach what passed."""
+        """The test has its one report already: give no verdict any more. Attach what passed to `exc`, its exception."""
         self._server.excuse(exc)
 
     def blames(self, exc: BaseException) -> bool:

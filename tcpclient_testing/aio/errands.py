@@ -66,12 +66,12 @@ class Errands:
 
     async def _hold(self, command: Await) -> None:
         event = command.event
-        if isinstance(event, Step):  # of another server, perhaps in another thread
-            while not event.satisfied:  # noqa: ASYNC110
+        if isinstance(event, Step):
+            while not event.satisfied:  # noqa: ASYNC110 - a step of another server, which may live in another thread
                 await asyncio.sleep(_LOOK)
         elif asyncio.iscoroutinefunction(event.wait) and not self._runtime.threaded:
             await event.wait()
         else:
-            while not event.is_set():  # noqa: ASYNC110 - a threading.Event can't be awaited
+            while not event.is_set():  # noqa: ASYNC110 - another thread sets it
                 await asyncio.sleep(_LOOK)
         self._tell(command.conversation, Released(self._runtime.loop.time(), command.step))

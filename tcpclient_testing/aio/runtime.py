@@ -27,8 +27,8 @@ from tcpclient_testing.transcript.entries import Transcript
 from .advice import tls_advice
 from .body import Body
 from .connection import ConnectionProtocol
-from .debugger import debugger_active
 from .deadlock import DeadlockGuard
+from .debugger import debugger_active
 from .errands import Errands
 from .waiting import Waiters
 

@@ -189,7 +189,7 @@ class Driver(ScriptMethods):
             command = pending.pop(0)
             getattr(self, "_on_" + type(command).__name__)(command)
 
-    def _on_Send(self, command: Any) -> None:  # noqa: N802 - named after the command
+    def _on_Send(self, command: Any) -> None:
         data = b"".join(command.conversation.take_output())
         handle = command.conversation.handle
         handle.writes.append(data)
@@ -198,44 +198,44 @@ class Driver(ScriptMethods):
         if self.taking:
             command.conversation.receive(Flushed(self.now))
 
-    def _on_HalfClose(self, command: Any) -> None:  # noqa: N802
+    def _on_HalfClose(self, command: Any) -> None:
         command.conversation.handle.wire.append(CLOSED if command.drain else HALF_CLOSED)
         if self.taking:
             command.conversation.receive(Flushed(self.now))
 
-    def _on_Close(self, command: Any) -> None:  # noqa: N802
+    def _on_Close(self, command: Any) -> None:
         command.conversation.closed = True
         if CLOSED not in command.conversation.handle.wire:
             command.conversation.handle.wire.append(CLOSED)
 
-    def _on_ResetConnection(self, command: Any) -> None:  # noqa: N802
+    def _on_ResetConnection(self, command: Any) -> None:
         command.conversation.handle.wire.append(RESET)
         command.conversation.closed = True
         if self.taking:
             command.conversation.receive(Flushed(self.now))
 
-    def _on_PauseReading(self, command: Any) -> None:  # noqa: N802
+    def _on_PauseReading(self, command: Any) -> None:
         command.conversation.handle.reading = False
 
-    def _on_ResumeReading(self, command: Any) -> None:  # noqa: N802
+    def _on_ResumeReading(self, command: Any) -> None:
         command.conversation.handle.reading = True
 
-    def _on_StartTLS(self, command: Any) -> None:  # noqa: N802
+    def _on_StartTLS(self, command: Any) -> None:
         self.upgrading.append(command)
 
-    def _on_RunCoroutine(self, command: Any) -> None:  # noqa: N802
+    def _on_RunCoroutine(self, command: Any) -> None:
         self.computing.append(command)
 
-    def _on_Await(self, command: Any) -> None:  # noqa: N802
+    def _on_Await(self, command: Any) -> None:
         self.awaited.append(command)
 
-    def _on_StartTimer(self, command: Any) -> None:  # noqa: N802
+    def _on_StartTimer(self, command: Any) -> None:
         self.deadline = command.deadline
 
-    def _on_Wake(self, command: Any) -> None:  # noqa: N802
+    def _on_Wake(self, command: Any) -> None:
         self.woken.append(command.step)
 
-    def _on_GiveUp(self, command: Any) -> None:  # noqa: N802
+    def _on_GiveUp(self, command: Any) -> None:
         self.gave_up += 1
 
     def compute(self) -> None:
