@@ -31,56 +31,7 @@ else:
     _Base = _ThreadedBase = object
 
 
-class _JudgedTestCase(_ThreadedBase):
-    """What the mixins share: wrappers round the parts of a test, and one report a test."""
-
-    def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
-        """Run the test; its method and what tears it down by way of wrappers that know when they end."""
-        with _Wrapped(self, self._tcpserver_wrappers()):
-            return super().run(result)
-
-    def debug(self) -> None:
-        """Run the test without collecting errors."""
-        with _Wrapped(self, self._tcpserver_wrappers()):
-            super().debug()
-
-    def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
-        """Make what stands for some of the test's methods while it runs."""
-        raise NotImplementedError
-
-    def _live_tcpservers(self) -> list[Any]:
-        return [server for server in self.__dict__.get("_tcpservers", ()) if not server.closed]
-
-    def _excuse_if_reported(self, server: Any) -> None:
-        """Let a server give no verdict if the test has its report: one test, one report."""
-        outcome = getattr(self, "_outcome", None)
-        if outcome is not None and not (outcome.success and getattr(outcome, "expectedFailure", None) is None):
-            server.excuse()
-
-    def _excuse_all(self, exc: Optional[BaseException] = None) -> None:
-        for server in self._live_tcpservers():
-            server.excuse(exc)
-
-    def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
-        """Add a function to be called after the test, as `unittest.TestCase` does."""
-        if asyncio.iscoroutinefunction(function):
-            super().addCleanup(function, *args, **kwargs)
-        else:
-            super().addCleanup(self._run_tcpserver_cleanup, function, *args, **kwargs)
-
-    def _run_tcpserver_cleanup(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
-        try:
-            return function(*args, **kwargs)
-        except Exception as exc:
-            blamed = [server.blames(exc) for server in self._live_tcpservers()]  # each one notes it
-            if any(blamed):
-                return None
-            self._excuse_all(exc)
-            raise
-
-
-class MockTCPServerMixin(_JudgedTestCase, _Base):
+class MockTCPServerMixin(_Base):
     """Gives an `unittest.IsolatedAsyncioTestCase` the server `self.tcpserver`; name it before the test case class.
 
     `tcpserver_options` holds the arguments with which servers are made: those of `MockTCPServer`.
@@ -124,10 +75,22 @@ class MockTCPServerMixin(_JudgedTestCase, _Base):
 
     async def _leave_tcpserver(self, server: MockTCPServer) -> None:
         """Give the verdict on a server, unless the test has its report: one test, one report."""
-        self._excuse_if_reported(server)
+        outcome = getattr(self, "_outcome", None)
+        if outcome is not None and not (outcome.success and getattr(outcome, "expectedFailure", None) is None):
+            server.excuse()
         await server.leave()
 
     # The body: the test method, run by a wrapper that knows its task and its end.
+
+    def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
+        """Run the test; its method and `asyncTearDown` by way of wrappers that know when they end."""
+        with _Wrapped(self, self._tcpserver_wrappers()):
+            return super().run(result)
+
+    def debug(self) -> None:
+        """Run the test without collecting errors."""
+        with _Wrapped(self, self._tcpserver_wrappers()):
+            super().debug()
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
         method, tear_down = getattr(self, self._testMethodName), self.asyncTearDown
@@ -167,7 +130,8 @@ class MockTCPServerMixin(_JudgedTestCase, _Base):
             verdict = await server.body_ended(exc)
             instead = instead or verdict
         if exc is not None or instead is not None:
-            self._excuse_all()
+            for server in self._live_tcpservers():
+                server.excuse()
         return instead
 
     async def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -180,15 +144,36 @@ class MockTCPServerMixin(_JudgedTestCase, _Base):
             for server in self._live_tcpservers():
                 if server.blames(exc):
                     return
-            self._excuse_all(exc)
+            for server in self._live_tcpservers():
+                server.excuse(exc)
+            raise
+
+    def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+        """Add a function to be called after the test, as `unittest.TestCase` does."""
+        if asyncio.iscoroutinefunction(function):
+            super().addCleanup(function, *args, **kwargs)
+        else:
+            super().addCleanup(self._run_tcpserver_cleanup, function, *args, **kwargs)
+
+    def _run_tcpserver_cleanup(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Exception as exc:
+            if [server for server in self._live_tcpservers() if server.blames(exc)]:
+                return None
+            for server in self._live_tcpservers():
+                server.excuse(exc)
             raise
 
     def addAsyncCleanup(self, func: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> None:
         """Add a coroutine function to be called after the test, as `unittest.IsolatedAsyncioTestCase` does."""
         super().addAsyncCleanup(self._run_tcpserver_teardown, func, *args, **kwargs)
 
+    def _live_tcpservers(self) -> list[MockTCPServer]:
+        return [server for server in self.__dict__.get("_tcpservers", ()) if not server.closed]
 
-class ThreadedMockTCPServerMixin(_JudgedTestCase):
+
+class ThreadedMockTCPServerMixin(_ThreadedBase):
     """Gives an `unittest.TestCase`, for a client that blocks, the server `self.tcpserver`; name it before `TestCase`.
 
     `tcpserver_options` holds the arguments with which servers are made: those of `ThreadedMockTCPServer`.
@@ -210,35 +195,56 @@ class ThreadedMockTCPServerMixin(_JudgedTestCase):
         server = ThreadedMockTCPServer(**{**self.tcpserver_options, **options})
         server.open()
         self.__dict__.setdefault("_tcpservers", []).append(server)
-        unittest.TestCase.addCleanup(self, self._leave_tcpserver, server)
+        super().addCleanup(self._leave_tcpserver, server)
         return server
 
     def _leave_tcpserver(self, server: ThreadedMockTCPServer) -> None:
-        """Give the verdict on a server, unless the test has its report: one test, one report."""
-        self._excuse_if_reported(server)
-        server.leave()
+        """Give the verdict on a server; if it is a failure, it is the one report, and the other servers give none."""
+        try:
+            server.leave()
+        except BaseException:
+            self._excuse_all(None)
+            raise
+
+    def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
+        """Run the test; its method and `tearDown` by way of wrappers that know when they end."""
+        with _Wrapped(self, self._tcpserver_wrappers()):
+            return super().run(result)
+
+    def debug(self) -> None:
+        """Run the test without collecting errors."""
+        with _Wrapped(self, self._tcpserver_wrappers()):
+            try:
+                super().debug()
+            finally:
+                for server in self._live_tcpservers():  # debug() stops at the first exception, before the clean-ups
+                    server.close()
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
-        method, tear_down = getattr(self, self._testMethodName), self.tearDown
+        method, set_up, tear_down = getattr(self, self._testMethodName), self.setUp, self.tearDown
 
         def body(*args: Any, **kwargs: Any) -> Any:
-            return self._run_tcpserver_body(method, *args, **kwargs)
+            value = self._run_tcpserver_body(method, *args, **kwargs)
+            instead = self._end_tcpserver_bodies(None)
+            if instead is not None:
+                raise instead from None
+            return value
+
+        def prepared() -> None:
+            self._run_tcpserver_body(set_up)
 
         def torn_down() -> None:
-            self._run_tcpserver_cleanup(tear_down)
-        return {self._testMethodName: body, "tearDown": torn_down}
+            self._run_tcpserver_teardown(tear_down)
+        return {self._testMethodName: body, "setUp": prepared, "tearDown": torn_down}
 
     def _run_tcpserver_body(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run the test method, or `setUp`; what is raised instead of its exception is the verdict that came first."""
         try:
-            value = method(*args, **kwargs)
+            return method(*args, **kwargs)
         except BaseException as exc:
             instead = self._end_tcpserver_bodies(exc)
             if instead is None:
                 raise
-        else:
-            instead = self._end_tcpserver_bodies(None)
-            if instead is None:
-                return value
         raise instead from None
 
     def _end_tcpserver_bodies(self, exc: Optional[BaseException]) -> Optional[BaseException]:
@@ -248,8 +254,30 @@ class ThreadedMockTCPServerMixin(_JudgedTestCase):
             verdict = server.body_ended(exc)
             instead = instead or verdict
         if exc is not None or instead is not None:
-            self._excuse_all()
+            self._excuse_all(None)
         return instead
+
+    def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
+        try:
+            function(*args, **kwargs)
+        except Exception as exc:
+            # Each of them takes note, be its verdict still to come or given already.
+            if [server for server in self.__dict__.get("_tcpservers", ()) if server.blames(exc)]:
+                return
+            self._excuse_all(exc)
+            raise
+
+    def _excuse_all(self, exc: Optional[BaseException]) -> None:
+        for server in self._live_tcpservers():
+            server.excuse(exc)
+
+    def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+        """Add a function to be called after the test, as `unittest.TestCase` does."""
+        super().addCleanup(self._run_tcpserver_teardown, function, *args, **kwargs)
+
+    def _live_tcpservers(self) -> list[ThreadedMockTCPServer]:
+        return [server for server in self.__dict__.get("_tcpservers", ()) if not server.closed]
 
 
 class _Wrapped:

@@ -205,7 +205,7 @@ class MockTCPServer(ScriptMethods):
         return float("inf") if failure is None else failure.now
 
     def excuse(self, exc: Optional[BaseException] = None) -> None:
-        """The test has its one report already: give no verdict any more. To `exc`, its exception, attach what passed."""
+        """The test has its one report already: give no verdict any more; attach what passed to its exception `exc`."""
         if exc is not None and not self._reported:
             self._verdict.instead_of(exc, interrupted=False)
         self._reported = True
