@@ -218,7 +218,7 @@ class WrongBytesTests(ReportsTestCase):
         """wait_for in wait_for, with time-outs of their own, is interrupted like anything else."""
         async def test(self: Any) -> None:
             greeting(self.tcpserver)
-            reader, writer = await connect(self.tcpserver)
+            _, writer = await connect(self.tcpserver)
             writer.write(b"hullo")
             try:
                 await asyncio.wait_for(asyncio.wait_for(asyncio.sleep(60), 50), 55)

@@ -184,6 +184,7 @@ class Step(Generic[T]):
         if self.satisfied:
             return "satisfied"
         conversation = self.conversation
-        if self.index == conversation.cursor and conversation.gate is None and (conversation.accepted or not self.index):
+        begun = conversation.gate is None and (conversation.accepted or not self.index)
+        if begun and self.index == conversation.cursor:
             return "waiting" if failure is None else "unfinished"
         return "not reached"
