@@ -226,8 +226,16 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
         server = ThreadedMockTCPServer(**{**self.tcpserver_options, **options})
         server.open()
         self.__dict__.setdefault("_tcpservers", []).append(server)
-        super().addCleanup(server.leave)
+        super().addCleanup(self._leave_tcpserver, server)
         return server
+
+    def _leave_tcpserver(self, server: ThreadedMockTCPServer) -> None:
+        """Give the verdict on a server; if it is a failure, it is the one report, and the other servers give none."""
+        try:
+            server.leave()
+        except BaseException:
+            self._excuse_all(None)
+            raise
 
     def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
         """Run the test; its method and `tearDown` by way of wrappers that know when they end."""
@@ -237,29 +245,37 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
     def debug(self) -> None:
         """Run the test without collecting errors."""
         with _Wrapped(self, self._tcpserver_wrappers()):
-            super().debug()
+            try:
+                super().debug()
+            finally:
+                for server in self._live_tcpservers():  # debug() stops at the first exception, before the clean-ups
+                    server.close()
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
-        method, tear_down = getattr(self, self._testMethodName), self.tearDown
+        method, set_up, tear_down = getattr(self, self._testMethodName), self.setUp, self.tearDown
 
         def body(*args: Any, **kwargs: Any) -> Any:
-            return self._run_tcpserver_body(method, *args, **kwargs)
+            value = self._run_tcpserver_body(method, *args, **kwargs)
+            instead = self._end_tcpserver_bodies(None)
+            if instead is not None:
+                raise instead from None
+            return value
+
+        def prepared() -> None:
+            self._run_tcpserver_body(set_up)
 
         def torn_down() -> None:
             self._run_tcpserver_teardown(tear_down)
-        return {self._testMethodName: body, "tearDown": torn_down}
+        return {self._testMethodName: body, "setUp": prepared, "tearDown": torn_down}
 
     def _run_tcpserver_body(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run the test method, or `setUp`; what is raised instead of its exception is the verdict that came first."""
         try:
-            value = method(*args, **kwargs)
+            return method(*args, **kwargs)
         except BaseException as exc:
             instead = self._end_tcpserver_bodies(exc)
             if instead is None:
                 raise
-        else:
-            instead = self._end_tcpserver_bodies(None)
-            if instead is None:
-                return value
         raise instead from None
 
     def _end_tcpserver_bodies(self, exc: Optional[BaseException]) -> Optional[BaseException]:
@@ -268,6 +284,8 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
         for server in sorted(self._live_tcpservers(), key=lambda server: server.failed_at()):
             verdict = server.body_ended(exc)
             instead = instead or verdict
+        if exc is not None or instead is not None:
+            self._excuse_all(None)
         return instead
 
     def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -275,10 +293,15 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
         try:
             function(*args, **kwargs)
         except Exception as exc:
-            for server in self._live_tcpservers():
-                if server.blames(exc):
-                    return
+            # Each of them takes note, be its verdict still to come or given already.
+            if [server for server in self.__dict__.get("_tcpservers", ()) if server.blames(exc)]:
+                return
+            self._excuse_all(exc)
             raise
+
+    def _excuse_all(self, exc: Optional[BaseException]) -> None:
+        for server in self._live_tcpservers():
+            server.excuse(exc)
 
     def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Add a function to be called after the test, as `unittest.TestCase` does."""

@@ -175,6 +175,10 @@ class ThreadedMockTCPServer(ScriptMethods):
         await self._take_in(exc)
         return await self._server.body_ended(exc)
 
+    def excuse(self, exc: Optional[BaseException] = None) -> None:
+        """The test has its one report already: give no verdict any more. Attach what passed to `exc`, its exception."""
+        self._server.excuse(exc)
+
     def blames(self, exc: BaseException) -> bool:
         """Whether `exc`, raised after the body, came after the script had failed; then the report has it."""
         return self._server.blames(exc)
@@ -183,25 +187,28 @@ class ThreadedMockTCPServer(ScriptMethods):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where the server listens: (host, port), or with ``unix_path=`` the path (see `MockTCPServer.address`)."""
+        """``(host, port)``, as `socket.create_connection` takes it; with ``unix_path=`` it is the path, a `str`."""
+        return self._started().address
+
+    def _started(self) -> MockTCPServer:
         if self._runtime.address is None:
             raise ScriptError("the server has no address before it was started: use `with`, or start()")
-        return self._server.address
+        return self._server
 
     @property
     def host(self) -> str:
         """The address of the local machine at which the server listens."""
-        return self.address[0] if self.unix_path is None else self._server.host
+        return self._started().host
 
     @property
     def port(self) -> int:
         """The port at which the server listens."""
-        return self.address[1] if self.unix_path is None else self._server.port
+        return self._started().port
 
     @property
     def service_port(self) -> int:
         """The same as `port`."""
-        return self.port
+        return self._started().port
 
     @property
     def unix_path(self) -> Optional[str]:

@@ -10,6 +10,7 @@ every connection, stops the listening, wakes whoever waits, and interrupts the b
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Generator
@@ -136,7 +137,7 @@ class Runtime:
         self.closed = True
         self.session.leave()
         for listener in self._listeners:
-            listener.close()
+            os.close(listener.detach())  # its close() may do more: remove the path of a Unix-domain socket
         for protocol in self.protocols.values():
             protocol.abandon()
 
