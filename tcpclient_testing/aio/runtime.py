@@ -14,7 +14,7 @@ import socket
 import threading
 from collections.abc import Generator
 from functools import partial
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, cast
 
 from tcpclient_testing.engine import commands
 from tcpclient_testing.engine.conversation import Conversation
@@ -71,7 +71,7 @@ class Runtime:
         self.closed = False
         self.body: Optional[Body] = None
         self.client_exception: Optional[BaseException] = None
-        self.loop: asyncio.AbstractEventLoop
+        self.loop: asyncio.AbstractEventLoop = cast(asyncio.AbstractEventLoop, None)  # until open
         self.waiters: Waiters
         self.protocols: dict[Conversation, ConnectionProtocol] = {}
         self.address: Any = None

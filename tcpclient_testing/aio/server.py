@@ -304,8 +304,10 @@ class MockTCPServer(ScriptMethods):
         runtime.after_script()
 
     def _add(self, step: Step[Any]) -> None:
-        self._check_usable()
         runtime = self._runtime
+        if runtime.loop is events._get_running_loop() and runtime.session.add_for_later(step):
+            return
+        self._check_usable()
         runtime.session.add(step, runtime.loop.time())
         if runtime.session.commands:
             runtime.after_script()

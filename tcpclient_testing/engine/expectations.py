@@ -121,6 +121,7 @@ class ExpectBytes(Step[bytes]):
 
     __slots__ = ("data",)
     method = "expect_bytes"
+    free = True
 
     def __init__(self, data: bytes, origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
         self.data = data
@@ -161,6 +162,7 @@ class ExpectMessage(Step[T], Generic[T]):
     """A message of some framing that a matcher accepts: a frame, a line, what ends somewhere, so many bytes."""
 
     __slots__ = ("method", "shown", "framing", "matcher", "reading")
+    free = True
 
     def __init__(self, method: str, shown: str, framing: Union[Framing, Callable[[Any], Framing]],
                  matcher: Matcher[T], origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:

@@ -136,6 +136,25 @@ class Session:
         conversation.add(step)
         self._newest_step = step
 
+    def add_for_later(self, step: Step[Any]) -> bool:
+        """Do what `add` does if the step can only be appended: it may come here, and it isn't its turn; else nothing.
+
+        That is the case of long scripts, so it costs as little as possible, not even a look at the clock.
+        """
+        newest = self._newest_step
+        if newest is None or self.failure is not None or self.left:
+            return False
+        conversation = newest.conversation
+        steps = conversation.steps
+        index = len(steps)
+        if conversation.cursor == index or conversation.sending or not (step.free and steps[-1].free):
+            return False
+        step.conversation = conversation
+        step.index = index
+        steps.append(step)
+        self._newest_step = step
+        return True
+
     def add_connection(self, step: ExpectConnect[Any], now: float) -> None:
         """Begin the script of the next connection."""
         self.now = now
