@@ -15,7 +15,7 @@ import socket
 import threading
 from collections.abc import Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, cast
 
 from tcpclient_testing.engine import commands
 from tcpclient_testing.engine.conversation import Conversation
@@ -75,7 +75,7 @@ class Runtime:
         self.closed = False
         self.body: Optional[Body] = None
         self.client_exception: Optional[BaseException] = None
-        self.loop: asyncio.AbstractEventLoop
+        self.loop: asyncio.AbstractEventLoop = cast(asyncio.AbstractEventLoop, None)  # until open
         self.waiters: Waiters
         self.protocols: dict[Conversation, ConnectionProtocol] = {}
         self.address: Any = None
@@ -105,7 +105,8 @@ class Runtime:
         self.running = True
         self._listeners = listeners
         for listener in listeners:
-            loop.add_reader(listener, self.accept)
+            # By number: for a socket, the selectors of 3.9 to 3.12 compose a message with its repr, only to drop it.
+            loop.add_reader(listener.fileno(), self.accept_from, listener)
         if not self.threaded:
             self._guard = DeadlockGuard(self)
 
@@ -144,7 +145,7 @@ class Runtime:
     def _stop_listening(self) -> None:
         for listener in self._listeners:
             if not self.loop.is_closed():
-                self.loop.remove_reader(listener)
+                self.loop.remove_reader(listener.fileno())
             listener.close()
         self._listeners = []
 
@@ -153,17 +154,21 @@ class Runtime:
     def accept(self) -> None:
         """Accept every client that waits."""
         for listener in self._listeners:
-            while True:
-                try:
-                    accepted, peername = listener.accept()
-                except OSError:
-                    break  # none waits (any more)
-                accepted.setblocking(False)
-                self._arriving.add(accepted)
-                protocol = ConnectionProtocol(self, _receive_buffer(self.loop), peername)
-                task = self.loop.create_task(self._attach(protocol, accepted))
-                self._attaching.add(task)
-                task.add_done_callback(partial(self._attached, accepted))
+            self.accept_from(listener)
+
+    def accept_from(self, listener: socket.socket) -> None:
+        """Accept every client that waits at one of the listening sockets."""
+        while True:
+            try:
+                accepted, peername = listener.accept()
+            except OSError:
+                break  # none waits (any more)
+            accepted.setblocking(False)
+            self._arriving.add(accepted)
+            protocol = ConnectionProtocol(self, _receive_buffer(self.loop), peername)
+            task = self.loop.create_task(self._attach(protocol, accepted))
+            self._attaching.add(task)
+            task.add_done_callback(partial(self._attached, accepted))
 
     async def _attach(self, protocol: ConnectionProtocol, accepted: socket.socket) -> None:
         await self.loop.connect_accepted_socket(lambda: protocol, accepted)

@@ -215,6 +215,17 @@ class MockTCPServer(ScriptMethods):
         if instead is not None:
             raise instead from None
 
+    def leave_at_once(self) -> bool:
+        """Leave if there is nothing to wait for: the script is done, every client gone, and the body has ended.
+
+        Return False, and do nothing, if `leave` has to wait or to judge.
+        """
+        runtime = self._runtime
+        if not runtime.running or runtime.body is not None or not self._verdict.nothing_left():
+            return False
+        self.close()
+        return True
+
     @property
     def closed(self) -> bool:
         """Whether the server was left."""
@@ -325,8 +336,10 @@ class MockTCPServer(ScriptMethods):
         runtime.after_script()
 
     def _add(self, step: Step[Any]) -> None:
-        self._check_usable()
         runtime = self._runtime
+        if runtime.loop is events._get_running_loop() and runtime.session.add_for_later(step):
+            return
+        self._check_usable()
         runtime.session.add(step, runtime.loop.time())
         if runtime.session.commands:
             runtime.after_script()

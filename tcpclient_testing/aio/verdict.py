@@ -80,7 +80,26 @@ class Verdict:
                    or (self._runtime.protocols[conversation].all_read() if conversation.draining else allow_open)
                    for conversation in self._runtime.session.conversations if conversation.accepted)
 
+    def nothing_left(self) -> bool:
+        """Whether nothing is left to judge, nor can come: every step satisfied, every client gone as it should."""
+        runtime = self._runtime
+        session = runtime.session
+        if session.over or not session.complete:
+            return False
+        runtime.accept()
+        return not runtime.attaching and all(
+            conversation.closed and conversation.ended and conversation.steps and not conversation.pending
+            and self._is_content(conversation) for conversation in session.conversations)
+
     # Streams.
+
+    def _is_content(self, conversation: Conversation) -> bool:
+        """Whether there is no complaint about the client's stream, and can't be any more."""
+        stream = None if self._watch is None else self._watch.stream_of(conversation.peername)
+        last = conversation.steps[-1]
+        if stream is None or not isinstance(last, ExpectDisconnect):
+            return True
+        return stream.connection_lost and complaint(stream, wait_closed=last.wait_closed) is None
 
     async def look_at_streams(self) -> None:
         """Judge how clients that use asyncio's streams have closed, where an `expect_disconnect()` asks for it."""
