@@ -163,6 +163,10 @@ class ThreadedMockTCPServer(ScriptMethods):
         """Whether the server was left."""
         return self._runtime.closed
 
+    def verdict(self) -> Optional[ExpectationError]:
+        """Why the script has failed, to be raised; None if it has not."""
+        return self._server.verdict()
+
     def failed_at(self) -> float:
         """When the script failed, in seconds of the loop's clock; infinity if it has not."""
         return self._server.failed_at()

@@ -22,7 +22,7 @@ from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.script import UNSET, ScriptMethods, checked_ending, checked_seconds, timing_of
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.errors import ScriptError
-from tcpclient_testing.report import conversation_text
+from tcpclient_testing.report import ExpectationError, conversation_text
 from tcpclient_testing.transcript.entries import Transcript
 from tcpclient_testing.transcript.text import lines
 
@@ -223,6 +223,10 @@ class MockTCPServer(ScriptMethods):
             self.close()
         if instead is not None:
             raise instead from None
+
+    def verdict(self) -> Optional[ExpectationError]:
+        """Why the script has failed, to be raised; None if it has not."""
+        return None if self._runtime.session.failure is None else self._runtime.error()
 
     @property
     def closed(self) -> bool:
