@@ -274,17 +274,18 @@ def _loop_of(request: pytest.FixtureRequest) -> Optional[asyncio.AbstractEventLo
 
 # The test.
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Generator[None, Any, None]:
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any],
+                         request: pytest.FixtureRequest) -> Generator[None, Any, None]:
     """Note the fixtures that are torn down before the server: they may still close the client."""
+    function = inspect.unwrap(fixturedef.func)  # plugins for asynchronous tests put another in its place now
     yield
     servers = request.node.stash.get(_SERVERS, None)
-    if servers is not None and fixturedef.scope == "function" and _may_close_clients(fixturedef):
-        servers.later.append(inspect.unwrap(fixturedef.func).__code__)
+    if servers is not None and fixturedef.scope == "function" and _may_close_clients(function):
+        servers.later.append(function.__code__)
 
 
-def _may_close_clients(fixturedef: pytest.FixtureDef[Any]) -> bool:
-    function = inspect.unwrap(fixturedef.func)
+def _may_close_clients(function: Any) -> bool:
     if getattr(function, "__module__", "").partition(".")[0] in _NO_CLIENTS or not hasattr(function, "__code__"):
         return False
     names = function.__code__.co_varnames[:function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
