@@ -261,14 +261,15 @@ def _loop_of(request: pytest.FixtureRequest) -> Optional[asyncio.AbstractEventLo
     running = events._get_running_loop()
     if running is not None:
         return running
-    if _backend(request) is not None:
-        loop: asyncio.AbstractEventLoop = request.getfixturevalue("_tcpserver_anyio_loop")
-        return loop
+    # In its automatic mode pytest-asyncio runs tests that are marked for anyio, too.
     for name in reversed(request.fixturenames):
         if _LOOP_FIXTURE.fullmatch(name):
             value = request.getfixturevalue(name)
             found = value.get_loop() if hasattr(value, "get_loop") else value
             return found if isinstance(found, asyncio.AbstractEventLoop) else None
+    if _backend(request) is not None:
+        loop: asyncio.AbstractEventLoop = request.getfixturevalue("_tcpserver_anyio_loop")
+        return loop
     return None
 
 
