@@ -37,6 +37,13 @@ _SCALE = "TCPCLIENT_TESTING_TIMEOUT_SCALE"
 _SERVERS: pytest.StashKey[ServersOfFixtures] = pytest.StashKey()
 _SCALE_BEFORE: pytest.StashKey[Optional[str]] = pytest.StashKey()
 _OPTIONS = tuple(name for name in inspect.signature(MockTCPServer.__init__).parameters if name != "self")
+_CONFIGURATION = (
+    ("timeout", "SECONDS", "seconds without progress after which a step has failed, or 'none' (default: 5)"),
+    ("idle_timeout", "SECONDS", ("seconds after which a complete script has failed because a client stays connected "
+                                 "and nothing happens, or 'none' (default: 30)")),
+    ("timeout_scale", "FACTOR", ("multiply these time-outs, on slow machines; goes before the environment variable "
+                                 f"{_SCALE} (default: 1)")),
+)
 _FIXTURES = ("tcpserver", "tcpserver_factory", "threaded_tcpserver", "threaded_tcpserver_factory")
 # The fixture by which pytest-asyncio keeps the loop of a test: "event_loop" before 1.0.
 _LOOP_FIXTURE = re.compile(r"event_loop|.*<event_loop>|_[a-z]+_(scoped_runner|event_loop)")
@@ -49,15 +56,9 @@ _NO_CLIENTS = frozenset({"_pytest", "pytest_asyncio", "anyio", "pytest_mock", "t
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options, on the command line and in the ini file."""
     group = parser.getgroup("tcpserver", "tcpserver (tcpclient_testing)")
-    for name, meaning in (
-        ("timeout", "seconds without progress after which a step has failed, or 'none' (default: 5)"),
-        ("idle_timeout", "seconds after which a complete script has failed because a client stays connected and "
-                         "nothing happens, or 'none' (default: 30)"),
-        ("timeout_scale", "multiply these time-outs, on slow machines; goes before the environment variable "
-                          f"{_SCALE} (default: 1)"),
-    ):
-        group.addoption(f"--tcpserver-{name.replace('_', '-')}", dest=f"tcpserver_{name}", metavar="SECONDS"
-                        if name != "timeout_scale" else "FACTOR", default=None, help=f"tcpserver: {meaning}")
+    for name, metavar, meaning in _CONFIGURATION:
+        group.addoption(f"--tcpserver-{name.replace('_', '-')}", dest=f"tcpserver_{name}", metavar=metavar,
+                        default=None, help=f"tcpserver: {meaning}")
         parser.addini(f"tcpserver_{name}", f"tcpserver: {meaning}", default=None)
 
 
@@ -188,7 +189,7 @@ def tcpserver(tcpserver_factory: TCPServerFactory) -> FixtureServer:
 
 @pytest.fixture
 def tcpserver_factory(request: pytest.FixtureRequest) -> Iterator[TCPServerFactory]:
-    """Makes servers like `tcpserver`: `server = await tcpserver_factory()`; `await tcpserver_factory.stop()` judges."""
+    """What makes several servers like `tcpserver`, one whenever it is called and awaited; `stop()` judges them all."""
     servers = _servers_of(request.node)
     _check_test(request, servers)
     factory = TCPServerFactory(servers, _loop_of(request), _server_options(request))
@@ -205,7 +206,7 @@ def threaded_tcpserver(threaded_tcpserver_factory: ThreadedTCPServerFactory) -> 
 
 @pytest.fixture
 def threaded_tcpserver_factory(request: pytest.FixtureRequest) -> Iterator[ThreadedTCPServerFactory]:
-    """Makes servers like `threaded_tcpserver`: `server = threaded_tcpserver_factory()`."""
+    """What makes several servers like `threaded_tcpserver`, one whenever it is called; `stop()` judges them all."""
     servers = _servers_of(request.node)
     if servers.asynchronous:
         _fail_for_both(request)
@@ -242,8 +243,8 @@ def _check_test(request: pytest.FixtureRequest, servers: ServersOfFixtures) -> N
                     "both")
     function = getattr(item, "obj", None)
     awaited = getattr(getattr(function, "hypothesis", None), "inner_test", None)
-    if not any(inspect.iscoroutinefunction(each) for each in (function, inspect.unwrap(function), awaited)
-               if each is not None):
+    candidates = [] if function is None else [function, inspect.unwrap(function), awaited]
+    if not any(map(inspect.iscoroutinefunction, candidates)):
         pytest.fail(f"{item.name} is not `async def`, and tcpserver lives in the event loop of an asynchronous test: "
                     "take the fixture threaded_tcpserver for a client that blocks", pytrace=False)
 

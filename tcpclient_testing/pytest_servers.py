@@ -1,6 +1,6 @@
 """What pytest's fixtures hand out and keep: servers with the arguments of pytest-tcpclient's, and the test's verdict.
 
-    set-up -> begin -> body -> end: judged, unless a fixture may still do the client's part -> finish: judged at last
+set-up -> begin -> body -> end: judged, unless a fixture may still do the client's part -> finish: judged at last
 """
 
 from __future__ import annotations

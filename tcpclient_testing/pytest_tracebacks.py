@@ -20,8 +20,6 @@ __all__ = ["cut_to_script", "frame_of", "hide_our_frames"]
 __unittest = True
 
 _PACKAGE = __name__.partition(".")[0]
-_NO_ARGUMENTS = ast.arguments(posonlyargs=[], args=[], vararg=None, kwonlyargs=[], kw_defaults=[], kwarg=None,
-                              defaults=[])
 
 
 def cut_to_script(verdict: ExpectationError, function: Any, frame: Optional[FrameType]) -> Optional[TracebackType]:
@@ -45,14 +43,17 @@ def cut_to_script(verdict: ExpectationError, function: Any, frame: Optional[Fram
 
 def _entry(verdict: ExpectationError, code: CodeType, line: int) -> Optional[TracebackType]:
     """Make the entry: of a frame that stands in for the function's, which is gone."""
-    statement = ast.Raise(exc=ast.Name(id="verdict", ctx=ast.Load()), cause=None)
-    function = ast.FunctionDef(name=code.co_name, args=_NO_ARGUMENTS, body=[statement], decorator_list=[], returns=None,
-                               type_comment=None, type_params=[])
-    function.lineno, function.end_lineno = code.co_firstlineno, max(line, code.co_firstlineno)
-    statement.lineno = statement.end_lineno = line
-    function.col_offset = function.end_col_offset = statement.col_offset = statement.end_col_offset = 0
-    module = compile(ast.fix_missing_locations(ast.Module([function], [])), code.co_filename, "exec")
-    stand_in = next(constant for constant in module.co_consts if isinstance(constant, CodeType))
+    module = ast.parse("def function():\n    raise verdict")
+    function = module.body[0]
+    assert isinstance(function, ast.FunctionDef)
+    for node in ast.walk(function):
+        if isinstance(node, (ast.stmt, ast.expr)):
+            node.lineno = node.end_lineno = line
+            node.col_offset = node.end_col_offset = 0
+    function.name, function.lineno = code.co_name, code.co_firstlineno
+    function.end_lineno = max(line, code.co_firstlineno)
+    compiled = compile(module, code.co_filename, "exec")
+    stand_in = next(constant for constant in compiled.co_consts if isinstance(constant, CodeType))
     kept = verdict.__traceback__
     try:
         FunctionType(stand_in, {"verdict": verdict.with_traceback(None), "__name__": code.co_name})()
