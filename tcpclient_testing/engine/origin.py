@@ -20,6 +20,7 @@ Origin = tuple[tuple[CodeType, int], ...]
 _FRAMEWORKS = frozenset({"asyncio", "unittest", "_pytest", "pluggy", "threading", "concurrent", "runpy", "anyio",
                          "contextlib", "pytest_asyncio", "tcpclient_testing"})
 _LONGEST_CHAIN = 6
+_PACKAGE = "tcpclient_testing"
 
 # The names of modules seen so far, and whether they belong to a framework.
 _known: dict[Any, bool] = {}
@@ -41,6 +42,8 @@ class SourceLine(NamedTuple):
 def origin_of(frame: FrameType) -> Origin:
     """Note where `frame` is just now, and its callers up to the framework that runs the test."""
     global _recent
+    while frame.f_back is not None and frame.f_globals.get("__package__") == _PACKAGE:
+        frame = frame.f_back  # one of our own subclasses passed the call on
     # Loops write many steps in one place: they share one origin.
     origin, above = _recent
     walker: Optional[FrameType] = frame

@@ -440,6 +440,15 @@ class Session:
             text = f"the script is complete; {client} is still connected and waits; nothing happened for {lasted}"
         self.fail(waiting, None, Mismatch(text), overdue=True)
 
+    def begin_time(self, now: float) -> None:
+        """The clock reads `now`: what was written before there was a clock, at the time 0, has been written now."""
+        self.commands.clear()  # without a client there are reminders only, of times that mean nothing
+        for conversation in self.conversations:
+            if conversation.alarm_at is not None:
+                conversation.alarm_at += now - self.now
+        self.restart(now)
+        self.tick(now)
+
     def restart(self, now: float) -> None:
         """Time stood still until `now`: a debugger was at work, or the loop did not turn. Time-outs begin anew."""
         self.now = self._awake_since = now

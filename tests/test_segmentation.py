@@ -13,7 +13,7 @@ import time
 import unittest
 from typing import Any, Optional
 
-from .driver import Driver
+from tests.engine.driver import Driver
 
 OPEN, EOF, RST = "open", "eof", "rst"
 
