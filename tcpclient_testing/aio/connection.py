@@ -199,7 +199,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         """Everything has been handed over."""
         self.conversation.receive(Flushed(self.loop.time()))
 
-    def start_tls(self, context: Any, *, starttls: bool) -> None:
+    def start_tls(self, context: Any, begun: bytes, *, starttls: bool) -> None:
         """Put TLS between the transport and the conversation; `starttls` says that they spoke in clear before."""
         from .tls_layer import TLSLayer
         if self.transport is None or self.lost:
@@ -207,6 +207,8 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         layer = TLSLayer(self, self.transport, context, starttls=starttls)
         self.transport.set_protocol(layer)
         self.transport = layer
+        if begun:
+            layer.begin(begun)
 
     def half_close(self, drain: bool) -> None:
         """End our stream; with `drain`, close when the client has ended its own."""

@@ -392,7 +392,7 @@ class Runtime:
         self._protocol(command).resume_reading()
 
     def _start_tls(self, command: commands.StartTLS) -> None:
-        self._protocol(command).start_tls(command.context, starttls=self.session.tls_context is None)
+        self._protocol(command).start_tls(command.context, command.begun, starttls=self.session.tls_context is None)
 
     def _give_up(self, command: commands.GiveUp) -> None:
         self._stop_listening()

@@ -138,6 +138,10 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
 
     # The handshake.
 
+    def begin(self, begun: bytes) -> None:
+        """Take what the client has sent of its handshake before there was a layer."""
+        self._shake(memoryview(begun))
+
     def _shake(self, data: memoryview) -> None:
         above = self._above
         if len(self._hello) < _LONGEST_HELLO:

@@ -253,7 +253,7 @@ class StartTLSStep(Action):
         self.context = context
 
     def begin(self, conversation: Conversation) -> Optional[Mismatch]:
-        if conversation.excess:
+        if conversation.pending and not self._go_ahead_was_first(conversation):
             early = conversation.unclaimed()
             return Mismatch(f"the client sent {counted(len(early), 'byte')} in clear before the server was ready for "
                             f"TLS: {shorten(early)}", offset=0)
@@ -261,6 +261,13 @@ class StartTLSStep(Action):
             return Mismatch(f"the client {conversation.ending()} before the TLS handshake")
         conversation.begin_tls(self.context)
         return None
+
+    def _go_ahead_was_first(self, conversation: Conversation) -> bool:
+        """Whether everything that is pending came after the go-ahead: what the step before this one sent.
+
+        A client may have begun its handshake when this step is written, after an awaited go-ahead.
+        """
+        return conversation.steps[self.index - 1].sends and conversation.caught_up
 
     def survives(self, conversation: Conversation) -> bool:
         return conversation.failure_may_be_wanted(self)

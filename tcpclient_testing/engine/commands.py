@@ -72,13 +72,17 @@ class ResumeReading(Command):
 
 
 class StartTLS(Command):
-    """Begin TLS as the server, with `context`; then tell HandshakeBytes, and Upgraded or TLSBroken."""
+    """Begin TLS as the server, with `context`; then tell HandshakeBytes, and Upgraded or TLSBroken.
 
-    __slots__ = ("context",)
+    `begun` is what the client has sent of its handshake already.
+    """
 
-    def __init__(self, conversation: Conversation, context: Any) -> None:
+    __slots__ = ("context", "begun")
+
+    def __init__(self, conversation: Conversation, context: Any, begun: bytes) -> None:
         self.conversation = conversation
         self.context = context
+        self.begun = begun
 
 
 class SendAside(Command):

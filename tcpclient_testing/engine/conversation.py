@@ -45,7 +45,7 @@ class Conversation:
                  "closed", "ended", "reset", "draining", "pending", "exact", "due", "turn", "progress", "alarm_at",
                  "gate", "begun", "outbox", "sending", "issued", "taken", "taken_ends", "taken_bytes", "watchers",
                  "began", "taken_at", "unclaimed_at", "kept", "tls", "broken", "beside",
-                 "pool", "silenced", "handed", "__weakref__")
+                 "pool", "silenced", "handed", "caught_up", "__weakref__")
 
     def __init__(self, session: Session, number: int) -> None:
         self.session = session
@@ -67,6 +67,7 @@ class Conversation:
         self.turn = self.began = 0.0
         self.progress = self.taken_at = 0.0
         self.unclaimed_at = 0.0
+        self.caught_up = False
         self.kept = 0
         self.alarm_at: Optional[float] = None
         self.gate: Any = None
@@ -152,6 +153,7 @@ class Conversation:
         if self.sending:
             self.sending = False
             self.taken_at = self.session.now
+            self.caught_up = not self.pending
             self.move_to(self.taken + len(self.taken_ends))
             if self.beside is not None:
                 self.beside.asides.pump(self)
@@ -352,10 +354,12 @@ class Conversation:
         self.progress = self.session.now
 
     def begin_tls(self, context: Any) -> None:
-        """From here on both sides speak TLS; the client begins."""
+        """From here on both sides speak TLS; the client begins, or has begun already, with what is pending."""
         from .handshake import Handshake
+        begun = self.unclaimed()
+        self.pending.clear()
         self.tls = Handshake(context)
-        self.command(StartTLS(self, context))
+        self.command(StartTLS(self, context, begun))
 
     @property
     def handshaking(self) -> bool:

@@ -185,6 +185,55 @@ class ConversationTests(TLSTestCase):
             await client.leave()
 
 
+class BesideTheScriptTests(TLSTestCase):
+    """What stands beside a script, or in place of one, works in clear text, after the handshake."""
+
+    async def test_scripts_in_any_order(self) -> None:
+        """Each connection is bound to the script that its first clear bytes satisfy."""
+        with self.tcpserver.any_order():
+            for name in (b"a", b"b"):
+                self.tcpserver.expect_connect()
+                self.tcpserver.expect_line(name)
+                self.tcpserver.expect_disconnect()
+        for name in (b"b", b"a"):
+            client = await TLSClient.connect(self.tcpserver)
+            await client.send(name + b"\r\n")
+            await client.leave()
+
+    async def test_heartbeats_of_both_sides(self) -> None:
+        """`allow` and `every` work as over plain TCP; nothing is sent before the handshake is done."""
+        self.tcpserver.allow(b"PING\r\n", reply=b"PONG\r\n")
+        self.tcpserver.expect_connect()
+        self.tcpserver.every(0.01, b"beat\r\n")
+        self.tcpserver.expect_line(b"bye")
+        self.tcpserver.expect_disconnect()
+        client = await TLSClient.connect(self.tcpserver, shake=False)
+        await asyncio.sleep(0.03)
+        await client.handshake()
+        await client.send(b"PING\r\n")
+        self.assertIn(b"PONG\r\n", [await client.receive_exactly(6) for _ in range(4)])
+        await client.send(b"bye\r\n")
+        await client.leave()
+
+    async def test_handler_upgrades_and_tells(self) -> None:
+        """A handler gets connections whose handshake is done, and may upgrade those that began in clear."""
+        async def serve(connection: Any) -> None:
+            if connection.tls is None:
+                await connection.send_line(b"go")
+                await asyncio.sleep(0.02)  # the client's handshake has begun by then
+                await connection.start_tls()
+            await connection.send_line(connection.tls.version.encode())
+            await connection.expect_disconnect()
+        for in_clear in (False, True):
+            server = self.start_tcpserver(handler=serve, tls=not in_clear)
+            client = await TLSClient.connect(server, only(ssl.TLSVersion.TLSv1_2), shake=False)
+            if in_clear:
+                self.assertEqual(await client.loop.sock_recv(client.sock, 100), b"go\r\n")
+            await client.handshake()
+            self.assertEqual(await client.receive_exactly(9), b"TLSv1.2\r\n")
+            await client.leave()
+
+
 class AgreementTests(TLSTestCase):
     async def test_connection_tells_version_cipher_and_name(self) -> None:
         """`connection.tls` tells what was agreed on; None before the handshake, and on a plain connection."""
@@ -698,14 +747,50 @@ class StartTLSTests(TLSTestCase):
             self.assertEqual(connection.tls.server_name, "localhost")
 
     async def test_steps_may_be_awaited_one_by_one(self) -> None:
-        """In imperative style the upgrade comes when it is asked for."""
-        client = await TLSClient.connect(self.tcpserver, shake=False)
-        connection = await self.tcpserver.expect_connect()
-        shaking = asyncio.ensure_future(client.handshake())
-        await asyncio.sleep(0)
-        await connection.start_tls()
-        await shaking
-        await client.leave()
+        """In imperative style the client may have begun its handshake, or gone on in clear, before the upgrade."""
+        for late, words in ((b"", None), (b"EHLO me\r\n", "plain text instead of beginning the TLS handshake")):
+            server = MockTCPServer()
+            await server.start()
+            self.addCleanup(server.close)
+            client = await TLSClient.connect(server, shake=False)
+            connection = await server.expect_connect()
+            await connection.send_line(b"220 go ahead")
+            await client.loop.sock_recv(client.sock, 100)
+            shaking = asyncio.ensure_future(client.loop.sock_sendall(client.sock, late) if late else client.handshake())
+            while not connection.received:
+                await asyncio.sleep(0)
+            if words is None:
+                await connection.start_tls()
+                await shaking
+                await client.leave()
+            else:
+                await connection.start_tls()
+                with self.assertRaisesRegex(ExpectationError, words):
+                    await connection.expect_line()
+
+    async def test_clear_bytes_before_an_awaited_go_ahead_are_a_mismatch(self) -> None:
+        """What came before the go-ahead stays before it, whenever the upgrade is asked for."""
+        server = MockTCPServer()
+        await server.start()
+        self.addCleanup(server.close)
+        client = await self.asking(server)
+        connection = await server.expect_connect()
+        await connection.expect_line(b"STARTTLS")
+        await connection.send_line(b"220 go ahead")
+        with self.assertRaisesRegex(ExpectationError, "in clear before the server was ready for TLS"):
+            await connection.start_tls()
+        client.close()
+
+    @staticmethod
+    async def asking(server: MockTCPServer) -> TLSClient:
+        """A client that asks for TLS, and begins its handshake without waiting for the go-ahead."""
+        client = await TLSClient.connect(server, shake=False)
+        try:
+            client.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        await client.loop.sock_sendall(client.sock, b"STARTTLS\r\n" + client.outgoing.read())
+        return client
 
     @unittest.skipUnless(hasattr(asyncio.StreamWriter, "start_tls"), "needs Python 3.11")
     async def test_streams_of_asyncio_are_upgraded(self) -> None:
