@@ -206,13 +206,15 @@ class BesideTheScriptTests(TLSTestCase):
         self.tcpserver.expect_connect()
         self.tcpserver.every(0.01, b"beat\r\n")
         self.tcpserver.expect_line(b"bye")
-        self.tcpserver.expect_disconnect()
+        self.tcpserver.disconnect()
         client = await TLSClient.connect(self.tcpserver, shake=False)
         await asyncio.sleep(0.03)
         await client.handshake()
         await client.send(b"PING\r\n")
         self.assertIn(b"PONG\r\n", [await client.receive_exactly(6) for _ in range(4)])
         await client.send(b"bye\r\n")
+        while await client.receive() not in (b"", FIN):
+            pass
         await client.leave()
 
     async def test_handler_upgrades_and_tells(self) -> None:
