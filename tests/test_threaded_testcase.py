@@ -123,7 +123,7 @@ class ThreadedReportTests(unittest.TestCase):
             self.assertOne("error", "by itself", test=test)
 
     def test_report_when_set_up_or_tear_down_raises(self) -> None:
-        """What comes of the script's failure is part of its report, wherever it is raised; what does not is reported."""
+        """What comes of the script's failure is part of its report, wherever it is raised; the rest is reported."""
         def broken(case: Any) -> None:
             raise ConnectionResetError("in vain")
 
