@@ -74,11 +74,13 @@ class MockTCPServerMixin(_Base):
         return runner.get_loop() if runner is not None else getattr(self, "_asyncioTestLoop", None)
 
     async def _leave_tcpserver(self, server: MockTCPServer) -> None:
-        """Give the verdict on a server, unless the test has its report: one test, one report."""
-        outcome = getattr(self, "_outcome", None)
-        if outcome is not None and not (outcome.success and getattr(outcome, "expectedFailure", None) is None):
-            server.excuse()
-        await server.leave()
+        """Give the verdict on a server; if it is a failure, it is the one report, and the other servers give none."""
+        try:
+            await server.leave()
+        except BaseException:
+            for other in self._live_tcpservers():
+                other.excuse()
+            raise
 
     # The body: the test method, run by a wrapper that knows its task and its end.
 
@@ -90,17 +92,31 @@ class MockTCPServerMixin(_Base):
     def debug(self) -> None:
         """Run the test without collecting errors."""
         with _Wrapped(self, self._tcpserver_wrappers()):
-            super().debug()
+            try:
+                super().debug()
+            finally:
+                for server in self._live_tcpservers():  # debug() stops at the first exception, before the clean-ups
+                    server.close()
+                if getattr(self, "_asyncioTestLoop", None) is not None:
+                    # 3.9 and 3.10 leave it to __del__, where ending the loop hangs once the test is garbage.
+                    self._tearDownAsyncioLoop()  # type: ignore[attr-defined]
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
-        method, tear_down = getattr(self, self._testMethodName), self.asyncTearDown
+        method = getattr(self, self._testMethodName)
+        set_up, async_set_up = self.setUp, self.asyncSetUp
+        tear_down, async_tear_down = self.tearDown, self.asyncTearDown
 
         async def body(*args: Any, **kwargs: Any) -> Any:
             return await self._run_tcpserver_body(method, *args, **kwargs)
 
-        async def torn_down() -> None:
-            await self._run_tcpserver_teardown(tear_down)
-        wrappers: dict[str, Callable[..., Any]] = {"asyncTearDown": torn_down}
+        async def async_setting_up() -> None:
+            await self._run_tcpserver_setup(async_set_up)
+
+        async def async_tearing_down() -> None:
+            await self._run_tcpserver_teardown(async_tear_down)
+        wrappers: dict[str, Callable[..., Any]] = {
+            "setUp": lambda: self._run_tcpserver_cleanup(set_up), "asyncSetUp": async_setting_up,
+            "asyncTearDown": async_tearing_down, "tearDown": lambda: self._run_tcpserver_cleanup(tear_down)}
         if asyncio.iscoroutinefunction(method):
             wrappers[self._testMethodName] = body
         return wrappers
@@ -134,6 +150,18 @@ class MockTCPServerMixin(_Base):
                 server.excuse()
         return instead
 
+    async def _run_tcpserver_setup(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run `asyncSetUp`; if it raises, that is the end of the body, which is not reached."""
+        try:
+            await function()
+        except BaseException as exc:
+            instead = await self._end_tcpserver_bodies(exc)
+            if instead is None:
+                raise
+        else:
+            return
+        raise instead from None
+
     async def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
         try:
@@ -141,9 +169,8 @@ class MockTCPServerMixin(_Base):
             if asyncio.iscoroutine(value) or hasattr(value, "__await__"):
                 await value
         except Exception as exc:
-            for server in self._live_tcpservers():
-                if server.blames(exc):
-                    return
+            if self._tcpservers_blame(exc):
+                return
             for server in self._live_tcpservers():
                 server.excuse(exc)
             raise
@@ -159,7 +186,7 @@ class MockTCPServerMixin(_Base):
         try:
             return function(*args, **kwargs)
         except Exception as exc:
-            if [server for server in self._live_tcpservers() if server.blames(exc)]:
+            if self._tcpservers_blame(exc):
                 return None
             for server in self._live_tcpservers():
                 server.excuse(exc)
@@ -168,6 +195,10 @@ class MockTCPServerMixin(_Base):
     def addAsyncCleanup(self, func: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> None:
         """Add a coroutine function to be called after the test, as `unittest.IsolatedAsyncioTestCase` does."""
         super().addAsyncCleanup(self._run_tcpserver_teardown, func, *args, **kwargs)
+
+    def _tcpservers_blame(self, exc: BaseException) -> bool:
+        """Whether a script had failed when `exc` was raised, be the verdict still to come or given already."""
+        return any([server.blames(exc) for server in self.__dict__.get("_tcpservers", ())])
 
     def _live_tcpservers(self) -> list[MockTCPServer]:
         return [server for server in self.__dict__.get("_tcpservers", ()) if not server.closed]

@@ -14,6 +14,7 @@ import sys
 from asyncio import events
 from collections.abc import Awaitable, Coroutine, Generator
 from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
 from typing import Any, Callable, ClassVar, Optional, TypeVar, cast
 
@@ -245,9 +246,30 @@ class ThreadedMockTCPServer(ScriptMethods):
     def _add(self, step: Step[Any]) -> None:
         self._call(self._server._add, step)
 
-    def add_to(self, conversation: Conversation, step: Step[Any]) -> None:
+    def add_to(self, conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
         """Append a step to the script of one connection."""
-        self._call(self._server.add_to, conversation, step)
+        self._call(partial(self._server.add_to, by_handler=by_handler), conversation, step)
+
+    def put_beside(self, conversation: Optional[Conversation], written: Any) -> None:
+        """Let something hold on a connection (None: the server's choice) from here on."""
+        self._call(self._server.put_beside, conversation, written)
+
+    def _put_beside(self, written: Any) -> None:
+        self.put_beside(None, written)
+
+    def open_block(self, conversation: Conversation) -> None:
+        """Begin an `any_order()` block of one connection."""
+        self._call(self._server.open_block, conversation)
+
+    def close_block(self, conversation: Conversation) -> None:
+        """End it."""
+        self._call(self._server.close_block, conversation)
+
+    def _open_block(self) -> None:
+        self._call(self._server._open_block)
+
+    def _close_block(self, whole: bool) -> None:
+        self._call(self._server._close_block, whole)
 
     def _default_framing(self) -> Framing:
         return self._server._default_framing()
@@ -393,6 +415,9 @@ class _Server(MockTCPServer):
 
     def _make_handle(self, conversation: Conversation) -> Connection:
         return ThreadedConnection(cast(Any, self.facade), conversation)
+
+    def _make_handle_for_handler(self, conversation: Conversation) -> Connection:
+        return ThreadedConnection(cast(Any, self.facade), conversation, for_handler=True)
 
 
 def _place(step: Step[Any]) -> str:

@@ -15,7 +15,7 @@ import socket
 import threading
 from collections.abc import Generator
 from functools import partial
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.engine import commands
 from tcpclient_testing.engine.conversation import Conversation
@@ -31,6 +31,9 @@ from .deadlock import DeadlockGuard
 from .debugger import debugger_active
 from .errands import Errands
 from .waiting import Waiters
+
+if TYPE_CHECKING:
+    from .handlers import Handlers
 
 __all__ = ["Runtime"]
 
@@ -87,6 +90,8 @@ class Runtime:
         self._timer: Optional[asyncio.TimerHandle] = None
         self._errands: Optional[Errands] = None
         self._guard: Optional[DeadlockGuard] = None
+        self.handlers: Optional[Handlers] = None
+        self.handle_for_handler: Callable[[Conversation], Any] = make_handle
         self._report: Optional[Report] = None
 
     def open(self, loop: asyncio.AbstractEventLoop, listeners: list[socket.socket]) -> None:
@@ -120,6 +125,8 @@ class Runtime:
             task.cancel()
         if self._errands is not None:
             self._errands.cancel()
+        if self.handlers is not None:
+            self.handlers.cancel()
         for protocol in list(self.protocols.values()):
             protocol.leave()
         self.protocols.clear()
@@ -224,6 +231,10 @@ class Runtime:
         """Make the handle of a connection."""
         return self._make_handle(conversation)
 
+    def rebind(self, handle: Any, conversation: Conversation) -> None:
+        """The script that was written by this handle is that of another connection."""
+        handle.rebind(conversation)
+
     def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
         """Wait until `step` is satisfied."""
         if self.session.over:
@@ -287,7 +298,26 @@ class Runtime:
         return self.protocols[command.conversation]
 
     def _send(self, command: commands.Send) -> None:
-        self._protocol(command).send()
+        if self.session.pipelining:
+            self._protocol(command).send()
+        else:
+            # What the client sent without waiting for this is in the socket by now: let it be read first. Two turns,
+            # since what a turn's select() finds ready comes behind what was to be called in that turn anyway.
+            self.loop.call_soon(self.loop.call_soon, self._send_late, command)
+
+    def _send_late(self, command: commands.Send) -> None:
+        if not self.session.over:
+            self._protocol(command).send()
+            self.perform()
+
+    def _send_aside(self, command: commands.SendAside) -> None:
+        self._protocol(command).send_aside(command.data)
+
+    def _start_handler(self, command: commands.StartHandler) -> None:
+        if self.handlers is None:
+            from .handlers import Handlers
+            self.handlers = Handlers(self)
+        self.handlers.start(command)
 
     def _half_close(self, command: commands.HalfClose) -> None:
         self._protocol(command).half_close(command.drain)
@@ -348,6 +378,8 @@ class Runtime:
 
     _TABLE: dict[type[commands.Command], Callable[[Runtime, Any], None]] = {
         commands.Send: _send,
+        commands.SendAside: _send_aside,
+        commands.StartHandler: _start_handler,
         commands.HalfClose: _half_close,
         commands.Close: _close,
         commands.ResetConnection: _reset,

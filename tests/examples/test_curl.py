@@ -1,52 +1,56 @@
-"""A client that is not written in Python: curl."""
+"""A client in another process, in another language: curl, over TLS, run without blocking the test's loop."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-import subprocess
 import unittest
 
-from tcpclient_testing import ThreadedMockTCPServerMixin
-from tcpclient_testing.matchers import StartsWith
+from tcpclient_testing import MockTCPServer, MockTCPServerMixin, tls
+
+# curl's own exit codes: curl(1), EXIT CODES.
+PEER_FAILED_VERIFICATION = 60
 
 
-@unittest.skipUnless(shutil.which("curl"), "curl is not installed")
-class CurlTests(ThreadedMockTCPServerMixin, unittest.TestCase):
-    """What curl does with answers that are right, and with one that is not."""
+async def curl(port: int, *options: str) -> tuple[int, bytes]:
+    """Run the client under test; return its exit code and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        "curl", "--silent", "--noproxy", "*", "--http1.1", *options, f"https://localhost:{port}/hello",
+        stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output
 
-    def curl(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        """Run curl for the server's address."""
-        url = f"http://127.0.0.1:{self.tcpserver.port}/"
-        # -q: no ~/.curlrc; --noproxy: whatever the environment says.
-        command = ["curl", "-q", "--silent", "--noproxy", "*", "--max-time", "30", *arguments, url]
-        return subprocess.run(command, capture_output=True, timeout=60, check=False)
 
-    def test_get(self) -> None:
-        """curl prints the body."""
-        self.tcpserver.expect_connect()
-        self.tcpserver.expect_until(b"\r\n\r\n", StartsWith(b"GET / HTTP/1.1\r\n"))
-        self.tcpserver.send_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
-        self.tcpserver.expect_disconnect()
+@unittest.skipUnless(shutil.which("curl"), "needs curl")
+class CurlTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+    """curl meets servers whose certificate it trusts, and others."""
 
-        ended = self.curl()
-        self.assertEqual((ended.returncode, ended.stdout), (0, b"hello"))
+    def expect_request(self, server: MockTCPServer) -> None:
+        """The client asks for /hello, and is answered."""
+        server.expect_until(b"\r\n\r\n")
+        server.send_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nworld\n")
+        server.expect_disconnect()
 
-    def test_post(self) -> None:
-        """curl sends what it is told to, and how much that is."""
-        self.tcpserver.expect_connect()
-        header = self.tcpserver.expect_until(b"\r\n\r\n", StartsWith(b"POST / HTTP/1.1\r\n"))
-        self.tcpserver.expect_bytes(b"a=1&b=2")
-        self.tcpserver.send_bytes(b"HTTP/1.1 204 No Content\r\n\r\n")
-        self.tcpserver.expect_disconnect()
+    async def test_request(self) -> None:
+        """With the package's authority as its ``--cacert``, curl trusts the server."""
+        server = self.start_tcpserver(tls=True)
+        server.expect_connect()
+        self.expect_request(server)
 
-        self.assertEqual(self.curl("--data", "a=1&b=2").returncode, 0)
-        self.assertIn(b"content-length: 7", header.result().lower())
+        self.assertEqual(await curl(server.port, "--cacert", str(tls.authority_path)), (0, b"world\n"))
 
-    def test_body_that_is_cut_short(self) -> None:
-        """curl tells by its exit status (18) that a body was not complete."""
-        self.tcpserver.expect_connect()
-        self.tcpserver.expect_until(b"\r\n\r\n")
-        self.tcpserver.send_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello")
-        self.tcpserver.disconnect()
+    async def test_untrusted_and_misnamed_certificates_are_refused(self) -> None:
+        """curl sends an alert for the one; it looks at the name when the handshake is over, and leaves."""
+        for certificate in ("unknown-authority", "wrong-name"):
+            server = self.start_tcpserver(tls=certificate)
+            server.expect_connect()
+            server.expect_tls_failure()
 
-        self.assertEqual(self.curl().returncode, 18)
+            code, _ = await curl(server.port, "--cacert", str(tls.authority_path))
+            self.assertEqual(code, PEER_FAILED_VERIFICATION)
+            await server.join()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,65 +1,74 @@
-"""A client of the standard library that speaks in lines: `smtplib` (RFC 5321)."""
+"""A blocking client from the standard library that upgrades to TLS: smtplib, with STARTTLS."""
 
 from __future__ import annotations
 
-import re
 import smtplib
+import ssl
 import unittest
 
-from tcpclient_testing import ThreadedMockTCPServerMixin
+from tcpclient_testing import ThreadedMockTCPServerMixin, tls
 from tcpclient_testing.matchers import Regex
 
 
-def verb(command: bytes) -> Regex:
-    """Match a command with or without parameters; upper or lower case makes no difference (RFC 5321, 2.4)."""
-    return Regex(b"(?i)" + re.escape(command) + b"( .*)?")
+def send_mail(host: str, port: int, context: ssl.SSLContext) -> str:
+    """The client under test: delivers one message over TLS, and returns the version of TLS that was used."""
+    with smtplib.SMTP(host, port, local_hostname="client.test") as smtp:
+        smtp.starttls(context=context)
+        smtp.sendmail("me@client.test", ["you@server.test"], b"Subject: hello\r\n\r\nHello!\r\n")
+        assert isinstance(smtp.sock, ssl.SSLSocket)
+        return str(smtp.sock.version())
 
 
 class SMTPTests(ThreadedMockTCPServerMixin, unittest.TestCase):
-    """A message is sent, or is not."""
+    """What an SMTP client has to say in clear, and what only over TLS (RFC 3207)."""
 
-    def expect_greetings(self) -> None:
-        """Script the beginning of every session."""
-        self.tcpserver.expect_connect()
-        self.tcpserver.send_line(b"220 mail.example ESMTP")
-        self.tcpserver.expect_line(verb(b"EHLO"))
-        self.tcpserver.send_bytes(b"250-mail.example\r\n250 SIZE 1000000\r\n")
+    def test_mail_goes_over_tls(self) -> None:
+        """In clear the client says hello and asks for TLS, and nothing else."""
+        server = self.tcpserver
+        connected = server.expect_connect()
+        server.send_line(b"220 server.test")
+        server.expect_line(b"ehlo client.test")
+        server.send_bytes(b"250-server.test\r\n250 STARTTLS\r\n")
+        server.expect_line(b"STARTTLS")
+        server.send_line(b"220 go ahead")
+        server.start_tls()
+        server.expect_line(b"ehlo client.test")
+        server.send_line(b"250 server.test")
+        for command, answer in (
+            (b"mail from:<me@client.test>", b"250 OK"),
+            (b"rcpt to:<you@server.test>", b"250 OK"),
+            (b"data", b"354 go on"),
+        ):
+            server.expect_line(Regex(b"(?i)" + command))
+            server.send_line(answer)
+        message = server.expect_until(b"\r\n.\r\n")
+        server.send_line(b"250 OK")
+        server.expect_line(b"QUIT")
+        server.send_line(b"221 bye")
+        server.expect_disconnect()
 
-    def expect_farewell(self) -> None:
-        """Script the end of every session."""
-        self.tcpserver.expect_line(verb(b"QUIT"))
-        self.tcpserver.send_line(b"221 bye")
-        self.tcpserver.expect_disconnect()
+        version = send_mail("localhost", server.port, tls.client_context())
+        server.join()
+        self.assertEqual(message.result(), b"Subject: hello\r\n\r\nHello!")
+        agreed = connected.result().tls
+        assert agreed is not None
+        self.assertEqual((agreed.version, agreed.server_name), (version, "localhost"))
 
-    def test_message_when_the_server_takes_it(self) -> None:
-        """A message arrives as it was written, but for a line that is a dot, which is doubled."""
-        self.expect_greetings()
-        self.tcpserver.expect_line(verb(b"MAIL FROM:<a@x.example>"))
-        self.tcpserver.send_line(b"250 ok")
-        self.tcpserver.expect_line(verb(b"RCPT TO:<b@y.example>"))
-        self.tcpserver.send_line(b"250 ok")
-        self.tcpserver.expect_line(verb(b"DATA"))
-        self.tcpserver.send_line(b"354 go ahead")
-        message = self.tcpserver.expect_until(b"\r\n.\r\n")
-        self.tcpserver.send_line(b"250 queued")
-        self.expect_farewell()
+    def test_expired_certificate_is_refused(self) -> None:
+        """The client gives up when the server's certificate has expired, and sends nothing over TLS."""
+        server = self.tcpserver
+        server.expect_connect()
+        server.send_line(b"220 server.test")
+        server.expect_line(b"ehlo client.test")
+        server.send_bytes(b"250-server.test\r\n250 STARTTLS\r\n")
+        server.expect_line(b"STARTTLS")
+        server.send_line(b"220 go ahead")
+        server.start_tls("expired")
+        server.expect_tls_failure()
 
-        with smtplib.SMTP(*self.tcpserver.address, timeout=10) as client:
-            client.sendmail("a@x.example", ["b@y.example"], "Subject: hi\n\n.\nThe end.")
-        self.assertEqual(message.result(), b"Subject: hi\r\n\r\n..\r\nThe end.")
+        with self.assertRaisesRegex(ssl.SSLCertVerificationError, "certificate has expired"):
+            send_mail("localhost", server.port, tls.client_context())
 
-    def test_message_when_nobody_may_have_it(self) -> None:
-        """Where the server refuses every recipient, the client says so, and begins anew."""
-        self.expect_greetings()
-        self.tcpserver.expect_line(verb(b"MAIL FROM:<a@x.example>"))
-        self.tcpserver.send_line(b"250 ok")
-        self.tcpserver.expect_line(verb(b"RCPT TO:<b@y.example>"))
-        self.tcpserver.send_line(b"550 no such user")
-        self.tcpserver.expect_line(verb(b"RSET"))
-        self.tcpserver.send_line(b"250 ok")
-        self.expect_farewell()
 
-        with smtplib.SMTP(*self.tcpserver.address, timeout=10) as client, \
-                self.assertRaises(smtplib.SMTPRecipientsRefused) as caught:
-            client.sendmail("a@x.example", ["b@y.example"], "Subject: hi\n\nThe end.")
-        self.assertEqual(caught.exception.recipients, {"b@y.example": (550, b"no such user")})
+if __name__ == "__main__":
+    unittest.main()
