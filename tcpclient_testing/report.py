@@ -22,6 +22,7 @@ __all__ = ["ExpectationError", "Report", "conversation_text"]
 __unittest = True
 
 _AROUND = 8
+_TRANSCRIPT = "  transcript"
 
 
 class Report:
@@ -33,6 +34,15 @@ class Report:
         self.failure = failure
         self.headline = headline
         self.body = body
+
+    def leave_out_transcript(self) -> None:
+        """Show the transcript no more: somebody else does."""
+        body = self.body
+        if _TRANSCRIPT in body:
+            start = end = body.index(_TRANSCRIPT)
+            end = next((place for place in range(start + 1, len(body)) if not body[place].startswith("    ")),
+                       len(body))
+            del body[start:end]
 
     @classmethod
     def of(cls, session: Session, transcript: Transcript, *, hint: Optional[str] = None) -> Report:
@@ -112,7 +122,7 @@ def conversation_text(session: Session, transcript: Transcript) -> list[str]:
                for conversation in session.conversations if conversation.pending and not _told(conversation, session)]
     if waiting:
         lines += ["  received, and claimed by no step yet", *waiting]
-    lines.append("  transcript")
+    lines.append(_TRANSCRIPT)
     lines += [f"  {line}" for line in text.lines(transcript)] or ["    nothing happened"]
     return lines
 

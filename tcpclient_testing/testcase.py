@@ -63,8 +63,14 @@ class MockTCPServerMixin(_Base):
         body = self.__dict__.get("_tcpserver_body")
         if body is not None:
             server.set_body(body)
-        super().addAsyncCleanup(self._leave_tcpserver, server)
+        super().addCleanup(self._end_tcpserver, server)
         return server
+
+    def _end_tcpserver(self, server: MockTCPServer) -> None:
+        """Leave a server that has nothing to wait for without a further run of the loop; else in one."""
+        if not server.leave_at_once():
+            # A clean-up that is added now is the next one.
+            super().addAsyncCleanup(self._leave_tcpserver, server)
 
     def _tcpserver_loop(self) -> Optional[asyncio.AbstractEventLoop]:
         """The loop of a test that is going to be run in it: `setUp` and sync clean-ups are called while it pauses."""
@@ -198,7 +204,7 @@ class MockTCPServerMixin(_Base):
 
     def _tcpservers_blame(self, exc: BaseException) -> bool:
         """Whether a script had failed when `exc` was raised, be the verdict still to come or given already."""
-        return any([server.blames(exc) for server in self.__dict__.get("_tcpservers", ())])
+        return bool([server for server in self.__dict__.get("_tcpservers", ()) if server.blames(exc)])
 
     def _live_tcpservers(self) -> list[MockTCPServer]:
         return [server for server in self.__dict__.get("_tcpservers", ()) if not server.closed]

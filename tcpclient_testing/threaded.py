@@ -121,19 +121,19 @@ class ThreadedMockTCPServer(ScriptMethods):
         # The runtime asks whether the loop that runs is its own.
         self._server.open()
 
-    def leave(self, exc: Optional[BaseException] = None) -> None:
+    def leave(self, exc: Optional[BaseException] = None, *, implied_disconnect: bool = False) -> None:
         """Give the verdict, in view of the exception that the body ended with, and close everything."""
         if self._runtime.closed or not self._runtime.running:
             self._end()
             return
         try:
-            self._thread.answer(self._thread.submit(self._leave(exc)))
+            self._thread.answer(self._thread.submit(self._leave(exc, implied_disconnect)))
         finally:
             self._end()
 
-    async def _leave(self, exc: Optional[BaseException]) -> None:
+    async def _leave(self, exc: Optional[BaseException], implied_disconnect: bool = False) -> None:
         await self._take_in(exc)
-        await self._server.leave(exc)
+        await self._server.leave(exc, implied_disconnect=implied_disconnect)
 
     async def _take_in(self, exc: Optional[BaseException]) -> None:
         """Before an exception is judged: what the client did before it raised is to be judged first."""
@@ -164,17 +164,29 @@ class ThreadedMockTCPServer(ScriptMethods):
         """Whether the server was left."""
         return self._runtime.closed
 
+    def verdict(self) -> Optional[ExpectationError]:
+        """Why the script has failed, to be raised; None if it has not."""
+        return self._server.verdict()
+
     def failed_at(self) -> float:
         """When the script failed, in seconds of the loop's clock; infinity if it has not."""
         return self._server.failed_at()
 
-    def body_ended(self, exc: Optional[BaseException]) -> Optional[BaseException]:
+    def body_ended(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:
         """The body has ended, with `exc` or without: return what is to be raised instead, or None."""
-        return self._thread.answer(self._thread.submit(self._body_ended(exc)))
+        return self._thread.answer(self._thread.submit(self._body_ended(exc, attach)))
 
-    async def _body_ended(self, exc: Optional[BaseException]) -> Optional[BaseException]:
+    async def _body_ended(self, exc: Optional[BaseException], attach: bool) -> Optional[BaseException]:
         await self._take_in(exc)
-        return await self._server.body_ended(exc)
+        return await self._server.body_ended(exc, attach=attach)
+
+    def judge(self, *, implied_disconnect: bool = False) -> None:
+        """Do what ``join(final=True)`` does; with `implied_disconnect` as `leave` does."""
+        self._thread.answer(self._thread.submit(self._server.judge(implied_disconnect=implied_disconnect)))
+
+    def settled(self) -> bool:
+        """Whether all is done: each step of the script, and every client has ended its stream."""
+        return self._server.settled()
 
     def excuse(self, exc: Optional[BaseException] = None) -> None:
         """The test has its one report already: give no verdict any more. Attach what passed to `exc`, its exception."""
@@ -225,6 +237,10 @@ class ThreadedMockTCPServer(ScriptMethods):
     def transcript(self) -> Transcript:
         """Everything that happened so far; iterate over it for the entries."""
         return self._server.transcript
+
+    def conversation_so_far(self, *, script: bool = True) -> list[str]:
+        """The transcript as a report shows it, line by line, and before it, if `script`, the state of each step."""
+        return self._server.conversation_so_far(script=script)
 
     def __repr__(self) -> str:
         return repr(self._server).replace(type(self._server).__name__, type(self).__name__, 1)

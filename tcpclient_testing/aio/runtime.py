@@ -15,7 +15,7 @@ import socket
 import threading
 from collections.abc import Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, cast
 
 from tcpclient_testing.engine import commands
 from tcpclient_testing.engine.conversation import Conversation
@@ -72,10 +72,11 @@ class Runtime:
         self.session = Session(self, timeout, idle_timeout)
         self.transcript = Transcript(0.0, transcript_limit)
         self.running = False
+        self.attached_to_loop = False
         self.closed = False
         self.body: Optional[Body] = None
         self.client_exception: Optional[BaseException] = None
-        self.loop: asyncio.AbstractEventLoop
+        self.loop: asyncio.AbstractEventLoop = cast(asyncio.AbstractEventLoop, None)  # until open
         self.waiters: Waiters
         self.protocols: dict[Conversation, ConnectionProtocol] = {}
         self.address: Any = None
@@ -94,20 +95,31 @@ class Runtime:
         self.handle_for_handler: Callable[[Conversation], Any] = make_handle
         self._report: Optional[Report] = None
 
-    def open(self, loop: asyncio.AbstractEventLoop, listeners: list[socket.socket]) -> None:
-        """Accept the clients of these listening sockets from now on."""
-        self.loop = loop
+    def bind(self, listeners: list[socket.socket]) -> None:
+        """Take these listening sockets; clients wait in their backlog until there is a loop."""
         names = [listener.getsockname() for listener in listeners]
         self.address = names[0]
         self._addresses = frozenset(name[:2] for name in names if isinstance(name, tuple))
-        self.transcript.started = self.session.now = loop.time()
-        self.waiters = Waiters(loop, self.error)
         self.running = True
         self._listeners = listeners
-        for listener in listeners:
-            loop.add_reader(listener, self.accept)
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Live in `loop`: accept the clients from now on. The time of steps that were written before begins now."""
+        self.loop = loop
+        self.attached_to_loop = True
+        self.transcript.started = loop.time()
+        self.waiters = Waiters(loop, self.error)
+        for listener in self._listeners:
+            # By number: for a socket, the selectors of 3.9 to 3.12 compose a message with its repr, only to drop it.
+            loop.add_reader(listener.fileno(), self.accept_from, listener)
         if not self.threaded:
             self._guard = DeadlockGuard(self)
+        self.session.begin_time(loop.time())
+        self.perform()
+
+    def now(self) -> float:
+        """The time of the loop's clock, in seconds; 0 while there is no loop yet."""
+        return self.loop.time() if self.attached_to_loop else 0.0
 
     def close(self) -> None:
         """Close everything at once, whatever the clients do."""
@@ -118,6 +130,12 @@ class Runtime:
             self._guard.stop()
         self.session.leave()
         self._stop_listening()
+        if not self.attached_to_loop:
+            return
+        if self.loop.is_closed():
+            for protocol in self.protocols.values():
+                protocol.abandon()
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -143,8 +161,8 @@ class Runtime:
 
     def _stop_listening(self) -> None:
         for listener in self._listeners:
-            if not self.loop.is_closed():
-                self.loop.remove_reader(listener)
+            if self.attached_to_loop and not self.loop.is_closed():
+                self.loop.remove_reader(listener.fileno())
             listener.close()
         self._listeners = []
 
@@ -153,17 +171,21 @@ class Runtime:
     def accept(self) -> None:
         """Accept every client that waits."""
         for listener in self._listeners:
-            while True:
-                try:
-                    accepted, peername = listener.accept()
-                except OSError:
-                    break  # none waits (any more)
-                accepted.setblocking(False)
-                self._arriving.add(accepted)
-                protocol = ConnectionProtocol(self, _receive_buffer(self.loop), peername)
-                task = self.loop.create_task(self._attach(protocol, accepted))
-                self._attaching.add(task)
-                task.add_done_callback(partial(self._attached, accepted))
+            self.accept_from(listener)
+
+    def accept_from(self, listener: socket.socket) -> None:
+        """Accept every client that waits at one of the listening sockets."""
+        while True:
+            try:
+                accepted, peername = listener.accept()
+            except OSError:
+                break  # none waits (any more)
+            accepted.setblocking(False)
+            self._arriving.add(accepted)
+            protocol = ConnectionProtocol(self, _receive_buffer(self.loop), peername)
+            task = self.loop.create_task(self._attach(protocol, accepted))
+            self._attaching.add(task)
+            task.add_done_callback(partial(self._attached, accepted))
 
     async def _attach(self, protocol: ConnectionProtocol, accepted: socket.socket) -> None:
         await self.loop.connect_accepted_socket(lambda: protocol, accepted)
@@ -208,6 +230,8 @@ class Runtime:
 
     def after_script(self) -> None:
         """Carry out what new steps brought about; what they send waits for the sends written after them."""
+        if not self.attached_to_loop:
+            return
         pending = self.session.commands
         sends = [command for command in pending if type(command) is commands.Send]
         if sends:
@@ -239,6 +263,8 @@ class Runtime:
         """Wait until `step` is satisfied."""
         if self.session.over:
             raise self.error()
+        if not self.attached_to_loop:
+            self.attach(asyncio.get_running_loop())
         return self.waiters.wait(step)
 
     def raise_unsatisfied(self, step: Step[Any], timeout: Optional[float]) -> None:

@@ -22,7 +22,9 @@ from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.script import UNSET, ScriptMethods, checked_ending, checked_seconds, timing_of
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.errors import ScriptError
+from tcpclient_testing.report import ExpectationError, conversation_text
 from tcpclient_testing.transcript.entries import Transcript
+from tcpclient_testing.transcript.text import lines
 
 from .body import Body
 from .handle import Connection
@@ -155,23 +157,45 @@ class MockTCPServer(ScriptMethods):
 
         `loop` is the loop that is going to run, where none does yet (a test case's, in ``setUp``).
         """
+        loop = events._get_running_loop() or loop
+        if loop is None and not self._runtime.running:
+            raise ScriptError("MockTCPServer needs a running event loop: use it in a coroutine, or use "
+                              "ThreadedMockTCPServer, which needs none")
+        self.bind()
+        self.attach(loop)
+
+    def bind(self) -> None:
+        """Bind and listen, in whatever loop, or none: for test frameworks, whose fixtures want the address early.
+
+        Clients that connect wait until the server lives in a loop: the one that `attach` is given, or the one that
+        runs when something is first asked of the server. A script can be written before.
+        """
         runtime = self._runtime
         if runtime.closed:
             raise self._misuse()
         if runtime.running:
             return
-        loop = events._get_running_loop() or loop
-        if loop is None:
-            raise ScriptError("MockTCPServer needs a running event loop: use it in a coroutine, or use "
-                              "ThreadedMockTCPServer, which needs none")
         if self._unix_path is not None:
             from .unix_listening import listen_unix
-            runtime.open(loop, [listen_unix(self._unix_path)])
+            runtime.bind([listen_unix(self._unix_path)])
             return  # clients of Unix-domain sockets have no address by which their streams could be known
         host, port, allow_remote = self._listen_options
-        runtime.open(loop, listen(host, port, allow_remote=allow_remote))
+        runtime.bind(listen(host, port, allow_remote=allow_remote))
         if self._watch_streams:
             self._verdict.watch_streams()
+
+    def attach(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
+        """Live in this loop, or in the running one; nothing happens if the server has a loop, or there is none."""
+        runtime = self._runtime
+        if loop is None:
+            loop = events._get_running_loop()
+        if runtime.running and not runtime.closed and not runtime.attached_to_loop and loop is not None:
+            runtime.attach(loop)
+
+    @property
+    def loop(self) -> Optional[asyncio.AbstractEventLoop]:
+        """The event loop that the server lives in; None before there is one."""
+        return self._runtime.loop if self._runtime.attached_to_loop else None
 
     def set_body(self, task: asyncio.Task[Any]) -> None:
         """From now on `task` is the body of the test, which is interrupted when the script has failed."""
@@ -181,10 +205,11 @@ class MockTCPServer(ScriptMethods):
             if runtime.session.failure is not None:
                 runtime.body.interrupt()
 
-    async def body_ended(self, exc: Optional[BaseException]) -> Optional[BaseException]:
+    async def body_ended(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:
         """The body has ended, with `exc` or without: return what is to be raised instead, or None.
 
-        If there is an exception, this was the verdict: none is given any more when the server is left.
+        If there is an exception, this was the verdict: none is given any more when the server is left. Where `exc`
+        stands, the conversation is attached to it, unless ``attach=False``: somebody else shows it then.
         """
         runtime = self._runtime
         body, runtime.body = runtime.body, None
@@ -193,27 +218,47 @@ class MockTCPServer(ScriptMethods):
             interrupted = False
         instead: Optional[BaseException] = None
         if exc is not None:
-            instead = self._verdict.instead_of(exc, interrupted=interrupted)
+            instead = self._verdict.instead_of(exc, interrupted=interrupted, attach=attach)
         elif runtime.session.failure is not None and not self._reported:
             instead = runtime.error()
         if exc is not None or instead is not None:
             self._reported = True
         return instead
 
-    async def leave(self, exc: Optional[BaseException] = None) -> None:
-        """Give the verdict, in view of the exception that the body ended with, and close everything."""
+    async def leave(self, exc: Optional[BaseException] = None, *, implied_disconnect: bool = False) -> None:
+        """Give the verdict, in view of the exception that the body ended with, and close everything.
+
+        With `implied_disconnect`, a script that does not say how its connection ends is taken to end with an
+        `expect_disconnect()`.
+        """
         instead = None
         try:
             if self._runtime.running:
+                self.attach()
                 instead = await self.body_ended(exc)
                 if not self._reported:
-                    await self.join(final=True)
+                    await self.judge(implied_disconnect=implied_disconnect)
         finally:
             self.close()
             if self._runtime.handlers is not None:
                 await self._runtime.handlers.cancelled()
         if instead is not None:
             raise instead from None
+
+    def leave_at_once(self) -> bool:
+        """Leave if there is nothing to wait for: the script is done, every client gone, and the body has ended.
+
+        Return False, and do nothing, if `leave` has to wait or to judge.
+        """
+        runtime = self._runtime
+        if not runtime.attached_to_loop or runtime.body is not None or not self._verdict.nothing_left():
+            return False
+        self.close()
+        return True
+
+    def verdict(self) -> Optional[ExpectationError]:
+        """Why the script has failed, to be raised; None if it has not."""
+        return None if self._runtime.session.failure is None else self._runtime.error()
 
     @property
     def closed(self) -> bool:
@@ -292,6 +337,11 @@ class MockTCPServer(ScriptMethods):
         """Everything that happened so far; iterate over it for the entries."""
         return self._runtime.transcript
 
+    def conversation_so_far(self, *, script: bool = True) -> list[str]:
+        """The transcript as a report shows it, line by line, and before it, if `script`, the state of each step."""
+        runtime = self._runtime
+        return conversation_text(runtime.session, runtime.transcript) if script else lines(runtime.transcript)
+
     def __repr__(self) -> str:
         runtime = self._runtime
         state = "stopped" if runtime.closed else "not started" if not runtime.running else \
@@ -321,13 +371,16 @@ class MockTCPServer(ScriptMethods):
         """Begin the script of a further connection."""
         self._check_usable()
         runtime = self._runtime
-        runtime.session.add_connection(step, runtime.loop.time())
+        runtime.session.add_connection(step, runtime.now())
         runtime.after_script()
 
     def _add(self, step: Step[Any]) -> None:
-        self._check_usable()
         runtime = self._runtime
-        runtime.session.add(step, runtime.loop.time())
+        if runtime.attached_to_loop and runtime.loop is events._get_running_loop() \
+                and runtime.session.add_for_later(step):
+            return
+        self._check_usable()
+        runtime.session.add(step, runtime.now())
         if runtime.session.commands:
             runtime.after_script()
 
@@ -335,14 +388,14 @@ class MockTCPServer(ScriptMethods):
         """Append a step to the script of one connection."""
         self._check_usable()
         runtime = self._runtime
-        runtime.session.add_to(conversation, step, runtime.loop.time(), by_handler=by_handler)
+        runtime.session.add_to(conversation, step, runtime.now(), by_handler=by_handler)
         runtime.after_script()
 
     def put_beside(self, conversation: Optional[Conversation], written: Union[Allowed, Every]) -> None:
         """Let something hold on a connection (None: see `Session.put_beside`) from here on."""
         self._check_usable()
         runtime = self._runtime
-        runtime.session.put_beside(conversation, written, runtime.loop.time())
+        runtime.session.put_beside(conversation, written, runtime.now())
         runtime.after_script()
 
     def _put_beside(self, written: Union[Allowed, Every]) -> None:
@@ -356,7 +409,7 @@ class MockTCPServer(ScriptMethods):
     def close_block(self, conversation: Conversation) -> None:
         """End it."""
         runtime = self._runtime
-        runtime.session.close_block(conversation, runtime.loop.time())
+        runtime.session.close_block(conversation, runtime.now())
         if not runtime.closed:
             runtime.after_script()
 
@@ -366,7 +419,7 @@ class MockTCPServer(ScriptMethods):
 
     def _close_block(self, whole: bool) -> None:
         runtime = self._runtime
-        runtime.session.close_pool(runtime.loop.time(), whole=whole)
+        runtime.session.close_pool(runtime.now(), whole=whole)
         if not runtime.closed:
             runtime.after_script()
 
@@ -381,8 +434,11 @@ class MockTCPServer(ScriptMethods):
         if not runtime.running or runtime.closed:
             raise self._misuse()
         here = events._get_running_loop()
-        if here is not runtime.loop and (here is not None or runtime.loop.is_running()):
-            raise self._misuse()  # a loop that does not run yet, or just now, is nobody else's
+        if not runtime.attached_to_loop:
+            self.attach(here)
+        elif here is not runtime.loop and (here is not None or runtime.loop.is_running()):
+            # A loop that does not run yet, or just now, is nobody else's.
+            raise self._misuse()
         if runtime.session.failure is not None:
             raise runtime.error()
 
@@ -426,6 +482,18 @@ class MockTCPServer(ScriptMethods):
             await self._verdict.settle(allow_open=self._allow_open, allow_extra=self._allow_extra)
         if runtime.session.failure is not None:
             raise runtime.error()
+
+    async def judge(self, *, implied_disconnect: bool = False) -> None:
+        """Do what ``join(final=True)`` does; with `implied_disconnect` as `leave` does."""
+        if implied_disconnect and not self._allow_open:
+            await self.join()
+            await self._verdict.imply_disconnects()
+        await self.join(final=True)
+
+    def settled(self) -> bool:
+        """Whether all is done: each step of the script, and every client has ended its stream."""
+        session = self._runtime.session
+        return session.complete and all(conversation.ended for conversation in session.conversations)
 
     async def join_conversation(self, conversation: Conversation) -> None:
         """Wait until every step of one connection is satisfied."""

@@ -13,6 +13,7 @@ from typing import Any, Optional
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.expectations import ExpectDisconnect
 from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.report import ExpectationError, conversation_text, headline
 
 from .body import consequence
@@ -71,6 +72,37 @@ class Verdict:
         runtime.session.settle(runtime.loop.time(), allow_open=allow_open, allow_extra=allow_extra)
         runtime.perform()
 
+    async def imply_disconnects(self) -> None:
+        """Let each connection whose script does not say how it ends end with an `expect_disconnect()`.
+
+        A client that is still connected is left to `settle`.
+        """
+        runtime = self._runtime
+        open_ended = [conversation for conversation in runtime.session.conversations
+                      if conversation.accepted and conversation.steps
+                      and conversation.steps[-1].method not in ("expect_disconnect", "expect_reset", "reset")]
+        if any(not conversation.ended for conversation in open_ended):
+            await self._await_ends(open_ended)
+        for conversation in open_ended:
+            if conversation.ended and not runtime.session.over:
+                step = ImpliedDisconnect(conversation.steps[-1].origin)
+                runtime.session.add_to(conversation, step, runtime.loop.time())
+                runtime.perform()
+            elif conversation.draining and not conversation.closed:
+                runtime.session.now = runtime.loop.time()
+                runtime.session.fail(conversation, None, Mismatch("the server has disconnected, but the client is "
+                                                                  "still connected when the server is left"))
+                runtime.perform()
+
+    async def _await_ends(self, conversations: list[Conversation]) -> None:
+        deadline = self._runtime.loop.time() + _MOMENT
+        turns = 0
+        while not all(conversation.ended or conversation.closed for conversation in conversations):
+            if turns >= _TURNS and self._runtime.loop.time() >= deadline:
+                break
+            turns += 1
+            await asyncio.sleep(0 if turns < _TURNS else _PAUSE)
+
     def _settled(self, allow_open: bool) -> bool:
         if self._runtime.attaching:
             return False
@@ -80,7 +112,26 @@ class Verdict:
                    or (self._runtime.protocols[conversation].all_read() if conversation.draining else allow_open)
                    for conversation in self._runtime.session.conversations if conversation.accepted)
 
+    def nothing_left(self) -> bool:
+        """Whether nothing is left to judge, nor can come: every step satisfied, every client gone as it should."""
+        runtime = self._runtime
+        session = runtime.session
+        if session.over or not session.complete:
+            return False
+        runtime.accept()
+        return not runtime.attaching and all(
+            conversation.closed and conversation.ended and conversation.steps and not conversation.pending
+            and self._is_content(conversation) for conversation in session.conversations)
+
     # Streams.
+
+    def _is_content(self, conversation: Conversation) -> bool:
+        """Whether there is no complaint about the client's stream, and can't be any more."""
+        stream = None if self._watch is None else self._watch.stream_of(conversation.peername)
+        last = conversation.steps[-1]
+        if stream is None or not isinstance(last, ExpectDisconnect):
+            return True
+        return stream.connection_lost and complaint(stream, wait_closed=last.wait_closed) is None
 
     async def look_at_streams(self) -> None:
         """Judge how clients that use asyncio's streams have closed, where an `expect_disconnect()` asks for it."""
@@ -121,30 +172,35 @@ class Verdict:
 
     # Exceptions.
 
-    def instead_of(self, exc: BaseException, *, interrupted: bool) -> Optional[BaseException]:
+    def instead_of(self, exc: BaseException, *, interrupted: bool, attach: bool = True) -> Optional[BaseException]:
         """What is to be raised instead of `exc`, which the body raised: None where it stands.
 
-        Where the script had failed first, it is the verdict; else the conversation is attached to `exc`.
+        Where the script had failed first, it is the verdict; else the conversation is attached to `exc`, if `attach`.
         `interrupted` tells that `exc` is our own cancellation. What is not an error (KeyboardInterrupt, SystemExit, a
         skip) passes.
         """
         own = isinstance(exc, asyncio.CancelledError) and interrupted
-        if not (own or isinstance(exc, Exception)) or type(exc).__name__ in ("SkipTest", "Skipped"):
+        # What pytest.fail() raises is no Exception, but an error all the same.
+        error = isinstance(exc, Exception) or type(exc).__name__ == "Failed"
+        if not (own or error) or type(exc).__name__ in ("SkipTest", "Skipped"):
             return None
         if isinstance(exc, ExpectationError):
             return None
         raised: Optional[BaseException] = consequence(exc) if own else exc
         if own and isinstance(raised, AssertionError) and not isinstance(raised, ExpectationError):
             # The test had found fault by itself, and was interrupted while it cleaned up.
-            self._attach(raised)
+            if attach:
+                self._attach(raised)
             return raised
         if self._by_itself(raised):
             assert raised is not None
-            self._attach(raised)
+            if attach:
+                self._attach(raised)
             return raised if own else None
         if self.blames(raised):
             return self._runtime.error()
-        self._attach(exc)
+        if attach:
+            self._attach(exc)
         return None
 
     def _by_itself(self, exc: Optional[BaseException]) -> bool:
@@ -183,6 +239,18 @@ class Verdict:
             note(text)
         elif exc.__cause__ is None and exc.__context__ is None:
             exc.__cause__ = ConversationSoFar(text)
+
+
+class ImpliedDisconnect(ExpectDisconnect):
+    """The `expect_disconnect()` at the end of a script that does not say how the connection ends."""
+
+    __slots__ = ()
+
+    def __init__(self, origin: Origin) -> None:
+        super().__init__(True, origin)
+
+    def __str__(self) -> str:
+        return "expect_disconnect(), as nothing else is said"
 
 
 class ConversationSoFar(Exception):

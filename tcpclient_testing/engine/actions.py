@@ -43,6 +43,7 @@ class SendBytes(Action):
 
     __slots__ = ("method", "source", "encode", "data")
     sends = True
+    free = True
 
     def __init__(self, method: str, source: Union[bytes, Callable[[Any], Any]],
                  encode: Optional[Callable[[bytes], bytes]], origin: Origin, timing: Timing) -> None:

@@ -22,7 +22,7 @@ from .commands import Command, Send, StartTLS, Wake
 from .events import Event
 from .exact import ExactRun
 from .mismatches import Mismatch
-from .steps import DONE, QUEUED, Step
+from .steps import DEFAULT_TIMING, DONE, QUEUED, Step
 
 if TYPE_CHECKING:
     from .beside import Beside
@@ -327,12 +327,11 @@ class Conversation:
         """The due step has claimed the next `count` bytes."""
         pending = self.pending
         while count:
-            head = pending[0]
+            head = pending.popleft()
             if count < len(head):
-                pending[0] = head[count:]
+                pending.appendleft(head[count:])
                 return
             count -= len(head)
-            pending.popleft()
 
     def unclaimed(self, most: Optional[int] = None) -> bytes:
         """A copy of the bytes that no step has claimed; the first `most` of them."""
@@ -408,6 +407,8 @@ class Conversation:
             return None
         timing = step.timing if self.beside is None else self.beside.timing(self, step)
         timeout = self.session.timeout if timing.default else timing.timeout
+        if timing is DEFAULT_TIMING and self.alarm_at is None:
+            return None if timeout is None else self._latest(step) + timeout
         deadlines = [] if self.alarm_at is None else [self.alarm_at]
         if timeout is not None:
             deadlines.append(self._latest(step) + (timing.after or 0.0) + timeout)
@@ -439,7 +440,8 @@ class Conversation:
 
     def _latest(self, step: Step[Any]) -> float:
         """When `step`, which is due, last made progress: what the client sends moves no action on."""
-        return max(self.turn, self.progress if step.is_expectation else self.taken_at)
+        progress = self.progress if step.is_expectation else self.taken_at
+        return max(self.turn, progress)
 
     def restart(self) -> None:
         """Time stood still until now (a debugger was at work, or the loop did not turn): begin time-outs anew."""

@@ -74,6 +74,10 @@ class ExactRun:
         assert isinstance(step, ExpectBytes)
         self.first = first
         self.offset = 0
+        if first + 1 == len(steps) or type(steps[first + 1]) is not ExpectBytes:
+            self.ends = [len(step.data)]
+            self.joined = step.data
+            return step.data
         pieces = [step.data]
         size = len(step.data)
         if step.timing is DEFAULT_TIMING and size < _MOST_BYTES:

@@ -123,6 +123,7 @@ class ExpectBytes(Step[bytes]):
     __slots__ = ("data",)
     method = "expect_bytes"
     reads = True
+    free = True
 
     def __init__(self, data: bytes, origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
         self.data = data
@@ -164,6 +165,7 @@ class ExpectMessage(Step[T], Generic[T]):
 
     __slots__ = ("method", "shown", "framing", "matcher", "reading")
     reads = True
+    free = True
 
     def __init__(self, method: str, shown: str, framing: Union[Framing, Callable[[Any], Framing]],
                  matcher: Matcher[T], origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:

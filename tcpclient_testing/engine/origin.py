@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dis
 from types import CodeType, FrameType
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 __all__ = ["Origin", "SourceLine", "origin_of", "source_lines"]
 
@@ -20,6 +20,12 @@ Origin = tuple[tuple[CodeType, int], ...]
 _FRAMEWORKS = frozenset({"asyncio", "unittest", "_pytest", "pluggy", "threading", "concurrent", "runpy", "anyio",
                          "contextlib", "pytest_asyncio", "tcpclient_testing"})
 _LONGEST_CHAIN = 6
+_PACKAGE = "tcpclient_testing"
+
+# The names of modules seen so far, and whether they belong to a framework.
+_known: dict[Any, bool] = {}
+# The latest origin, and the code that had called its outermost line.
+_recent: tuple[Origin, Optional[CodeType]] = ((), None)
 
 
 class SourceLine(NamedTuple):
@@ -35,19 +41,35 @@ class SourceLine(NamedTuple):
 
 def origin_of(frame: FrameType) -> Origin:
     """Note where `frame` is just now, and its callers up to the framework that runs the test."""
-    caller = frame.f_back
-    if caller is None or _is_framework(caller):
-        return ((frame.f_code, frame.f_lasti),)
+    global _recent
+    while frame.f_back is not None and frame.f_globals.get("__package__") == _PACKAGE:
+        frame = frame.f_back  # one of our own subclasses passed the call on
+    # Loops write many steps in one place: they share one origin.
+    origin, above = _recent
+    walker: Optional[FrameType] = frame
+    for code, offset in origin:
+        if walker is None or walker.f_code is not code or walker.f_lasti != offset:
+            break
+        walker = walker.f_back
+    else:
+        if walker is not None and walker.f_code is above:
+            return origin
     chain = [(frame.f_code, frame.f_lasti)]
-    walker: Optional[FrameType] = caller
+    walker = frame.f_back
     while walker is not None and len(chain) < _LONGEST_CHAIN and not _is_framework(walker):
         chain.append((walker.f_code, walker.f_lasti))
         walker = walker.f_back
-    return tuple(chain)
+    origin = tuple(chain)
+    _recent = origin, None if walker is None else walker.f_code
+    return origin
 
 
 def _is_framework(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).partition(".")[0] in _FRAMEWORKS
+    name = frame.f_globals.get("__name__")
+    known = _known.get(name)
+    if known is None:
+        known = _known[name] = str(name).partition(".")[0] in _FRAMEWORKS
+    return known
 
 
 def source_lines(origin: Origin) -> list[SourceLine]:

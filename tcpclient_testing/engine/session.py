@@ -168,6 +168,24 @@ class Session:
         conversation.add(step)
         self._fronts[-1] = step
 
+    def add_for_later(self, step: Step[Any]) -> bool:
+        """Do what `add` does if the step can only be appended: it may come here, and it isn't its turn; else nothing.
+
+        That is the case of long scripts, so it costs as little as possible, not even a look at the clock.
+        """
+        conversation = self._newest
+        if conversation is None or conversation.beside is not None or self.failure is not None or self.left:
+            return False
+        steps = conversation.steps
+        index = len(steps)
+        if conversation.cursor == index or conversation.sending or not (step.free and steps[-1].free):
+            return False
+        step.conversation = conversation
+        step.index = index
+        steps.append(step)
+        self._fronts[-1] = step
+        return True
+
     def add_connection(self, step: ExpectConnect[Any], now: float) -> None:
         """Begin the script of the next connection."""
         self.now = now
@@ -421,6 +439,15 @@ class Session:
         else:
             text = f"the script is complete; {client} is still connected and waits; nothing happened for {lasted}"
         self.fail(waiting, None, Mismatch(text), overdue=True)
+
+    def begin_time(self, now: float) -> None:
+        """The clock reads `now`: what was written before there was a clock, at the time 0, has been written now."""
+        self.commands.clear()  # without a client there are reminders only, of times that mean nothing
+        for conversation in self.conversations:
+            if conversation.alarm_at is not None:
+                conversation.alarm_at += now - self.now
+        self.restart(now)
+        self.tick(now)
 
     def restart(self, now: float) -> None:
         """Time stood still until `now`: a debugger was at work, or the loop did not turn. Time-outs begin anew."""

@@ -83,6 +83,8 @@ class Step(Generic[T]):
     method = "step"
     #: Whether the client has to do it, rather than the server.
     is_expectation = True
+    #: Whether any step may stand before it and after it, so that `Session.check` needn't be asked.
+    free = False
     #: Whether its bytes may travel in one write with those of the send before it.
     sends = False
     #: Whether it expects a message: bytes that can be read as such by `message()`.

@@ -13,6 +13,7 @@ from tcpclient_testing.matchers import JSON
 
 
 async def echo(connection: Connection) -> None:
+    """Send each line back, until QUIT."""
     async for line in connection.lines():
         if line == b"QUIT":
             return

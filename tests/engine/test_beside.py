@@ -393,7 +393,8 @@ class UnorderedTests(unittest.TestCase):
         client = self.play.connect()
         self.play.receive(client, b"1\r\n")
         self.play.end(client)
-        self.assertEqual(self.play.summary, "expected expect_line(b'2'); got nothing before the client ended its stream")
+        self.assertEqual(self.play.summary,
+                         "expected expect_line(b'2'); got nothing before the client ended its stream")
 
     def test_exact_steps_before_a_block_when_they_begin_alike(self) -> None:
         """A run of exact bytes ends where the block begins."""

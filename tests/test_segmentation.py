@@ -13,14 +13,14 @@ import time
 import unittest
 from typing import Any, Optional
 
-from .driver import Driver
+from tests.engine.driver import Driver
 
 OPEN, EOF, RST = "open", "eof", "rst"
 
 Spec = tuple[Any, ...]
 
 
-def random_script(source: random.Random) -> list[Spec]:
+def random_script(source: random.Random) -> list[Spec]:  # noqa: C901 - one branch for each kind of step
     """A script for one connection, without its expect_connect(): tuples of a method and its arguments."""
     def word(least: int = 1, most: int = 6) -> bytes:
         return bytes(source.choice(b"ab\r\n;") for _ in range(source.randint(least, most)))
@@ -216,7 +216,7 @@ def write(target: Any, step: Spec) -> Any:
     return getattr(target, method)(*step[1:])
 
 
-def play(scripts: list[list[Spec]], clients: list[tuple[list[bytes], str]], *, first: str,
+def play(scripts: list[list[Spec]], clients: list[tuple[list[bytes], str]], *, first: str,  # noqa: C901
          source: random.Random) -> tuple[Any, list[Any], list[bytes]]:
     """Hold scripts against clients; return the verdict, the results of each expectation, and what was sent.
 
@@ -263,8 +263,8 @@ def play(scripts: list[list[Spec]], clients: list[tuple[list[bytes], str]], *, f
     if failure is not None and failure.conversation is not None and failure.step is not None:
         offset: Any = -1 if failure.overdue else failure.mismatch.offset
         if failure.step.method == "expect_frame" and not failure.overdue and (
-                "header" in failure.mismatch.summary or "frame" in failure.mismatch.summary
-                and "before the client" not in failure.mismatch.summary):
+                "header" in failure.mismatch.summary or ("frame" in failure.mismatch.summary
+                and "before the client" not in failure.mismatch.summary)):
             offset = "header"
         verdict = (failure.conversation.number, failure.step.index, offset)
     elif failure is not None:
@@ -305,9 +305,7 @@ def is_certain(script: list[Spec], end: str, first: str) -> bool:
     """
     timed = any(step[0] in ("delay", "expect_silence") for step in script)
     acting = any(step[0] in ("send_bytes", "send_last", "send_eof", "disconnect", "reset") for step in script)
-    if end == RST and (timed or (acting and first != "script")):
-        return False
-    return True
+    return not (end == RST and (timed or (acting and first != "script")))
 
 
 class SegmentationTests(unittest.TestCase):

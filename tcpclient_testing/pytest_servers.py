@@ -1,0 +1,331 @@
+"""What pytest's fixtures hand out and keep: servers with the arguments of pytest-tcpclient's, and the test's verdict.
+
+set-up -> begin -> body -> end: judged, unless a fixture may still do the client's part -> finish: judged at last
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import sys
+from asyncio import events
+from collections.abc import Generator
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+
+from .aio.handle import Connection
+from .aio.server import ConnectStep, MockTCPServer
+from .aio.servers_of_test import ServersOfTest
+from .engine.matchers import anything
+from .engine.script import UNSET
+from .engine.steps import Step
+from .errors import ScriptError
+from .pytest_tracebacks import frame_of
+from .report import ExpectationError
+
+if TYPE_CHECKING:
+    from .threaded import ThreadedMockTCPServer
+
+__all__ = ["FixtureServer", "ServersOfFixtures"]
+
+__unittest = True
+
+# Turns of the loop in which what the client did in it has arrived.
+_TURNS = 16
+
+
+class FixtureServer(MockTCPServer):
+    """The server of the fixture `tcpserver`: a `MockTCPServer` that listens before the test's loop runs.
+
+    Time-outs may be positional, and messages be named, as in suites that were written for pytest-tcpclient.
+    """
+
+    def __await__(self) -> Generator[Any, None, FixtureServer]:
+        """Return the server: ``server = await tcpserver_factory()``."""
+        self.attach()
+        return self
+        yield
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """``(host, port)``, as `socket.create_connection` takes it."""
+        self.attach()
+        return super().address
+
+    def expect_connect(self, timeout: Optional[float] = UNSET, *, within: Optional[float] = None,
+                       after: Optional[float] = None) -> ConnectStep[Connection]:
+        return super().expect_connect(timeout=timeout, within=within, after=after)
+
+    def expect_bytes(self, data: Any = UNSET, timeout: Optional[float] = UNSET, *, within: Optional[float] = None,
+                     expected_bytes: Any = UNSET) -> Step[bytes]:
+        data = _named("expect_bytes", "expected_bytes", expected_bytes, data)
+        return super().expect_bytes(data, timeout=timeout, within=within)
+
+    def expect_frame(self, payload: Any = anything, timeout: Optional[float] = UNSET, *,
+                     expected_payload: Any = UNSET, **options: Any) -> Step[Any]:
+        if expected_payload is not UNSET:
+            payload = expected_payload
+        return super().expect_frame(payload, timeout=timeout, **options)
+
+    def expect_disconnect(self, timeout: Optional[float] = UNSET, *, wait_closed: bool = True,
+                          within: Optional[float] = None) -> Step[None]:
+        return super().expect_disconnect(timeout=timeout, wait_closed=wait_closed, within=within)
+
+
+def _named(method: str, name: str, named: Any, positional: Any) -> Any:
+    """The message, under the one name or the other."""
+    if named is not UNSET and positional is not UNSET:
+        raise TypeError(f"{method}() takes its bytes once: as the first argument, or as {name}")
+    value = positional if named is UNSET else named
+    if value is UNSET:
+        raise TypeError(f"{method}() takes the bytes that the client has to send")
+    return value
+
+
+Server = Union[MockTCPServer, "ThreadedMockTCPServer"]
+
+
+class ServersOfFixtures(ServersOfTest):
+    """The servers of one test under pytest, and what is known of the test.
+
+    `asynchronous` and `blocking` tell which fixtures it has taken; `later` has the code of each fixture that was set up
+    after them and may close the client when it is torn down (None: the test itself may do such a thing).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threaded: list[ThreadedMockTCPServer] = []
+        self.asynchronous = False
+        self.blocking = False
+        self.later: list[Optional[CodeType]] = []
+        self.frame: Optional[FrameType] = None
+        self._began = False
+        self._over = False
+        self._verdict: Optional[BaseException] = None
+
+    def _live(self) -> list[Server]:
+        servers: list[Server] = [*self.live(), *(server for server in self.threaded if not server.closed)]
+        return sorted(servers, key=lambda server: server.failed_at())
+
+    # The body.
+
+    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that calls the test function, and gives the verdict when that has ended."""
+        if not inspect.iscoroutinefunction(function):
+            @functools.wraps(function)
+            def blocking_body(*args: Any, **kwargs: Any) -> Any:
+                return self._run_blocking(function, args, kwargs)
+            return blocking_body
+
+        @functools.wraps(function)
+        async def body(*args: Any, **kwargs: Any) -> Any:
+            return await self._run(function, args, kwargs)
+        return body
+
+    async def _run(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        self._begin()
+        try:
+            value = await function(*args, **kwargs)
+        except BaseException as exc:
+            self.frame = frame_of(function, exc)
+            verdict = self._end(await self.end(exc, attach=False), exc)
+            if verdict is None:
+                raise
+        else:
+            verdict = self._end(await self.end(None), None) or self._end(await self._judge(), None)
+            if verdict is None:
+                return value
+        raise verdict from None
+
+    def _run_blocking(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        self._began = True
+        try:
+            value = function(*args, **kwargs)
+        except BaseException as exc:
+            self.frame = frame_of(function, exc)
+            verdict = self._end(None, exc)
+            if verdict is None:
+                raise
+        else:
+            verdict = self._end(None, None) or self._end(self._judge_threaded(), None)
+            if verdict is None:
+                return value
+        raise verdict from None
+
+    def _begin(self) -> None:
+        self._began = True
+        loop = events._get_running_loop()
+        if loop is None:
+            return  # trio's
+        for server in self.live():
+            if server.loop is not None and server.loop is not loop:
+                raise ScriptError("the server lives in another event loop than the test: an asynchronous fixture has "
+                                  "used it first; give the fixture and the test the same loop_scope")
+        task = asyncio.current_task()
+        assert task is not None
+        self.begin(task)
+
+    def _end(self, verdict: Optional[BaseException], exc: Optional[BaseException]) -> Optional[BaseException]:
+        """The body has ended, with `exc` or without, and so far with this verdict; return the verdict."""
+        for server in self.threaded:
+            if not server.closed:
+                verdict = verdict or server.body_ended(exc, attach=False)
+        self._over = self._over or verdict is not None or exc is not None
+        self._verdict = self._verdict or verdict
+        return verdict
+
+    # The verdict.
+
+    async def _judge(self) -> Optional[BaseException]:
+        if self.later:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0) if events._get_running_loop() else None
+            for server in self._live():
+                if server.failed_at() < float("inf"):
+                    return server.verdict()
+                if server.settled():
+                    try:
+                        await _awaited(server, server.judge)
+                    except ExpectationError as error:
+                        return error
+            return None
+        return await self.leave_all()
+
+    async def leave_all(self) -> Optional[BaseException]:
+        """Leave all servers: return the verdict, the earliest failure; None if there is none."""
+        live = self._live()
+        for server in live:
+            try:
+                await _awaited(server, server.leave)
+            except ExpectationError as error:
+                return self._earliest(live, error)
+        return None
+
+    def _judge_threaded(self) -> Optional[BaseException]:
+        if not self.later:
+            return self.leave_threaded()
+        for server in self.threaded:
+            if not server.closed and server.settled():
+                try:
+                    server.judge(implied_disconnect=True)
+                except ExpectationError as error:
+                    return error
+        return None
+
+    def leave_threaded(self) -> Optional[BaseException]:
+        """Leave the servers that have a thread: return the verdict, the earliest failure; None if there is none."""
+        live = [server for server in self._live() if not isinstance(server, MockTCPServer)]
+        for server in live:
+            try:
+                server.leave(implied_disconnect=True)
+            except ExpectationError as error:
+                return self._earliest(live, error)
+        return None
+
+    def _earliest(self, servers: list[Any], error: ExpectationError) -> Optional[BaseException]:
+        """One server has failed while it was left: return the verdict, and close the others."""
+        first = min(servers, key=lambda server: server.failed_at())
+        verdict = error if first.closed else first.verdict()
+        for server in servers:
+            server.close()
+        return verdict
+
+    # Set-up and tear-down.
+
+    def verdict_instead_of(self, exc: Exception) -> Optional[BaseException]:
+        """A fixture has raised while it was set up: return what is to be raised instead, or None."""
+        self._over = True
+        for server in self._live():
+            if server.blames(exc) and not isinstance(exc, ExpectationError):
+                self._verdict = server.verdict()
+                return self._verdict
+        return None
+
+    def finish(self) -> Optional[BaseException]:
+        """Close everything; return the verdict if there was none before, or None."""
+        try:
+            if self._began and not self._over:
+                self._over = True
+                self._verdict = self.leave_threaded() or self._leave_asynchronous()
+                return self._verdict
+        finally:
+            self._close()
+        return None
+
+    def _leave_asynchronous(self) -> Optional[BaseException]:
+        live = self.live()
+        for server in live:
+            failure = server.verdict()
+            if failure is not None:
+                return failure
+        loop = next((server.loop for server in live if server.loop is not None), None)
+        if loop is None:
+            return None
+        if loop.is_closed():
+            return ScriptError("the event loop in which the server lived was closed before the server could be judged: "
+                               "let the test's own plugin for asynchronous tests make and close the loop, or join the "
+                               "server before")
+        if loop.is_running():
+            return ScriptError("the event loop in which the server lives still runs at tear-down: await "
+                               "tcpserver.stop() in it")
+        return loop.run_until_complete(self.leave_all())
+
+    def _close(self) -> None:
+        loops = {server.loop for server in self.live()}
+        for server in self.servers:
+            server.close()
+        for thread in self.threaded:
+            thread.close()
+        for loop in loops:
+            if loop is not None and not (loop.is_closed() or loop.is_running()):
+                loop.run_until_complete(_some_turns())
+
+    def explains(self, exc: BaseException) -> bool:
+        """Whether `exc`, raised at tear-down, is a consequence of the failure that was reported."""
+        if self._verdict is None or exc is self._verdict:
+            return False
+        parts: Any = getattr(exc, "exceptions", None)
+        if parts is not None:
+            return all(self.explains(part) for part in parts)
+        entry = exc.__traceback__ if isinstance(exc, Exception) else None
+        while entry is not None:
+            if entry.tb_frame.f_code in self.later:
+                return True
+            entry = entry.tb_next
+        return False
+
+    # Reports.
+
+    def is_verdict(self, error: BaseException) -> bool:
+        """Whether `error` was raised as the verdict, rather than in the test function."""
+        return error is self._verdict
+
+    def sections(self, verdict: Optional[ExpectationError]) -> list[tuple[str, str]]:
+        """The sections of a failed test's report; `verdict`, if that was it, shows the script itself."""
+        servers: list[Server] = [*self.servers, *self.threaded]
+        lines: list[str] = []
+        for server in servers:
+            if len(server.transcript) or server.connections:
+                if len(servers) > 1:
+                    lines.append(repr(server))
+                lines += server.conversation_so_far(script=verdict is None or len(servers) > 1)
+        return [("tcpserver transcript", "\n".join(lines))] if lines else []
+
+
+async def _awaited(server: Server, method: Callable[..., Any]) -> None:
+    """Have a server judge, without blocking the loop in which the client may still be at work."""
+    if isinstance(server, MockTCPServer):
+        await method(implied_disconnect=True)
+        return
+    function = functools.partial(method, implied_disconnect=True)
+    loop = events._get_running_loop()
+    if loop is not None:
+        await loop.run_in_executor(None, function)
+    else:
+        await sys.modules["trio"].to_thread.run_sync(function)
+
+
+async def _some_turns() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
