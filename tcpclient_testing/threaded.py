@@ -14,6 +14,7 @@ import sys
 from asyncio import events
 from collections.abc import Awaitable, Coroutine, Generator
 from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
 from typing import Any, Callable, ClassVar, Optional, TypeVar, cast
 
@@ -261,9 +262,9 @@ class ThreadedMockTCPServer(ScriptMethods):
     def _add(self, step: Step[Any]) -> None:
         self._call(self._server._add, step)
 
-    def add_to(self, conversation: Conversation, step: Step[Any]) -> None:
+    def add_to(self, conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
         """Append a step to the script of one connection."""
-        self._call(self._server.add_to, conversation, step)
+        self._call(partial(self._server.add_to, by_handler=by_handler), conversation, step)
 
     def put_beside(self, conversation: Optional[Conversation], written: Any) -> None:
         """Let something hold on a connection (None: the server's choice) from here on."""
@@ -430,6 +431,9 @@ class _Server(MockTCPServer):
 
     def _make_handle(self, conversation: Conversation) -> Connection:
         return ThreadedConnection(cast(Any, self.facade), conversation)
+
+    def _make_handle_for_handler(self, conversation: Conversation) -> Connection:
+        return ThreadedConnection(cast(Any, self.facade), conversation, for_handler=True)
 
 
 def _place(step: Step[Any]) -> str:

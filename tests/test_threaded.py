@@ -577,6 +577,39 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
             server.stop()
 
 
+class BesideTests(unittest.TestCase):
+    """What stands beside a script, on a server in a thread."""
+
+    def test_handler(self) -> None:
+        """A handler serves the connections that no step expects, in the server's thread."""
+        seen: list[Any] = []
+
+        async def handler(connection: Any) -> None:
+            seen.append((type(connection), threading.current_thread().name))
+            async for line in connection.lines():
+                await connection.send_line(line.upper())
+
+        with ThreadedMockTCPServer(handler=handler) as server:
+            for _ in range(2):
+                with connect(server.address) as client:
+                    client.sendall(b"hello\r\n")
+                    self.assertEqual(client.recv(7), b"HELLO\r\n")
+        self.assertEqual(seen, [(ThreadedConnection, "tcpclient_testing server")] * 2)
+
+    def test_allow_and_any_order(self) -> None:
+        """Heartbeats are allowed, and messages may come in any order."""
+        with ThreadedMockTCPServer() as server:
+            connection = server.expect_connect().connection
+            connection.allow(b"PING\r\n", reply=b"PONG\r\n")
+            with connection.any_order():
+                connection.expect_line(b"one")
+                connection.expect_line(b"two")
+            connection.expect_disconnect()
+            with connect(server.address) as client:
+                client.sendall(b"two\r\nPING\r\none\r\n")
+                self.assertEqual(client.recv(6), b"PONG\r\n")
+
+
 class HoldingTests(unittest.TestCase):
     """hold_until with what other threads and servers do."""
 

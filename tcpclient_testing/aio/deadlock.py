@@ -9,8 +9,10 @@ done is done in the loop when it turns again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import socket
 import sys
 import threading
 import time
@@ -85,12 +87,13 @@ class DeadlockGuard:
             runtime.loop.call_soon_threadsafe(runtime.condemned)
         pairs = [(protocol.conversation, sock) for protocol in list(runtime.protocols.values())
                  for sock in _socket_of(protocol)]
-        unread = free_sockets([*(sock for _, sock in pairs), *runtime.accepted], runtime.listeners,
-                              reset=blocked.attempt > 1)
         if blocked.attempt == 1:
-            for (conversation, _), data in zip(pairs, unread):
+            # Before they are freed: then the loop's thread goes on, and may want its report.
+            for conversation, sock in pairs:
+                data = _unread(sock)
                 if data and conversation.tls is None:  # over TLS it says nothing
                     runtime.transcript.received(runtime.loop.time(), conversation.number, data)
+        free_sockets([*(sock for _, sock in pairs), *runtime.accepted], runtime.listeners, reset=blocked.attempt > 1)
 
 
 class _Blocked(Mismatch):
@@ -121,6 +124,13 @@ def _reads(protocol: ConnectionProtocol) -> bool:
 def _socket_of(protocol: ConnectionProtocol) -> list[Any]:
     sock = None if protocol.transport is None or protocol.lost else protocol.transport.get_extra_info("socket")
     return [] if sock is None or protocol.conversation is None else [sock]
+
+
+def _unread(sock: Any) -> bytes:
+    """What a connection has received and the loop has not read (64 KiB of it at most); it stays there."""
+    with contextlib.suppress(OSError), socket.socket(fileno=socket.dup(sock.fileno())) as copy:
+        return copy.recv(65536, socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0))
+    return b""
 
 
 def _writable(sockets: list[Any]) -> bool:

@@ -171,6 +171,7 @@ class BlockedTests(unittest.TestCase):
             tcpserver_options = {"timeout": TIMEOUT}
 
             async def test_it(self) -> None:
+                """It blocks."""
                 asyncio.get_running_loop().slow_callback_duration = 60
                 self.tcpserver.expect_connect()
                 client = connect(self.tcpserver.address)
