@@ -188,7 +188,7 @@ class ClosingTests(AsyncTestCase):
 
     async def test_every_loopback_address(self) -> None:
         """127.0.0.1, localhost and, where there is IPv6, ::1 are this server."""
-        hosts = ["127.0.0.1", "localhost"] + (["::1"] if len(MockTCPServerAddresses()) > 1 else [])
+        hosts = ["127.0.0.1", "localhost"] + (["::1"] if len(loopback()) > 1 else [])
         async with MockTCPServer() as server:
             for host in hosts:
                 server.expect_connect()
@@ -197,7 +197,7 @@ class ClosingTests(AsyncTestCase):
                 await close(writer)
 
 
-def MockTCPServerAddresses() -> tuple[str, ...]:  # noqa: N802 - reads as what it tells
+def loopback() -> tuple[str, ...]:
     """The loopback addresses here."""
     from tcpclient_testing.aio.listening import loopback_addresses
     return loopback_addresses()
@@ -279,13 +279,13 @@ class StandstillTests(AsyncTestCase):
     async def test_time_outs_stand_still_while_a_debugger_is_at_work(self) -> None:
         """While a debugger is active nothing is overdue; afterwards time-outs begin anew."""
         with unittest.mock.patch("tcpclient_testing.aio.runtime.debugger_active", return_value=True) as active:
+            server = await MockTCPServer(timeout=0.05).start()
+            server.expect_connect()
+            await asyncio.sleep(0.4)
+            self.assertIsNone(server._runtime.session.failure)
+            active.return_value = False
             with self.assertRaises(ExpectationError):
-                async with MockTCPServer(timeout=0.05) as server:
-                    server.expect_connect()
-                    await asyncio.sleep(0.4)
-                    self.assertIsNone(server._runtime.session.failure)
-                    active.return_value = False
-                    await asyncio.sleep(5)
+                await server.stop()
 
 
 def descriptors() -> int:
@@ -342,7 +342,7 @@ class LeakTests(unittest.TestCase):
                 await asyncio.sleep(0)
             self.assertEqual((descriptors(), len(asyncio.all_tasks())), before)
             return count
-        threads = {thread for thread in threading.enumerate()}
+        threads = set(threading.enumerate())
         outside = descriptors()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -262,7 +262,8 @@ class MisbehavingClientTests(AsyncTestCase):
             while True:
                 await asyncio.get_running_loop().sock_sendall(mine, b"x")
                 await asyncio.sleep(0.02)
-        self.assertRegex(await self.verdict(client, write=write), r"not complete within 0\.[45] s; \d+ bytes are waiting")
+        self.assertRegex(await self.verdict(client, write=write),
+                         r"not complete within 0\.[45] s; \d+ bytes are waiting")
 
 
 if __name__ == "__main__":

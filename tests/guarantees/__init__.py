@@ -1,0 +1,1 @@
+"""The guarantees that the whole package gives, each with a test that would notice."""
