@@ -1,1 +1,0 @@
-"""The guarantees that the whole package gives, each with a test that would notice."""
