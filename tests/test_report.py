@@ -62,7 +62,7 @@ class Recorded(Driver):
         self.transcript.note(self.now, number, "reset by the client")
         super().reset_by_client(number)
 
-    def _on_Send(self, command: Any) -> None:  # noqa: N802 - named after the command
+    def _on_Send(self, command: Any) -> None:
         super()._on_Send(command)
         self.transcript.sent(self.now, command.conversation.number, command.conversation.handle.writes[-1])
 
