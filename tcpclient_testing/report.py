@@ -84,7 +84,7 @@ class ExpectationError(AssertionError):
 
     def __reduce__(self) -> Any:
         # The report refers to a script that can't travel to another process; its text can.
-        return (_Reported, (str(self),))
+        return (_reported, (str(self),))
 
 
 ExpectationError.__module__ = "tcpclient_testing"
@@ -93,8 +93,16 @@ ExpectationError.__module__ = "tcpclient_testing"
 class _Reported(AssertionError):
     """An `ExpectationError` that has come from another process: its text."""
 
+    def __reduce__(self) -> Any:
+        return (_reported, self.args)
+
 
 _Reported.__name__ = _Reported.__qualname__ = "ExpectationError"
+
+
+def _reported(text: str) -> _Reported:
+    """Make one; pickle would look for the class itself under the name that it shows."""
+    return _Reported(text)
 
 
 def headline(failure: Failure) -> str:

@@ -20,7 +20,7 @@ OPEN, EOF, RST = "open", "eof", "rst"
 Spec = tuple[Any, ...]
 
 
-def random_script(source: random.Random) -> list[Spec]:  # noqa: C901 - one branch for each kind of step
+def random_script(source: random.Random) -> list[Spec]:  # noqa: C901 - a table of kinds
     """A script for one connection, without its expect_connect(): tuples of a method and its arguments."""
     def word(least: int = 1, most: int = 6) -> bytes:
         return bytes(source.choice(b"ab\r\n;") for _ in range(source.randint(least, most)))

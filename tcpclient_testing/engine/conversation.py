@@ -105,7 +105,7 @@ class Conversation:
 
     def received(self, data: Any) -> None:
         """The client's next bytes; what nobody claims now is copied before this returns."""
-        if self.draining:
+        if self.draining or not data:
             return  # nor is it progress: a client that never stops would never be overdue
         self.progress = self.session.now
         view = data if type(data) is memoryview else memoryview(data)

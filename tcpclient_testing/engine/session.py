@@ -342,7 +342,7 @@ class Session:
                 self.fail(conversation, None, conversation.broken)
             extra = None if allow_extra else self._extra(conversation)
             if extra is not None:
-                self.fail(conversation, None, Mismatch(extra))
+                self.fail(conversation, None, Mismatch(extra, offset=0))
             if not (allow_open or conversation.ended or conversation.draining or conversation.closed):
                 peer = address_text(conversation.peername)
                 self.fail(conversation, None, Mismatch(f"the script is complete, but the client {peer} is still "

@@ -1,0 +1,146 @@
+"""Sessions: which step waits for which across connections, misuse, and what is left at the end."""
+
+from __future__ import annotations
+
+import unittest
+
+from tcpclient_testing.errors import ScriptError
+
+from .driver import Driver
+
+
+class OrderAcrossConnectionsTests(unittest.TestCase):
+    def test_reconnect_waits_for_the_server_level_step_before(self) -> None:
+        """A connection that comes before its turn waits; its bytes are judged when the turn comes."""
+        driver = Driver()
+        driver.expect_connect()
+        driver.expect_disconnect()
+        again = driver.expect_connect()
+        line = driver.expect_line()
+        driver.connect()
+        driver.connect()
+        driver.receive(b"x\r\n", 2)
+        self.assertFalse(again.satisfied)
+        self.assertEqual(again.status(), "not reached")
+        driver.half_close(1)
+        self.assertEqual((again.satisfied, line.result()), (True, b"x"))
+
+    def test_handles_run_side_by_side(self) -> None:
+        """Steps that are written through a connection's handle wait for that connection alone."""
+        driver = Driver()
+        driver.expect_connect()
+        driver.expect_connect()
+        one = driver.handle(1).expect_line()
+        two = driver.handle(2).expect_line()
+        driver.connect()
+        driver.connect()
+        driver.receive(b"b\r\n", 2)
+        self.assertEqual((one.satisfied, two.result()), (False, b"b"))
+
+    def test_chain_of_thousands_of_connections(self) -> None:
+        """Connections that all came early are worked off in one go, however many."""
+        driver = Driver()
+        count = 3000
+        for _ in range(count):
+            driver.expect_connect()
+            driver.expect_disconnect()
+        for _ in range(count):
+            driver.connect()
+        for number in range(count, 0, -1):
+            driver.half_close(number)
+        self.assertTrue(driver.session.complete)
+
+    def test_hold_until_a_step(self) -> None:
+        """A hold ends with the other connection's step, or at once; the step after the hold is not skipped."""
+        driver = Driver()
+        first = driver.expect_connect()
+        driver.expect_connect()
+        line = driver.handle(1).expect_line()
+        driver.handle(2).hold_until(line)
+        reply = driver.handle(2).send_bytes(b"go")
+        driver.connect()
+        driver.connect()
+        driver.turn()
+        self.assertEqual(driver.handle(2).wire, [])
+        driver.receive(b"x\r\n", 1)
+        self.assertEqual((driver.handle(2).wire, reply.satisfied), ([b"go"], True))
+        driver.handle(2).hold_until(first)
+        after = driver.handle(2).expect_bytes(b"y")
+        self.assertFalse(after.satisfied)
+
+
+class MisuseTests(unittest.TestCase):
+    def test_script_begins_with_expect_connect(self) -> None:
+        """Any other step first is a ScriptError, on the server and on a connection."""
+        driver = Driver()
+        with self.assertRaisesRegex(ScriptError, "every script begins with expect_connect"):
+            driver.send_bytes(b"x")
+        driver.connect()
+        with self.assertRaisesRegex(ScriptError, "every script begins with expect_connect"):
+            driver.handle(1).expect_eof()
+
+    def test_nothing_follows_the_end(self) -> None:
+        """After a last step another is a ScriptError that says what may follow."""
+        for method, allowed in (("disconnect", True), ("reset", False), ("expect_disconnect", False),
+                                ("expect_reset", False)):
+            driver = Driver()
+            driver.expect_connect()
+            getattr(driver, method)()
+            with self.assertRaisesRegex(ScriptError, "only expect_disconnect" if allowed else "none may follow"):
+                driver.send_bytes(b"x")
+
+    def test_arguments_are_checked_at_the_line(self) -> None:
+        """str, emptiness and times that can't be are refused before anything runs."""
+        driver = Driver()
+        driver.expect_connect()
+        for error, call in (
+            (TypeError, lambda: driver.expect_bytes("x")),
+            (ValueError, lambda: driver.expect_bytes(b"")),
+            (TypeError, lambda: driver.send_bytes(None)),
+            (TypeError, lambda: driver.send_line("x")),
+            (ValueError, lambda: driver.expect_until(b"")),
+            (ValueError, lambda: driver.expect_line(ending=b"")),
+            (ValueError, lambda: driver.expect_eof(timeout=-1)),
+            (TypeError, lambda: driver.expect_eof(timeout="1")),
+            (ValueError, lambda: driver.delay(float("nan"))),
+            (TypeError, lambda: driver.delay(None)),
+            (ValueError, lambda: driver.expect_silence(0)),
+            (ValueError, lambda: driver.expect_connect(after=2, within=1)),
+            (TypeError, lambda: driver.hold_until("x")),
+            (TypeError, lambda: driver.expect_frame(framing=4)),
+            (ValueError, lambda: driver.expect_exactly(-1)),
+            (TypeError, lambda: driver.expect_exactly(3, b"abc", keep=False)),
+        ):
+            with self.assertRaises(error):
+                call()
+        self.assertEqual(len(driver.session.conversations[0].steps), 1)
+
+
+class SettlingTests(unittest.TestCase):
+    def settled(self, driver: Driver, *, allow_open: bool = False, allow_extra: bool = False) -> str:
+        """Leave the server; return the verdict's text, or nothing."""
+        driver.session.settle(driver.now, allow_open=allow_open, allow_extra=allow_extra)
+        return driver.verdict[2] if driver.verdict else ""
+
+    def test_what_no_step_explains_is_judged(self) -> None:
+        """Bytes, connections and clients that stay, each unless permitted."""
+        def extra_bytes() -> Driver:
+            driver = Driver()
+            driver.expect_connect()
+            driver.connect()
+            driver.receive(b"more")
+            return driver
+
+        def extra_connection() -> Driver:
+            driver = extra_bytes()
+            driver.expect_bytes(b"more")
+            driver.connect()
+            return driver
+        self.assertIn("sent 4 more bytes: b'more'", self.settled(extra_bytes()))
+        self.assertIn("still connected when the server is left", self.settled(extra_bytes(), allow_extra=True))
+        self.assertEqual(self.settled(extra_bytes(), allow_extra=True, allow_open=True), "")
+        self.assertIn("connected twice, but the script expects 1", self.settled(extra_connection(), allow_open=True))
+
+
+if __name__ == "__main__":
+    unittest.main()
