@@ -13,11 +13,15 @@ from .errors import ScriptError
 from .report import ExpectationError
 
 if TYPE_CHECKING:
+    from .aio.clock import VirtualClockEventLoop, virtual_policy
+    from .network.conditions import Network
     from .testcase import MockTCPServerMixin
 
-__all__ = ["Connection", "ExpectationError", "MockTCPServer", "MockTCPServerMixin", "ScriptError", "Step"]
+__all__ = ["Connection", "ExpectationError", "MockTCPServer", "MockTCPServerMixin", "Network", "ScriptError", "Step",
+           "VirtualClockEventLoop", "virtual_policy"]
 
-_LAZY = {"MockTCPServerMixin": "testcase"}
+_LAZY = {"MockTCPServerMixin": "testcase", "Network": "network.conditions", "VirtualClockEventLoop": "aio.clock",
+         "virtual_policy": "aio.clock"}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,16 +13,20 @@ import sys
 from asyncio import events
 from math import isfinite
 from types import TracebackType
-from typing import Any, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.expectations import ExpectConnect
+from tcpclient_testing.engine.fault_methods import ServerFaultMethods
 from tcpclient_testing.engine.framing import Framing, LengthPrefixed
 from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.script import UNSET, ScriptMethods, checked_ending, checked_seconds, timing_of
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.transcript.entries import Transcript
+
+if TYPE_CHECKING:
+    from tcpclient_testing.network.conditions import Network
 
 from .body import Body
 from .handle import Connection
@@ -53,7 +57,7 @@ class ConnectStep(ExpectConnect[C]):
         return handle
 
 
-class MockTCPServer(ScriptMethods):
+class MockTCPServer(ScriptMethods, ServerFaultMethods):
     """A real TCP server on the local machine that holds its clients to a script.
 
     It lives in the running event loop: ``async with MockTCPServer() as server``, or ``await server.start()`` and
@@ -69,13 +73,15 @@ class MockTCPServer(ScriptMethods):
     read all that was sent; ``allow_open=True`` permits clients to be still connected when the server is left, and
     ``allow_extra=True`` bytes and connections that no step explains; ``allow_remote=True`` permits a `host` that
     other machines can reach. With ``cancel_body=False`` the body of the test is not interrupted when the script has
-    failed. `transcript_limit` is how many bytes of what clients sent are kept whole.
+    failed. `transcript_limit` is how many bytes of what clients sent are kept whole. `network` are the conditions under
+    which clients receive, such as ``Network(chunk=1)``.
     """
 
     def __init__(self, host: Optional[str] = None, port: int = 0, *, timeout: Optional[float] = 5.0,
                  idle_timeout: Optional[float] = 30.0, framing: Optional[Framing] = None, ending: bytes = b"\r\n",
                  watch_streams: bool = True, allow_open: bool = False, allow_extra: bool = False,
-                 allow_remote: bool = False, cancel_body: bool = True, transcript_limit: int = 1024 * 1024) -> None:
+                 allow_remote: bool = False, cancel_body: bool = True, transcript_limit: int = 1024 * 1024,
+                 network: Optional[Network] = None) -> None:
         if framing is not None and not isinstance(framing, Framing):
             raise TypeError(f"framing is a Framing such as LengthPrefixed(4), not {framing!r}")
         self._framing_default: Framing = LengthPrefixed(4) if framing is None else framing
@@ -89,6 +95,11 @@ class MockTCPServer(ScriptMethods):
                                 self._make_handle)
         self._verdict = Verdict(self._runtime)
         self._reported = False
+        if network is not None:
+            from tcpclient_testing.network.conditions import checked_network
+            self._runtime.set_network(checked_network("MockTCPServer(network=...)", network))
+
+    _for_all_connections = True
 
     # Life.
 
@@ -264,6 +275,10 @@ class MockTCPServer(ScriptMethods):
         runtime = self._runtime
         runtime.session.add_to(conversation, step, runtime.loop.time())
         runtime.after_script()
+
+    def splits_of(self, conversation: Conversation) -> tuple[int, ...]:
+        """Where the outgoing stream of a connection was split for certain."""
+        return self._runtime.splits_of(conversation)
 
     def _make_handle(self, conversation: Conversation) -> Connection:
         return Connection(self, conversation)

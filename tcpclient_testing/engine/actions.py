@@ -84,13 +84,19 @@ class SendBytes(Action):
     def proceed(self, conversation: Conversation) -> Outcome:
         if self.data is None:
             return WAITING
-        if conversation.reset:
+        if conversation.reset and not conversation.cut_off:
             size = counted(len(self.data), "byte")
             return Mismatch(f"the client reset the connection before {size} {shorten(self.data)} could be sent")
         if not self.data:
             return DONE if not conversation.sending else QUEUED
         conversation.outbox.append(self.data)
         return QUEUED
+
+    def broken_off(self, conversation: Conversation) -> Mismatch:
+        """Say that the client reset the connection while this was being sent."""
+        size = counted(len(self.data or b""), "byte")
+        return Mismatch(f"the client reset the connection when it had taken {conversation.taken_of(self)} of {size} "
+                        f"{shorten(self.data or b'')}")
 
     def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
         if self.data is None:

@@ -25,6 +25,7 @@ from .mismatches import Mismatch
 from .steps import DONE, QUEUED, Step
 
 if TYPE_CHECKING:
+    from .faults import BreakAfter
     from .session import Session
 
 __all__ = ["Conversation"]
@@ -41,6 +42,7 @@ class Conversation:
     __slots__ = ("session", "number", "handle", "steps", "cursor", "marks", "peername", "accepted", "accepted_at",
                  "closed", "ended", "reset", "draining", "pending", "exact", "due", "turn", "progress", "alarm_at",
                  "gate", "begun", "outbox", "sending", "issued", "taken", "taken_ends", "taken_bytes", "watchers",
+                 "output", "fault",
                  "__weakref__")
 
     def __init__(self, session: Session, number: int) -> None:
@@ -72,6 +74,8 @@ class Conversation:
         self.taken_ends: list[int] = []
         self.taken_bytes = 0
         self.watchers: dict[Step[Any], list[Callable[[], None]]] = {}
+        self.output = 0
+        self.fault: Optional[BreakAfter] = None
 
     # Events.
 
@@ -108,6 +112,11 @@ class Conversation:
         """The client reset the connection."""
         self.ended = self.reset = True
         self.progress = self.session.now
+        if self.sending and not self.cut_off and self.cursor < self.issued:
+            step = self.steps[self.cursor]
+            assert isinstance(step, SendBytes)
+            self.session.fail(self, step, step.broken_off(self))
+            return
         self.advance()
 
     def progressed(self, count: int) -> None:
@@ -119,6 +128,8 @@ class Conversation:
     def flushed(self) -> None:
         """The operating system has everything: the sends of this write, or the end of our stream."""
         if self.sending:
+            if self.fault is not None and self.fault.strike(self):
+                return  # and Flushed comes again when the connection has been ended
             self.sending = False
             self.progress = self.session.now
             self.move_to(self.taken + len(self.taken_ends))
@@ -185,7 +196,7 @@ class Conversation:
             outcome: Any = None
             if position >= self.begun:
                 self.begun = position + 1
-                outcome = step.begin(self)
+                outcome = step.begin(self) if self.fault is None else self.fault.begin_other(self, step)
                 self._arm()
             if outcome is None:
                 outcome = step.proceed(self)
@@ -202,7 +213,7 @@ class Conversation:
                     self._arm()
                 break
         if self.watchers:
-            self._tell_watchers()
+            self.tell_watchers()
 
     def _give_turn(self, step: Step[Any]) -> None:
         self.due = step
@@ -243,6 +254,9 @@ class Conversation:
             assert isinstance(step, SendBytes)
             base += len(step.data or b"")
             self.taken_ends.append(base)
+        if self.fault is not None:
+            chunks = self.fault.cut(self, chunks)
+        self.output += sum(map(len, chunks))
         return chunks
 
     def taken_of(self, step: Step[Any]) -> int:
@@ -252,6 +266,11 @@ class Conversation:
             return 0
         start = self.taken_ends[position - 1] if position else 0
         return max(0, min(self.taken_bytes, self.taken_ends[position]) - start)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether a fault has ended our stream: what is sent goes nowhere."""
+        return self.fault is not None and self.fault.struck
 
     # What steps ask for.
 
@@ -355,7 +374,8 @@ class Conversation:
         """Let the adapter know when `step` is satisfied, since somebody awaits it."""
         self.when_done(step, lambda: self.command(Wake(step)))
 
-    def _tell_watchers(self) -> None:
+    def tell_watchers(self) -> None:
+        """Call whoever waits for a step that is satisfied by now."""
         for step in [step for step in self.watchers if step.satisfied]:
             for callback in self.watchers.pop(step, ()):
                 callback()

@@ -25,6 +25,7 @@ from .actions import (
 from .arguments import as_bytes
 from .counting import counted_only
 from .expectations import ExpectBytes, ExpectDisconnect, ExpectEof, ExpectMessage, ExpectReset, ExpectSilence
+from .fault_methods import FaultMethods
 from .framing import Delimited, FixedLength, Framing
 from .matchers import Matcher, anything, as_matcher
 from .origin import origin_of
@@ -93,7 +94,7 @@ def checked_ending(where: str, ending: Any) -> bytes:
     return checked
 
 
-class ScriptMethods:
+class ScriptMethods(FaultMethods):
     """The steps that can be written on a server and on a connection.
 
     Each method returns the `Step` at once; it is an ordinary method, not a coroutine. `timeout` is the number of

@@ -86,6 +86,8 @@ class Session:
         self.commands: list[Command] = []
         self.failure: Optional[Failure] = None
         self.left = False
+        # Stands for the server itself: its steps are settings, done in order, each after the server-level step before.
+        self.server = Conversation(self, 0)
         self._newest_step: Optional[Step[Any]] = None
         self._reminder: Optional[float] = None
 
@@ -118,6 +120,9 @@ class Session:
     def add(self, step: Step[Any], now: float) -> None:
         """Append a server-level step to the newest expected connection."""
         self.now = now
+        if step.is_setting or (step.may_come_first and not self.expected):
+            self._add_setting(step)
+            return
         if not self.expected:
             raise ScriptError(f"{step} comes before the first expect_connect(): every script begins with "
                               "expect_connect()")
@@ -136,6 +141,22 @@ class Session:
             conversation.gate = gate
             gate.conversation.when_done(gate, lambda: self._open_gate(conversation))
         conversation.add(step)
+
+    def _add_setting(self, step: Step[Any]) -> None:
+        """Do what `step` says of the server when the server-level steps before it are done."""
+        server = self.server
+        step.conversation, step.index = server, len(server.steps)
+        server.steps.append(step)
+        before, self._newest_step = self._newest_step, step
+        if before is None:
+            self._set(step)
+        else:
+            before.conversation.when_done(before, lambda: self._set(step))
+
+    def _set(self, step: Step[Any]) -> None:
+        step.proceed(self.server)
+        self.server.move_to(step.index + 1)
+        self.server.tell_watchers()
 
     def _open_gate(self, conversation: Conversation) -> None:
         conversation.gate = None
@@ -196,6 +217,8 @@ class Session:
         """Judge what is left when every step is satisfied: connections and bytes that no step explains."""
         self.now = now
         for conversation in self.conversations:
+            if conversation.fault is not None and not conversation.fault.struck:
+                self.fail(conversation, conversation.fault, conversation.fault.missed(conversation))
             if not allow_extra:
                 self._settle_extra(conversation)
             if not (allow_open or conversation.ended or conversation.draining or conversation.closed):

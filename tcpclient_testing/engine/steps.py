@@ -83,6 +83,10 @@ class Step(Generic[T]):
     method = "step"
     #: Whether the client has to do it, rather than the server.
     is_expectation = True
+    #: Whether it is about the server, and part of no connection's script.
+    is_setting = False
+    #: Whether it may be written before the first expect_connect().
+    may_come_first = False
     #: Whether its bytes may travel in one write with those of the send before it.
     sends = False
 
