@@ -42,6 +42,7 @@ __unittest = True
 C = TypeVar("C")
 S = TypeVar("S", bound="MockTCPServer")
 
+_DAY = 86400.0
 _SCALE = "TCPCLIENT_TESTING_TIMEOUT_SCALE"
 
 
@@ -66,8 +67,9 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
 
     `host` is a literal address, None for every loopback address; `port` a number, 0 for a free one. `timeout` is the
     default of each step, in seconds without progress; `idle_timeout` the number of seconds after which a script that is
-    complete has failed because a client stays connected and nothing happens; None is never. `framing` and `ending` are
-    the defaults of frames (a length of four bytes) and lines (CR LF).
+    complete has failed because a client stays connected and nothing happens; None is never. By default they are 5 and
+    30 seconds; on virtual time (`VirtualClockEventLoop`) a day, so that the client's timers come first.
+    `framing` and `ending` are the defaults of frames (a length of four bytes) and lines (CR LF).
 
     ``watch_streams=False`` takes no interest in whether clients that use asyncio's streams await `wait_closed()` and
     read all that was sent; ``allow_open=True`` permits clients to be still connected when the server is left, and
@@ -77,8 +79,8 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
     which clients receive, such as ``Network(chunk=1)``.
     """
 
-    def __init__(self, host: Optional[str] = None, port: int = 0, *, timeout: Optional[float] = 5.0,
-                 idle_timeout: Optional[float] = 30.0, framing: Optional[Framing] = None, ending: bytes = b"\r\n",
+    def __init__(self, host: Optional[str] = None, port: int = 0, *, timeout: Optional[float] = UNSET,
+                 idle_timeout: Optional[float] = UNSET, framing: Optional[Framing] = None, ending: bytes = b"\r\n",
                  watch_streams: bool = True, allow_open: bool = False, allow_extra: bool = False,
                  allow_remote: bool = False, cancel_body: bool = True, transcript_limit: int = 1024 * 1024,
                  network: Optional[Network] = None) -> None:
@@ -91,8 +93,10 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
         self._allow_open = allow_open
         self._allow_extra = allow_extra
         self._cancel_body = cancel_body
-        self._runtime = Runtime(_scaled("timeout", timeout), _scaled("idle_timeout", idle_timeout), transcript_limit,
-                                self._make_handle)
+        self._given_timeouts = (timeout is not UNSET, idle_timeout is not UNSET)
+        self._runtime = Runtime(_scaled("timeout", 5.0 if timeout is UNSET else timeout),
+                                _scaled("idle_timeout", 30.0 if idle_timeout is UNSET else idle_timeout),
+                                transcript_limit, self._make_handle)
         self._verdict = Verdict(self._runtime)
         self._reported = False
         if network is not None:
@@ -141,8 +145,18 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
                               "ThreadedMockTCPServer, which needs none")
         host, port, allow_remote = self._listen_options
         runtime.open(loop, listen(host, port, allow_remote=allow_remote))
+        self._adapt_to(loop)
         if self._watch_streams:
             self._verdict.watch_streams()
+
+    def _adapt_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """On virtual time, let time-outs that nobody has chosen come after every timer of the client's."""
+        clock = sys.modules.get("tcpclient_testing.aio.clock")  # not loaded: then no loop is virtual
+        if clock is not None and clock.is_virtual(loop):
+            session = self._runtime.session
+            timeout_given, idle_timeout_given = self._given_timeouts
+            session.timeout = session.timeout if timeout_given else _DAY
+            session.idle_timeout = session.idle_timeout if idle_timeout_given else _DAY
 
     def set_body(self, task: asyncio.Task[Any]) -> None:
         """From now on `task` is the body of the test, which is interrupted when the script has failed."""
@@ -252,7 +266,10 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
         """A client connects; the result is the connection. The first step of every script.
 
         Each further one is the next connection that is accepted. `after` and `within` are seconds from the moment at
-        which it is this step's turn: a client that connects earlier than `after`, or later than `within`, has failed.
+        which it is this step's turn (the server-level steps before it are done): a client that connects earlier than
+        `after`, or later than `within`, has failed. `timeout` counts from `after` on, and by default not at all where
+        `within` is given. Since client and server notice the end of a connection at different times, 0.05 seconds, or
+        a tenth of `after` where that is less, may be missing.
         """
         step: ConnectStep[Connection] = ConnectStep(origin_of(sys._getframe(1)),
                                                     timing_of("expect_connect", timeout, within, after))

@@ -334,7 +334,7 @@ class Conversation:
         timeout = self.session.timeout if timing.default else timing.timeout
         deadlines = [] if self.alarm_at is None else [self.alarm_at]
         if timeout is not None:
-            deadlines.append(max(self.turn, self.progress) + timeout)
+            deadlines.append(max(self.turn + (timing.after or 0.0), self.progress) + timeout)
         if timing.within is not None:
             deadlines.append(self.turn + timing.within)
         return min(deadlines) if deadlines else None

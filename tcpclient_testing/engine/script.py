@@ -76,7 +76,12 @@ def timing_of(method: str, timeout: Any, within: Any, after: Any = None) -> Timi
     after = checked_seconds(f"{method}(after=...)", after)
     if within is not None and after is not None and after > within:
         raise ValueError(f"{method}(after={after:g}, within={within:g}) can't be: after is later than within")
-    return Timing(checked, within, after, timeout is UNSET)
+    # Where there is no progress short of the end, `within` leaves the server's time-out nothing to say.
+    default = timeout is UNSET and not (within is not None and method in _AT_ONCE)
+    return Timing(checked, within, after, default)
+
+
+_AT_ONCE = frozenset({"expect_connect", "expect_disconnect", "expect_eof", "expect_reset"})
 
 
 def _message_bytes(where: str, data: Any) -> bytes:

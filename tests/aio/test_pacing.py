@@ -216,7 +216,7 @@ class SetNetworkTests(unittest.IsolatedAsyncioTestCase):
         self.assertEqual((await self.reads(script))[0], [3, 1])
 
     async def test_conditions_of_a_server_last(self):
-        """Set on a server in mid-script, they are those of later connections too; on a connection, of that one alone."""
+        """Set on a server in mid-script, they are those of later ones too; on a connection, of that one alone."""
         for on_connection, expected in ((False, [2, 2]), (True, [4])):
             async with MockTCPServer() as server:
                 connection = server.expect_connect().connection
