@@ -118,6 +118,9 @@ def _bound(address: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((address, port))
+        if not port and sys.platform != "win32":
+            # Its connections inherit this; without, the port can't be bound again while they live (see `refusing`).
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     except BaseException:
         listener.close()
         raise

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.engine import commands
 from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.session import Session, address_text
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.report import ExpectationError, Report
@@ -351,7 +352,11 @@ class Runtime:
         else:
             for listener in self._listeners:
                 self.loop.remove_reader(listener)
-            self._listeners = refusing(self._listeners)
+            listeners, self._listeners = self._listeners, []
+            try:
+                self._listeners = refusing(listeners)
+            except OSError as error:
+                self.session.fail(None, None, Mismatch(f"the port can't be kept while connections are refused: {error}"))
 
     def _fail_connections(self, command: commands.FailConnections) -> None:
         self._failing = command.count
