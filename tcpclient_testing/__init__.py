@@ -15,13 +15,24 @@ from .report import ExpectationError
 if TYPE_CHECKING:
     from .aio.clock import VirtualClockEventLoop, virtual_policy
     from .network.conditions import Network
-    from .testcase import MockTCPServerMixin
+    from .testcase import MockTCPServerMixin, ThreadedMockTCPServerMixin
+    from .threaded import ThreadedConnection, ThreadedMockTCPServer
 
-__all__ = ["Connection", "ExpectationError", "MockTCPServer", "MockTCPServerMixin", "Network", "ScriptError", "Step",
-           "VirtualClockEventLoop", "virtual_policy"]
+__all__ = [
+    "Connection", "ExpectationError", "MockTCPServer", "MockTCPServerMixin", "Network", "ScriptError", "Step",
+    "ThreadedConnection", "ThreadedMockTCPServer", "ThreadedMockTCPServerMixin", "VirtualClockEventLoop",
+    "virtual_policy",
+]
 
-_LAZY = {"MockTCPServerMixin": "testcase", "Network": "network.conditions", "VirtualClockEventLoop": "aio.clock",
-         "virtual_policy": "aio.clock"}
+_LAZY = {
+    "MockTCPServerMixin": "testcase",
+    "Network": "network.conditions",
+    "ThreadedConnection": "threaded",
+    "ThreadedMockTCPServer": "threaded",
+    "ThreadedMockTCPServerMixin": "testcase",
+    "VirtualClockEventLoop": "aio.clock",
+    "virtual_policy": "aio.clock",
+}
 
 
 def __getattr__(name: str) -> Any:

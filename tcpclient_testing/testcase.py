@@ -1,4 +1,4 @@
-"""unittest: a mixin that gives test cases a server, and makes its verdict theirs.
+"""unittest: mixins that give test cases a server, and make its verdict theirs.
 
     setUp, asyncSetUp -> test method (the body) -> asyncTearDown, tearDown -> clean-ups -> the verdict -> earlier
     clean-ups
@@ -20,14 +20,16 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional
 from .aio.server import MockTCPServer
 from .errors import ScriptError
 
-__all__ = ["MockTCPServerMixin"]
+__all__ = ["MockTCPServerMixin", "ThreadedMockTCPServerMixin"]
 
 __unittest = True
 
 if TYPE_CHECKING:
+    from .threaded import ThreadedMockTCPServer
     _Base = unittest.IsolatedAsyncioTestCase
+    _ThreadedBase = unittest.TestCase
 else:
-    _Base = object
+    _Base = _ThreadedBase = object
 
 
 class MockTCPServerMixin(_Base):
@@ -56,31 +58,59 @@ class MockTCPServerMixin(_Base):
 
         Raises `ScriptError` outside the test's event loop, as in a synchronous test method.
         """
-        if events._get_running_loop() is None:
+        loop = events._get_running_loop() or self._tcpserver_loop()
+        if loop is None:
             raise ScriptError(f"{self.id()} has no running event loop: make the test method `async def`, or use "
                               "ThreadedMockTCPServerMixin with unittest.TestCase for a client that blocks")
         self._check_tcpserver_loop()
         server = MockTCPServer(**{**self.tcpserver_options, **options})
-        server.open()
+        server.open(loop)
         servers = self.__dict__.setdefault("_tcpservers", [])
         servers.append(server)
         body = self.__dict__.get("_tcpserver_body")
         if body is not None:
             server.set_body(body)
-        super().addAsyncCleanup(server.leave)
+        super().addAsyncCleanup(self._leave_tcpserver, server)
         return server
+
+    def _tcpserver_loop(self) -> Optional[asyncio.AbstractEventLoop]:
+        """The loop of a test that is going to be run in it: `setUp` and sync clean-ups are called while it pauses."""
+        if not asyncio.iscoroutinefunction(getattr(self, self._testMethodName)):
+            return None
+        runner = getattr(self, "_asyncioRunner", None)  # 3.11 and later
+        return runner.get_loop() if runner is not None else getattr(self, "_asyncioTestLoop", None)
+
+    async def _leave_tcpserver(self, server: MockTCPServer) -> None:
+        """Give the verdict on a server, unless the test has its report: one test, one report."""
+        outcome = getattr(self, "_outcome", None)
+        if outcome is not None and not (outcome.success and getattr(outcome, "expectedFailure", None) is None):
+            server.excuse()
+        await server.leave()
 
     # The body: the test method, run by a wrapper that knows its task and its end.
 
     def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
         """Run the test; its method and `asyncTearDown` by way of wrappers that know when they end."""
-        with _loops_of(self), _Wrapped(self):
+        with _loops_of(self), _Wrapped(self, self._tcpserver_wrappers()):
             return super().run(result)
 
     def debug(self) -> None:
         """Run the test without collecting errors."""
-        with _loops_of(self), _Wrapped(self):
+        with _loops_of(self), _Wrapped(self, self._tcpserver_wrappers()):
             super().debug()
+
+    def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
+        method, tear_down = getattr(self, self._testMethodName), self.asyncTearDown
+
+        async def body(*args: Any, **kwargs: Any) -> Any:
+            return await self._run_tcpserver_body(method, *args, **kwargs)
+
+        async def torn_down() -> None:
+            await self._run_tcpserver_teardown(tear_down)
+        wrappers: dict[str, Callable[..., Any]] = {"asyncTearDown": torn_down}
+        if asyncio.iscoroutinefunction(method):
+            wrappers[self._testMethodName] = body
+        return wrappers
 
     async def _run_tcpserver_body(self, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
         self._check_tcpserver_loop()
@@ -107,6 +137,9 @@ class MockTCPServerMixin(_Base):
         for server in sorted(self._live_tcpservers(), key=MockTCPServer.failed_at):
             verdict = await server.body_ended(exc)
             instead = instead or verdict
+        if exc is not None or instead is not None:
+            for server in self._live_tcpservers():
+                server.excuse()
         return instead
 
     async def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -119,6 +152,25 @@ class MockTCPServerMixin(_Base):
             for server in self._live_tcpservers():
                 if server.blames(exc):
                     return
+            for server in self._live_tcpservers():
+                server.excuse(exc)
+            raise
+
+    def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+        """Add a function to be called after the test, as `unittest.TestCase` does."""
+        if asyncio.iscoroutinefunction(function):
+            super().addCleanup(function, *args, **kwargs)
+        else:
+            super().addCleanup(self._run_tcpserver_cleanup, function, *args, **kwargs)
+
+    def _run_tcpserver_cleanup(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Exception as exc:
+            if [server for server in self._live_tcpservers() if server.blames(exc)]:
+                return None
+            for server in self._live_tcpservers():
+                server.excuse(exc)
             raise
 
     def addAsyncCleanup(self, func: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> None:
@@ -152,35 +204,106 @@ def _loops_of(test: MockTCPServerMixin) -> Iterator[None]:
         yield
 
 
-class _Wrapped:
-    """While a test runs, its instance has wrappers for its method and for `asyncTearDown`, under the same names."""
+class ThreadedMockTCPServerMixin(_ThreadedBase):
+    """Gives an `unittest.TestCase`, for a client that blocks, the server `self.tcpserver`; name it before `TestCase`.
 
-    def __init__(self, test: MockTCPServerMixin) -> None:
+    `tcpserver_options` holds the arguments with which servers are made: those of `ThreadedMockTCPServer`.
+    """
+
+    tcpserver_options: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def tcpserver(self) -> ThreadedMockTCPServer:
+        """The test's server: made, and listening, on first use; judged after the test and its clean-ups."""
+        server: Optional[ThreadedMockTCPServer] = self.__dict__.get("_tcpserver")
+        if server is None:
+            server = self.__dict__["_tcpserver"] = self.start_tcpserver()
+        return server
+
+    def start_tcpserver(self, **options: Any) -> ThreadedMockTCPServer:
+        """Make a further server, which listens at once; `options` go before those of `tcpserver_options`."""
+        from .threaded import ThreadedMockTCPServer
+        server = ThreadedMockTCPServer(**{**self.tcpserver_options, **options})
+        server.open()
+        self.__dict__.setdefault("_tcpservers", []).append(server)
+        super().addCleanup(server.leave)
+        return server
+
+    def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
+        """Run the test; its method and `tearDown` by way of wrappers that know when they end."""
+        with _Wrapped(self, self._tcpserver_wrappers()):
+            return super().run(result)
+
+    def debug(self) -> None:
+        """Run the test without collecting errors."""
+        with _Wrapped(self, self._tcpserver_wrappers()):
+            super().debug()
+
+    def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
+        method, tear_down = getattr(self, self._testMethodName), self.tearDown
+
+        def body(*args: Any, **kwargs: Any) -> Any:
+            return self._run_tcpserver_body(method, *args, **kwargs)
+
+        def torn_down() -> None:
+            self._run_tcpserver_teardown(tear_down)
+        return {self._testMethodName: body, "tearDown": torn_down}
+
+    def _run_tcpserver_body(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            value = method(*args, **kwargs)
+        except BaseException as exc:
+            instead = self._end_tcpserver_bodies(exc)
+            if instead is None:
+                raise
+        else:
+            instead = self._end_tcpserver_bodies(None)
+            if instead is None:
+                return value
+        raise instead from None
+
+    def _end_tcpserver_bodies(self, exc: Optional[BaseException]) -> Optional[BaseException]:
+        """The body has ended: return what is to be raised instead of `exc`, the verdict that came first."""
+        instead: Optional[BaseException] = None
+        for server in sorted(self._live_tcpservers(), key=lambda server: server.failed_at()):
+            verdict = server.body_ended(exc)
+            instead = instead or verdict
+        return instead
+
+    def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
+        try:
+            function(*args, **kwargs)
+        except Exception as exc:
+            for server in self._live_tcpservers():
+                if server.blames(exc):
+                    return
+            raise
+
+    def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+        """Add a function to be called after the test, as `unittest.TestCase` does."""
+        super().addCleanup(self._run_tcpserver_teardown, function, *args, **kwargs)
+
+    def _live_tcpservers(self) -> list[ThreadedMockTCPServer]:
+        return [server for server in self.__dict__.get("_tcpservers", ()) if not server.closed]
+
+
+class _Wrapped:
+    """While a test runs, its instance has wrappers for some of its methods, under the same names."""
+
+    def __init__(self, test: unittest.TestCase, wrappers: dict[str, Callable[..., Any]]) -> None:
         self._test = test
-        self._names: list[str] = []
+        self._wrappers = wrappers
 
     def __enter__(self) -> None:
-        test = self._test
-        name = test._testMethodName
-        method = getattr(test, name)
-        if asyncio.iscoroutinefunction(method):
-            async def body(*args: Any, **kwargs: Any) -> Any:
-                return await test._run_tcpserver_body(method, *args, **kwargs)
-            self._wrap(name, method, body)
-        tear_down = test.asyncTearDown
-
-        async def torn_down() -> None:
-            await test._run_tcpserver_teardown(tear_down)
-        self._wrap("asyncTearDown", tear_down, torn_down)
-
-    def _wrap(self, name: str, original: Any, wrapper: Any) -> None:
-        for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
-            setattr(wrapper, attribute, getattr(original, attribute, None))
-        # Marks such as unittest.skip and expectedFailure are attributes of the method.
-        wrapper.__dict__.update(getattr(original, "__dict__", {}))
-        self._test.__dict__[name] = wrapper
-        self._names.append(name)
+        for name, wrapper in self._wrappers.items():
+            original = getattr(self._test, name)
+            for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
+                setattr(wrapper, attribute, getattr(original, attribute, None))
+            # Marks such as unittest.skip and expectedFailure are attributes of the method.
+            wrapper.__dict__.update(getattr(original, "__dict__", {}))
+            self._test.__dict__[name] = wrapper
 
     def __exit__(self, *exc_info: object) -> None:
-        for name in self._names:
+        for name in self._wrappers:
             self._test.__dict__.pop(name, None)

@@ -151,11 +151,18 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         counted = _CountedExecutor(cast(Executor, executor))
         future: asyncio.Future[_T] = super().run_in_executor(cast(Executor, counted), func, *args)
         if counted.job is not None:
-            self._executor_jobs.add(counted.job)
-            # Callbacks run in the order in which they were added, in the worker's thread. The base class has added
-            # the one that wakes the loop: the job is forgotten only when its result is on its way.
-            counted.job.add_done_callback(self._executor_jobs.discard)
+            self._count_job(counted.job, future)
         return future
+
+    def _count_job(self, job: Future[Any], future: asyncio.Future[Any]) -> None:
+        """Keep time real until `job` has ended and its result is on its way to the loop."""
+        jobs = self._executor_jobs
+        jobs.add(job)
+        # Callbacks run in the order in which they were added. In the worker's thread the first one, the base class's,
+        # wakes the loop; in the loop's thread ours comes before whatever awaits the future, and so that task never
+        # sees a job that is done and still counted. A future that was cancelled leaves its job running, and counted.
+        job.add_done_callback(jobs.discard)
+        future.add_done_callback(lambda _future: jobs.discard(job) if job.done() else None)
 
     # Attributes of asyncio's base classes that typeshed does not declare; the same from 3.9 to 3.14.
     _closed = True  # until the constructor has got as far as the base class: __del__ asks

@@ -16,9 +16,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Optional, cast
 
 from tcpclient_testing.engine.conversation import Conversation
-from tcpclient_testing.engine.events import Flushed, HalfClosed, Progressed, Received, Reset
+from tcpclient_testing.engine.events import Event, Flushed, HalfClosed, Progressed, Received, Reset
 
-from .inet_diag import unacknowledged
+from .inet_diag import PeerProbe, unacknowledged
 
 if TYPE_CHECKING:
     from .pacing import Pacer
@@ -31,6 +31,8 @@ __unittest = True
 
 _SLICE = 256 * 1024
 _LOOK = 0.001
+# So many bytes that no step has claimed are kept (early input); beyond it the client has to wait.
+_MOST_KEPT = 16 * 1024 * 1024
 _READING = 0.2
 #: The value of SO_LINGER with which closing a socket sends a RST (socket(7)).
 LINGER_NOT = struct.pack("ii", 1, 0)
@@ -40,8 +42,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
     """The adapter between a transport and a conversation."""
 
     __slots__ = ("runtime", "loop", "peername", "conversation", "transport", "buffer", "outgoing", "paused", "slice",
-                 "draining", "lost", "left", "pacer", "written", "achieved",
-                 "taking")
+                 "draining", "lost", "left", "stopped", "crowded", "pacer", "written", "achieved", "taking")
 
     def __init__(self, runtime: Runtime, buffer: memoryview, peername: Any) -> None:
         self.runtime = runtime
@@ -56,6 +57,8 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         self.draining = False
         self.lost = False
         self.left = False
+        self.stopped = False
+        self.crowded = False
         self.pacer: Optional[Pacer] = None
         self.written = 0
         self.achieved: list[int] = []
@@ -82,17 +85,27 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         conversation = self.conversation
         runtime.transcript.received(now, conversation.number, data)
         conversation.receive(Received(now, data))
+        if conversation.kept > _MOST_KEPT:
+            self.hold_back()
         if runtime.session.commands:
             runtime.perform()
 
+    def hold_back(self) -> None:
+        """Let the client wait, by TCP's own flow control, while much of what it sent is claimed by no step."""
+        conversation, transport = self.conversation, self.transport
+        if self.runtime.session.over or self.lost or transport is None:
+            return
+        conversation.kept = sum(map(len, conversation.pending))
+        crowded = conversation.kept > _MOST_KEPT
+        if crowded != self.crowded:
+            self.crowded = crowded
+            if not self.stopped:
+                (transport.pause_reading if crowded else transport.resume_reading)()
+        if crowded:
+            self.loop.call_later(_LOOK, self.hold_back)
+
     def eof_received(self) -> bool:
-        now = self.loop.time()
-        self.runtime.transcript.note(now, self.conversation.number, "the client ended its stream")
-        self.conversation.receive(HalfClosed(now))
-        self.runtime.perform()
-        if self.draining:
-            return False
-        return self.transport is not None and self.transport.can_write_eof()
+        return self.stream_ended("the client ended its stream")
 
     def connection_lost(self, exc: Optional[BaseException]) -> None:
         self.lost = True
@@ -120,9 +133,28 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         if self.slice:
             taken, self.slice = self.slice, 0
             self.conversation.receive(Progressed(now, taken))
-        if not self.lost:
+        if self.pacer is not None:
+            self.pacer.pump()
+        elif self.outgoing:
             self.pump()
-            self.runtime.perform()
+        elif self.conversation.sending:
+            self.flushed()  # that was the last slice
+        self.runtime.perform()
+
+    # What the TLS between transport and conversation calls, where there is one; eof_received uses it, too.
+
+    def stream_ended(self, how: str) -> bool:
+        """The client will send no more; return whether our side stays open."""
+        self.note(how)
+        self.tell(HalfClosed(self.loop.time()))
+        if self.draining:
+            return False
+        return self.transport is not None and self.transport.can_write_eof()
+
+    def tell(self, event: Event) -> None:
+        """Let the conversation know of an event, and carry out what it wants."""
+        self.conversation.receive(event)
+        self.runtime.perform()
 
     # What the server calls, to carry out a command.
 
@@ -177,13 +209,23 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             if left < self.slice:
                 taken, self.slice = self.slice - left, left
                 self.conversation.receive(Progressed(self.loop.time(), taken))
-        elif self.pacer is not None and self.pacer.busy and not self.lost:
-            # It is our own conditions that the client waits for: no time-out of the client's.
+        elif not self.lost and ((self.pacer is not None and self.pacer.busy)
+                                or (self.taking is not None and self.taking.waiting)):
+            # It is us that the client waits for: no time-out of the client's.
             self.conversation.receive(Progressed(self.loop.time(), 0))
 
     def flushed(self) -> None:
         """Everything has been handed over."""
         self.conversation.receive(Flushed(self.loop.time()))
+
+    def start_tls(self, context: Any, *, starttls: bool) -> None:
+        """Put TLS between the transport and the conversation; `starttls` says that they spoke in clear before."""
+        from .tls_layer import TLSLayer
+        if self.transport is None or self.lost:
+            return
+        layer = TLSLayer(self, self.transport, context, starttls=starttls)
+        self.transport.set_protocol(layer)
+        self.transport = layer
 
     def half_close(self, drain: bool) -> None:
         """End our stream; with `drain`, close when the client has ended its own."""
@@ -238,15 +280,37 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
 
     def pause_reading(self) -> None:
         """Take nothing more from the client."""
-        if self.transport is not None and not self.lost:
+        if self.transport is not None and not self.lost and not self.conversation.ended:
+            self.stopped = True
             self.transport.pause_reading()
             self.note("stopped reading")
 
     def resume_reading(self) -> None:
         """Take the client's bytes again."""
-        if self.transport is not None and not self.lost:
-            self.transport.resume_reading()
+        if self.transport is not None and not self.lost and self.stopped:
+            self.stopped = False
+            if not self.crowded:
+                self.transport.resume_reading()
             self.note("reads again")
+
+    def all_read(self) -> bool:
+        """Whether the client has read all that was sent: only then is our leaving nothing to it.
+
+        If it sends anything after that, a RST is the answer, and the system that gets one throws away what is unread.
+        """
+        if self.transport is None or self.lost:
+            return True
+        local, peer = self.transport.get_extra_info("sockname"), self.transport.get_extra_info("peername")
+        if not (isinstance(local, tuple) and isinstance(peer, tuple)):
+            return False
+        with PeerProbe() as probe:
+            try:
+                state = probe.look(local, peer)
+            except OSError:
+                return False  # it can't be seen here
+        # One byte that is unread is our FIN.
+        return state is None or state.closed or (state.unread <= 1 and not unacknowledged(
+            self.transport.get_extra_info("socket")))
 
     def leave(self) -> None:
         """The server is left: close, gently where the client has nothing to lose."""
@@ -268,6 +332,13 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             except (OSError, ValueError):
                 pass  # closed already
         self.transport.abort()
+
+    def abandon(self) -> None:
+        """In a forked child: close our copy of the descriptor, and nothing else."""
+        raw = None if self.transport is None else self.transport.get_extra_info("socket")
+        raw = getattr(raw, "_sock", raw)  # asyncio lends a TransportSocket, which can't close
+        if raw is not None:
+            raw.close()
 
     def note(self, text: str) -> None:
         """Put down what the server did."""

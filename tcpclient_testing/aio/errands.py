@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
-from tcpclient_testing.engine.commands import Await, RunCoroutine, StartTLS
+from tcpclient_testing.engine.commands import Await, RunCoroutine
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.events import Computed, Event, Released
+from tcpclient_testing.engine.steps import Step
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -38,20 +39,17 @@ class Errands:
 
     def compute(self, command: RunCoroutine) -> None:
         """Run the coroutine that computes what a step sends."""
-        self._start(self._compute(command))
+        self._start(self._compute(command)).add_done_callback(lambda _: command.drop())
 
     def hold(self, command: Await) -> None:
         """Wait for the event that a step is held for."""
         self._start(self._hold(command))
 
-    def upgrade(self, command: StartTLS) -> None:
-        """Begin TLS on a connection."""
-        raise NotImplementedError
-
-    def _start(self, coroutine: Any) -> None:
+    def _start(self, coroutine: Any) -> asyncio.Task[Any]:
         task = self._runtime.loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _tell(self, conversation: Optional[Conversation], event: Event) -> None:
         assert conversation is not None
@@ -67,9 +65,13 @@ class Errands:
         self._tell(command.conversation, Computed(self._runtime.loop.time(), command.step, value, error))
 
     async def _hold(self, command: Await) -> None:
-        if asyncio.iscoroutinefunction(command.event.wait):
-            await command.event.wait()
+        event = command.event
+        if isinstance(event, Step):
+            while not event.satisfied:  # noqa: ASYNC110 - a step of another server, which may live in another thread
+                await asyncio.sleep(_LOOK)
+        elif asyncio.iscoroutinefunction(event.wait) and not self._runtime.threaded:
+            await event.wait()
         else:
-            while not command.event.is_set():  # noqa: ASYNC110 - a threading.Event can't be awaited
+            while not event.is_set():  # noqa: ASYNC110 - another thread sets it
                 await asyncio.sleep(_LOOK)
         self._tell(command.conversation, Released(self._runtime.loop.time(), command.step))

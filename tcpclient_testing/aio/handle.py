@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.framing import Framing
@@ -13,6 +13,7 @@ from tcpclient_testing.transcript.entries import RECEIVED, SENT
 
 if TYPE_CHECKING:
     from .server import MockTCPServer
+    from .tls_layer import TLSInfo
 
 __all__ = ["Connection"]
 
@@ -41,6 +42,13 @@ class Connection(ScriptMethods):
         """The client's address, ``(host, port)``; None before it has connected."""
         peername = self._conversation.peername
         return peername[:2] if isinstance(peername, tuple) else peername
+
+    @property
+    def tls(self) -> Optional[TLSInfo]:
+        """What was agreed on in the TLS handshake, such as ``connection.tls.version``; None unless one was done."""
+        tls = self._conversation.tls
+        info: Optional[TLSInfo] = None if tls is None else tls.info
+        return info
 
     @property
     def received(self) -> bytes:

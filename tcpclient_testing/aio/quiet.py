@@ -65,16 +65,17 @@ def living_thread(idle: Collection[threading.Thread] = ()) -> Optional[str]:
             continue
         if thread is not main:
             count -= 1
-        if ident == me or thread in _own_threads or thread in idle or _is_debuggers(thread):
+        if ident == me or thread in _own_threads or thread in idle or _is_nobodys(thread):
             continue
         return f"thread {thread.name!r} lives"
     # A thread that ended between the two looks is still in the number: time is real a moment too long.
     return "a thread that was not started through threading lives" if count > 0 else None
 
 
-def _is_debuggers(thread: threading.Thread) -> bool:
-    """Tell whether pydevd (PyCharm, VS Code) made the thread; it marks its own in this way."""
-    return getattr(thread, "is_pydev_daemon_thread", False) is True
+def _is_nobodys(thread: threading.Thread) -> bool:
+    """Tell whether a thread is the watchdog's, or was made by pydevd (PyCharm, VS Code); each marks its own."""
+    return getattr(thread, "tcpclient_testing_owned", False) is True \
+        or getattr(thread, "is_pydev_daemon_thread", False) is True
 
 
 def _find_child_lives() -> Callable[[], bool]:
@@ -89,17 +90,21 @@ def _find_child_lives() -> Callable[[], bool]:
     if sys.platform != "win32" and (sys.platform != "darwin" or sys.version_info >= (3, 13)):
         options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
 
-        def child_lives() -> bool:
+        def ask() -> bool:
             try:
                 os.waitid(os.P_ALL, 0, options)
             except ChildProcessError:
                 return False
             return True
 
-        return child_lives
-    if sys.platform == "darwin":  # the system has waitid(), os has it from Python 3.13 on
-        return _child_lives_through_libc(0x08 | 0x01 | 0x20)
-    return lambda: False  # Windows: nobody can be asked
+    elif sys.platform == "darwin":  # the system has waitid(), os has it from Python 3.13 on
+        ask = _child_lives_through_libc(0x08 | 0x01 | 0x20)
+    else:  # Windows: nobody can be asked
+
+        def ask() -> bool:
+            return False
+
+    return ask
 
 
 def _child_lives_through_libc(options: int) -> Callable[[], bool]:

@@ -13,6 +13,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.engine import commands
@@ -23,8 +24,11 @@ from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.report import ExpectationError, Report
 from tcpclient_testing.transcript.entries import Transcript
 
+from .advice import tls_advice
 from .body import Body
 from .connection import LINGER_NOT, ConnectionProtocol
+from .deadlock import DeadlockGuard
+from .debugger import debugger_active
 from .errands import Errands
 from .inet_diag import PeerProbe, available
 from .listening import BACKLOG, refusing
@@ -41,8 +45,9 @@ __all__ = ["Runtime"]
 __unittest = True
 
 _BUFFER = 256 * 1024
-# A timer that comes so much too late (seconds) shows that the loop stood still; that time is nobody's time-out.
-_STANDSTILL = 1.0
+# A timer that comes so much too late (seconds) shows that the loop stood still, and the client in it perhaps as well:
+# time-outs begin anew then.
+_STANDSTILL = 0.25
 
 _buffers = threading.local()
 
@@ -63,6 +68,9 @@ def _receive_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
 
 class Runtime:
     """What a server is made of, behind its public face. `make_handle` makes the handle of a connection."""
+
+    #: Whether the loop has a thread of its own, in which no test runs.
+    threaded = False
 
     def __init__(self, timeout: Optional[float], idle_timeout: Optional[float], transcript_limit: int,
                  make_handle: Callable[[Conversation], Any]) -> None:
@@ -88,9 +96,11 @@ class Runtime:
         self._make_handle = make_handle
         self._listeners: list[socket.socket] = []
         self._attaching: set[asyncio.Task[Any]] = set()
+        self._arriving: set[socket.socket] = set()
         self._deferred: list[commands.Command] = []
         self._timer: Optional[asyncio.TimerHandle] = None
         self._errands: Optional[Errands] = None
+        self._guard: Optional[DeadlockGuard] = None
         self._report: Optional[Report] = None
 
     def open(self, loop: asyncio.AbstractEventLoop, listeners: list[socket.socket]) -> None:
@@ -98,19 +108,23 @@ class Runtime:
         self.loop = loop
         names = [listener.getsockname() for listener in listeners]
         self.address = names[0]
-        self._addresses = frozenset(name[:2] for name in names)
+        self._addresses = frozenset(name[:2] for name in names if isinstance(name, tuple))
         self.transcript.started = self.session.now = loop.time()
         self.waiters = Waiters(loop, self.error)
         self.running = True
         self._listeners = listeners
         for listener in listeners:
             loop.add_reader(listener, self.accept)
+        if not self.threaded:
+            self._guard = DeadlockGuard(self)
 
     def close(self) -> None:
         """Close everything at once, whatever the clients do."""
         self.closed = True
         if not self.running:
             return
+        if self._guard is not None:
+            self._guard.stop()
         self.session.leave()
         self._stop_listening()
         if self._timer is not None:
@@ -126,6 +140,15 @@ class Runtime:
         if self._probe is not None:
             self._probe.close()
         self.waiters.give_up()
+
+    def abandon(self) -> None:
+        """In a forked child: close our copies of the descriptors; the loop and the connections are the parent's."""
+        self.closed = True
+        self.session.leave()
+        for listener in self._listeners:
+            listener.close()
+        for protocol in self.protocols.values():
+            protocol.abandon()
 
     def _stop_listening(self) -> None:
         for listener in self._listeners:
@@ -148,22 +171,41 @@ class Runtime:
                     self._fail(accepted, peername)
                     continue
                 accepted.setblocking(False)
+                self._arriving.add(accepted)
                 protocol = ConnectionProtocol(self, _receive_buffer(self.loop), peername)
                 task = self.loop.create_task(self._attach(protocol, accepted))
                 self._attaching.add(task)
-                task.add_done_callback(self._attaching.discard)
+                task.add_done_callback(partial(self._attached, accepted))
 
     async def _attach(self, protocol: ConnectionProtocol, accepted: socket.socket) -> None:
-        try:
-            await self.loop.connect_accepted_socket(lambda: protocol, accepted)
-        except BaseException:
+        await self.loop.connect_accepted_socket(lambda: protocol, accepted)
+
+    def _attached(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
+        self._attaching.discard(task)
+        self._arriving.discard(accepted)
+        # A task that is cancelled before its first step never gets to an `except` of its own.
+        if task.cancelled() or task.exception() is not None:
             accepted.close()
-            raise
 
     @property
     def attaching(self) -> bool:
         """Whether a client was accepted that the engine has not been told of yet."""
         return bool(self._attaching)
+
+    @property
+    def listeners(self) -> list[socket.socket]:
+        """The sockets that listen."""
+        return self._listeners
+
+    @property
+    def accepted(self) -> list[socket.socket]:
+        """The sockets of clients that were accepted, but have no protocol yet."""
+        return list(self._arriving)
+
+    @property
+    def wants_a_turn(self) -> bool:
+        """Whether the script is waiting for nothing but the loop's next turn."""
+        return bool(self._deferred or self._arriving or self.session.commands)
 
     def attached(self, protocol: ConnectionProtocol, now: float) -> Conversation:
         """A connection is ready; return its conversation."""
@@ -242,7 +284,8 @@ class Runtime:
         if self.session.failure is None:
             self.session.failure_of_leaving()
         if self._report is None:
-            self._report = Report.of(self.session, self.transcript, hint=self.hint())
+            hint = self.hint() or tls_advice(self.session.failure, self.transcript)
+            self._report = Report.of(self.session, self.transcript, hint=hint)
         error = ExpectationError(self._report)
         error.client_exception = self.client_exception
         return error
@@ -255,6 +298,12 @@ class Runtime:
         while pending:
             command = pending.pop(0)
             table[type(command)](self, command)
+
+    def condemned(self) -> None:
+        """The session was made to fail from outside: carry that out."""
+        if not self.closed:
+            self.session.commands[:] = [commands.GiveUp()]
+            self.perform()
 
     def _protocol(self, command: commands.Command) -> ConnectionProtocol:
         assert command.conversation is not None
@@ -280,9 +329,8 @@ class Runtime:
     def _tick(self, deadline: float) -> None:
         self._timer = None
         now = self.loop.time()
-        late = now - deadline
-        if late > _STANDSTILL:
-            self.session.postpone(late)
+        if now - deadline > _STANDSTILL or debugger_active():
+            self.session.restart(now)
         for protocol in self.protocols.values():
             protocol.measure()
         self.session.tick(now)
@@ -370,7 +418,7 @@ class Runtime:
                              f"fail_connections() says ({self._failing} to go)")
 
     def _start_tls(self, command: commands.StartTLS) -> None:
-        self.errands.upgrade(command)
+        self._protocol(command).start_tls(command.context, starttls=self.session.tls_context is None)
 
     def _give_up(self, command: commands.GiveUp) -> None:
         self._stop_listening()

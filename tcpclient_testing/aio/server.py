@@ -13,7 +13,7 @@ import sys
 from asyncio import events
 from math import isfinite
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, TypeVar, Union
 
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.expectations import ExpectConnect
@@ -71,6 +71,11 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
     30 seconds; on virtual time (`VirtualClockEventLoop`) a day, so that the client's timers come first.
     `framing` and `ending` are the defaults of frames (a length of four bytes) and lines (CR LF).
 
+    With `tls`, each connection begins with a TLS handshake: True for the throwaway certificate that comes with the
+    package, an `ssl.SSLContext` of a server, the name of another shipped certificate, or the path of one's own (see
+    `tcpclient_testing.tls`, and what `tls.server_context` raises). With `unix_path`, the server listens at a
+    Unix-domain socket that it makes there (Linux, macOS), and removes in the end, and on no port.
+
     ``watch_streams=False`` takes no interest in whether clients that use asyncio's streams await `wait_closed()` and
     read all that was sent; ``allow_open=True`` permits clients to be still connected when the server is left, and
     ``allow_extra=True`` bytes and connections that no step explains; ``allow_remote=True`` permits a `host` that
@@ -79,26 +84,34 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
     which clients receive, such as ``Network(chunk=1)``.
     """
 
+    _runtime_type: ClassVar[type[Runtime]] = Runtime
+
     def __init__(self, host: Optional[str] = None, port: int = 0, *, timeout: Optional[float] = UNSET,
-                 idle_timeout: Optional[float] = UNSET, framing: Optional[Framing] = None, ending: bytes = b"\r\n",
-                 watch_streams: bool = True, allow_open: bool = False, allow_extra: bool = False,
-                 allow_remote: bool = False, cancel_body: bool = True, transcript_limit: int = 1024 * 1024,
-                 network: Optional[Network] = None) -> None:
+                 idle_timeout: Optional[float] = UNSET, tls: Any = None,
+                 unix_path: Union[str, os.PathLike[str], None] = None, framing: Optional[Framing] = None,
+                 ending: bytes = b"\r\n", watch_streams: bool = True, allow_open: bool = False,
+                 allow_extra: bool = False, allow_remote: bool = False, cancel_body: bool = True,
+                 transcript_limit: int = 1024 * 1024, network: Optional[Network] = None) -> None:
         if framing is not None and not isinstance(framing, Framing):
             raise TypeError(f"framing is a Framing such as LengthPrefixed(4), not {framing!r}")
         self._framing_default: Framing = LengthPrefixed(4) if framing is None else framing
         self._ending_default = checked_ending("MockTCPServer(ending=...)", ending)
         self._listen_options = (host, port, allow_remote)
+        self._unix_path = None if unix_path is None else _checked_unix_path(unix_path, host, port)
         self._watch_streams = watch_streams
         self._allow_open = allow_open
         self._allow_extra = allow_extra
         self._cancel_body = cancel_body
         self._given_timeouts = (timeout is not UNSET, idle_timeout is not UNSET)
-        self._runtime = Runtime(_scaled("timeout", 5.0 if timeout is UNSET else timeout),
-                                _scaled("idle_timeout", 30.0 if idle_timeout is UNSET else idle_timeout),
-                                transcript_limit, self._make_handle)
+        self._runtime = self._runtime_type(_scaled("timeout", 5.0 if timeout is UNSET else timeout),
+                                           _scaled("idle_timeout", 30.0 if idle_timeout is UNSET else idle_timeout),
+                                           transcript_limit, self._make_handle)
+        self._runtime.session.allow_extra = allow_extra
         self._verdict = Verdict(self._runtime)
         self._reported = False
+        self._runtime.session.can_reset = self._unix_path is None
+        if tls is not None and tls is not False:
+            self._runtime.session.tls_context = self._server_context(tls)
         if network is not None:
             from tcpclient_testing.network.conditions import checked_network
             self._runtime.set_network(checked_network("MockTCPServer(network=...)", network))
@@ -132,17 +145,24 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
         if not self._runtime.closed:
             await self.leave(sys.exc_info()[1])
 
-    def open(self) -> None:
-        """Bind and listen at once, and accept clients as soon as the loop runs; what `start` does, without `await`."""
+    def open(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
+        """Bind and listen at once, and accept clients as soon as the loop runs; what `start` does, without `await`.
+
+        `loop` is the loop that is going to run, where none does yet (a test case's, in ``setUp``).
+        """
         runtime = self._runtime
         if runtime.closed:
             raise self._misuse()
         if runtime.running:
             return
-        loop = events._get_running_loop()
+        loop = events._get_running_loop() or loop
         if loop is None:
             raise ScriptError("MockTCPServer needs a running event loop: use it in a coroutine, or use "
                               "ThreadedMockTCPServer, which needs none")
+        if self._unix_path is not None:
+            from .unix_listening import listen_unix
+            runtime.open(loop, [listen_unix(self._unix_path)])
+            return  # clients of Unix-domain sockets have no address by which their streams could be known
         host, port, allow_remote = self._listen_options
         runtime.open(loop, listen(host, port, allow_remote=allow_remote))
         self._adapt_to(loop)
@@ -208,6 +228,12 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
         failure = self._runtime.session.failure
         return float("inf") if failure is None else failure.now
 
+    def excuse(self, exc: Optional[BaseException] = None) -> None:
+        """The test has its one report already: give no verdict any more; attach what passed to its exception `exc`."""
+        if exc is not None and not self._reported:
+            self._verdict.instead_of(exc, interrupted=False)
+        self._reported = True
+
     def blames(self, exc: BaseException) -> bool:
         """Whether `exc`, raised after the body, came after the script had failed; then the report has it."""
         return self._verdict.blames(exc)
@@ -221,26 +247,43 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
 
     @property
     def address(self) -> tuple[str, int]:
-        """``(host, port)``, as `socket.create_connection` takes it."""
+        """``(host, port)``, as `socket.create_connection` takes it.
+
+        With ``unix_path=`` it is the path, a `str`, as `socket.socket.connect` takes it; the annotation leaves that out
+        so that ``connect(*server.address)`` passes type checkers.
+        """
         if self._runtime.address is None:
             raise ScriptError("the server has no address before it was started: use `async with`, or await start()")
+        if self._unix_path is not None:
+            return self._runtime.address  # type: ignore[no-any-return]
         host, port = self._runtime.address[:2]
         return host, port
 
     @property
+    def unix_path(self) -> Optional[str]:
+        """The path of the Unix-domain socket at which the server listens; None if it listens on a port."""
+        return self._unix_path
+
+    @property
     def host(self) -> str:
         """The address of the local machine at which the server listens."""
-        return self.address[0]
+        return self._tcp_address()[0]
 
     @property
     def port(self) -> int:
         """The port at which the server listens."""
-        return self.address[1]
+        return self._tcp_address()[1]
 
     @property
     def service_port(self) -> int:
         """The same as `port`."""
-        return self.address[1]
+        return self._tcp_address()[1]
+
+    def _tcp_address(self) -> tuple[str, int]:
+        if self._unix_path is not None:
+            raise ScriptError(f"the server listens at the Unix-domain socket {self._unix_path!r} and on no port: use "
+                              "unix_path, or address")
+        return self.address
 
     @property
     def connections(self) -> list[Connection]:
@@ -270,14 +313,22 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
         `after`, or later than `within`, has failed. `timeout` counts from `after` on, and by default not at all where
         `within` is given. Since client and server notice the end of a connection at different times, 0.05 seconds, or
         a tenth of `after` where that is less, may be missing.
+
+        On a server with ``tls=`` the step is satisfied when the TLS handshake has ended, and ``connection.tls`` tells
+        what was agreed on. A handshake that comes to nothing is a failure, unless `expect_tls_failure` is the next
+        step.
         """
         step: ConnectStep[Connection] = ConnectStep(origin_of(sys._getframe(1)),
                                                     timing_of("expect_connect", timeout, within, after))
+        self.add_connection(step)
+        return step
+
+    def add_connection(self, step: ConnectStep[Any]) -> None:
+        """Begin the script of a further connection."""
         self._check_usable()
         runtime = self._runtime
         runtime.session.add_connection(step, runtime.loop.time())
         runtime.after_script()
-        return step
 
     def _add(self, step: Step[Any]) -> None:
         self._check_usable()
@@ -302,8 +353,11 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
 
     def _check_usable(self) -> None:
         runtime = self._runtime
-        if not runtime.running or runtime.closed or events._get_running_loop() is not runtime.loop:
+        if not runtime.running or runtime.closed:
             raise self._misuse()
+        here = events._get_running_loop()
+        if here is not runtime.loop and (here is not None or runtime.loop.is_running()):
+            raise self._misuse()  # a loop that does not run yet, or just now, is nobody else's
         if runtime.session.failure is not None:
             raise runtime.error()
 
@@ -336,10 +390,12 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
         self._check_usable()
         runtime = self._runtime
         while True:
-            step = runtime.session.first_unsatisfied()
-            if step is None:
+            # Steps that are added meanwhile are nobody's business here, unless this is the end.
+            for step in [conversation.steps[-1] for conversation in runtime.session.conversations
+                         if not conversation.complete]:
+                await Joined(step)
+            if not final or runtime.session.complete:
                 break
-            await Joined(runtime.waiters, step)
         await self._verdict.look_at_streams()
         if final:
             await self._verdict.settle(allow_open=self._allow_open, allow_extra=self._allow_extra)
@@ -349,8 +405,13 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
     async def join_conversation(self, conversation: Conversation) -> None:
         """Wait until every step of one connection is satisfied."""
         self._check_usable()
-        while not conversation.complete:
-            await Joined(self._runtime.waiters, conversation.steps[conversation.cursor])
+        if conversation.steps:
+            await Joined(conversation.steps[-1])
+
+
+def _checked_unix_path(path: Any, host: Any, port: Any) -> str:
+    from .unix_listening import checked_path
+    return checked_path(path, host, port)
 
 
 def _scaled(name: str, value: Any) -> Optional[float]:

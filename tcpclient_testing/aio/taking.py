@@ -65,8 +65,8 @@ class Taking:
 
     @property
     def _encrypted(self) -> bool:
-        transport = self._protocol.transport
-        return transport is not None and transport.get_extra_info("sslcontext") is not None
+        # A transport of asyncio's own is the socket's; what stands in for it is the layer that encrypts.
+        return isinstance(self._protocol.transport, asyncio.BaseProtocol)
 
     def wait(self, bound: float, callback: Callable[[bool], None]) -> None:
         """Call `callback` with True when the client has taken everything, with False after `bound` seconds."""

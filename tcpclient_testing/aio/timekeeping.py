@@ -136,10 +136,9 @@ class DecidingSelector(selectors.BaseSelector):
                 self._stuck = stuck
                 return events
             events = self._inner.select(_KERNEL_PATIENCE)
+            self._stuck = () if events else stuck  # waited for once; if nothing has changed by now, nothing will
             if events:
-                self._stuck = ()
                 return events
-            self._stuck = stuck  # waited for once; if nothing has changed by now, nothing will
 
     def _held_back(self) -> tuple[tuple[int, int, int], ...]:
         return held_back({key.fd for key in self._inner.get_map().values()}.union(self._loop._sockets()))

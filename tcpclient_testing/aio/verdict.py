@@ -7,12 +7,13 @@ consequence; if the client failed by itself, its exception is the report, and th
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any, Optional
 
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.expectations import ExpectDisconnect
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.report import ExpectationError, conversation_text
+from tcpclient_testing.report import ExpectationError, conversation_text, headline
 
 from .body import consequence
 from .runtime import Runtime
@@ -25,8 +26,10 @@ __unittest = True
 # A client in this loop that does everything right needs some turns to have closed, of sockets and of streams; one in
 # another thread or process a moment (seconds). Whoever is still connected then has not been closed.
 _TURNS = 16
+_FEWEST_TURNS = 4
 _MOMENT = 0.1
 _PAUSE = 0.005
+_LOOKS = 100
 
 
 class Verdict:
@@ -55,8 +58,9 @@ class Verdict:
         """Judge bytes and connections that no step explains, once everything under way has arrived."""
         runtime = self._runtime
         runtime.accept()
-        for _ in range(_TURNS):
-            if self._settled(allow_open):
+        for turn in range(_TURNS):
+            # What clients have sent is in our system's buffers, but in ours only after some turns.
+            if turn >= _FEWEST_TURNS and self._settled(allow_open):
                 break
             await asyncio.sleep(0)
         else:
@@ -69,8 +73,9 @@ class Verdict:
     def _settled(self, allow_open: bool) -> bool:
         if self._runtime.attaching:
             return False
-        return allow_open or all(conversation.ended or conversation.closed or conversation.draining
-                                 for conversation in self._runtime.session.conversations if conversation.accepted)
+        return all(conversation.ended or conversation.closed
+                   or (self._runtime.protocols[conversation].all_read() if conversation.draining else allow_open)
+                   for conversation in self._runtime.session.conversations if conversation.accepted)
 
     # Streams.
 
@@ -91,10 +96,12 @@ class Verdict:
         if stream is None:
             return
         words = complaint(stream, wait_closed=step.wait_closed)
-        for _ in range(_TURNS):
+        elsewhere = stream.thread_id != threading.get_ident()
+        for _ in range(_LOOKS if elsewhere else _TURNS):
             if words is None:
                 break
-            await asyncio.sleep(0)
+            # Turns of this loop say nothing about a client in another one.
+            await asyncio.sleep(_PAUSE if elsewhere else 0)
             words = complaint(stream, wait_closed=step.wait_closed)
         if words is not None:
             runtime = self._runtime
@@ -128,10 +135,27 @@ class Verdict:
             # The test had found fault by itself, and was interrupted while it cleaned up.
             self._attach(raised)
             return raised
+        if self._by_itself(raised):
+            assert raised is not None
+            self._attach(raised)
+            return raised if own else None
         if self.blames(raised):
             return self._runtime.error()
         self._attach(exc)
         return None
+
+    def _by_itself(self, exc: Optional[BaseException]) -> bool:
+        """Whether the client raised `exc` by itself, although the script has failed.
+
+        A client that raises mostly closes its connection on the way out, which is not what the script says either, but
+        a consequence. Nothing that we do can make such a client raise; but what a broken connection raises may have
+        come of our giving up, where the client had only half-closed.
+        """
+        failure = self._runtime.session.failure
+        if failure is None or not failure.at_end or exc is None:
+            return False
+        return isinstance(exc, Exception) and not isinstance(exc, ExpectationError) \
+            and not any(isinstance(each, (OSError, EOFError)) for each in _chain(exc))
 
     def blames(self, exc: Optional[BaseException]) -> bool:
         """Whether the script had failed when `exc` was raised; the first such exception stands in the report."""
@@ -147,7 +171,9 @@ class Verdict:
         runtime = self._runtime
         if not len(runtime.transcript):
             return
-        text = "\n".join([f"the conversation with {runtime.listening_at()} until then",
+        failure = runtime.session.failure
+        text = "\n".join([*([] if failure is None else [headline(failure), ""]),
+                          f"the conversation with {runtime.listening_at()} until then",
                           *conversation_text(runtime.session, runtime.transcript)])
         note: Any = getattr(exc, "add_note", None)
         if note is not None:
@@ -158,3 +184,12 @@ class Verdict:
 
 class ConversationSoFar(Exception):
     """The conversation that a client's own exception interrupted; it is only there to be shown."""
+
+
+def _chain(exc: BaseException) -> list[BaseException]:
+    """An exception, and those that led to it."""
+    chain: list[BaseException] = []
+    while exc not in chain:
+        chain.append(exc)
+        exc = exc.__cause__ or exc.__context__ or exc
+    return chain

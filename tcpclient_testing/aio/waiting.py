@@ -62,11 +62,12 @@ class Waiters:
 class Joined:
     """An awaitable that waits for a step as a join does: nobody has asked for that step itself."""
 
-    __slots__ = ("_waiters", "_step")
+    __slots__ = ("_step",)
 
-    def __init__(self, waiters: Waiters, step: Step[Any]) -> None:
-        self._waiters = waiters
+    def __init__(self, step: Step[Any]) -> None:
         self._step = step
 
     def __await__(self) -> Generator[Any, None, None]:
-        return self._waiters.wait(self._step)
+        # By way of the host, which raises where the verdict came between the end of one wait and this one.
+        if not self._step.satisfied:
+            yield from self._step.conversation.session.host.wait_for(self._step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from .commands import Await, HalfClose, PauseReading, ResetConnection, ResumeReading, RunCoroutine, StartTLS
+from .commands import Await, HalfClose, PauseReading, ResetConnection, ResumeReading, RunCoroutine
 from .expectations import CallableRaised, seconds
 from .mismatches import Mismatch
 from .origin import Origin
@@ -77,7 +77,7 @@ class SendBytes(Action):
         data = bytes(payload)
         try:
             self.data = data if self.encode is None else self.encode(data)
-        except ValueError as error:
+        except Exception as error:  # noqa: BLE001 - a framing of the user's
             return CallableRaised(self, error)
         return None
 
@@ -92,11 +92,10 @@ class SendBytes(Action):
         conversation.outbox.append(self.data)
         return QUEUED
 
-    def broken_off(self, conversation: Conversation) -> Mismatch:
-        """Say that the client reset the connection while this was being sent."""
+    def cut_short(self, conversation: Conversation) -> Mismatch:
+        """Say that the client reset the connection in the middle of these bytes."""
         size = counted(len(self.data or b""), "byte")
-        return Mismatch(f"the client reset the connection when it had taken {conversation.taken_of(self)} of {size} "
-                        f"{shorten(self.data or b'')}")
+        return Mismatch(f"the client reset the connection when it had taken {conversation.taken_of(self)} of {size}")
 
     def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
         if self.data is None:
@@ -214,10 +213,11 @@ class HoldUntil(Action):
 
     def begin(self, conversation: Conversation) -> Optional[Mismatch]:
         event = self.event
-        if isinstance(event, Step):
-            event.conversation.when_done(event, lambda: conversation.released(self))
-        elif event.is_set():
+        if event.satisfied if isinstance(event, Step) else event.is_set():
+            # At once, and not by way of `released`: the conversation is in the middle of advancing to this step.
             self.released = True
+        elif isinstance(event, Step) and event.conversation.session is conversation.session:
+            event.conversation.when_done(event, lambda: conversation.released(self))
         else:
             conversation.command(Await(conversation, self, event))
         return None
@@ -231,29 +231,38 @@ class HoldUntil(Action):
 
 
 class StartTLSStep(Action):
-    """`start_tls(context)`: from here on both sides speak TLS; the client begins the handshake."""
+    """`start_tls(context)`: from here on both sides speak TLS; the client begins the handshake.
 
-    __slots__ = ("context", "ready")
+    What came in clear before is never fed to TLS: it could be taken for what was said under its protection later (the
+    STARTTLS injection of CVE-2011-0411).
+    """
+
+    __slots__ = ("context",)
     method = "start_tls"
 
     def __init__(self, context: Any, origin: Origin, timing: Timing) -> None:
         super().__init__(origin, timing)
         self.context = context
-        self.ready = False
 
     def begin(self, conversation: Conversation) -> Optional[Mismatch]:
         if conversation.pending:
             early = conversation.unclaimed()
             return Mismatch(f"the client sent {counted(len(early), 'byte')} in clear before the server was ready for "
-                            f"TLS: {shorten(early)}")
-        conversation.command(StartTLS(conversation, self, self.context))
+                            f"TLS: {shorten(early)}", offset=0)
+        if conversation.ended:
+            return Mismatch(f"the client {conversation.ending()} before the TLS handshake")
+        conversation.begin_tls(self.context)
         return None
 
+    def survives(self, conversation: Conversation) -> bool:
+        return conversation.failure_may_be_wanted(self)
+
     def proceed(self, conversation: Conversation) -> Outcome:
-        return DONE if self.ready else WAITING
+        return WAITING if conversation.handshaking else DONE
 
     def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
-        return Mismatch(f"the client did not finish its TLS handshake within {seconds(duration)}")
+        from .handshake import unfinished_handshake
+        return unfinished_handshake(conversation, duration, silent)
 
 
 class PauseReadingStep(Action):

@@ -24,6 +24,9 @@ class Command:
     def __init__(self, conversation: Optional[Conversation] = None) -> None:
         self.conversation = conversation
 
+    def drop(self) -> None:
+        """It will not be carried out: let go of what it holds."""
+
 
 class Send(Command):
     """Send what `Conversation.take_output` gives, as one write; then tell Flushed, and Progressed on the way."""
@@ -100,13 +103,12 @@ class SetNetwork(Command):
 
 
 class StartTLS(Command):
-    """Begin TLS as the server, with the context of `step`; then tell Upgraded."""
+    """Begin TLS as the server, with `context`; then tell HandshakeBytes, and Upgraded or TLSBroken."""
 
-    __slots__ = ("step", "context")
+    __slots__ = ("context",)
 
-    def __init__(self, conversation: Conversation, step: Step[Any], context: Any) -> None:
+    def __init__(self, conversation: Conversation, context: Any) -> None:
         self.conversation = conversation
-        self.step = step
         self.context = context
 
 
@@ -114,6 +116,11 @@ class RunCoroutine(Command):
     """Run `coroutine`, which computes the bytes of `step`; then tell Computed."""
 
     __slots__ = ("step", "coroutine")
+
+    def drop(self) -> None:
+        close = getattr(self.coroutine, "close", None)  # else Python warns that it was never awaited
+        if close is not None:
+            close()
 
     def __init__(self, conversation: Conversation, step: Step[Any], coroutine: Any) -> None:
         self.conversation = conversation

@@ -17,8 +17,8 @@ from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from .actions import HoldUntil, SendBytes, StartTLSStep
-from .commands import Command, Send, Wake
+from .actions import HoldUntil, SendBytes
+from .commands import Command, Send, StartTLS, Wake
 from .events import Event
 from .exact import ExactRun
 from .mismatches import Mismatch
@@ -26,6 +26,7 @@ from .steps import DONE, QUEUED, Step
 
 if TYPE_CHECKING:
     from .faults import BreakAfter
+    from .handshake import Handshake, TLSFailure
     from .session import Session
 
 __all__ = ["Conversation"]
@@ -42,8 +43,7 @@ class Conversation:
     __slots__ = ("session", "number", "handle", "steps", "cursor", "marks", "peername", "accepted", "accepted_at",
                  "closed", "ended", "reset", "draining", "pending", "exact", "due", "turn", "progress", "alarm_at",
                  "gate", "begun", "outbox", "sending", "issued", "taken", "taken_ends", "taken_bytes", "watchers",
-                 "output", "fault",
-                 "__weakref__")
+                 "began", "taken_at", "unclaimed_at", "kept", "tls", "broken", "output", "fault", "__weakref__")
 
     def __init__(self, session: Session, number: int) -> None:
         self.session = session
@@ -62,8 +62,10 @@ class Conversation:
         self.pending: deque[memoryview] = deque()
         self.exact = ExactRun()
         self.due: Optional[Step[Any]] = None
-        self.turn = 0.0
-        self.progress = 0.0
+        self.turn = self.began = 0.0
+        self.progress = self.taken_at = 0.0
+        self.unclaimed_at = 0.0
+        self.kept = 0
         self.alarm_at: Optional[float] = None
         self.gate: Optional[Step[Any]] = None
         self.begun = 0
@@ -76,31 +78,41 @@ class Conversation:
         self.watchers: dict[Step[Any], list[Callable[[], None]]] = {}
         self.output = 0
         self.fault: Optional[BreakAfter] = None
+        self.tls: Optional[Handshake] = None
+        self.broken: Optional[TLSFailure] = None
 
     # Events.
 
     def receive(self, event: Event) -> None:
         """Take an event; the commands that it brings about are in the session's list then."""
-        self.session.now = event.now
-        event.apply(self)
+        if not self.session.over:
+            self.session.now = event.now
+            event.apply(self)
 
     def connected(self, peername: Any) -> None:
         """A client was accepted."""
         self.accepted = True
         self.peername = peername
         self.accepted_at = self.progress = self.session.now
+        if self.session.tls_context is not None:
+            self.begin_tls(self.session.tls_context)
         self.advance()
 
     def received(self, data: Any) -> None:
         """The client's next bytes; what nobody claims now is copied before this returns."""
-        self.progress = self.session.now
         if self.draining:
-            return
+            return  # nor is it progress: a client that never stops would never be overdue
+        self.progress = self.session.now
         view = data if type(data) is memoryview else memoryview(data)
-        self.pending.append(view)
+        pending = self.pending
+        if not pending:
+            self.kept = 0
+            self.unclaimed_at = self.session.now
+        pending.append(view)
         self.advance()
-        if self.pending:
-            self.pending[-1] = memoryview(bytes(self.pending[-1]))
+        if pending:
+            pending[-1] = memoryview(bytes(pending[-1]))
+            self.kept += len(pending[-1])
 
     def stream_ended(self) -> None:
         """The client's stream ended: a FIN."""
@@ -112,18 +124,20 @@ class Conversation:
         """The client reset the connection."""
         self.ended = self.reset = True
         self.progress = self.session.now
-        if self.sending and not self.cut_off and self.cursor < self.issued:
+        if self.sending and not self.cut_off:
             step = self.steps[self.cursor]
             assert isinstance(step, SendBytes)
-            self.session.fail(self, step, step.broken_off(self))
+            self.session.fail(self, step, step.cut_short(self))
             return
         self.advance()
 
     def progressed(self, count: int) -> None:
         """The operating system has taken `count` more bytes."""
-        self.progress = self.session.now
+        self.taken_at = self.session.now
         self.taken_bytes += count
         self.move_to(self.taken + bisect_right(self.taken_ends, self.taken_bytes))
+        if self.watchers:
+            self.tell_watchers()
 
     def flushed(self) -> None:
         """The operating system has everything: the sends of this write, or the end of our stream."""
@@ -131,10 +145,14 @@ class Conversation:
             if self.fault is not None and self.fault.strike(self):
                 return  # and Flushed comes again when the connection has been ended
             self.sending = False
-            self.progress = self.session.now
+            self.taken_at = self.session.now
             self.move_to(self.taken + len(self.taken_ends))
             if self.issued > self.cursor:
+                self._give_turn(self.steps[self.cursor])
                 self._start_write(self.cursor)
+                self._arm()
+                if self.watchers:
+                    self.tell_watchers()
                 return
         elif self.cursor < len(self.steps):
             self.move_to(self.cursor + 1)
@@ -156,14 +174,25 @@ class Conversation:
         step.released = True
         self.advance()
 
-    def upgraded(self, step: Step[Any], error: Optional[BaseException]) -> None:
-        """The TLS handshake of a step has ended."""
-        assert isinstance(step, StartTLSStep)
+    def handshake_bytes(self, count: int) -> None:
+        """The client has put `count` more bytes into its TLS handshake."""
+        assert self.tls is not None
+        self.tls.received += count
         self.progress = self.session.now
-        if error is not None:
-            self.session.fail(self, step, Mismatch(f"the TLS handshake went wrong: {error}"))
-            return
-        step.ready = True
+
+    def upgraded(self, info: Any) -> None:
+        """The TLS handshake is done."""
+        assert self.tls is not None
+        self.tls.done = True
+        self.tls.info = info
+        self.progress = self.session.now
+        self.advance()
+
+    def tls_broken(self, failure: TLSFailure) -> None:
+        """TLS came to nothing; what still comes is of no interest."""
+        self.broken = failure
+        self.draining = True
+        self.progress = self.session.now
         self.advance()
 
     # The script.
@@ -176,7 +205,7 @@ class Conversation:
         if self.cursor == step.index or self.sending:
             self.advance()
 
-    def advance(self) -> None:
+    def advance(self) -> None:  # noqa: C901 - the one loop of the state machine: in pieces it costs a call a step
         """Let the due steps proceed until one of them has to wait."""
         session = self.session
         if self.gate is not None or session.over:
@@ -187,12 +216,17 @@ class Conversation:
             if position == len(steps):
                 break
             step = steps[position]
+            if self.broken is not None and not step.survives(self):
+                session.fail(self, steps[self.cursor], self.broken)
+                return
             if self.sending:
                 # Only a send may join the write before it; `due` stays at the first of them.
                 if not step.sends:
                     break
             elif step is not self.due:
                 self._give_turn(step)
+                if position < self.begun:  # its coroutine was started while the write before it was under way
+                    self._arm()
             outcome: Any = None
             if position >= self.begun:
                 self.begun = position + 1
@@ -208,16 +242,20 @@ class Conversation:
                 session.fail(self, steps[self.cursor] if step.is_expectation else step, outcome)
                 return
             else:
-                if self.cursor > position and not self.sending:
-                    self._give_turn(steps[self.cursor])
-                    self._arm()
+                self._wait(position)
                 break
         if self.watchers:
             self.tell_watchers()
 
+    def _wait(self, position: int) -> None:
+        """The step at `position` has to wait; it may have moved the cursor on before."""
+        if self.cursor > position and not self.sending:
+            self._give_turn(self.steps[self.cursor])
+            self._arm()
+
     def _give_turn(self, step: Step[Any]) -> None:
         self.due = step
-        self.turn = self.session.now
+        self.turn = self.began = self.session.now
         self.alarm_at = None
 
     def _arm(self) -> None:
@@ -305,6 +343,22 @@ class Conversation:
         """From here on what the client sends is noted, not judged."""
         self.draining = True
         self.pending.clear()
+        self.progress = self.session.now
+
+    def begin_tls(self, context: Any) -> None:
+        """From here on both sides speak TLS; the client begins."""
+        from .handshake import Handshake
+        self.tls = Handshake(context)
+        self.command(StartTLS(self, context))
+
+    @property
+    def handshaking(self) -> bool:
+        """Whether TLS was begun, and its handshake has neither ended nor come to nothing."""
+        return self.tls is not None and not self.tls.done and self.broken is None
+
+    def failure_may_be_wanted(self, step: Step[Any]) -> bool:
+        """Whether the step after `step` is one that wants TLS to come to nothing, or is not written yet."""
+        return step.index + 1 == len(self.steps) or self.steps[step.index + 1].method == "expect_tls_failure"
 
     def alarm(self, delay: float) -> None:
         """Let the due step's `timer_fired` be called after `delay` seconds."""
@@ -312,7 +366,8 @@ class Conversation:
 
     def last_result(self) -> Any:
         """The result of the last satisfied expectation; what callables are given."""
-        for step in reversed(self.steps[:self.issued if self.sending else self.cursor]):
+        for index in range((self.issued if self.sending else self.cursor) - 1, -1, -1):
+            step = self.steps[index]
             if step.is_expectation:
                 return step.written()
         return None
@@ -334,7 +389,7 @@ class Conversation:
         timeout = self.session.timeout if timing.default else timing.timeout
         deadlines = [] if self.alarm_at is None else [self.alarm_at]
         if timeout is not None:
-            deadlines.append(max(self.turn + (timing.after or 0.0), self.progress) + timeout)
+            deadlines.append(self._latest(step) + (timing.after or 0.0) + timeout)
         if timing.within is not None:
             deadlines.append(self.turn + timing.within)
         return min(deadlines) if deadlines else None
@@ -353,13 +408,16 @@ class Conversation:
         step = self.steps[self.cursor]
         within = step.timing.within
         silent = within is None or now < self.turn + within
-        since = max(self.turn, self.progress) if silent else self.turn
+        since = self._latest(step) if silent else self.turn
         self.session.fail(self, step, step.overdue(self, now - since, silent), overdue=True)
 
-    def postpone(self, duration: float) -> None:
-        """Time stood still for `duration` seconds: a debugger was at work, or the loop did not turn."""
-        self.turn += duration
-        self.progress += duration
+    def _latest(self, step: Step[Any]) -> float:
+        """When `step`, which is due, last made progress: what the client sends moves no action on."""
+        return max(self.turn, self.progress if step.is_expectation else self.taken_at)
+
+    def restart(self) -> None:
+        """Time stood still until now (a debugger was at work, or the loop did not turn): begin time-outs anew."""
+        self.turn = self.progress = self.taken_at = self.session.now
 
     # Waiting for steps.
 
@@ -377,8 +435,25 @@ class Conversation:
     def tell_watchers(self) -> None:
         """Call whoever waits for a step that is satisfied by now."""
         for step in [step for step in self.watchers if step.satisfied]:
-            for callback in self.watchers.pop(step, ()):
-                callback()
+            self.session.call(self.watchers.pop(step, ()))
+
+    @property
+    def open(self) -> bool:
+        """Whether the client is connected, as far as can be seen."""
+        return self.accepted and not (self.ended or self.closed)
+
+    def latest(self) -> float:
+        """When something last happened here."""
+        return max(self.progress, self.taken_at, self.marks[-1][1] if self.marks else 0.0)
+
+    def unexplained_since(self) -> Optional[float]:
+        """Since when this connection, whose script is complete, has something that no step explains."""
+        done = self.marks[-1][1] if self.marks else 0.0
+        if not self.steps:
+            return self.accepted_at
+        if self.pending:
+            return max(done, self.unclaimed_at)
+        return self.progress if self.draining and self.open else None
 
     @property
     def complete(self) -> bool:

@@ -4,7 +4,9 @@ Events are facts. Each carries the time at which it was noticed, in seconds of w
 engine has none of its own. A conversation takes them by `Conversation.receive`, one after another, in the grammar
 
     Connected -> [Received*] -> [HalfClosed | Reset]        what the client does
-    Flushed | Progressed | Computed | Released | Upgraded   the outcome of a command, at any time in between
+    Flushed | Progressed | Computed | Released              the outcome of a command, at any time in between
+    HandshakeBytes* -> Upgraded -> [TLSBroken]              TLS, where it was begun; what was Received is in clear text
+    HandshakeBytes* -> TLSBroken
     HalfClosed -> [Reset]                                   a client that closed can still be found to have reset
 """
 
@@ -14,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 if TYPE_CHECKING:
     from .conversation import Conversation
+    from .handshake import TLSFailure
     from .steps import Step
 
-__all__ = ["Computed", "Connected", "Event", "Flushed", "HalfClosed", "Progressed", "Received", "Released", "Reset",
-           "Upgraded"]
+__all__ = ["Computed", "Connected", "Event", "Flushed", "HalfClosed", "HandshakeBytes", "Progressed", "Received",
+           "Released", "Reset", "TLSBroken", "Upgraded"]
 
 
 class Event:
@@ -60,9 +63,9 @@ class Received(Event):
 
 
 class HalfClosed(Event):
-    """The client ended its stream: a FIN (RFC 9293, 3.6). It may or may not have closed as well.
+    """The client ended its stream: a FIN (RFC 9293, 3.6), or over TLS a close_notify (RFC 8446, 6.1) or a FIN.
 
-    `truncated` tells that TLS ended without its own farewell.
+    It may or may not have closed as well.
     """
 
     __slots__ = ()
@@ -130,15 +133,40 @@ class Released(Event):
         conversation.released(self.step)
 
 
-class Upgraded(Event):
-    """The TLS handshake of `step` has ended: well, or with `error`."""
+class HandshakeBytes(Event):
+    """The client has put `count` more bytes into its TLS handshake."""
 
-    __slots__ = ("step", "error")
+    __slots__ = ("count",)
 
-    def __init__(self, now: float, step: Step[Any], error: Optional[BaseException]) -> None:
+    def __init__(self, now: float, count: int) -> None:
         self.now = now
-        self.step = step
-        self.error = error
+        self.count = count
 
     def apply(self, conversation: Conversation) -> None:
-        conversation.upgraded(self.step, self.error)
+        conversation.handshake_bytes(self.count)
+
+
+class Upgraded(Event):
+    """The TLS handshake is done; `info` is what was agreed on."""
+
+    __slots__ = ("info",)
+
+    def __init__(self, now: float, info: Any) -> None:
+        self.now = now
+        self.info = info
+
+    def apply(self, conversation: Conversation) -> None:
+        conversation.upgraded(self.info)
+
+
+class TLSBroken(Event):
+    """TLS came to nothing, in its handshake or afterwards: nothing can be sent or received any more."""
+
+    __slots__ = ("failure",)
+
+    def __init__(self, now: float, failure: TLSFailure) -> None:
+        self.now = now
+        self.failure = failure
+
+    def apply(self, conversation: Conversation) -> None:
+        conversation.tls_broken(self.failure)

@@ -14,7 +14,7 @@ from .matchers import Exactly, Match, Matcher, anything
 from .mismatches import Mismatch
 from .origin import Origin
 from .steps import DEFAULT_TIMING, DONE, WAITING, Outcome, Step, Timing
-from .wording import counted, shorten
+from .wording import counted, seconds, shorten
 
 if TYPE_CHECKING:
     from .conversation import Conversation
@@ -25,11 +25,6 @@ __all__ = ["ExpectBytes", "ExpectConnect", "ExpectDisconnect", "ExpectEof", "Exp
 __unittest = True
 
 T = TypeVar("T")
-
-
-def seconds(duration: float) -> str:
-    """Say a duration of `duration` seconds: "0.5 s", "30.0 s"."""
-    return f"{duration:.1f} s" if duration >= 0.1 or duration == 0 else f"{duration:.3g} s"
 
 
 def _excess(what: str, conversation: Conversation) -> Mismatch:
@@ -100,19 +95,25 @@ class ExpectConnect(Step[T]):
     def proceed(self, conversation: Conversation) -> Outcome:
         if not conversation.accepted:
             return WAITING
-        waited = max(conversation.accepted_at - conversation.turn, 0.0)
+        waited = max(conversation.accepted_at - conversation.began, 0.0)
         after, within = self.timing.after, self.timing.within
         if after is not None and waited < after - min(_LENIENCE, after / 10):
             return Mismatch(f"expected the client to connect after {seconds(after)} at the earliest, it connected "
                             f"after {seconds(waited)}")
         if within is not None and waited > within:
             return self.overdue(conversation, within, False)
-        return DONE
+        return WAITING if conversation.handshaking else DONE
+
+    def survives(self, conversation: Conversation) -> bool:
+        return conversation.failure_may_be_wanted(self)
 
     def written(self) -> T:
         return self.conversation.handle  # type: ignore[no-any-return]
 
     def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+        if conversation.accepted:
+            from .handshake import unfinished_handshake
+            return unfinished_handshake(conversation, duration, silent)
         session = conversation.session
         what = "no client connected" if not session.accepted else "the client did not connect again"
         return Mismatch(f"{what} to {session.host.listening_at()} {_lateness(duration, silent)}")
@@ -282,6 +283,9 @@ class ExpectDisconnect(_ExpectEnding):
     """`expect_disconnect()`: the client closes; the server's side closes at once.
 
     `wait_closed` tells whether a client that uses asyncio's streams has to await `wait_closed()` as well.
+
+    Over TLS our own end comes with a close_notify. A client that does not care to read it before it closes resets the
+    connection by that (RFC 1122, 4.2.2.13), as plain as its close is: after `disconnect()`, that is a close, too.
     """
 
     __slots__ = ("wait_closed",)
@@ -298,7 +302,7 @@ class ExpectDisconnect(_ExpectEnding):
     def proceed(self, conversation: Conversation) -> Outcome:
         if conversation.pending:
             return _excess(self.what, conversation)
-        if conversation.reset:
+        if conversation.reset and not (conversation.draining and conversation.tls is not None):
             return Mismatch(f"expected {self.what}, it reset the connection")
         if not conversation.ended:
             return WAITING

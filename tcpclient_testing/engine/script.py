@@ -263,6 +263,25 @@ class ScriptMethods(FaultMethods):
             raise TypeError("expect_silence(seconds) is a number of seconds")
         return self._append(ExpectSilence(duration, origin_of(sys._getframe(1))))
 
+    def expect_tls_failure(self, *, by: str = "client", timeout: Optional[float] = UNSET,
+                           within: Optional[float] = None) -> Step[str]:
+        """The TLS handshake comes to nothing, since the client refuses it; the result is the reason.
+
+        It comes right after `start_tls`, or after the `expect_connect` of a server with ``tls=``, and nothing may
+        follow it on this connection. A client refuses when it has been sent the server's certificate, and then sends an
+        alert (the reason is its name, such as ``"unknown CA"``, RFC 8446, 6.2), closes or resets the connection:
+        asyncio's clients just close. Some clients (curl) judge the certificate after the handshake: leaving without
+        having sent one byte of data is a refusal, too. A client that sends data has not refused.
+
+        With ``by="server"`` it is the server that has to refuse the client, as it does one without a certificate where
+        its context requires one, or without any version of TLS in common.
+        """
+        from .handshake import CLIENT, SERVER, ExpectTLSFailure
+        if by not in (CLIENT, SERVER):
+            raise ValueError(f"expect_tls_failure(by=...) is 'client' or 'server', not {by!r}")
+        return self._append(ExpectTLSFailure(by, origin_of(sys._getframe(1)),
+                                             timing_of("expect_tls_failure", timeout, within)))
+
     # Actions.
 
     def send_bytes(self, data: Source, *, timeout: Optional[float] = UNSET,
@@ -325,8 +344,11 @@ class ScriptMethods(FaultMethods):
                   within: Optional[float] = None) -> Step[None]:
         """The server upgrades the connection to TLS; the client begins the handshake (STARTTLS, RFC 3207).
 
-        `context` is an `ssl.SSLContext` of a server, or True for the throwaway certificate that comes with the package.
-        Bytes that the client sent in clear before are a failure.
+        `context` is an `ssl.SSLContext` of a server, the name of a shipped certificate or the path of another one, or
+        True for the throwaway certificate that comes with the package (see `tcpclient_testing.tls`). The step is
+        satisfied when the handshake has ended. Bytes that the client sent in clear before are a failure (with
+        ``expect_silence(0.05)`` before the go-ahead, a client that does not wait for it is found out for sure), and so
+        is a handshake that comes to nothing, unless `expect_tls_failure` follows.
         """
         return self._append(StartTLSStep(self._server_context(context), origin_of(sys._getframe(1)),
                                          timing_of("start_tls", timeout, within)))

@@ -12,8 +12,9 @@ The session leaves its commands in `commands`; whoever has told it something tak
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, Optional, Protocol
+from collections import deque
+from collections.abc import Generator, Iterable
+from typing import Any, Callable, Optional, Protocol
 
 from tcpclient_testing.errors import ScriptError
 
@@ -54,10 +55,11 @@ class Host(Protocol):
 class Failure:
     """The verdict on a script that the client did not keep to: where, and how.
 
-    `conversation` and `step` are None where the failure belongs to none. `overdue` tells a time-out.
+    `conversation` and `step` are None where the failure belongs to none. `overdue` tells a time-out, and `at_end` that
+    the client's stream had ended by then, with nothing left to be read.
     """
 
-    __slots__ = ("conversation", "step", "mismatch", "now", "overdue")
+    __slots__ = ("conversation", "step", "mismatch", "now", "overdue", "at_end")
 
     def __init__(self, conversation: Optional[Conversation], step: Optional[Step[Any]], mismatch: Mismatch,
                  now: float, overdue: bool = False) -> None:
@@ -66,13 +68,15 @@ class Failure:
         self.mismatch = mismatch
         self.now = now
         self.overdue = overdue
+        self.at_end = conversation is not None and conversation.ended and not conversation.pending
 
 
 class Session:
     """The scripts and connections of one server.
 
     `timeout` is the default of each step, `idle_timeout` that of a script without a due step; both in seconds, None for
-    none.
+    none. With a `tls_context`, which is the adapter's, each connection begins with a TLS handshake; `can_reset` is
+    false where the server has no way to reset a connection.
     """
 
     def __init__(self, host: Host, timeout: Optional[float], idle_timeout: Optional[float]) -> None:
@@ -80,16 +84,22 @@ class Session:
         self.timeout = timeout
         self.idle_timeout = idle_timeout
         self.now = 0.0
+        self.tls_context: Any = None
+        self.can_reset = True
         self.conversations: list[Conversation] = []
         self.expected = 0
         self.accepted = 0
         self.commands: list[Command] = []
         self.failure: Optional[Failure] = None
         self.left = False
+        self.allow_extra = False
         # Stands for the server itself: its steps are settings, done in order, each after the server-level step before.
         self.server = Conversation(self, 0)
         self._newest_step: Optional[Step[Any]] = None
         self._reminder: Optional[float] = None
+        self._awake_since = 0.0
+        self._calls: deque[Callable[[], None]] = deque()
+        self._calling = False
 
     @property
     def over(self) -> bool:
@@ -174,11 +184,26 @@ class Session:
     def check(self, conversation: Conversation, step: Step[Any]) -> None:
         """Raise `ScriptError` where the script's last step allows no further one like this."""
         last = conversation.steps[-1]
+        self._check_tls(conversation, step, last)
+        if step.method == "reset" and not self.can_reset:
+            raise ScriptError(f"{step}: a Unix-domain socket has no reset, only a close; use disconnect()")
         allowed = _LAST_STEPS.get(last.method)
         if allowed is not None and step.method not in allowed:
             after = f"only {' or '.join(f'{name}()' for name in allowed)} may follow" if allowed else "none may follow"
             raise ScriptError(f"{step} comes after {last} on connection {conversation.number}, where {after}; "
                               "expect_connect() begins the next connection")
+
+    def _check_tls(self, conversation: Conversation, step: Step[Any], last: Step[Any]) -> None:
+        """Raise `ScriptError` for TLS within TLS, and for a TLS failure where no handshake is."""
+        if step.method == "start_tls":
+            before = next((each for each in conversation.steps if each.method == "start_tls"), None)
+            if before is not None or self.tls_context is not None:
+                raise ScriptError(f"{step} comes on connection {conversation.number}, which speaks TLS already: "
+                                  f"{before or 'the server has tls='}")
+        elif step.method == "expect_tls_failure" and last.method != "start_tls" and not (
+                last.method == "expect_connect" and self.tls_context is not None):
+            raise ScriptError(f"{step} comes after {last} on connection {conversation.number}; it comes after "
+                              "start_tls(), or after the expect_connect() of a server with tls=")
 
     # The verdict.
 
@@ -188,6 +213,8 @@ class Session:
         if self.over:
             return
         self.failure = Failure(conversation, step, mismatch, self.now, overdue)
+        for command in self.commands:
+            command.drop()
         self.commands.clear()
         self.commands.append(GiveUp())
 
@@ -219,25 +246,26 @@ class Session:
         for conversation in self.conversations:
             if conversation.fault is not None and not conversation.fault.struck:
                 self.fail(conversation, conversation.fault, conversation.fault.missed(conversation))
-            if not allow_extra:
-                self._settle_extra(conversation)
+            if conversation.broken is not None and conversation.steps \
+                    and conversation.steps[-1].method != "expect_tls_failure":
+                self.fail(conversation, None, conversation.broken)
+            extra = None if allow_extra else self._extra(conversation)
+            if extra is not None:
+                self.fail(conversation, None, Mismatch(extra))
             if not (allow_open or conversation.ended or conversation.draining or conversation.closed):
                 peer = address_text(conversation.peername)
                 self.fail(conversation, None, Mismatch(f"the script is complete, but the client {peer} is still "
                                                        "connected when the server is left"))
 
-    def _settle_extra(self, conversation: Conversation) -> None:
+    def _extra(self, conversation: Conversation) -> Optional[str]:
+        """Say what no step of a script that is complete explains."""
+        came = conversation.unclaimed()
         if not conversation.steps:
-            came = conversation.unclaimed()
             sent = f", and sent {counted(len(came), 'byte')}: {shorten(came)}" if came else ""
-            self.fail(conversation, None, Mismatch(
-                f"the client connected {_times(self.accepted)}, but the script expects "
-                f"{_count(self.expected)}{sent}"))
-        elif conversation.pending:
-            came = conversation.unclaimed()
-            self.fail(conversation, None, Mismatch(
-                f"the script is complete, but the client sent {counted(len(came), 'more byte')}: "
-                f"{shorten(came)}"))
+            return f"the client connected {_times(self.accepted)}, but the script expects {_count(self.expected)}{sent}"
+        if came:
+            return f"the script is complete, but the client sent {counted(len(came), 'more byte')}: {shorten(came)}"
+        return None
 
     # Time.
 
@@ -264,40 +292,75 @@ class Session:
         self._tick_idle()
         deadlines = [deadline for deadline in (conversation.deadline() for conversation in self.conversations
                                                if conversation.gate is None) if deadline is not None]
-        idle = self._idle_deadline()
+        idle = self._idle()
         if idle is not None:
-            deadlines.append(idle)
+            deadlines.append(idle[0])
+        elif self.idle_timeout is not None and any(conversation.open for conversation in self.conversations):
+            deadlines.append(now + self.idle_timeout)  # a step is due now; look again when it may be done
         if deadlines and not self.over:
             self.remind(min(deadlines))
 
-    def _idle_deadline(self) -> Optional[float]:
-        """When idleness will have lasted too long: a client is connected, and no step is due anywhere."""
+    def _idle(self) -> Optional[tuple[float, Conversation]]:
+        """When idleness will have lasted too long, and on which connection: no step is due anywhere, and a client
+        is connected with which nothing happens, or goes on with what no step explains.
+        """
         if self.idle_timeout is None:
             return None
-        latest = None
+        latest, waiting = self._awake_since, None
+        extra: Optional[tuple[float, Conversation]] = None
         for conversation in self.conversations:
             if conversation.steps and not conversation.complete and conversation.gate is None:
                 return None
-            if conversation.accepted and not (conversation.ended or conversation.closed or conversation.draining):
-                latest = max(latest or 0.0, conversation.progress, conversation.marks[-1][1] if conversation.marks
-                             else 0.0)
-        return None if latest is None else latest + self.idle_timeout
+            if not conversation.accepted:
+                continue
+            latest = max(latest, conversation.latest())
+            if waiting is None and conversation.open:
+                waiting = conversation
+            since = conversation.unexplained_since()
+            if since is not None and not self.allow_extra:
+                since = max(since, self._awake_since)
+                if extra is None or since < extra[0]:
+                    extra = since, conversation
+        if extra is not None and (waiting is None or extra[0] <= latest):
+            return extra[0] + self.idle_timeout, extra[1]
+        return None if waiting is None else (latest + self.idle_timeout, waiting)
 
     def _tick_idle(self) -> None:
-        deadline = self._idle_deadline()
-        if deadline is None or self.now < deadline:
+        idle = self._idle()
+        if idle is None or self.now < idle[0]:
             return
         assert self.idle_timeout is not None
-        waiting = next(conversation for conversation in self.conversations if conversation.accepted
-                       and not (conversation.ended or conversation.closed or conversation.draining))
-        self.fail(waiting, None, Mismatch(
-            f"the script is complete; the client {address_text(waiting.peername)} is still connected and waits; "
-            f"nothing happened for {seconds(self.now - deadline + self.idle_timeout)}"), overdue=True)
+        deadline, waiting = idle
+        lasted = seconds(self.now - deadline + self.idle_timeout)
+        extra = None if self.allow_extra else self._extra(waiting)
+        client = f"the client {address_text(waiting.peername)}"
+        if extra is not None:
+            text = f"{extra}; no step has explained it for {lasted}"
+        elif waiting.draining:
+            text = f"the script is complete; {client} is still connected {lasted} after the server disconnected"
+        else:
+            text = f"the script is complete; {client} is still connected and waits; nothing happened for {lasted}"
+        self.fail(waiting, None, Mismatch(text), overdue=True)
 
-    def postpone(self, duration: float) -> None:
-        """Time stood still for `duration` seconds."""
+    def restart(self, now: float) -> None:
+        """Time stood still until `now`: a debugger was at work, or the loop did not turn. Time-outs begin anew."""
+        self.now = self._awake_since = now
         for conversation in self.conversations:
-            conversation.postpone(duration)
+            conversation.restart()
+
+    # Calls.
+
+    def call(self, callbacks: Iterable[Callable[[], None]]) -> None:
+        """Make these calls, one after another: those that they bring about wait, however long the chain."""
+        self._calls.extend(callbacks)
+        if self._calling:
+            return
+        self._calling = True
+        try:
+            while self._calls:
+                self._calls.popleft()()
+        finally:
+            self._calling = False
 
 
 # Which steps may follow these; every other step may be followed by any.
@@ -306,6 +369,7 @@ _LAST_STEPS: dict[str, tuple[str, ...]] = {
     "reset": (),
     "expect_disconnect": (),
     "expect_reset": (),
+    "expect_tls_failure": (),
 }
 
 

@@ -109,6 +109,10 @@ class Step(Generic[T]):
         """Do what can be done now."""
         raise NotImplementedError
 
+    def survives(self, conversation: Conversation) -> bool:
+        """Whether the connection's TLS may be broken when it is this step's turn."""
+        return False
+
     def timer_fired(self, conversation: Conversation) -> None:
         """Take note that the time for which this step asked the conversation has come."""
 
@@ -183,6 +187,8 @@ class Step(Generic[T]):
             return "failed"
         if self.satisfied:
             return "satisfied"
-        if self.index == self.conversation.cursor and self.conversation.accepted:
+        conversation = self.conversation
+        begun = conversation.gate is None and (conversation.accepted or not self.index)
+        if begun and self.index == conversation.cursor:
             return "waiting" if failure is None else "unfinished"
         return "not reached"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Optional, Union
 
-__all__ = ["counted", "difference_rows", "exception_text", "first_difference", "place", "shorten", "shorten_repr"]
+__all__ = ["counted", "difference_rows", "exception_text", "first_difference", "place", "seconds", "shorten",
+           "shorten_repr"]
 
 _ROW = 16
 _LEAST = 16
@@ -16,6 +17,11 @@ _LEAST = 16
 def counted(number: int, noun: str) -> str:
     """A number with its noun: ``1 byte``, ``2 bytes``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def seconds(duration: float) -> str:
+    """Say a duration of `duration` seconds: ``0.5 s``, ``30.0 s``."""
+    return f"{duration:.1f} s" if duration >= 0.1 or duration == 0 else f"{duration:.3g} s"
 
 
 def place(start: int, stop: int) -> str:

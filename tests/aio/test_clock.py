@@ -653,6 +653,7 @@ class ThreadTests(LoopTestCase):
 
     def test_loop_without_timers_blocks(self):
         """Without a timer, or with none before the end of time, the loop waits, as any loop does, and does not spin."""
+
         async def main(endless):
             event = asyncio.Event()
             thread = own_thread(threading.Timer(0.1, self.loop.call_soon_threadsafe, (event.set,)))

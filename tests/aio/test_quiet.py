@@ -75,8 +75,9 @@ class LivingThreadTests(unittest.TestCase):
         """A thread made by `_thread` is counted, and no longer when it has ended."""
         ended = self.start_raw(lambda: None)
         # Before Python 3.13 it may have inherited the dummy object of another, with its number.
-        self.assertRegex(living_thread(),
-                         r"^(a thread that was not started through threading|thread 'Dummy-.*') lives$")
+        self.assertRegex(
+            living_thread(), r"^(a thread that was not started through threading|thread 'Dummy-.*') lives$"
+        )
         self.let_end(ended)
 
     def test_thread_with_a_dummy_object_is_counted_while_it_lives(self):

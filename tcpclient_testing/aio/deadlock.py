@@ -1,0 +1,168 @@
+"""The guard against a client that blocks the loop its own server lives in: what the watchdog asks, and does.
+
+    watching --blocked--> failed --the loop turns--> given up
+
+A blocked loop's server can't fail by itself. So the watchdog's thread makes the session fail, once, while the loop's
+thread sleeps in the kernel, and breaks the sockets; the client returns, and finds the verdict given. What remains to be
+done is done in the loop when it turns again.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from tcpclient_testing.engine.actions import Delay
+from tcpclient_testing.engine.expectations import seconds
+from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.engine.session import Failure
+
+from .blocking import BlockedCall, free_sockets, readable
+from .watchdog import watch
+
+if TYPE_CHECKING:
+    from .connection import ConnectionProtocol
+    from .runtime import Runtime
+
+__all__ = ["DeadlockGuard", "in_one_sleep"]
+
+__unittest = True
+
+_DEFAULT = 5.0  # seconds, where the server has no time-out, or one in virtual seconds
+_A_WHILE = 0.05  # seconds in which a thread that polls wakes up at least once
+
+
+class DeadlockGuard:
+    """Watches over one server's loop; made in the loop's thread. Call `stop` when the server is left."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._thread = threading.get_native_id()
+        timeout = runtime.session.timeout
+        self._virtual = hasattr(runtime.loop, "why_real")
+        bound = _DEFAULT if timeout is None or self._virtual else timeout
+        self._watch = watch(runtime.loop, threading.get_ident(), bound, self._attention, self._free)
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._watch.stop()
+
+    # What follows is called in the watchdog's thread, while the loop's blocks.
+
+    def _attention(self) -> bool:
+        """Whether the server has something to do for a client, and the test does not merely sleep."""
+        runtime = self._runtime
+        if runtime.session.over or not (runtime.wants_a_turn or self._action_is_due() or self._sockets_are_ready()):
+            return runtime.session.over and self._clients_wait()
+        return not in_one_sleep(self._thread)
+
+    def _clients_wait(self) -> bool:
+        """After the failure: whether there are still clients whom nobody has let go."""
+        return any(not protocol.lost for protocol in list(self._runtime.protocols.values())) \
+            or readable(self._runtime.listeners)
+
+    def _sockets_are_ready(self) -> bool:
+        runtime = self._runtime
+        protocols = list(runtime.protocols.values())
+        heard = [sock for protocol in protocols if _reads(protocol) for sock in _socket_of(protocol)]
+        full = [sock for protocol in protocols if protocol.paused for sock in _socket_of(protocol)]
+        return readable([*heard, *runtime.listeners]) or _writable(full)
+
+    def _action_is_due(self) -> bool:
+        now = self._runtime.loop.time()
+        return any(isinstance(conversation.due, Delay) and conversation.alarm_at is not None
+                   and (self._virtual or conversation.alarm_at <= now)
+                   for conversation in self._runtime.session.conversations)
+
+    def _free(self, blocked: BlockedCall) -> None:
+        runtime, session = self._runtime, self._runtime.session
+        if not session.over:
+            session.failure = Failure(None, None, _Blocked(blocked), runtime.loop.time())
+            runtime.loop.call_soon_threadsafe(runtime.condemned)
+        pairs = [(protocol.conversation, sock) for protocol in list(runtime.protocols.values())
+                 for sock in _socket_of(protocol)]
+        unread = free_sockets([*(sock for _, sock in pairs), *runtime.accepted], runtime.listeners,
+                              reset=blocked.attempt > 1)
+        if blocked.attempt == 1:
+            for (conversation, _), data in zip(pairs, unread):
+                if data:
+                    runtime.transcript.received(runtime.loop.time(), conversation.number, data)
+
+
+class _Blocked(Mismatch):
+    """A client blocked the loop that its server lives in."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: BlockedCall) -> None:
+        self.call = call
+        outer = call.called_from
+        called = "" if outer is None else f", called from {_line_of(outer)}"
+        source = f" ({call.place.line.strip()})" if call.place.line else ""
+        super().__init__(f"{_line_of(call.place)}{source}{called} blocked the event loop that the server lives in for "
+                         f"{seconds(call.seconds)}; a client that blocks needs ThreadedMockTCPServer")
+
+
+def _line_of(frame: Any) -> str:
+    return f"{os.path.basename(frame.filename)}:{frame.lineno}"
+
+
+def _reads(protocol: ConnectionProtocol) -> bool:
+    """Whether the server is going to read from this connection."""
+    transport = protocol.transport
+    return not (protocol.lost or protocol.conversation is None or protocol.conversation.ended) \
+        and transport is not None and (not hasattr(transport, "is_reading") or transport.is_reading())
+
+
+def _socket_of(protocol: ConnectionProtocol) -> list[Any]:
+    sock = None if protocol.transport is None or protocol.lost else protocol.transport.get_extra_info("socket")
+    return [] if sock is None or protocol.conversation is None else [sock]
+
+
+def _writable(sockets: list[Any]) -> bool:
+    descriptors = [descriptor for descriptor in (sock.fileno() for sock in sockets) if descriptor >= 0]
+    if not descriptors:
+        return False
+    if sys.platform == "win32":
+        return bool(select.select((), descriptors, (), 0)[1])
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLOUT)
+    return any(event & ~select.POLLNVAL for _, event in poll.poll(0))
+
+
+# The system calls by which a thread sleeps, and those in which it does when they have no descriptors to wait for:
+# time.sleep() of Python 3.9 and 3.10 is a select(0, ...). From the kernel's tables.
+_SLEEPS = {"x86_64": ({35, 230}, {23, 270}), "aarch64": ({101, 115}, {72})}
+
+
+def in_one_sleep(native_id: int) -> bool:
+    """Return whether a thread is in a sleep of `time.sleep`, and not in one of many short ones.
+
+    That ends by itself, so it is no deadlock. False where the system doesn't tell (proc(5): /proc/pid/syscall).
+    """
+    calls = _SLEEPS.get(os.uname().machine) if sys.platform == "linux" else None
+    if calls is None:
+        return False
+    try:
+        before = _state(native_id)
+        number, _, arguments = before[0].partition(b" ")
+        if int(number) not in calls[0] and not (int(number) in calls[1] and arguments.startswith(b"0x0 ")):
+            return False
+        time.sleep(_A_WHILE)
+        return _state(native_id) == before
+    except (OSError, ValueError):
+        return False
+
+
+def _state(native_id: int) -> tuple[bytes, bytes]:
+    """What system call a thread is in, and how often it has slept so far."""
+    with open(f"/proc/self/task/{native_id}/syscall", "rb") as file:
+        call = file.read()
+    with open(f"/proc/self/task/{native_id}/status", "rb") as file:
+        switches = file.read().rpartition(b"\nvoluntary_ctxt_switches:")[2]
+    return call, switches

@@ -1,0 +1,159 @@
+"""TLS as the engine knows it: a handshake that is due, and ends well or as one of the failures worded here.
+
+    due -> done -> [broken]
+     `---> broken
+
+- While it is due no step of the connection goes on: `expect_connect()` on a TLS server, and `start_tls()`, are
+  satisfied when it has ended.
+- A broken one is kept, like early input, until a step comes that says what it means: `expect_tls_failure()` wants it,
+  for every other step it is the mismatch, at once.
+
+The engine knows nothing of `ssl`: the adapter tells it reasons in words.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+from .commands import Close
+from .mismatches import Mismatch
+from .origin import Origin
+from .steps import DONE, WAITING, Outcome, Step, Timing
+from .wording import counted, seconds, shorten
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+
+__all__ = ["CLIENT", "NOBODY", "SERVER", "ExpectTLSFailure", "Handshake", "TLSFailure", "unfinished_handshake"]
+
+__unittest = True
+
+#: Who refused the other: see `TLSFailure.by`.
+CLIENT, SERVER, NOBODY = "client", "server", "nobody"
+
+class Handshake:
+    """The TLS of one connection: `received` is how many bytes the client has put into its handshake so far.
+
+    `info` is what was agreed on once it is done, else None; it and `context` are the adapter's.
+    """
+
+    __slots__ = ("context", "received", "done", "info")
+
+    def __init__(self, context: Any) -> None:
+        self.context = context
+        self.received = 0
+        self.done = False
+        self.info: Any = None
+
+
+class TLSFailure(Mismatch):
+    """How TLS came to nothing. `reason` is short, for users to compare: "unknown CA", "closed".
+
+    `by` says who refused whom: the CLIENT, once it had seen what the server shows; the SERVER; or NOBODY, where it did
+    not get so far. `hint` is advice for whoever did not want this, or None.
+    """
+
+    __slots__ = ("reason", "by", "hint")
+
+    def __init__(self, summary: str, *, reason: str, by: str = NOBODY, hint: Optional[str] = None) -> None:
+        super().__init__(summary)
+        self.reason = reason
+        self.by = by
+        self.hint = hint
+
+    @classmethod
+    def of_alert(cls, alert: str, *, certificate: bool, done: bool, hint: Optional[str] = None) -> TLSFailure:
+        """The client sent an alert (RFC 8446, 6.2); `certificate` says that it is about the server's certificate."""
+        what = "refused the server's certificate" if certificate else f"broke off {_stage(done)}"
+        return cls(f"the client {what}: alert {alert!r}", reason=alert, by=CLIENT, hint=hint)
+
+    @classmethod
+    def of_plain_text(cls, data: bytes, *, starttls: bool) -> TLSFailure:
+        """The client sent something else than TLS where its handshake was due."""
+        where = "instead of beginning the TLS handshake" if starttls else "to a TLS server"
+        hint = None if starttls else "let the client use TLS, or make the server without tls="
+        return cls(f"the client sent plain text {where}: {shorten(data)}", reason="plain text", hint=hint)
+
+    @classmethod
+    def of_end(cls, ending: str, received: int, *, shown: bool, hint: Optional[str] = None) -> TLSFailure:
+        """The client closed or reset the connection; `shown` says that it had been sent the certificate before."""
+        if shown:
+            summary = f"the client {ending} during the TLS handshake, when it had seen the server's certificate"
+        elif received:
+            summary = f"the client {ending} in its first {counted(received, 'byte')} of the TLS handshake"
+        else:
+            summary = f"the client {ending} before it began the TLS handshake"
+        return cls(summary, reason=ending, by=CLIENT if shown else NOBODY, hint=hint if shown else None)
+
+    @classmethod
+    def of_refusal(cls, reason: str, words: str, *, hint: Optional[str] = None) -> TLSFailure:
+        """The server's side refused the client's."""
+        return cls(f"the TLS handshake came to nothing: {words}", reason=reason, by=SERVER, hint=hint)
+
+    @classmethod
+    def of_garbage(cls, reason: str) -> TLSFailure:
+        """After the handshake the client sent what is not TLS, or was tampered with."""
+        return cls(f"what the client sent is not valid TLS: {reason}", reason=reason)
+
+
+def _stage(done: bool) -> str:
+    return "TLS after the handshake" if done else "the TLS handshake"
+
+
+def unfinished_handshake(conversation: Conversation, duration: float, silent: bool) -> TLSFailure:
+    """Say that the handshake is not done after `duration` seconds: without any progress if `silent`, else in all."""
+    received = 0 if conversation.tls is None else conversation.tls.received
+    late = f"for {seconds(duration)}" if silent else f"within {seconds(duration)}"
+    if not received:
+        return TLSFailure(f"the client did not begin its TLS handshake {late}", reason="silent",
+                          hint="is the client told to use TLS? one that isn't may be waiting for the server's first "
+                               "bytes")
+    return TLSFailure(f"the client did not finish its TLS handshake {late}; {counted(received, 'byte')} of it came",
+                      reason="silent")
+
+
+class ExpectTLSFailure(Step[str]):
+    """`expect_tls_failure()`: the TLS handshake comes to nothing. Its result is the reason, in a word or two."""
+
+    __slots__ = ("by",)
+    method = "expect_tls_failure"
+
+    def __init__(self, by: str, origin: Origin, timing: Timing) -> None:
+        super().__init__(origin, timing)
+        self.by = by
+
+    def arguments(self) -> str:
+        return "" if self.by == CLIENT else f"by={self.by!r}"
+
+    @property
+    def what(self) -> str:
+        """What is expected, as it follows "expected "."""
+        return "the client to refuse TLS" if self.by == CLIENT else "the server to refuse the client's TLS"
+
+    def survives(self, conversation: Conversation) -> bool:
+        return True
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        failure = conversation.broken
+        if failure is not None:
+            if failure.by != self.by:
+                return Mismatch(f"expected {self.what}, but {failure.summary}")
+            self.value = failure.reason
+            return DONE
+        if conversation.pending:
+            came = conversation.unclaimed()
+            return Mismatch(f"expected {self.what}, it finished the handshake and sent {counted(len(came), 'byte')}: "
+                            f"{shorten(came)}", offset=0)
+        if not conversation.ended:
+            return WAITING
+        if self.by != CLIENT:
+            return Mismatch(f"expected {self.what}, the handshake was finished before the client "
+                            f"{conversation.ending()}")
+        # Some clients (curl) look at the certificate when the handshake is over, and then leave without a word.
+        self.value = conversation.ending()
+        conversation.command(Close(conversation))
+        return DONE
+
+    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+        return Mismatch(f"expected {self.what}, it finished the handshake and is still connected after "
+                        f"{seconds(duration)}")

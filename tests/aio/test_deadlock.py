@@ -1,0 +1,272 @@
+"""A client that blocks its own server's loop is noticed, freed and named; nothing else is touched."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import socket
+import sys
+import threading
+import time
+import unittest
+from collections.abc import Coroutine
+from typing import Any, Callable
+from unittest import mock
+
+from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin
+from tcpclient_testing.aio.clock import VirtualClockEventLoop
+from tcpclient_testing.aio.deadlock import in_one_sleep
+from tests.support.blocking import Worker, connect
+
+TIMEOUT = 0.3
+# A quarter of the time-out or a tenth of a second, twice where a first freeing was not enough, and a busy machine.
+BOUND = TIMEOUT + 0.3 + 3.0
+
+Body = Callable[[MockTCPServer], Coroutine[Any, Any, None]]
+
+
+async def with_server(body: Body, **options: Any) -> None:
+    """Run the body with a server whose time-outs are short."""
+    asyncio.get_running_loop().slow_callback_duration = 60  # says nothing of what blocks on purpose
+    async with MockTCPServer(**{"timeout": TIMEOUT, **options}) as server:
+        server.expect_connect()
+        await body(server)
+
+
+class BlockedTests(unittest.TestCase):
+    """Loops that a client blocks."""
+
+    def blocked(self, body: Body, line: str, **options: Any) -> ExpectationError:
+        """Return the report on a body that blocks at `line`."""
+        started = time.monotonic()
+        with self.assertRaises(ExpectationError) as caught:
+            asyncio.run(with_server(body, **options))
+        self.assertLess(time.monotonic() - started, BOUND)
+        headline = str(caught.exception).partition("\n")[0]
+        self.assertRegex(headline, r"^test_deadlock.py:\d+ \(")
+        self.assertIn(f"({line}) blocked the event loop that the server lives in for 0.", headline)
+        self.assertTrue(headline.endswith("; a client that blocks needs ThreadedMockTCPServer"))
+        return caught.exception
+
+    def test_client_that_was_not_accepted(self) -> None:
+        """A client that blocks before the loop had a chance to accept it gets a reset."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                client.recv(1)
+        self.assertIsInstance(self.blocked(body, "client.recv(1)").client_exception, ConnectionResetError)
+
+    def test_client_that_was_accepted(self) -> None:
+        """A client that waits for its answer is freed; what it had sent is in the report."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                await server.join()
+                server.expect_bytes(b"hello")
+                client.sendall(b"hello")
+                client.recv(1)
+        self.assertIn("received 5 bytes  b'hello'", str(self.blocked(body, "client.recv(1)")))
+
+    def test_client_that_waits_for_a_greeting(self) -> None:
+        """A client blocks although the server has only to send what the script says already."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                await server.join()
+                server.send_bytes(b"welcome")
+                client.recv(7)
+        self.blocked(body, "client.recv(7)")
+
+    def test_client_that_waits_for_a_delayed_answer(self) -> None:
+        """A client blocks although the server has only to wait, and then to send."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                await server.join()
+                server.delay(0.1)
+                server.send_bytes(b"welcome")
+                await asyncio.sleep(0)
+                client.recv(7)
+        self.blocked(body, "client.recv(7)")
+
+    def test_client_that_sends_too_much(self) -> None:
+        """A client that blocks in sendall() is freed by a reset."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                await server.join()
+                client.sendall(bytes(50_000_000))
+        self.blocked(body, "client.sendall(bytes(50_000_000))")
+
+    def test_client_that_swallows_the_end(self) -> None:
+        """A client that takes the end of stream for an empty answer and asks again is freed by a reset."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                while not client.recv(1):
+                    pass
+        self.blocked(body, "while not client.recv(1):")
+
+    def test_client_that_polls(self) -> None:
+        """A client that asks again and again, with short sleeps, blocks the loop as well."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                client.setblocking(False)
+                client.sendall(b"hello")
+                deadline = time.monotonic() + 20
+                while time.monotonic() < deadline:
+                    try:
+                        client.recv(1)
+                    except BlockingIOError:
+                        pass
+                    time.sleep(0.002)
+        self.blocked(body, "time.sleep(0.002)")
+
+    def test_client_in_a_thread_that_is_joined(self) -> None:
+        """A client in a thread, whose end the test awaits by blocking, is freed all the same."""
+        def converse(address: tuple[str, int]) -> None:
+            with connect(address) as client:
+                client.recv(1)
+
+        async def body(server: MockTCPServer) -> None:
+            worker = Worker(converse, server.address)
+            worker.join()
+            assert worker.error is not None
+            raise worker.error
+        self.assertIsInstance(self.blocked(body, "worker.join()").client_exception, ConnectionResetError)
+
+    def test_client_of_the_standard_library(self) -> None:
+        """The test's line is named, not the library's."""
+        async def body(server: MockTCPServer) -> None:
+            client = http.client.HTTPConnection(*server.address)
+            try:
+                client.request("GET", "/")
+                client.getresponse()
+            finally:
+                client.close()
+        self.blocked(body, "client.getresponse()")
+
+    def test_client_that_returns_what_it_got(self) -> None:
+        """A client that makes nothing of it has failed all the same."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                try:
+                    client.recv(1)
+                except ConnectionError:
+                    return
+        self.blocked(body, "client.recv(1)")
+
+    def test_blocked_on_virtual_time(self) -> None:
+        """On virtual time, too, a blocking client is noticed; the bound is in real seconds."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                client.recv(1)
+
+        loop = VirtualClockEventLoop()
+        try:
+            with mock.patch("tcpclient_testing.aio.deadlock._DEFAULT", TIMEOUT), \
+                    self.assertRaisesRegex(ExpectationError, "blocked the event loop"):
+                loop.run_until_complete(with_server(body, timeout=86400.0))
+        finally:
+            loop.close()
+
+    def test_report_of_a_test_case(self) -> None:
+        """A test case reports it once, as its failure."""
+        class Case(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+            tcpserver_options = {"timeout": TIMEOUT}
+
+            async def test_it(self) -> None:
+                asyncio.get_running_loop().slow_callback_duration = 60
+                self.tcpserver.expect_connect()
+                client = connect(self.tcpserver.address)
+                self.addCleanup(client.close)
+                client.recv(1)
+
+        result = unittest.TestResult()
+        Case("test_it").run(result)
+        ((_, report),) = result.failures
+        self.assertEqual(result.errors, [])
+        self.assertIn("(client.recv(1)) blocked the event loop", report)
+        self.assertIn("then the client raised", report)
+
+
+class UntouchedTests(unittest.IsolatedAsyncioTestCase):
+    """Loops that only look blocked."""
+
+    async def converse(self, meanwhile: Callable[[], object]) -> None:
+        """Run a conversation in whose midst, while the server has work, the loop does not turn."""
+        async def body(server: MockTCPServer) -> None:
+            server.expect_bytes(b"hello")
+            server.delay(0.01)
+            server.send_bytes(b"welcome")
+            server.expect_disconnect()
+            reader, writer = await asyncio.open_connection(*server.address)
+            writer.write(b"hello")
+            meanwhile()
+            self.assertEqual(await reader.read(7), b"welcome")
+            writer.close()
+            await writer.wait_closed()
+        await with_server(body)
+
+    @unittest.skipUnless(sys.platform == "linux" and os.uname().machine in ("x86_64", "aarch64"), "asks the kernel")
+    async def test_test_that_sleeps(self) -> None:
+        """A test that sleeps is left alone, although the server has work."""
+        await self.converse(lambda: time.sleep(3 * TIMEOUT))
+
+    @unittest.skipUnless(sys.platform == "linux", "needs a clock for each thread")
+    async def test_test_that_computes(self) -> None:
+        """A test that computes is left alone."""
+        def compute() -> None:
+            deadline = time.monotonic() + 3 * TIMEOUT
+            while time.monotonic() < deadline:
+                sum(range(1000))
+        await self.converse(compute)
+
+    async def test_test_that_waits_for_something_else(self) -> None:
+        """A test that waits for another thread is left alone while no client wants anything."""
+        async def body(server: MockTCPServer) -> None:
+            server.expect_disconnect()
+            client = connect(server.address)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            threading.Event().wait(3 * TIMEOUT)
+            client.close()
+            await server.join()
+        await with_server(body)
+
+    async def test_switch(self) -> None:
+        """The switch in the environment keeps the thread from starting."""
+        async def body(server: MockTCPServer) -> None:
+            client = connect(server.address, 3 * TIMEOUT)
+            with client, self.assertRaises(socket.timeout):
+                client.recv(1)
+        with mock.patch.dict(os.environ, TCPCLIENT_TESTING_WATCHDOG="0"):
+            await with_server(body, timeout=20 * TIMEOUT)
+
+
+@unittest.skipUnless(sys.platform == "linux" and os.uname().machine in ("x86_64", "aarch64"), "asks the kernel")
+class SleepTests(unittest.TestCase):
+    """Which threads sleep, by the kernel's word."""
+
+    def state_of(self, function: Callable[[], object]) -> bool:
+        thread = threading.Thread(target=function, daemon=True)
+        thread.start()
+        self.addCleanup(thread.join)
+        time.sleep(0.05)  # let it get there
+        assert thread.native_id is not None
+        return in_one_sleep(thread.native_id)
+
+    def test_in_one_sleep(self) -> None:
+        """A long sleep is one; many short ones, and waiting for a lock or a socket, are not."""
+        def naps() -> None:
+            for _ in range(100):
+                time.sleep(0.003)
+
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.settimeout(0.5)
+            self.assertTrue(self.state_of(lambda: time.sleep(0.5)))
+            self.assertFalse(self.state_of(naps))
+            self.assertFalse(self.state_of(lambda: threading.Event().wait(0.5)))
+            with mock.patch("threading.excepthook"):
+                self.assertFalse(self.state_of(lambda: ours.recv(1)))
+                self.doCleanups()
+
+    def test_in_one_sleep_when_the_thread_has_ended(self) -> None:
+        """A thread that is no more does not sleep."""
+        self.assertFalse(in_one_sleep(2 ** 22 + 1))

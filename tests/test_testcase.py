@@ -1,0 +1,540 @@
+"""The mixin: one test, one report, the cause first, whatever the client and the test do."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+import unittest
+import unittest.mock
+from typing import Any
+
+from tcpclient_testing import ExpectationError, MockTCPServerMixin, ScriptError
+from tests.support.loops import AsyncTestCase
+from tests.support.outcomes import Outcome, outcome_of, quick
+
+NOTES = sys.version_info >= (3, 11)
+
+
+async def connect(server: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect a client to a server."""
+    return await asyncio.open_connection(*server.address)
+
+
+async def close(writer: asyncio.StreamWriter) -> None:
+    """Close as a client should, whatever has happened to the connection."""
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except OSError:
+        pass
+
+
+def greeting(server: Any) -> None:
+    """Script: a client says hello, and leaves."""
+    server.expect_connect()
+    server.expect_bytes(b"hello")
+    server.send_bytes(b"welcome")
+    server.expect_disconnect()
+
+
+class ReportsTestCase(unittest.TestCase):
+    def assertOneFailure(self, outcome: Outcome, *words: str) -> None:
+        """There is one report, a failure, and it is the server's."""
+        self.assertEqual(outcome.kinds, ["failure"], outcome)
+        for word in words:
+            self.assertIn(word, outcome.text)
+        self.assertNotIn("never retrieved", outcome.text)
+
+    def assertOneError(self, outcome: Outcome, *words: str) -> None:
+        """There is one report, an error, and it is the client's."""
+        self.assertEqual(outcome.kinds, ["error"], outcome)
+        for word in words:
+            self.assertIn(word, outcome.text)
+
+
+class PassingTests(ReportsTestCase):
+    def test_good_client_passes(self) -> None:
+        """A test whose client does what the script says is reported as nothing at all."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            reader, writer = await connect(self.tcpserver)
+            writer.write(b"hello")
+            self.assertEqual(await reader.readexactly(7), b"welcome")
+            await close(writer)
+        self.assertEqual(outcome_of(test=test).kinds, [])
+
+    def test_unused_server_is_not_made(self) -> None:
+        """A test that does not use the server pays nothing for it."""
+        async def test(self: Any) -> None:
+            pass
+        with unittest.mock.patch("tcpclient_testing.testcase.MockTCPServer", side_effect=AssertionError):
+            self.assertEqual(outcome_of(test=test).kinds, [])
+
+    def test_clean_up_may_close_the_client(self) -> None:
+        """The verdict comes after clean-ups that were registered after the first use."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            reader, writer = await connect(self.tcpserver)
+            self.addAsyncCleanup(close, writer)
+            writer.write(b"hello")
+            await reader.readexactly(7)
+        self.assertEqual(outcome_of(test=test).kinds, [])
+
+    def test_tear_down_may_close_the_client(self) -> None:
+        """The verdict comes after asyncTearDown, and asyncSetUp need not call super()."""
+        async def set_up(self: Any) -> None:
+            self.reader, self.writer = await connect(self.tcpserver)
+
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            self.writer.write(b"hello")
+            await self.reader.readexactly(7)
+
+        async def tear_down(self: Any) -> None:
+            await close(self.writer)
+        self.assertEqual(outcome_of(asyncSetUp=set_up, test=test, asyncTearDown=tear_down).kinds, [])
+
+    def test_server_used_in_set_up_listens_and_takes_a_script(self) -> None:
+        """In setUp no loop runs yet, and the server has its address and takes steps all the same."""
+        def set_up(self: Any) -> None:
+            self.where = self.tcpserver.address
+            greeting(self.tcpserver)
+
+        async def test(self: Any) -> None:
+            reader, writer = await asyncio.open_connection(*self.where)
+            writer.write(b"hello")
+            self.assertEqual(await reader.readexactly(7), b"welcome")
+            await close(writer)
+        self.assertEqual(outcome_of(setUp=set_up, test=test).kinds, [])
+
+    def test_server_used_in_set_up_fails_the_test(self) -> None:
+        """A script written in setUp is judged like any other."""
+        def set_up(self: Any) -> None:
+            greeting(self.tcpserver)
+
+        async def test(self: Any) -> None:
+            _, writer = await connect(self.tcpserver)
+            writer.write(b"hullo")
+            await asyncio.sleep(10)
+        self.assertOneFailure(outcome_of(setUp=set_up, test=test), "b'hullo'")
+
+    def test_several_servers(self) -> None:
+        """Each server of start_tcpserver() is another one, with the options given."""
+        async def test(self: Any) -> None:
+            second = self.start_tcpserver(ending=b"\n")
+            self.assertNotEqual(second.port, self.tcpserver.port)
+            for server in (self.tcpserver, second):
+                server.expect_connect()
+                server.expect_line(b"x")
+                server.expect_disconnect()
+            for server, data in ((self.tcpserver, b"x\r\n"), (second, b"x\n")):
+                _, writer = await connect(server)
+                writer.write(data)
+                await close(writer)
+        self.assertEqual(outcome_of(test=test).kinds, [])
+
+    def test_debug_runs_the_test(self) -> None:
+        """debug() runs the test, its clean-ups and the verdict, and raises what is wrong."""
+        class Good(MockTCPServerMixin, AsyncTestCase):
+            tcpserver_options = quick
+
+            async def test(self) -> None:
+                self.tcpserver.expect_connect()
+                self.tcpserver.expect_disconnect()
+                _, writer = await connect(self.tcpserver)
+                await close(writer)
+
+            async def test_bad(self) -> None:
+                self.tcpserver.expect_connect()
+
+        Good("test").debug()
+        case = Good("test_bad")
+        with self.assertRaises(ExpectationError):
+            case.debug()
+        self.assertTrue(case.tcpserver.closed)
+
+
+class WrongBytesTests(ReportsTestCase):
+    def test_client_raises(self) -> None:
+        """A client that raises because the server gave up: the failure, with the client's exception in it."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            reader, writer = await connect(self.tcpserver)
+            writer.write(b"hullo")
+            await reader.readexactly(7)
+        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1", "then the client raised",
+                              "ConnectionResetError")
+
+    def test_client_raises_its_own_exception(self) -> None:
+        """A client that wraps the reset in an exception of its own is no different."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            reader, writer = await connect(self.tcpserver)
+            writer.write(b"hullo")
+            try:
+                await reader.readexactly(7)
+            except OSError:
+                raise LookupError("no device") from None
+        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1", "LookupError: no device")
+
+    def test_client_hangs(self) -> None:
+        """A client that hangs is interrupted."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            _, writer = await connect(self.tcpserver)
+            writer.write(b"hullo")
+            await asyncio.sleep(60)
+        started = time.monotonic()
+        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+        self.assertLess(time.monotonic() - started, 5.0)
+
+    def test_client_swallows(self) -> None:
+        """A client that swallows the reset changes nothing."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            reader, writer = await connect(self.tcpserver)
+            writer.write(b"hullo")
+            try:
+                await reader.readexactly(7)
+            except OSError:
+                pass
+        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+
+    def test_client_swallows_cancellation_a_while(self) -> None:
+        """A body that catches CancelledError is cancelled again, until it gives in."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            _, writer = await connect(self.tcpserver)
+            writer.write(b"hullo")
+            for _ in range(3):
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    pass
+        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+
+    def test_body_hangs_in_nested_wait_for(self) -> None:
+        """wait_for in wait_for, with time-outs of their own, is interrupted like anything else."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            _, writer = await connect(self.tcpserver)
+            writer.write(b"hullo")
+            try:
+                await asyncio.wait_for(asyncio.wait_for(asyncio.sleep(60), 50), 55)
+            except asyncio.TimeoutError:
+                self.fail("the wrong end")
+        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+
+    def test_body_waits_for_a_step(self) -> None:
+        """A body that awaits a step gets the failure there, and no cancellation."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            _, writer = await connect(self.tcpserver)
+            writer.write(b"hullo")
+            try:
+                await self.tcpserver.expect_connect()
+            except asyncio.CancelledError:
+                self.fail("cancelled")
+        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+
+    def test_body_waits_in_join(self) -> None:
+        """So does a body that awaits join()."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            _, writer = await connect(self.tcpserver)
+            writer.write(b"hullo")
+            await self.tcpserver.join()
+        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+
+    def test_body_gathers(self) -> None:
+        """Client and join() side by side in gather()."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+
+            async def client() -> None:
+                _, writer = await connect(self.tcpserver)
+                writer.write(b"hullo")
+                await asyncio.sleep(60)
+            task = asyncio.ensure_future(client())
+            try:
+                await asyncio.gather(task, self.tcpserver.join())
+            finally:
+                task.cancel()
+        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+
+    @unittest.skipUnless(hasattr(asyncio, "TaskGroup"), "TaskGroup needs Python 3.11")
+    def test_body_in_a_task_group(self) -> None:
+        """A TaskGroup in the body raises a group of exceptions; the report is the failure all the same."""
+        async def hanging(self: Any) -> None:
+            greeting(self.tcpserver)
+
+            async def client() -> None:
+                _, writer = await connect(self.tcpserver)
+                writer.write(b"hullo")
+                await asyncio.sleep(60)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(client())
+
+        async def raising(self: Any) -> None:
+            greeting(self.tcpserver)
+
+            async def client() -> None:
+                reader, writer = await connect(self.tcpserver)
+                writer.write(b"hullo")
+                await reader.readexactly(7)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(client())
+                group.create_task(self.tcpserver.join())
+        for test in (hanging, raising):
+            with self.subTest(test.__name__):
+                self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+
+    def test_assertion_that_follows_is_a_consequence(self) -> None:
+        """An assertion that fails because the client got nothing stands in the report's last section."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            reader, writer = await connect(self.tcpserver)
+            writer.write(b"hullo")
+            reply = None
+            try:
+                reply = await reader.readexactly(7)
+            except OSError:
+                pass
+            self.assertEqual(reply, b"welcome")
+        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1", "None != b'welcome'")
+
+
+class ClientsOwnExceptionTests(ReportsTestCase):
+    def test_exception_is_reported_once_with_the_conversation(self) -> None:
+        """A client that fails by itself: its exception, once, and what passed until then."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            _, writer = await connect(self.tcpserver)
+            self.addAsyncCleanup(close, writer)
+            writer.write(b"hel")
+            await asyncio.sleep(0.02)
+            raise RuntimeError("the client is broken")
+        outcome = outcome_of(test=test)
+        self.assertOneError(outcome, "RuntimeError: the client is broken", "the conversation with 127.0.0.1",
+                            "received 3 bytes  b'hel'")
+        self.assertLess(outcome.text.count("received 3 bytes"), 2)
+
+    def test_assertion_of_the_test_is_reported_once(self) -> None:
+        """An assertion that fails while the script is unfinished is the one report."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            self.assertEqual(1, 2)
+        outcome = outcome_of(test=test)
+        self.assertEqual(outcome.kinds, ["failure"])
+        self.assertIn("1 != 2", outcome.text)
+        self.assertNotIn("ExpectationError", outcome.text)
+
+    def test_set_up_that_raises_is_reported_once(self) -> None:
+        """A server that was first used in a set-up that raises afterwards gives no verdict."""
+        async def set_up(self: Any) -> None:
+            greeting(self.tcpserver)
+            raise RuntimeError("no database")
+
+        async def test(self: Any) -> None:
+            raise AssertionError("not run")
+        started = time.monotonic()
+        self.assertOneError(outcome_of(asyncSetUp=set_up, test=test, tcpserver_options={}), "no database")
+        self.assertLess(time.monotonic() - started, 2.0)
+
+    def test_tear_down_that_raises_by_itself_is_the_report(self) -> None:
+        """An exception in asyncTearDown or a clean-up, while nothing was wrong with the script, is reported once."""
+        async def test(self: Any) -> None:
+            self.tcpserver.expect_connect()
+
+        async def tear_down(self: Any) -> None:
+            raise RuntimeError("can't close")
+
+        async def test_with_cleanup(self: Any) -> None:
+            self.tcpserver.expect_connect()
+            self.addAsyncCleanup(tear_down, self)
+
+        def raising() -> None:
+            raise RuntimeError("can't close")
+
+        async def test_with_sync_cleanup(self: Any) -> None:
+            self.tcpserver.expect_connect()
+            self.addCleanup(raising)
+        for attributes in ({"test": test, "asyncTearDown": tear_down}, {"test": test_with_cleanup},
+                           {"test": test_with_sync_cleanup}):
+            with self.subTest(attributes=str(attributes)):
+                self.assertOneError(outcome_of(**attributes), "can't close")
+
+
+class CleanUpTests(ReportsTestCase):
+    def test_failure_found_in_clean_up(self) -> None:
+        """What only the end shows is a failure, not an error, and reported once."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            reader, writer = await connect(self.tcpserver)
+            self.addAsyncCleanup(close, writer)
+            writer.write(b"hello")
+            await reader.readexactly(7)
+            writer.write(b"QUIT")
+        self.assertOneFailure(outcome_of(test=test), "expected the client to disconnect, got 4 bytes: b'QUIT'")
+
+    def test_client_that_never_connects(self) -> None:
+        """A body that does nothing leaves the script waiting; the time-out is the failure."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+        self.assertOneFailure(outcome_of(test=test), "no client connected to 127.0.0.1")
+
+    def test_closing_raises_because_the_server_gave_up(self) -> None:
+        """What asyncTearDown and clean-ups raise once the script has failed is a consequence."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            self.reader, self.writer = await connect(self.tcpserver)
+            self.writer.write(b"hullo")
+            await asyncio.sleep(0.02)
+
+        async def tear_down(self: Any) -> None:
+            await self.reader.readexactly(7)
+
+        async def test_cleaned(self: Any) -> None:
+            self.addAsyncCleanup(tear_down, self)
+            await test(self)
+
+        def sync_tear_down() -> None:
+            raise ConnectionResetError("gone")
+
+        async def test_sync_cleaned(self: Any) -> None:
+            await test(self)
+            self.addCleanup(sync_tear_down)
+        for attributes in ({"test": test, "asyncTearDown": tear_down}, {"test": test_cleaned},
+                           {"test": test_sync_cleaned}):
+            with self.subTest(attributes=str(attributes)):
+                self.assertOneFailure(outcome_of(**attributes), "first difference at byte 1")
+
+    def test_two_servers_give_one_report(self) -> None:
+        """Of two servers whose scripts are not met, the first to fail is the report."""
+        async def test(self: Any) -> None:
+            self.tcpserver.expect_connect()
+            self.start_tcpserver().expect_connect()
+
+        async def failing(self: Any) -> None:
+            self.tcpserver.expect_connect()
+            second = self.start_tcpserver()
+            greeting(second)
+            _, writer = await connect(second)
+            writer.write(b"hullo")
+            try:
+                await asyncio.sleep(0.05)
+            finally:
+                writer.close()
+        self.assertOneFailure(outcome_of(test=test), "no client connected")
+        self.assertOneFailure(outcome_of(test=failing), "first difference at byte 1")
+
+    def test_second_server_fails_while_the_body_hangs(self) -> None:
+        """The failure of any of the servers interrupts the body."""
+        async def test(self: Any) -> None:
+            self.tcpserver.expect_connect(timeout=None)
+            second = self.start_tcpserver()
+            greeting(second)
+            _, writer = await connect(second)
+            writer.write(b"hullo")
+            await asyncio.sleep(60)
+        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+
+
+class MarksTests(ReportsTestCase):
+    def test_expected_failure(self) -> None:
+        """expectedFailure takes the server's verdict in the body and in the clean-up."""
+        @unittest.expectedFailure
+        async def at_once(self: Any) -> None:
+            greeting(self.tcpserver)
+            _, writer = await connect(self.tcpserver)
+            writer.write(b"hullo")
+            await asyncio.sleep(60)
+
+        @unittest.expectedFailure
+        async def passing(self: Any) -> None:
+            self.tcpserver.expect_connect()
+            self.tcpserver.expect_disconnect()
+            _, writer = await connect(self.tcpserver)
+            await close(writer)
+        self.assertEqual(outcome_of(test=at_once).kinds, ["expected failure"])
+        self.assertEqual(outcome_of(test=passing).kinds, ["unexpected success"])
+
+    def test_skip(self) -> None:
+        """A skipped test is skipped, by its mark and by SkipTest, with a server or without."""
+        @unittest.skip("not today")
+        async def marked(self: Any) -> None:
+            raise AssertionError
+
+        async def raising(self: Any) -> None:
+            greeting(self.tcpserver)
+            self.skipTest("not here")
+        self.assertEqual(outcome_of(test=marked).kinds, ["skipped"])
+        started = time.monotonic()
+        self.assertEqual(outcome_of(test=raising, tcpserver_options={}).kinds, ["skipped"])
+        self.assertLess(time.monotonic() - started, 2.0)
+
+    def test_subtests_go_on(self) -> None:
+        """A failure in a subTest is reported by it; the server's verdict is the test's."""
+        async def test(self: Any) -> None:
+            for number in range(2):
+                with self.subTest(number=number):
+                    self.tcpserver.expect_connect()
+                    self.tcpserver.expect_bytes(b"x")
+                    _, writer = await connect(self.tcpserver)
+                    writer.write(b"x")
+                    await self.tcpserver.join()
+                    self.tcpserver.expect_disconnect()
+                    await close(writer)
+                    self.assertEqual(number, 0)
+        outcome = outcome_of(test=test)
+        self.assertEqual(outcome.kinds, ["failure"], outcome)
+        self.assertIn("1 != 0", outcome.text)
+
+    def test_keyboard_interrupt_passes(self) -> None:
+        """KeyboardInterrupt is nobody's to keep, and the server is closed all the same."""
+        servers: list[Any] = []
+
+        async def test(self: Any) -> None:
+            servers.append(self.tcpserver)
+            greeting(self.tcpserver)
+            raise KeyboardInterrupt
+        with self.assertRaises(KeyboardInterrupt):
+            outcome_of(test=test)
+
+    def test_cancellation_by_others_passes(self) -> None:
+        """A body that somebody else cancels is reported as that."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            task = asyncio.current_task()
+            assert task is not None
+            asyncio.get_running_loop().call_later(0.01, task.cancel)
+            await asyncio.sleep(60)
+        outcome = outcome_of(test=test, tcpserver_options={})
+        self.assertEqual(outcome.kinds, ["error"], outcome)
+        self.assertIn("CancelledError", outcome.text)
+
+
+class MisuseTests(ReportsTestCase):
+    def test_synchronous_test_names_the_threaded_mixin(self) -> None:
+        """A `def test` has no loop that could serve a client: an error says what to use."""
+        def test(self: Any) -> None:
+            self.tcpserver.expect_connect()
+        self.assertOneError(outcome_of(test=test), "ScriptError", "ThreadedMockTCPServerMixin")
+
+    def test_script_error_is_an_error_of_the_test(self) -> None:
+        """Misuse is an error, not a failure of the client."""
+        async def test(self: Any) -> None:
+            self.tcpserver.expect_bytes(b"x")
+        self.assertOneError(outcome_of(test=test), "ScriptError", "every script begins with expect_connect()")
+        self.assertTrue(issubclass(ScriptError, Exception))
+
+    def test_method_keeps_its_name(self) -> None:
+        """What the wrapper of the test method shows is the method's."""
+        seen = []
+
+        async def test(self: Any) -> None:
+            """Say it."""
+            seen.append((self.id(), self.shortDescription()))
+        outcome_of(test=test)
+        self.assertEqual(seen, [("tests.support.outcomes.Inner.test", "Say it.")])

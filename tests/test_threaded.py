@@ -1,0 +1,659 @@
+"""The threaded server: one facade, used from everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import unittest
+import warnings
+from typing import Any, Callable
+
+from tcpclient_testing import ExpectationError, ScriptError
+from tcpclient_testing.threaded import ThreadedConnection, ThreadedMockTCPServer
+from tests.support.blocking import Worker, connect, descriptors, eventually, threads
+from tests.support.readme import ROOT
+
+
+def greet(address: tuple[str, int]) -> bytes:
+    """A client that does what most of these scripts say."""
+    with connect(address) as client:
+        client.sendall(b"hello")
+        return client.recv(100)
+
+
+def script_greeting(server: ThreadedMockTCPServer) -> None:
+    """Script what `greet` does."""
+    server.expect_connect()
+    server.expect_bytes(b"hello")
+    server.send_bytes(b"welcome")
+    server.expect_disconnect()
+
+
+class LifeTests(unittest.TestCase):
+    """Starting, stopping, and where a server is."""
+
+    def test_with_when_the_client_keeps_to_the_script(self) -> None:
+        """A script that is kept to passes, and the server tells what happened."""
+        with ThreadedMockTCPServer() as server:
+            script_greeting(server)
+            self.assertEqual(greet(server.address), b"welcome")
+            server.join()
+        (connection,) = server.connections
+        self.assertIsInstance(connection, ThreadedConnection)
+        self.assertEqual((connection.index, connection.received, connection.sent), (0, b"hello", b"welcome"))
+        self.assertEqual([entry.number for entry in server.transcript], [1] * 4)
+
+    def test_start_and_stop(self) -> None:
+        """Without `with`, start() and stop() do it; a second stop() does nothing."""
+        server = ThreadedMockTCPServer("127.0.0.1")
+        self.assertIn("not started", repr(server))
+        self.assertIs(server.start(), server)
+        self.assertEqual((server.host, server.port, server.service_port), (*server.address, server.address[1]))
+        self.assertIn("running", repr(server))
+        server.stop()
+        server.stop()
+        self.assertIn("stopped", repr(server))
+        self.assertTrue(server.closed)
+
+    def test_use_when_it_does_not_run(self) -> None:
+        """Before the start and after the stop, whatever needs a server says so."""
+        server = ThreadedMockTCPServer()
+        uses: list[Callable[[], Any]] = [lambda: server.port, server.expect_connect, server.join]
+        for use in uses:
+            with self.assertRaisesRegex(ScriptError, "before it was started|was not started"):
+                use()
+        server.start()
+        server.stop()
+        for use in [server.expect_connect, server.join, server.start]:
+            with self.assertRaisesRegex(ScriptError, "was stopped; make a new one"):
+                use()
+
+    def test_options_when_they_are_wrong(self) -> None:
+        """Wrong options are refused where the server is made, and a taken port where it is started; no thread stays."""
+        before = threads()
+        for options in ({"timeout": "5"}, {"framing": 4}, {"colour": "red"}):
+            with self.assertRaises(TypeError):
+                ThreadedMockTCPServer(**options)
+        with ThreadedMockTCPServer() as server, self.assertRaisesRegex(OSError, f"port {server.port} of"):
+            ThreadedMockTCPServer(port=server.port).start()
+        self.assertEqual(threads(), before)
+
+    def test_stop_when_an_exception_is_handled(self) -> None:
+        """In a `finally`, stop() waits for nothing, and the exception stays what it was."""
+        server = ThreadedMockTCPServer().start()
+        server.expect_connect()
+        started = time.monotonic()
+        with self.assertRaises(KeyError):
+            try:
+                raise KeyError
+            finally:
+                server.stop()
+        self.assertLess(time.monotonic() - started, 2)
+
+    def test_exit_when_a_server_was_never_stopped(self) -> None:
+        """The interpreter ends although a server runs and a client is connected; a client in a thread is let go."""
+        program = """
+            import socket
+            from tcpclient_testing.threaded import ThreadedMockTCPServer
+            server = ThreadedMockTCPServer().start()
+            server.expect_connect()
+            client = socket.create_connection(server.address)
+            server.join()
+            print("done")
+        """
+        ended = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT, timeout=60, check=False,
+                               capture_output=True)
+        self.assertEqual((ended.returncode, ended.stdout.split(), ended.stderr), (0, [b"done"], b""))
+
+    def test_many_servers_leave_nothing(self) -> None:
+        """Three hundred servers, with and without clients, leave the same number of threads and descriptors."""
+        with ThreadedMockTCPServer() as server:
+            script_greeting(server)
+            greet(server.address)
+        before = threads(), descriptors()
+        for number in range(300):
+            with ThreadedMockTCPServer() as server:
+                if number % 3 == 0:
+                    script_greeting(server)
+                    greet(server.address)
+        self.assertEqual((threads(), descriptors()), before)
+
+    def test_many_failing_servers_leave_nothing(self) -> None:
+        """Servers whose scripts fail leave nothing either."""
+        before = threads(), descriptors()
+        for _ in range(30):
+            with self.assertRaises(ExpectationError), ThreadedMockTCPServer() as server:
+                server.expect_connect()
+                server.expect_bytes(b"something else")
+                greet(server.address)
+        self.assertEqual((threads(), descriptors()), before)
+
+
+class ScriptTests(unittest.TestCase):
+    """Writing scripts, in any thread."""
+
+    def test_misuse_is_raised_where_it_is_written(self) -> None:
+        """What can't be right is raised by the step's own call, as on the asynchronous server."""
+        with ThreadedMockTCPServer() as server:
+            with self.assertRaisesRegex(ScriptError, "before the first expect_connect"):
+                server.expect_bytes(b"x")
+            with self.assertRaises(TypeError):
+                server.expect_bytes("x")  # type: ignore[arg-type]
+
+    def test_line_of_a_step(self) -> None:
+        """A step knows the line that wrote it, although another thread adds it."""
+        with ThreadedMockTCPServer(allow_open=True) as server:
+            step = server.expect_connect()
+            line = sys._getframe().f_lineno - 1
+            self.assertEqual([(each.path, each.line) for each in step.lines()], [(__file__, line)])
+            connect(server.address).close()
+
+    def test_connection_when_two_handles_are_used(self) -> None:
+        """Two connections' scripts run side by side; each handle waits for its own."""
+        with ThreadedMockTCPServer() as server:
+            first, second = server.expect_connect().connection, server.expect_connect().connection
+            for connection in (first, second):
+                connection.expect_line()
+                connection.expect_disconnect()
+            with connect(server.address) as earlier:
+                with connect(server.address) as client:
+                    client.sendall(b"second\r\n")
+                second.join()
+                self.assertEqual(second.received, b"second\r\n")
+                with self.assertRaisesRegex(TimeoutError, r"connection 1 is not complete after 0\.01 s"):
+                    first.join(0.01)
+                earlier.sendall(b"first\r\n")
+
+    def test_script_when_it_is_written_in_the_servers_thread(self) -> None:
+        """A callable that a script is given may write further steps; there, nothing waits."""
+        seen: list[Any] = []
+
+        def reply(line: bytes) -> bytes:
+            step = server.expect_disconnect()
+            for wait in (step.result, lambda: server._thread.answer(server._thread.submit(server._server.join()))):
+                try:
+                    wait()
+                except Exception as error:
+                    seen.append(error)
+            return line.upper()
+
+        with ThreadedMockTCPServer() as server:
+            server.expect_connect()
+            server.expect_line()
+            server.send_bytes(reply)
+            with connect(server.address) as client:
+                client.sendall(b"abc\r\n")
+                self.assertEqual(client.recv(3), b"ABC")
+        self.assertEqual([type(error) for error in seen], [asyncio.InvalidStateError, ScriptError])
+
+    def test_script_when_many_threads_write(self) -> None:
+        """Eight threads, each with a connection of its own, write and run eight scripts at once."""
+        with ThreadedMockTCPServer() as server:
+            handles = [server.expect_connect().connection for _ in range(8)]
+            clients = []
+            for handle in handles:
+                clients.append(connect(server.address))
+                self.assertTrue(eventually(lambda handle=handle: handle.peername is not None))  # type: ignore[misc]
+
+            def converse(handle: ThreadedConnection, client: socket.socket) -> list[bytes]:
+                with client:
+                    lines = []
+                    for number in range(50):
+                        line = handle.expect_line()
+                        handle.send_line(b"reply %d" % number)
+                        client.sendall(b"request %d\r\n" % number)
+                        lines.append(line.result())
+                        assert client.recv(100) == b"reply %d\r\n" % number
+                    handle.expect_disconnect()
+                    return lines
+
+            workers = [Worker(converse, handle, client) for handle, client in zip(handles, clients)]
+            for worker in workers:
+                self.assertTrue(worker.ended())
+                self.assertIsNone(worker.error)
+                self.assertEqual(worker.value, [b"request %d" % number for number in range(50)])
+
+
+class WaitingTests(unittest.TestCase):
+    """What blocks: join, result, exception."""
+
+    def test_result_when_the_step_comes_later(self) -> None:
+        """result() waits for the step, and gives what it received; exception() then is None."""
+        with ThreadedMockTCPServer() as server:
+            server.expect_connect()
+            line = server.expect_line()
+            server.expect_disconnect()
+            asked = Worker(line.result)
+            with connect(server.address) as client:
+                client.sendall(b"hello\r\n")
+                self.assertTrue(asked.ended())
+            self.assertEqual((asked.value, line.result(), line.done(), line.exception()),
+                             (b"hello", b"hello", True, None))
+
+    def test_waiting_when_the_time_is_over(self) -> None:
+        """After `timeout` seconds there is a TimeoutError, and the script goes on."""
+        with ThreadedMockTCPServer() as server:
+            step = server.expect_connect()
+            for wait in (step.result, step.exception, server.join):
+                with self.assertRaisesRegex(TimeoutError, r"1 of connection 1, expect_connect\(\) \(test_threaded"):
+                    wait(0.01)
+            with self.assertRaises(ValueError):
+                server.join(-1)
+            connect(server.address).close()
+            self.assertIs(step.result(30), server.connections[0])
+            server.expect_disconnect()
+
+    def test_waiting_when_the_script_fails(self) -> None:
+        """Whoever waits when the script fails gets the verdict: each thread an exception of its own."""
+        with self.assertRaises(ExpectationError), ThreadedMockTCPServer() as server:
+            server.expect_connect()
+            step = server.expect_bytes(b"hello")
+            waiters = [Worker(step.result), Worker(server.join), Worker(server.connections.copy)]
+            asked = Worker(step.exception)
+            with connect(server.address) as client:
+                client.sendall(b"help!")
+                for worker in (*waiters, asked):
+                    self.assertTrue(worker.ended())
+                with self.assertRaises(ConnectionResetError):
+                    client.recv(1)
+            self.assertIsInstance(asked.value, ExpectationError)
+            errors = [worker.error for worker in waiters[:2]]
+            self.assertEqual([type(error) for error in errors], [ExpectationError] * 2)
+            self.assertIsNot(errors[0], errors[1])
+            with self.assertRaises(ExpectationError):
+                server.send_bytes(b"too late")
+            server.join()
+
+    @unittest.skipUnless(hasattr(signal, "pthread_kill"), "needs signals for threads")
+    def test_join_when_the_user_interrupts(self) -> None:
+        """A KeyboardInterrupt ends a blocked join at once, and passes untouched."""
+        def interrupt() -> None:
+            eventually(lambda: bool(server.connections and server._thread._owed))  # the main thread waits
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, previous)
+        server = ThreadedMockTCPServer(timeout=20).start()
+        server.expect_connect()
+        server.expect_line()
+        worker, started = Worker(interrupt), time.monotonic()
+        with self.assertRaises(KeyboardInterrupt), server, connect(server.address):
+            server.join()
+        self.assertTrue(worker.ended())
+        self.assertLess(time.monotonic() - started, 10)
+
+    def test_join_when_a_callable_blocks_the_server(self) -> None:
+        """A callable that waits in the server's thread is named, instead of waiting for it for ever."""
+        release = threading.Event()
+        with self.assertRaisesRegex(ScriptError, r"thread is blocked at test_threaded.py:\d+ .*release.wait"), \
+                ThreadedMockTCPServer(timeout=0.2) as server:
+            server._thread._patience = 0.1
+            server._thread.loop.slow_callback_duration = 60  # says nothing of what blocks on purpose
+            server.expect_connect()
+            server.send_bytes(lambda _: b"x" if release.wait(30) else b"")
+            with connect(server.address):
+                try:
+                    server.join()
+                finally:
+                    release.set()
+
+    def test_thread_when_it_ends(self) -> None:
+        """When something ends the server's thread, clients are let go, and whoever waits is told."""
+        with self.assertRaisesRegex(ScriptError, "thread has ended: SystemExit: enough") as caught, \
+                ThreadedMockTCPServer() as server:
+            server.expect_connect()
+            server.send_bytes(lambda _: sys.exit("enough"))
+            joined = Worker(server.join)
+            with connect(server.address) as client:
+                self.assertIn(client.recv(1), [b""])
+                self.assertTrue(joined.ended())
+            self.assertIsInstance(joined.error, ScriptError)
+            with self.assertRaisesRegex(ScriptError, "SystemExit"):
+                server.expect_disconnect()
+        self.assertIsInstance(caught.exception.__cause__, SystemExit)
+
+    def test_server_when_the_thread_that_made_it_has_ended(self) -> None:
+        """A server outlives the thread that made and scripted it."""
+        def make() -> ThreadedMockTCPServer:
+            server = ThreadedMockTCPServer().start()
+            script_greeting(server)
+            return server
+
+        maker = Worker(make)
+        self.assertTrue(maker.ended())
+        self.assertEqual(greet(maker.value.address), b"welcome")
+        maker.value.stop()
+
+
+class VerdictTests(unittest.TestCase):
+    """Whose exception is reported."""
+
+    def failure_of(self, body: Callable[[ThreadedMockTCPServer], object], **options: Any) -> ExpectationError:
+        """Return the failure of a server whose `with` block is `body`."""
+        with self.assertRaises(ExpectationError) as caught, ThreadedMockTCPServer(**options) as server:
+            body(server)
+        self.assertTrue(caught.exception.__suppress_context__ or caught.exception.__context__ is None)
+        return caught.exception
+
+    def test_client_exception_when_the_script_failed_first(self) -> None:
+        """A client that raises because the server gave up stands in the last section of the report."""
+        def body(server: ThreadedMockTCPServer) -> None:
+            server.expect_connect()
+            server.expect_bytes(b"howdy")
+            greet(server.address)
+
+        error = self.failure_of(body)
+        self.assertRegex(str(error), r"^connection 1, step 2 of 2 \(test_threaded.py:.*\): expected b'howdy', got b'he")
+        self.assertIsInstance(error.client_exception, ConnectionResetError)
+        self.assertRegex(str(error).split("then the client raised")[1], "return client.recv")
+
+    def test_client_exception_when_it_did_not_wait(self) -> None:
+        """What a client sent before it raised is judged first, however fast it was."""
+        def body(server: ThreadedMockTCPServer) -> None:
+            server.expect_connect()
+            server.expect_bytes(b"howdy")
+            client = connect(server.address)
+            self.addCleanup(client.close)
+            client.sendall(b"hello")
+            raise LookupError
+
+        for _ in range(20):
+            self.assertIsInstance(self.failure_of(body).client_exception, LookupError)
+
+    def test_client_exception_when_the_client_failed_by_itself(self) -> None:
+        """A client's own exception is the report, though its connection was closed on the way out of it."""
+        for _ in range(20):
+            with self.assertRaises(ZeroDivisionError) as caught, ThreadedMockTCPServer() as server:
+                server.expect_connect()
+                server.expect_bytes(b"hello")
+                with connect(server.address):
+                    1 / 0  # noqa: B018 - it raises
+            shown = getattr(caught.exception, "__notes__", None) or [str(caught.exception.__cause__)]
+            self.assertIn("client connected from", shown[0])
+
+    def test_client_exception_when_the_connection_breaks_after_a_half_close(self) -> None:
+        """What comes of our giving up on a client that has half-closed is a consequence."""
+        def body(server: ThreadedMockTCPServer) -> None:
+            server.expect_connect()
+            server.expect_bytes(b"hello")
+            with connect(server.address) as client:
+                client.shutdown(socket.SHUT_WR)
+                if not client.recv(1):
+                    raise EOFError
+
+        error = self.failure_of(body)
+        self.assertIn("ended its stream", str(error))
+        self.assertIsInstance(error.client_exception, (ConnectionResetError, EOFError))
+
+    def test_leaving_when_the_client_never_came(self) -> None:
+        """On leaving, the rest of the script is waited for, within its time-outs."""
+        error = self.failure_of(lambda server: server.expect_connect(), timeout=0.05)
+        self.assertIn("no client connected", str(error))
+
+    def test_leaving_when_something_is_left_over(self) -> None:
+        """A client that is still connected, and bytes that nobody expected, are failures, unless they are allowed."""
+        def body(server: ThreadedMockTCPServer) -> None:
+            server.expect_connect()
+            client = connect(server.address)
+            self.addCleanup(client.close)
+            client.sendall(b"more")
+            self.assertTrue(eventually(lambda: server.connections != [] and server.connections[0].received == b"more"))
+
+        self.assertIn("sent 4 more bytes: b'more'", str(self.failure_of(body)))
+        self.assertIn("still connected", str(self.failure_of(body, allow_extra=True)))
+        with ThreadedMockTCPServer(allow_extra=True, allow_open=True) as server:
+            body(server)
+
+    def test_skip_and_the_like_pass(self) -> None:
+        """KeyboardInterrupt, SystemExit and a skip pass untouched, and nothing is waited for."""
+        for exception in (KeyboardInterrupt(), SystemExit(3), unittest.SkipTest("later")):
+            with self.assertRaises(type(exception)) as caught, ThreadedMockTCPServer() as server:
+                server.expect_connect()
+                raise exception
+            self.assertIs(caught.exception, exception)
+
+
+class HangingClientsTests(unittest.TestCase):
+    """Blocking clients that would hang; each is ended within its bound, and reported as what it is."""
+
+    BOUND = 5.0
+
+    def ended_by(self, body: Callable[[ThreadedMockTCPServer], object], **options: Any) -> str:
+        """Run a client in this thread, and return the report."""
+        started = time.monotonic()
+        made = ThreadedMockTCPServer(**{"timeout": 0.2, **options})
+        with self.assertRaises(ExpectationError) as caught, made as server:
+            server.expect_connect()
+            body(server)
+        self.assertLess(time.monotonic() - started, self.BOUND)
+        return str(caught.exception)
+
+    def test_client_that_waits_for_an_answer(self) -> None:
+        """A client blocked in recv() returns when the script fails."""
+        def body(server: ThreadedMockTCPServer) -> None:
+            server.expect_line(b"HELO")
+            with connect(server.address, None) as client:
+                client.sendall(b"EHLO\r\n")
+                client.recv(1)
+        self.assertIn("expected b'HELO", self.ended_by(body))
+
+    def test_client_that_waits_while_the_script_waits(self) -> None:
+        """Where client and script wait for each other, the step's time-out ends it."""
+        def body(server: ThreadedMockTCPServer) -> None:
+            server.expect_line()
+            with connect(server.address, None) as client:
+                client.sendall(b"EHLO")
+                client.recv(1)
+        self.assertIn("4 bytes are waiting: b'EHLO'", self.ended_by(body))
+
+    def test_client_that_waits_after_the_script(self) -> None:
+        """Where the script is complete and the client waits on, idleness ends it."""
+        def body(server: ThreadedMockTCPServer) -> None:
+            with connect(server.address, None) as client:
+                client.recv(1)
+        self.assertIn("still connected and waits", self.ended_by(body, idle_timeout=0.2))
+
+    def test_client_that_is_never_read(self) -> None:
+        """A client blocked in sendall() because the server has stopped reading returns."""
+        def body(server: ThreadedMockTCPServer) -> None:
+            server.pause_reading()
+            server.expect_disconnect()
+            with connect(server.address, None) as client:
+                client.sendall(bytes(50_000_000))
+        self.assertIn("expected the client to disconnect", self.ended_by(body))
+
+    def test_client_that_never_reads(self) -> None:
+        """A client that does not read what it is sent is told how much it took."""
+        def body(server: ThreadedMockTCPServer) -> None:
+            server.send_bytes(bytes(50_000_000))
+            with connect(server.address):
+                server.join()
+        self.assertIn("the client does not read", self.ended_by(body))
+
+    def test_client_that_waits_for_a_connection_in_the_backlog(self) -> None:
+        """A client whose connection nobody expects returns when the script fails elsewhere."""
+        def body(server: ThreadedMockTCPServer) -> None:
+            server.expect_line()
+            with connect(server.address, None), connect(server.address, None) as second:
+                second.recv(1)
+        self.assertIn("nothing received", self.ended_by(body))
+
+    def test_client_that_reconnects_for_ever(self) -> None:
+        """A client that always connects anew finds nobody when the script has failed."""
+        def body(server: ThreadedMockTCPServer) -> None:
+            server.expect_line()
+            while True:
+                with connect(server.address, None) as client:
+                    client.recv(1)
+        self.assertIn("expected a line", self.ended_by(body))
+
+    def test_client_that_ignores_errors(self) -> None:
+        """A client that swallows what happens to it and returns has failed all the same."""
+        def body(server: ThreadedMockTCPServer) -> None:
+            server.expect_bytes(b"hello")
+            server.send_bytes(b"x")
+            try:
+                with connect(server.address, None) as client:
+                    client.sendall(b"howdy")
+                    client.recv(1)
+            except OSError:
+                pass
+        self.assertIn("first difference at byte 1", self.ended_by(body))
+
+    def test_client_in_a_thread_that_hangs(self) -> None:
+        """A test that joins the thread of its client goes on when the script fails."""
+        def body(server: ThreadedMockTCPServer) -> None:
+            server.expect_bytes(b"hello, server")
+            worker = Worker(greet, server.address)
+            self.assertTrue(worker.ended())
+            self.assertIsInstance(worker.error, ConnectionResetError)
+        self.assertIn("expected 13 bytes b'hello, server'", self.ended_by(body))
+
+
+class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
+    """The threaded server in an asynchronous test: nothing blocks the test's loop."""
+
+    async def test_await_when_the_client_is_asynchronous(self) -> None:
+        """Steps and joins of a server in another thread can be awaited in the test's loop."""
+        async with ThreadedMockTCPServer() as server:
+            connected = server.expect_connect()
+            line = server.expect_line()
+            server.send_line(b"world")
+            server.expect_disconnect()
+            reader, writer = await asyncio.open_connection(*server.address)
+            connection = await connected
+            writer.write(b"hello\r\n")
+            self.assertEqual((await line, await reader.readline(), await line), (b"hello", b"world\r\n", b"hello"))
+            with self.assertRaises(TimeoutError):
+                await server.join(0.01)
+            with self.assertRaises(asyncio.TimeoutError):
+                await asyncio.wait_for(server.join(), 0.01)
+            writer.close()
+            await writer.wait_closed()
+            await connection.join()
+            await server.join()
+
+    async def test_await_when_the_script_fails(self) -> None:
+        """Who awaits gets the verdict."""
+        with self.assertRaises(ExpectationError):
+            async with ThreadedMockTCPServer() as server:
+                server.expect_connect()
+                step = server.expect_line(b"HELO")
+                client = connect(server.address)
+                self.addCleanup(client.close)
+                client.sendall(b"EHLO\r\n")
+                with self.assertRaises(ExpectationError):
+                    await step
+                with self.assertRaises(ExpectationError):
+                    await server.join()
+
+    async def test_streams_when_the_client_is_careless(self) -> None:
+        """A client of this process that does not await wait_closed() is told so, though its loop is another one."""
+        with self.assertRaisesRegex(ExpectationError, r"without awaiting wait_closed\(\)"):
+            async with ThreadedMockTCPServer() as server:
+                server.expect_connect()
+                server.expect_disconnect()
+                _, writer = await asyncio.open_connection(*server.address)
+                writer.close()
+
+    async def test_blocking_client_beside_an_asynchronous_one(self) -> None:
+        """A blocking client in a thread of an executor, beside the test's own loop."""
+        async with ThreadedMockTCPServer() as server:
+            script_greeting(server)
+            loop = asyncio.get_running_loop()
+            self.assertEqual(await loop.run_in_executor(None, greet, server.address), b"welcome")
+            await server.join()
+
+    async def test_leaving_when_it_was_stopped_before(self) -> None:
+        """A server that was stopped in the block is not judged again."""
+        async with ThreadedMockTCPServer() as server:
+            server.stop()
+
+
+class HoldingTests(unittest.TestCase):
+    """hold_until with what other threads and servers do."""
+
+    def test_hold_until_when_another_thread_sets_the_event(self) -> None:
+        """An event of threading holds the server until the test sets it."""
+        release = threading.Event()
+        with ThreadedMockTCPServer() as server:
+            server.expect_connect()
+            server.hold_until(release)
+            server.send_bytes(b"x")
+            server.expect_disconnect()
+            with connect(server.address) as client:
+                answer = Worker(client.recv, 1)
+                release.set()
+                self.assertTrue(answer.ended())
+            self.assertEqual(answer.value, b"x")
+
+    def test_hold_until_when_the_step_is_another_servers(self) -> None:
+        """A step of another server, with another thread, holds as well."""
+        with ThreadedMockTCPServer() as control, ThreadedMockTCPServer() as data:
+            control.expect_connect()
+            data.expect_connect()
+            control.hold_until(data.expect_bytes(b"data"))
+            control.send_bytes(b"226")
+            control.expect_disconnect()
+            data.expect_disconnect()
+            with connect(control.address) as first:
+                with connect(data.address) as second:
+                    second.sendall(b"data")
+                self.assertEqual(first.recv(3), b"226")
+
+
+@unittest.skipUnless(sys.platform == "linux", "looks at descriptors")
+class ForkTests(unittest.TestCase):
+    """A process that forks while a server runs."""
+
+    def test_fork(self) -> None:
+        """In the child the server is stopped and its descriptors are closed; the parent's goes on."""
+        before = descriptors()
+        with ThreadedMockTCPServer() as server:
+            script_greeting(server)
+            held = server.expect_connect()
+            server.expect_disconnect()
+            with connect(server.address) as client:
+                client.sendall(b"hello")
+                self.assertEqual(client.recv(7), b"welcome")
+                # From 3.12 on os.fork warns while another thread lives, and so while a server runs.
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    child = os.fork()
+                if not child:
+                    os._exit(self.in_child(server, held, descriptors() - before))
+                self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+            connect(server.address).close()
+            held.result(30)
+
+    @staticmethod
+    def in_child(server: ThreadedMockTCPServer, held: Any, left: int) -> int:
+        """Return 0 if everything is as it should be."""
+        try:
+            if left != 1:  # the client's socket
+                return 1
+            if not server.closed:
+                return 2
+            for use in (server.expect_connect, server.join):
+                try:
+                    use()
+                except ScriptError as error:
+                    if "process that was forked" not in str(error):
+                        return 3
+                else:
+                    return 4
+            if not isinstance(held.exception(), ExpectationError):
+                return 5
+            server.stop()
+            with ThreadedMockTCPServer() as own:
+                script_greeting(own)
+                return 0 if greet(own.address) == b"welcome" else 6
+        except BaseException:
+            return 7
