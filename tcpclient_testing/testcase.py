@@ -81,11 +81,13 @@ class MockTCPServerMixin(_Base):
         return runner.get_loop() if runner is not None else getattr(self, "_asyncioTestLoop", None)
 
     async def _leave_tcpserver(self, server: MockTCPServer) -> None:
-        """Give the verdict on a server, unless the test has its report: one test, one report."""
-        outcome = getattr(self, "_outcome", None)
-        if outcome is not None and not (outcome.success and getattr(outcome, "expectedFailure", None) is None):
-            server.excuse()
-        await server.leave()
+        """Give the verdict on a server; if it is a failure, it is the one report, and the other servers give none."""
+        try:
+            await server.leave()
+        except BaseException:
+            for other in self._live_tcpservers():
+                other.excuse()
+            raise
 
     # The body: the test method, run by a wrapper that knows its task and its end.
 
@@ -97,17 +99,31 @@ class MockTCPServerMixin(_Base):
     def debug(self) -> None:
         """Run the test without collecting errors."""
         with _loops_of(self), _Wrapped(self, self._tcpserver_wrappers()):
-            super().debug()
+            try:
+                super().debug()
+            finally:
+                for server in self._live_tcpservers():  # debug() stops at the first exception, before the clean-ups
+                    server.close()
+                if getattr(self, "_asyncioTestLoop", None) is not None:
+                    # 3.9 and 3.10 leave it to __del__, where ending the loop hangs once the test is garbage.
+                    self._tearDownAsyncioLoop()  # type: ignore[attr-defined]
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
-        method, tear_down = getattr(self, self._testMethodName), self.asyncTearDown
+        method = getattr(self, self._testMethodName)
+        set_up, async_set_up = self.setUp, self.asyncSetUp
+        tear_down, async_tear_down = self.tearDown, self.asyncTearDown
 
         async def body(*args: Any, **kwargs: Any) -> Any:
             return await self._run_tcpserver_body(method, *args, **kwargs)
 
-        async def torn_down() -> None:
-            await self._run_tcpserver_teardown(tear_down)
-        wrappers: dict[str, Callable[..., Any]] = {"asyncTearDown": torn_down}
+        async def async_setting_up() -> None:
+            await self._run_tcpserver_setup(async_set_up)
+
+        async def async_tearing_down() -> None:
+            await self._run_tcpserver_teardown(async_tear_down)
+        wrappers: dict[str, Callable[..., Any]] = {
+            "setUp": lambda: self._run_tcpserver_cleanup(set_up), "asyncSetUp": async_setting_up,
+            "asyncTearDown": async_tearing_down, "tearDown": lambda: self._run_tcpserver_cleanup(tear_down)}
         if asyncio.iscoroutinefunction(method):
             wrappers[self._testMethodName] = body
         return wrappers
@@ -142,6 +158,18 @@ class MockTCPServerMixin(_Base):
                 server.excuse()
         return instead
 
+    async def _run_tcpserver_setup(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run `asyncSetUp`; if it raises, that is the end of the body, which is not reached."""
+        try:
+            await function()
+        except BaseException as exc:
+            instead = await self._end_tcpserver_bodies(exc)
+            if instead is None:
+                raise
+        else:
+            return
+        raise instead from None
+
     async def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
         try:
@@ -149,9 +177,8 @@ class MockTCPServerMixin(_Base):
             if asyncio.iscoroutine(value) or hasattr(value, "__await__"):
                 await value
         except Exception as exc:
-            for server in self._live_tcpservers():
-                if server.blames(exc):
-                    return
+            if self._tcpservers_blame(exc):
+                return
             for server in self._live_tcpservers():
                 server.excuse(exc)
             raise
@@ -167,7 +194,7 @@ class MockTCPServerMixin(_Base):
         try:
             return function(*args, **kwargs)
         except Exception as exc:
-            if [server for server in self._live_tcpservers() if server.blames(exc)]:
+            if self._tcpservers_blame(exc):
                 return None
             for server in self._live_tcpservers():
                 server.excuse(exc)
@@ -186,6 +213,10 @@ class MockTCPServerMixin(_Base):
                 kind = f"{type(loop).__module__}.{type(loop).__qualname__}"
                 raise ScriptError(f"{self.id()} has virtual_time = True, which needs an event loop of this library, "
                                   f"but runs on {kind}: remove one of the two")
+
+    def _tcpservers_blame(self, exc: BaseException) -> bool:
+        """Whether a script had failed when `exc` was raised, be the verdict still to come or given already."""
+        return any([server.blames(exc) for server in self.__dict__.get("_tcpservers", ())])
 
     def _live_tcpservers(self) -> list[MockTCPServer]:
         return [server for server in self.__dict__.get("_tcpservers", ()) if not server.closed]
@@ -226,8 +257,16 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
         server = ThreadedMockTCPServer(**{**self.tcpserver_options, **options})
         server.open()
         self.__dict__.setdefault("_tcpservers", []).append(server)
-        super().addCleanup(server.leave)
+        super().addCleanup(self._leave_tcpserver, server)
         return server
+
+    def _leave_tcpserver(self, server: ThreadedMockTCPServer) -> None:
+        """Give the verdict on a server; if it is a failure, it is the one report, and the other servers give none."""
+        try:
+            server.leave()
+        except BaseException:
+            self._excuse_all(None)
+            raise
 
     def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
         """Run the test; its method and `tearDown` by way of wrappers that know when they end."""
@@ -237,29 +276,37 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
     def debug(self) -> None:
         """Run the test without collecting errors."""
         with _Wrapped(self, self._tcpserver_wrappers()):
-            super().debug()
+            try:
+                super().debug()
+            finally:
+                for server in self._live_tcpservers():  # debug() stops at the first exception, before the clean-ups
+                    server.close()
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
-        method, tear_down = getattr(self, self._testMethodName), self.tearDown
+        method, set_up, tear_down = getattr(self, self._testMethodName), self.setUp, self.tearDown
 
         def body(*args: Any, **kwargs: Any) -> Any:
-            return self._run_tcpserver_body(method, *args, **kwargs)
+            value = self._run_tcpserver_body(method, *args, **kwargs)
+            instead = self._end_tcpserver_bodies(None)
+            if instead is not None:
+                raise instead from None
+            return value
+
+        def prepared() -> None:
+            self._run_tcpserver_body(set_up)
 
         def torn_down() -> None:
             self._run_tcpserver_teardown(tear_down)
-        return {self._testMethodName: body, "tearDown": torn_down}
+        return {self._testMethodName: body, "setUp": prepared, "tearDown": torn_down}
 
     def _run_tcpserver_body(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run the test method, or `setUp`; what is raised instead of its exception is the verdict that came first."""
         try:
-            value = method(*args, **kwargs)
+            return method(*args, **kwargs)
         except BaseException as exc:
             instead = self._end_tcpserver_bodies(exc)
             if instead is None:
                 raise
-        else:
-            instead = self._end_tcpserver_bodies(None)
-            if instead is None:
-                return value
         raise instead from None
 
     def _end_tcpserver_bodies(self, exc: Optional[BaseException]) -> Optional[BaseException]:
@@ -268,6 +315,8 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
         for server in sorted(self._live_tcpservers(), key=lambda server: server.failed_at()):
             verdict = server.body_ended(exc)
             instead = instead or verdict
+        if exc is not None or instead is not None:
+            self._excuse_all(None)
         return instead
 
     def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -275,10 +324,15 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
         try:
             function(*args, **kwargs)
         except Exception as exc:
-            for server in self._live_tcpservers():
-                if server.blames(exc):
-                    return
+            # Each of them takes note, be its verdict still to come or given already.
+            if [server for server in self.__dict__.get("_tcpservers", ()) if server.blames(exc)]:
+                return
+            self._excuse_all(exc)
             raise
+
+    def _excuse_all(self, exc: Optional[BaseException]) -> None:
+        for server in self._live_tcpservers():
+            server.excuse(exc)
 
     def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Add a function to be called after the test, as `unittest.TestCase` does."""

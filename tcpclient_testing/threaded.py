@@ -178,6 +178,10 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods):
         await self._take_in(exc)
         return await self._server.body_ended(exc)
 
+    def excuse(self, exc: Optional[BaseException] = None) -> None:
+        """The test has its one report already: give no verdict any more. Attach what passed to `exc`, its exception."""
+        self._server.excuse(exc)
+
     def blames(self, exc: BaseException) -> bool:
         """Whether `exc`, raised after the body, came after the script had failed; then the report has it."""
         return self._server.blames(exc)
@@ -186,25 +190,33 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where the server listens: (host, port)."""
+        """``(host, port)``, as `socket.create_connection` takes it; with ``unix_path=`` it is the path, a `str`."""
+        return self._started().address
+
+    def _started(self) -> MockTCPServer:
         if self._runtime.address is None:
             raise ScriptError("the server has no address before it was started: use `with`, or start()")
-        return self._server.address
+        return self._server
 
     @property
     def host(self) -> str:
         """The address of the local machine at which the server listens."""
-        return self.address[0]
+        return self._started().host
 
     @property
     def port(self) -> int:
         """The port at which the server listens."""
-        return self.address[1]
+        return self._started().port
 
     @property
     def service_port(self) -> int:
         """The same as `port`."""
-        return self.address[1]
+        return self._started().port
+
+    @property
+    def unix_path(self) -> Optional[str]:
+        """The path of the Unix-domain socket at which the server listens; None if it listens on a port."""
+        return self._server.unix_path
 
     @property
     def connections(self) -> list[ThreadedConnection]:
@@ -239,6 +251,27 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods):
     def add_to(self, conversation: Conversation, step: Step[Any]) -> None:
         """Append a step to the script of one connection."""
         self._call(self._server.add_to, conversation, step)
+
+    def put_beside(self, conversation: Optional[Conversation], written: Any) -> None:
+        """Let something hold on a connection (None: the server's choice) from here on."""
+        self._call(self._server.put_beside, conversation, written)
+
+    def _put_beside(self, written: Any) -> None:
+        self.put_beside(None, written)
+
+    def open_block(self, conversation: Conversation) -> None:
+        """Begin an `any_order()` block of one connection."""
+        self._call(self._server.open_block, conversation)
+
+    def close_block(self, conversation: Conversation) -> None:
+        """End it."""
+        self._call(self._server.close_block, conversation)
+
+    def _open_block(self) -> None:
+        self._call(self._server._open_block)
+
+    def _close_block(self, whole: bool) -> None:
+        self._call(self._server._close_block, whole)
 
     def _default_framing(self) -> Framing:
         return self._server._default_framing()

@@ -176,6 +176,16 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         self.outgoing.extend(map(memoryview, chunks))
         self.pump()
 
+    def send_aside(self, data: bytes) -> None:
+        """Write what belongs to no step of the script."""
+        if self.conversation.cut_off:
+            return
+        self.conversation.output += len(data)
+        if self.pacer is None:
+            self.runtime.transcript.sent(self.loop.time(), self.conversation.number, data)
+        self.outgoing.append(memoryview(data))
+        self.pump()
+
     def pump(self) -> None:
         """Write slice after slice until the operating system takes no more."""
         transport, outgoing = self.transport, self.outgoing

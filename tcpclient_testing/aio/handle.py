@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+import sys
+from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union, overload
 
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.framing import Framing
-from tcpclient_testing.engine.script import ScriptMethods
+from tcpclient_testing.engine.judging import BytesLike, Matcher
+from tcpclient_testing.engine.matchers import anything, as_matcher
+from tcpclient_testing.engine.script import UNSET, ScriptMethods
 from tcpclient_testing.engine.session import address_text
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.transcript.entries import RECEIVED, SENT
 
+from .messages import Messages, next_timing
+
 if TYPE_CHECKING:
+    from tcpclient_testing.engine.allowing import Allowed, Every
+
     from .server import MockTCPServer
     from .tls_layer import TLSInfo
 
 __all__ = ["Connection"]
 
 __unittest = True
+
+T = TypeVar("T")
 
 
 class Connection(ScriptMethods):
@@ -28,8 +37,13 @@ class Connection(ScriptMethods):
     has connected.
     """
 
-    def __init__(self, server: MockTCPServer, conversation: Conversation) -> None:
+    def __init__(self, server: MockTCPServer, conversation: Conversation, *, for_handler: bool = False) -> None:
         self._server = server
+        self._conversation = conversation
+        self._for_handler = for_handler
+
+    def rebind(self, conversation: Conversation) -> None:
+        """The library's own: this script turned out to be that of another connection (see `any_order`)."""
         self._conversation = conversation
 
     @property
@@ -73,8 +87,51 @@ class Connection(ScriptMethods):
         """Wait until every step of this connection is satisfied; raise `ExpectationError` if the script fails."""
         await self._server.join_conversation(self._conversation)
 
+    @overload
+    def lines(self, *, ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET) -> Messages[bytes]: ...
+    @overload
+    def lines(self, line: Matcher[T], *, ending: Optional[BytesLike] = None,
+              timeout: Optional[float] = UNSET) -> Messages[T]: ...
+
+    def lines(self, line: Any = anything, *, ending: Optional[BytesLike] = None,
+              timeout: Optional[float] = UNSET) -> Messages[Any]:
+        """The lines that the client sends, for ``async for``: each is a step, with the result of `expect_line`.
+
+        It ends when the client ends its stream between two lines. An end within a line, a reset, and a line that
+        `line`, a matcher, does not accept, are failures. `timeout` is the number of seconds without progress after
+        which waiting for a line has failed; unless given, it may take as long as it likes.
+        """
+        matcher = as_matcher(line, "lines(line)")
+        framing = self._lines("lines", ending)
+        return Messages(self, "lines", matcher, framing, next_timing("lines", timeout), sys._getframe(1))
+
+    @overload
+    def frames(self, *, framing: Optional[Framing] = None, timeout: Optional[float] = UNSET) -> Messages[bytes]: ...
+    @overload
+    def frames(self, payload: Matcher[T], *, framing: Optional[Framing] = None,
+               timeout: Optional[float] = UNSET) -> Messages[T]: ...
+
+    def frames(self, payload: Any = anything, *, framing: Optional[Framing] = None,
+               timeout: Optional[float] = UNSET) -> Messages[Any]:
+        """The frames that the client sends, for ``async for``; everything else as with `lines`."""
+        matcher = as_matcher(payload, "frames(payload)")
+        checked = self._framing("frames", framing)
+        return Messages(self, "frames", matcher, checked, next_timing("frames", timeout), sys._getframe(1))
+
     def _add(self, step: Step[Any]) -> None:
-        self._server.add_to(self._conversation, step)
+        if self._for_handler:
+            self._server.add_to(self._conversation, step, by_handler=True)
+        else:
+            self._server.add_to(self._conversation, step)
+
+    def _put_beside(self, written: Union[Allowed, Every]) -> None:
+        self._server.put_beside(self._conversation, written)
+
+    def _open_block(self) -> None:
+        self._server.open_block(self._conversation)
+
+    def _close_block(self, whole: bool) -> None:
+        self._server.close_block(self._conversation)
 
     def _default_framing(self) -> Framing:
         return self._server._default_framing()

@@ -111,15 +111,15 @@ def _bound(address: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setblocking(False)
-        if port and sys.platform != "win32":
-            # The same port again while connections of a server before are in TIME_WAIT; on Windows the option would let
-            # two servers share a port.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # The same port again while connections of a server before are in TIME_WAIT: both servers need the option for
+        # that, so it is set where the system chooses the port, too, but then after the choice, lest it choose one that
+        # somebody else has just bound. On Windows the option would let two servers share a port.
+        if port and sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
         if not port and sys.platform != "win32":
-            # Its connections inherit this; without, the port can't be bound again while they live (see `refusing`).
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     except BaseException:
         listener.close()

@@ -10,6 +10,7 @@ every connection, stops the listening, wakes whoever waits, and interrupts the b
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Generator
@@ -37,6 +38,7 @@ from .waiting import Waiters
 if TYPE_CHECKING:
     from tcpclient_testing.network.conditions import Network
 
+    from .handlers import Handlers
     from .pacing import Conditions
     from .watch import ClientStream
 
@@ -101,6 +103,8 @@ class Runtime:
         self._timer: Optional[asyncio.TimerHandle] = None
         self._errands: Optional[Errands] = None
         self._guard: Optional[DeadlockGuard] = None
+        self.handlers: Optional[Handlers] = None
+        self.handle_for_handler: Callable[[Conversation], Any] = make_handle
         self._report: Optional[Report] = None
 
     def open(self, loop: asyncio.AbstractEventLoop, listeners: list[socket.socket]) -> None:
@@ -134,6 +138,8 @@ class Runtime:
             task.cancel()
         if self._errands is not None:
             self._errands.cancel()
+        if self.handlers is not None:
+            self.handlers.cancel()
         for protocol in list(self.protocols.values()):
             protocol.leave()
         self.protocols.clear()
@@ -146,7 +152,7 @@ class Runtime:
         self.closed = True
         self.session.leave()
         for listener in self._listeners:
-            listener.close()
+            os.close(listener.detach())  # its close() may do more: remove the path of a Unix-domain socket
         for protocol in self.protocols.values():
             protocol.abandon()
 
@@ -247,6 +253,10 @@ class Runtime:
         """Make the handle of a connection."""
         return self._make_handle(conversation)
 
+    def rebind(self, handle: Any, conversation: Conversation) -> None:
+        """The script that was written by this handle is that of another connection."""
+        handle.rebind(conversation)
+
     def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
         """Wait until `step` is satisfied."""
         if self.session.over:
@@ -310,7 +320,26 @@ class Runtime:
         return self.protocols[command.conversation]
 
     def _send(self, command: commands.Send) -> None:
-        self._protocol(command).send()
+        if self.session.pipelining:
+            self._protocol(command).send()
+        else:
+            # What the client sent without waiting for this is in the socket by now: let it be read first. Two turns,
+            # since what a turn's select() finds ready comes behind what was to be called in that turn anyway.
+            self.loop.call_soon(self.loop.call_soon, self._send_late, command)
+
+    def _send_late(self, command: commands.Send) -> None:
+        if not self.session.over:
+            self._protocol(command).send()
+            self.perform()
+
+    def _send_aside(self, command: commands.SendAside) -> None:
+        self._protocol(command).send_aside(command.data)
+
+    def _start_handler(self, command: commands.StartHandler) -> None:
+        if self.handlers is None:
+            from .handlers import Handlers
+            self.handlers = Handlers(self)
+        self.handlers.start(command)
 
     def _half_close(self, command: commands.HalfClose) -> None:
         self._protocol(command).half_close(command.drain)
@@ -404,7 +433,8 @@ class Runtime:
             try:
                 self._listeners = refusing(listeners)
             except OSError as error:
-                self.session.fail(None, None, Mismatch(f"the port can't be kept while connections are refused: {error}"))
+                self.session.fail(None, None, Mismatch(
+                    f"the port can't be kept while connections are refused: {error}"))
 
     def _fail_connections(self, command: commands.FailConnections) -> None:
         self._failing = command.count
@@ -430,6 +460,8 @@ class Runtime:
 
     _TABLE: dict[type[commands.Command], Callable[[Runtime, Any], None]] = {
         commands.Send: _send,
+        commands.SendAside: _send_aside,
+        commands.StartHandler: _start_handler,
         commands.HalfClose: _half_close,
         commands.Close: _close,
         commands.ResetConnection: _reset,

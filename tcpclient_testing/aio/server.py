@@ -13,7 +13,7 @@ import sys
 from asyncio import events
 from math import isfinite
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, TypeVar, Union
 
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.expectations import ExpectConnect
@@ -34,6 +34,11 @@ from .listening import listen
 from .runtime import Runtime
 from .verdict import Verdict
 from .waiting import Joined
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from tcpclient_testing.engine.allowing import Allowed, Every
 
 __all__ = ["ConnectStep", "MockTCPServer"]
 
@@ -82,6 +87,14 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
     other machines can reach. With ``cancel_body=False`` the body of the test is not interrupted when the script has
     failed. `transcript_limit` is how many bytes of what clients sent are kept whole. `network` are the conditions under
     which clients receive, such as ``Network(chunk=1)``.
+
+    `handler` is a coroutine function that serves the connections that the script does not mention: it is called with
+    each one that is accepted when every `expect_connect()` written so far has its connection. It awaits steps, and
+    reads by ``async for line in connection.lines()``. When it returns, the server disconnects; what it raises is the
+    failure.
+
+    With ``pipelining=False`` the client must wait for the answer to each request: whatever it sent between an expected
+    message and the first send after it, before the last byte of that send was handed over, is a failure.
     """
 
     _runtime_type: ClassVar[type[Runtime]] = Runtime
@@ -91,7 +104,9 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
                  unix_path: Union[str, os.PathLike[str], None] = None, framing: Optional[Framing] = None,
                  ending: bytes = b"\r\n", watch_streams: bool = True, allow_open: bool = False,
                  allow_extra: bool = False, allow_remote: bool = False, cancel_body: bool = True,
-                 transcript_limit: int = 1024 * 1024, network: Optional[Network] = None) -> None:
+                 transcript_limit: int = 1024 * 1024,
+                 handler: Optional[Callable[[Connection], Awaitable[None]]] = None, pipelining: bool = True,
+                 network: Optional[Network] = None) -> None:
         if framing is not None and not isinstance(framing, Framing):
             raise TypeError(f"framing is a Framing such as LengthPrefixed(4), not {framing!r}")
         self._framing_default: Framing = LengthPrefixed(4) if framing is None else framing
@@ -107,6 +122,11 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
                                            _scaled("idle_timeout", 30.0 if idle_timeout is UNSET else idle_timeout),
                                            transcript_limit, self._make_handle)
         self._runtime.session.allow_extra = allow_extra
+        self._runtime.handle_for_handler = self._make_handle_for_handler
+        self._runtime.session.pipelining = bool(pipelining)
+        if handler is not None:
+            from tcpclient_testing.engine.handing import checked_handler
+            self._runtime.session.handler = checked_handler(handler, "MockTCPServer(handler=...)")
         self._verdict = Verdict(self._runtime)
         self._reported = False
         self._runtime.session.can_reset = self._unix_path is None
@@ -215,6 +235,8 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
                     await self.join(final=True)
         finally:
             self.close()
+            if self._runtime.handlers is not None:
+                await self._runtime.handlers.cancelled()
         if instead is not None:
             raise instead from None
 
@@ -337,16 +359,51 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
         if runtime.session.commands:
             runtime.after_script()
 
-    def add_to(self, conversation: Conversation, step: Step[Any]) -> None:
+    def add_to(self, conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
         """Append a step to the script of one connection."""
         self._check_usable()
         runtime = self._runtime
-        runtime.session.add_to(conversation, step, runtime.loop.time())
+        runtime.session.add_to(conversation, step, runtime.loop.time(), by_handler=by_handler)
         runtime.after_script()
 
     def splits_of(self, conversation: Conversation) -> tuple[int, ...]:
         """Where the outgoing stream of a connection was split for certain."""
         return self._runtime.splits_of(conversation)
+
+    def put_beside(self, conversation: Optional[Conversation], written: Union[Allowed, Every]) -> None:
+        """Let something hold on a connection (None: see `Session.put_beside`) from here on."""
+        self._check_usable()
+        runtime = self._runtime
+        runtime.session.put_beside(conversation, written, runtime.loop.time())
+        runtime.after_script()
+
+    def _put_beside(self, written: Union[Allowed, Every]) -> None:
+        self.put_beside(None, written)
+
+    def open_block(self, conversation: Conversation) -> None:
+        """Begin an `any_order()` block of one connection."""
+        self._check_usable()
+        self._runtime.session.open_block(conversation)
+
+    def close_block(self, conversation: Conversation) -> None:
+        """End it."""
+        runtime = self._runtime
+        runtime.session.close_block(conversation, runtime.loop.time())
+        if not runtime.closed:
+            runtime.after_script()
+
+    def _open_block(self) -> None:
+        self._check_usable()
+        self._runtime.session.open_pool()
+
+    def _close_block(self, whole: bool) -> None:
+        runtime = self._runtime
+        runtime.session.close_pool(runtime.loop.time(), whole=whole)
+        if not runtime.closed:
+            runtime.after_script()
+
+    def _make_handle_for_handler(self, conversation: Conversation) -> Connection:
+        return Connection(self, conversation, for_handler=True)
 
     def _make_handle(self, conversation: Conversation) -> Connection:
         return Connection(self, conversation)

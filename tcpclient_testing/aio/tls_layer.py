@@ -270,6 +270,9 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._over = True
         self._raw.abort()
 
+    def is_reading(self) -> bool:
+        return self._raw.is_reading()
+
     def pause_reading(self) -> None:
         self._paused = True
         self._raw.pause_reading()

@@ -89,8 +89,8 @@ def _what_is_there(path: str) -> str:
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return "a file that is not a socket is there"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.setblocking(False)
+        # A datagram socket can't connect to a stream's, and is told so only where one is alive: nobody is disturbed.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
             probe.connect(path)
     except ConnectionRefusedError:
         return "a socket is there that nobody listens at, left behind by a server that is gone; remove it"

@@ -67,11 +67,15 @@ class Verdict:
             deadline = runtime.loop.time() + _MOMENT
             while not self._settled(allow_open) and runtime.loop.time() < deadline:  # noqa: ASYNC110 - many sources
                 await asyncio.sleep(_PAUSE)
+        if runtime.handlers is not None:
+            await runtime.handlers.finish(allow_open=allow_open)
         runtime.session.settle(runtime.loop.time(), allow_open=allow_open, allow_extra=allow_extra)
         runtime.perform()
 
     def _settled(self, allow_open: bool) -> bool:
         if self._runtime.attaching:
+            return False
+        if self._runtime.handlers is not None and self._runtime.handlers.busy(allow_open=allow_open):
             return False
         return all(conversation.ended or conversation.closed
                    or (self._runtime.protocols[conversation].all_read() if conversation.draining else allow_open)

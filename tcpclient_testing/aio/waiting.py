@@ -25,10 +25,9 @@ class Waiters:
     def wait(self, step: Step[Any]) -> Generator[Any, None, None]:
         """Wait for `step`, which is not satisfied; raise what `failure` makes if it never will be."""
         future = self._loop.create_future()
-        first = step not in self._futures
-        self._futures.setdefault(step, []).append(future)
-        if first:
+        if step not in self._futures:
             step.conversation.wake(step)
+        self._futures.setdefault(step, []).append(future)
         task = asyncio.current_task()
         if task is not None:
             self._tasks[task] = self._tasks.get(task, 0) + 1

@@ -81,6 +81,10 @@ class SendBytes(Action):
             return CallableRaised(self, error)
         return None
 
+    def failed(self, error: BaseException) -> Mismatch:
+        """Say that the coroutine that was to give the payload raised `error`."""
+        return CallableRaised(self, error)
+
     def proceed(self, conversation: Conversation) -> Outcome:
         if self.data is None:
             return WAITING
@@ -121,6 +125,8 @@ class _Flushing(Action):
 
     def proceed(self, conversation: Conversation) -> Outcome:
         if not self.begun:
+            if conversation.beside is not None and conversation.beside.asides.under_way:
+                return WAITING
             self.begun = True
             if conversation.reset:
                 return self.after_reset(conversation)
@@ -143,6 +149,7 @@ class SendEof(_Flushing):
     method = "send_eof"
 
     def order(self, conversation: Conversation) -> None:
+        conversation.silenced = True
         conversation.command(HalfClose(conversation, False))
 
 
@@ -245,7 +252,7 @@ class StartTLSStep(Action):
         self.context = context
 
     def begin(self, conversation: Conversation) -> Optional[Mismatch]:
-        if conversation.pending:
+        if conversation.excess:
             early = conversation.unclaimed()
             return Mismatch(f"the client sent {counted(len(early), 'byte')} in clear before the server was ready for "
                             f"TLS: {shorten(early)}", offset=0)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import isfinite, isnan
 from typing import Any, Optional
 
 from .wording import shorten, shorten_repr
 
-__all__ = ["as_bytes", "as_count", "str_advice"]
+__all__ = ["as_bytes", "as_count", "checked_seconds", "str_advice"]
 
 __unittest = True
 
@@ -35,3 +36,15 @@ def as_count(value: Any, where: str, least: int, most: Optional[int] = None) -> 
         limits = f"{least} or more" if most is None else f"{least} to {most}"
         raise ValueError(f"{where} must be {limits}, got {value}")
     return value
+
+
+def checked_seconds(where: str, value: Any, *, positive: bool = False) -> Optional[float]:
+    """Return a duration in seconds, or None for none; raise `TypeError` or `ValueError` for anything else."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{where} is a number of seconds or None, not {type(value).__name__}: {value!r}")
+    if isnan(value) or value < 0 or (positive and value == 0):
+        raise ValueError(f"{where} is a number of seconds {'greater than' if positive else 'not less than'} 0, "
+                         f"not {value!r}")
+    return float(value) if isfinite(value) else None

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from .steps import Step
 
 __all__ = ["Await", "Close", "Command", "FailConnections", "GiveUp", "HalfClose", "PauseReading", "ResetConnection",
-           "ResumeReading", "RunCoroutine", "Send", "SetAccepting", "SetNetwork", "StartTimer", "StartTLS", "Wake"]
+           "ResumeReading", "RunCoroutine", "Send", "SendAside", "SetAccepting", "SetNetwork", "StartHandler",
+           "StartTimer", "StartTLS", "Wake"]
 
 
 class Command:
@@ -112,8 +113,28 @@ class StartTLS(Command):
         self.context = context
 
 
+class SendAside(Command):
+    """Send `data`, which belongs to no step, as a write of its own; then tell Flushed, and Progressed on the way."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, conversation: Conversation, data: bytes) -> None:
+        self.conversation = conversation
+        self.data = data
+
+
+class StartHandler(Command):
+    """Call `handler`, a coroutine function, with the connection's handle; tell the session how it ended."""
+
+    __slots__ = ("handler",)
+
+    def __init__(self, conversation: Conversation, handler: Any) -> None:
+        self.conversation = conversation
+        self.handler = handler
+
+
 class RunCoroutine(Command):
-    """Run `coroutine`, which computes the bytes of `step`; then tell Computed."""
+    """Run `coroutine`, which computes the bytes of `step` (or of something sent aside); then tell Computed."""
 
     __slots__ = ("step", "coroutine")
 
@@ -122,7 +143,7 @@ class RunCoroutine(Command):
         if close is not None:
             close()
 
-    def __init__(self, conversation: Conversation, step: Step[Any], coroutine: Any) -> None:
+    def __init__(self, conversation: Conversation, step: Any, coroutine: Any) -> None:
         self.conversation = conversation
         self.step = step
         self.coroutine = coroutine

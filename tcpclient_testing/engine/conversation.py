@@ -25,8 +25,10 @@ from .mismatches import Mismatch
 from .steps import DONE, QUEUED, Step
 
 if TYPE_CHECKING:
+    from .beside import Beside
     from .faults import BreakAfter
     from .handshake import Handshake, TLSFailure
+    from .pool import Pool
     from .session import Session
 
 __all__ = ["Conversation"]
@@ -43,7 +45,8 @@ class Conversation:
     __slots__ = ("session", "number", "handle", "steps", "cursor", "marks", "peername", "accepted", "accepted_at",
                  "closed", "ended", "reset", "draining", "pending", "exact", "due", "turn", "progress", "alarm_at",
                  "gate", "begun", "outbox", "sending", "issued", "taken", "taken_ends", "taken_bytes", "watchers",
-                 "began", "taken_at", "unclaimed_at", "kept", "tls", "broken", "output", "fault", "__weakref__")
+                 "began", "taken_at", "unclaimed_at", "kept", "tls", "broken", "beside",
+                 "pool", "silenced", "handed", "output", "fault", "__weakref__")
 
     def __init__(self, session: Session, number: int) -> None:
         self.session = session
@@ -67,7 +70,7 @@ class Conversation:
         self.unclaimed_at = 0.0
         self.kept = 0
         self.alarm_at: Optional[float] = None
-        self.gate: Optional[Step[Any]] = None
+        self.gate: Any = None
         self.begun = 0
         self.outbox: list[bytes] = []
         self.sending = False
@@ -80,6 +83,10 @@ class Conversation:
         self.fault: Optional[BreakAfter] = None
         self.tls: Optional[Handshake] = None
         self.broken: Optional[TLSFailure] = None
+        self.beside: Optional[Beside] = None
+        self.pool: Optional[Pool] = None
+        self.silenced = False
+        self.handed: Optional[Step[Any]] = None
 
     # Events.
 
@@ -133,6 +140,8 @@ class Conversation:
 
     def progressed(self, count: int) -> None:
         """The operating system has taken `count` more bytes."""
+        if self.beside is not None and self.beside.asides.under_way:
+            return
         self.taken_at = self.session.now
         self.taken_bytes += count
         self.move_to(self.taken + bisect_right(self.taken_ends, self.taken_bytes))
@@ -141,16 +150,20 @@ class Conversation:
 
     def flushed(self) -> None:
         """The operating system has everything: the sends of this write, or the end of our stream."""
+        if self.beside is not None and self.beside.asides.flushed(self):
+            return
         if self.sending:
             if self.fault is not None and self.fault.strike(self):
                 return  # and Flushed comes again when the connection has been ended
             self.sending = False
             self.taken_at = self.session.now
             self.move_to(self.taken + len(self.taken_ends))
+            if self.beside is not None:
+                self.beside.asides.pump(self)
             if self.issued > self.cursor:
                 self._give_turn(self.steps[self.cursor])
                 self._start_write(self.cursor)
-                self._arm()
+                self.arm()
                 if self.watchers:
                     self.tell_watchers()
                 return
@@ -158,13 +171,11 @@ class Conversation:
             self.move_to(self.cursor + 1)
         self.advance()
 
-    def computed(self, step: Step[Any], value: Any, error: Optional[BaseException]) -> None:
-        """The coroutine of a send has ended."""
-        from .expectations import CallableRaised
-        assert isinstance(step, SendBytes)
-        mismatch = CallableRaised(step, error) if error is not None else step.computed(value)
+    def computed(self, step: Any, value: Any, error: Optional[BaseException]) -> None:
+        """The coroutine of a send, or of something sent aside, has ended."""
+        mismatch = step.failed(error) if error is not None else step.computed(value)
         if mismatch is not None:
-            self.session.fail(self, step, mismatch)
+            self.session.fail(self, step if isinstance(step, Step) else None, mismatch)
         else:
             self.advance()
 
@@ -202,6 +213,8 @@ class Conversation:
         step.conversation = self
         step.index = len(self.steps)
         self.steps.append(step)
+        if self.beside is not None:
+            self.beside.added(step)
         if self.cursor == step.index or self.sending:
             self.advance()
 
@@ -209,8 +222,10 @@ class Conversation:
         """Let the due steps proceed until one of them has to wait."""
         session = self.session
         if self.gate is not None or session.over:
+            if self.pool is not None:
+                self.pool.look()
             return
-        steps = self.steps
+        steps, beside = self.steps, self.beside
         while self.cursor < len(steps):
             position = self.issued if self.sending else self.cursor
             if position == len(steps):
@@ -226,14 +241,15 @@ class Conversation:
             elif step is not self.due:
                 self._give_turn(step)
                 if position < self.begun:  # its coroutine was started while the write before it was under way
-                    self._arm()
-            outcome: Any = None
-            if position >= self.begun:
-                self.begun = position + 1
-                outcome = step.begin(self) if self.fault is None else self.fault.begin_other(self, step)
-                self._arm()
+                    self.arm()
+            outcome: Any = None if beside is None else beside.before(self, step)
             if outcome is None:
-                outcome = step.proceed(self)
+                if position >= self.begun:
+                    self.begun = position + 1
+                    outcome = step.begin(self) if self.fault is None else self.fault.begin_other(self, step)
+                    self.arm()
+                if outcome is None:
+                    outcome = step.proceed(self)
             if outcome is DONE:
                 self.move_to(self.cursor + 1)
             elif outcome is QUEUED:
@@ -244,6 +260,8 @@ class Conversation:
             else:
                 self._wait(position)
                 break
+        if beside is not None:
+            beside.after(self)
         if self.watchers:
             self.tell_watchers()
 
@@ -251,14 +269,15 @@ class Conversation:
         """The step at `position` has to wait; it may have moved the cursor on before."""
         if self.cursor > position and not self.sending:
             self._give_turn(self.steps[self.cursor])
-            self._arm()
+            self.arm()
 
     def _give_turn(self, step: Step[Any]) -> None:
         self.due = step
         self.turn = self.began = self.session.now
         self.alarm_at = None
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
+        """See to it that the due step's time-out is noticed."""
         deadline = self.deadline()
         if deadline is not None:
             self.session.remind(deadline)
@@ -282,7 +301,8 @@ class Conversation:
         self.taken = position
         self.taken_ends = []
         self.taken_bytes = 0
-        self.command(Send(self))
+        if self.beside is None or not self.beside.asides.hold():
+            self.command(Send(self))
 
     def take_output(self) -> list[bytes]:
         """Return what is to be written, for the adapter; what comes later is another write."""
@@ -372,6 +392,20 @@ class Conversation:
                 return step.written()
         return None
 
+    @property
+    def excess(self) -> bool:
+        """Whether bytes have come that can't belong to a message that is allowed beside the script."""
+        return bool(self.pending) and (self.beside is None or not self.beside.may_be_allowed(self))
+
+    def has_turn(self, step: Step[Any]) -> bool:
+        """Whether it is the turn of `step`: it stands at the cursor, or in an `any_order()` block with that one."""
+        if step.index == self.cursor:
+            return True
+        if self.beside is None or step.index < self.cursor:
+            return False
+        block = self.beside.block_of(step)
+        return block is not None and block is self.beside.block_of(self.steps[self.cursor])
+
     def ending(self) -> str:
         """How the client's stream ended, as far as the evidence goes: "half-closed", "reset the connection"."""
         if self.reset:
@@ -385,7 +419,7 @@ class Conversation:
         step = self.due
         if step is None or self.cursor >= len(self.steps) or (step.index < self.cursor and not self.sending):
             return None
-        timing = step.timing
+        timing = step.timing if self.beside is None else self.beside.timing(self, step)
         timeout = self.session.timeout if timing.default else timing.timeout
         deadlines = [] if self.alarm_at is None else [self.alarm_at]
         if timeout is not None:
@@ -396,6 +430,8 @@ class Conversation:
 
     def tick(self) -> None:
         """Look whether the due step's time has come."""
+        if self.beside is not None:
+            self.beside.tick(self)
         step, now = self.due, self.session.now
         deadline = self.deadline()
         if step is None or deadline is None or now < deadline:
@@ -406,10 +442,13 @@ class Conversation:
             self.advance()
             return
         step = self.steps[self.cursor]
-        within = step.timing.within
+        timing = step.timing if self.beside is None else self.beside.timing(self, step)
+        within = timing.within
         silent = within is None or now < self.turn + within
         since = self._latest(step) if silent else self.turn
-        self.session.fail(self, step, step.overdue(self, now - since, silent), overdue=True)
+        mismatch = step.overdue(self, now - since, silent) if self.beside is None else \
+            self.beside.overdue(self, step, now - since, silent)
+        self.session.fail(self, step, mismatch, overdue=True)
 
     def _latest(self, step: Step[Any]) -> float:
         """When `step`, which is due, last made progress: what the client sends moves no action on."""
@@ -419,7 +458,23 @@ class Conversation:
         """Time stood still until now (a debugger was at work, or the loop did not turn): begin time-outs anew."""
         self.turn = self.progress = self.taken_at = self.session.now
 
+    def next_deadline(self) -> Optional[float]:
+        """When `tick` has something to do, in seconds of the clock; None is never."""
+        deadlines = [self.deadline(), None if self.beside is None else self.beside.deadline()]
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
     # Waiting for steps.
+
+    @property
+    def kept_open(self) -> bool:
+        """Whether the client has ended its stream, and a handler has not returned yet: the client may wait for it."""
+        done = not self.ended or self.reset or self.closed or self.draining
+        return not done and self.handed is not None and self.handed.satisfied
+
+    @property
+    def waits_for_somebody(self) -> bool:
+        """Whether a step is due that has its own time-out, so that idleness is not the measure."""
+        return bool(self.steps) and self.cursor < len(self.steps) and not self.steps[self.cursor].idle
 
     def when_done(self, step: Step[Any], callback: Callable[[], None]) -> None:
         """Call `callback` when `step`, one of this conversation's, is satisfied; at once if it is."""
@@ -429,7 +484,14 @@ class Conversation:
             self.watchers.setdefault(step, []).append(callback)
 
     def wake(self, step: Step[Any]) -> None:
-        """Let the adapter know when `step` is satisfied, since somebody awaits it."""
+        """Let the adapter know when `step` is satisfied, since somebody awaits it.
+
+        Raises `ScriptError` for a step of an `any_order()` block that has not ended.
+        """
+        if self.pool is not None:
+            self.pool.check_awaited(step)
+        if self.beside is not None:
+            self.beside.check_awaited(step)
         self.when_done(step, lambda: self.command(Wake(step)))
 
     def tell_watchers(self) -> None:
@@ -457,5 +519,5 @@ class Conversation:
 
     @property
     def complete(self) -> bool:
-        """Whether every step added so far is satisfied."""
-        return self.cursor == len(self.steps)
+        """Whether every step added so far is satisfied; those that a handler writes are its own affair."""
+        return self.cursor == len(self.steps) or (self.handed is not None and self.handed.satisfied)

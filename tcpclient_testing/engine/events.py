@@ -110,7 +110,7 @@ class Computed(Event):
 
     __slots__ = ("step", "value", "error")
 
-    def __init__(self, now: float, step: Step[Any], value: Any, error: Optional[BaseException]) -> None:
+    def __init__(self, now: float, step: Any, value: Any, error: Optional[BaseException]) -> None:
         self.now = now
         self.step = step
         self.value = value

@@ -77,7 +77,10 @@ class ExactRun:
         pieces = [step.data]
         size = len(step.data)
         if step.timing is DEFAULT_TIMING and size < _MOST_BYTES:
-            for later in steps[first + 1:first + _MOST_STEPS]:
+            limit = first + _MOST_STEPS
+            if conversation.beside is not None:
+                limit = min(limit, conversation.beside.run_limit(first))
+            for later in steps[first + 1:limit]:
                 if type(later) is not ExpectBytes or later.timing is not DEFAULT_TIMING:
                     break
                 size += len(later.data)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .conversation import Conversation
 
 __all__ = ["ExpectBytes", "ExpectConnect", "ExpectDisconnect", "ExpectEof", "ExpectMessage", "ExpectReset",
-           "ExpectSilence", "seconds"]
+           "ExpectSilence", "lateness", "seconds"]
 
 __unittest = True
 
@@ -33,7 +33,8 @@ def _excess(what: str, conversation: Conversation) -> Mismatch:
     return Mismatch(f"expected {what}, got {counted(len(waiting), 'byte')}: {shorten(waiting)}", offset=0)
 
 
-def _lateness(duration: float, silent: bool) -> str:
+def lateness(duration: float, silent: bool) -> str:
+    """Say how long something took: without any progress if `silent`, else in all."""
     return f"for {seconds(duration)}" if silent else f"within {seconds(duration)}"
 
 
@@ -116,7 +117,7 @@ class ExpectConnect(Step[T]):
             return unfinished_handshake(conversation, duration, silent)
         session = conversation.session
         what = "no client connected" if not session.accepted else "the client did not connect again"
-        return Mismatch(f"{what} to {session.host.listening_at()} {_lateness(duration, silent)}")
+        return Mismatch(f"{what} to {session.host.listening_at()} {lateness(duration, silent)}")
 
 
 class ExpectBytes(Step[bytes]):
@@ -127,6 +128,7 @@ class ExpectBytes(Step[bytes]):
 
     __slots__ = ("data",)
     method = "expect_bytes"
+    reads = True
 
     def __init__(self, data: bytes, origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
         self.data = data
@@ -151,10 +153,10 @@ class ExpectBytes(Step[bytes]):
         count = conversation.exact.received_of(self, conversation)
         what = f"expected {counted(len(self.data), 'byte')} {shorten(self.data)}"
         if not count:
-            return Mismatch(f"{what}, nothing received {_lateness(duration, silent)}")
+            return Mismatch(f"{what}, nothing received {lateness(duration, silent)}")
         only = f"got only {count} ({shorten(self.data[:count])})"
-        return Mismatch(f"{what}, {only}" + (f", then nothing {_lateness(duration, True)}" if silent
-                                             else f" {_lateness(duration, False)}"))
+        return Mismatch(f"{what}, {only}" + (f", then nothing {lateness(duration, True)}" if silent
+                                             else f" {lateness(duration, False)}"))
 
     def ended(self, conversation: Conversation, count: int) -> Mismatch:
         """Say that the client's stream ended after `count` bytes of these."""
@@ -167,6 +169,7 @@ class ExpectMessage(Step[T], Generic[T]):
     """A message of some framing that a matcher accepts: a frame, a line, what ends somewhere, so many bytes."""
 
     __slots__ = ("method", "shown", "framing", "matcher", "reading")
+    reads = True
 
     def __init__(self, method: str, shown: str, framing: Union[Framing, Callable[[Any], Framing]],
                  matcher: Matcher[T], origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
@@ -206,7 +209,13 @@ class ExpectMessage(Step[T], Generic[T]):
                 return self._finish(outcome)
             if not pending:
                 break
-        return self.ended(conversation, reading) if conversation.ended else WAITING
+        if not conversation.ended:
+            return WAITING
+        end = None if reading.reader.started else self.at_end(conversation)
+        return self.ended(conversation, reading) if end is None else end
+
+    def take(self, result: T) -> None:
+        self.value = result
 
     def _finish(self, outcome: Union[Match[T], Mismatch]) -> Outcome:
         if isinstance(outcome, Mismatch):
@@ -229,7 +238,7 @@ class ExpectMessage(Step[T], Generic[T]):
         reading = self.reading
         assert reading is not None
         so_far = reading.judge.partial() + reading.reader.unfinished()
-        late = f"{'nothing received' if silent else 'not complete'} {_lateness(duration, silent)}"
+        late = f"{'nothing received' if silent else 'not complete'} {lateness(duration, silent)}"
         waiting = f"; {counted(len(so_far), 'byte')} are waiting: {shorten(so_far)}" if so_far else ""
         return Mismatch(f"expected {self.expected(reading)}, {late}{waiting}")
 
@@ -272,7 +281,7 @@ class ExpectEof(_ExpectEnding):
     what = "the client to end its stream"
 
     def proceed(self, conversation: Conversation) -> Outcome:
-        if conversation.pending:
+        if conversation.excess:
             return _excess(self.what, conversation)
         if conversation.reset:
             return Mismatch(f"expected {self.what}, it reset the connection")
@@ -300,7 +309,7 @@ class ExpectDisconnect(_ExpectEnding):
         return "" if self.wait_closed else "wait_closed=False"
 
     def proceed(self, conversation: Conversation) -> Outcome:
-        if conversation.pending:
+        if conversation.excess:
             return _excess(self.what, conversation)
         if conversation.reset and not (conversation.draining and conversation.tls is not None):
             return Mismatch(f"expected {self.what}, it reset the connection")
@@ -318,7 +327,7 @@ class ExpectReset(_ExpectEnding):
     what = "the client to reset the connection"
 
     def proceed(self, conversation: Conversation) -> Outcome:
-        if conversation.pending:
+        if conversation.excess:
             return _excess(self.what, conversation)
         if conversation.reset:
             return DONE
@@ -353,7 +362,7 @@ class ExpectSilence(Step[None]):
 
     def proceed(self, conversation: Conversation) -> Outcome:
         what = f"silence for {seconds(self.duration)}"
-        if conversation.pending:
+        if conversation.excess:
             return _excess(what, conversation)
         if conversation.ended and not self.over:
             return Mismatch(f"expected {what}, but the client {conversation.ending()}")

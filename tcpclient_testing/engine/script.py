@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable
-from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union, overload
 
 from .actions import (
@@ -22,13 +21,14 @@ from .actions import (
     SendEof,
     StartTLSStep,
 )
-from .arguments import as_bytes
+from .arguments import as_bytes, checked_seconds
 from .counting import counted_only
 from .expectations import ExpectBytes, ExpectDisconnect, ExpectEof, ExpectMessage, ExpectReset, ExpectSilence
 from .fault_methods import FaultMethods
 from .framing import Delimited, FixedLength, Framing
 from .matchers import Matcher, anything, as_matcher
 from .origin import origin_of
+from .script_beside import BesideMethods
 from .steps import DEFAULT_TIMING, Step, Timing
 from .wording import shorten
 
@@ -53,18 +53,6 @@ class _Unset:
 
 
 UNSET: Any = _Unset()
-
-
-def checked_seconds(where: str, value: Any, *, positive: bool = False) -> Optional[float]:
-    """Return a duration in seconds, or None for none; raise `TypeError` or `ValueError` for anything else."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{where} is a number of seconds or None, not {type(value).__name__}: {value!r}")
-    if isnan(value) or value < 0 or (positive and value == 0):
-        raise ValueError(f"{where} is a number of seconds {'greater than' if positive else 'not less than'} 0, "
-                         f"not {value!r}")
-    return float(value) if isfinite(value) else None
 
 
 def timing_of(method: str, timeout: Any, within: Any, after: Any = None) -> Timing:
@@ -99,7 +87,7 @@ def checked_ending(where: str, ending: Any) -> bytes:
     return checked
 
 
-class ScriptMethods(FaultMethods):
+class ScriptMethods(BesideMethods, FaultMethods):
     """The steps that can be written on a server and on a connection.
 
     Each method returns the `Step` at once; it is an ordinary method, not a coroutine. `timeout` is the number of
@@ -362,6 +350,9 @@ class ScriptMethods(FaultMethods):
         return self._append(ResumeReadingStep(origin_of(sys._getframe(1)), DEFAULT_TIMING))
 
     # What the methods above share.
+
+    def _append_action(self, step: Step[None]) -> Step[None]:
+        return self._append(step)
 
     def _append(self, step: Step[T]) -> Step[T]:
         self._add(step)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable
-from typing import Any, Callable, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol, Union
 
 from tcpclient_testing.errors import ScriptError
 
@@ -24,6 +24,11 @@ from .expectations import ExpectConnect, seconds
 from .mismatches import Mismatch
 from .steps import Step
 from .wording import counted, shorten
+
+if TYPE_CHECKING:
+    from .allowing import Allowed, Every
+    from .beside import Beside
+    from .pool import Pool
 
 __all__ = ["Failure", "Host", "Session", "address_text"]
 
@@ -47,6 +52,9 @@ class Host(Protocol):
 
     def listening_at(self) -> str:
         """Say the address at which the server listens."""
+
+    def rebind(self, handle: Any, conversation: Conversation) -> None:
+        """From now on this handle, made by `handle_for`, is that of another conversation."""
 
     def ending_of(self, conversation: Conversation) -> str:
         """Say how a client ended its stream: "closed", "half-closed", or "ended its stream" without evidence."""
@@ -95,7 +103,13 @@ class Session:
         self.allow_extra = False
         # Stands for the server itself: its steps are settings, done in order, each after the server-level step before.
         self.server = Conversation(self, 0)
-        self._newest_step: Optional[Step[Any]] = None
+        self.pipelining = True
+        self.handler: Any = None
+        self.everywhere: list[Union[Allowed, Every]] = []
+        self.pools: list[Pool] = []
+        self._pool: Optional[Pool] = None
+        self._newest: Optional[Conversation] = None
+        self._fronts: list[Step[Any]] = []
         self._reminder: Optional[float] = None
         self._awake_since = 0.0
         self._calls: deque[Callable[[], None]] = deque()
@@ -112,6 +126,8 @@ class Session:
         """A client was accepted; return its conversation."""
         self.now = now
         conversation = self.reserve(self.accepted)
+        if self.handler is not None and self.accepted == self.expected:
+            self._give_to_handler(conversation)
         self.accepted += 1
         conversation.connected(peername)
         self.remind_of_idleness()
@@ -123,7 +139,23 @@ class Session:
             conversation = Conversation(self, len(self.conversations) + 1)
             conversation.handle = self.host.handle_for(conversation)
             self.conversations.append(conversation)
+            if self.everywhere or not self.pipelining:
+                self._equip(conversation)
         return self.conversations[position]
+
+    def _give_to_handler(self, conversation: Conversation) -> None:
+        """No `expect_connect()` claims this connection: it is the handler's, from its beginning."""
+        from .handing import HandOver, origin_of_handler
+        self.expected += 1
+        origin = origin_of_handler(self.handler)
+        conversation.add(ExpectConnect(origin))
+        conversation.handed = HandOver(self.handler, origin)
+        conversation.add(conversation.handed)
+
+    def _equip(self, conversation: Conversation) -> None:
+        beside = _beside_of(conversation)
+        for written in self.everywhere:
+            beside.put(written, 1)
 
     # The script.
 
@@ -133,23 +165,26 @@ class Session:
         if step.is_setting or (step.may_come_first and not self.expected):
             self._add_setting(step)
             return
-        if not self.expected:
+        conversation = self._newest
+        if conversation is None:
             raise ScriptError(f"{step} comes before the first expect_connect(): every script begins with "
                               "expect_connect()")
-        conversation = self.conversations[self.expected - 1]
         self.check(conversation, step)
         conversation.add(step)
-        self._newest_step = step
+        self._fronts[-1] = step
 
     def add_connection(self, step: ExpectConnect[Any], now: float) -> None:
         """Begin the script of the next connection."""
         self.now = now
         conversation = self.reserve(self.expected)
         self.expected += 1
-        gate, self._newest_step = self._newest_step, step
-        if gate is not None and not gate.satisfied:
-            conversation.gate = gate
-            gate.conversation.when_done(gate, lambda: self._open_gate(conversation))
+        self._newest = conversation
+        if self._pool is not None:
+            self._fronts.append(step)
+            self._pool.add(conversation, step)
+        else:
+            gates, self._fronts = self._fronts, [step]
+            self._shut_gate(conversation, gates)
         conversation.add(step)
 
     def _add_setting(self, step: Step[Any]) -> None:
@@ -157,32 +192,97 @@ class Session:
         server = self.server
         step.conversation, step.index = server, len(server.steps)
         server.steps.append(step)
-        before, self._newest_step = self._newest_step, step
-        if before is None:
-            self._set(step)
+        gates, self._fronts = self._fronts, [*self._fronts[:-1], step]
+        self._when_all(gates, lambda: self._set(step))
+
+    def _when_all(self, gates: list[Step[Any]], then: Callable[[], None]) -> None:
+        gate = next((gate for gate in gates if not gate.satisfied), None)
+        if gate is None:
+            then()
         else:
-            before.conversation.when_done(before, lambda: self._set(step))
+            gate.conversation.when_done(gate, lambda: self._when_all(gates, then))
 
     def _set(self, step: Step[Any]) -> None:
         step.proceed(self.server)
         self.server.move_to(step.index + 1)
         self.server.tell_watchers()
 
-    def _open_gate(self, conversation: Conversation) -> None:
-        conversation.gate = None
+    def _shut_gate(self, conversation: Conversation, gates: list[Step[Any]]) -> None:
+        """Let the conversation begin when all these steps are satisfied."""
+        conversation.gate = gate = next((gate for gate in gates if not gate.satisfied), None)
+        if gate is not None:
+            gate.conversation.when_done(gate, lambda: self._open_gate(conversation, gates))
+
+    def _open_gate(self, conversation: Conversation, gates: list[Step[Any]]) -> None:
+        self._shut_gate(conversation, gates)
         conversation.advance()
 
-    def add_to(self, conversation: Conversation, step: Step[Any], now: float) -> None:
+    def open_pool(self) -> None:
+        """The connections that are written now may come in any order."""
+        if self._pool is not None:
+            raise ScriptError("any_order() is within any_order(); write one block after the other")
+        from .pool import Pool
+        self._pool = Pool(self, self._fronts)
+        self._fronts = []
+
+    def close_pool(self, now: float, *, whole: bool) -> None:
+        """These were they; all of them if the block is `whole`, so that it can be judged."""
+        self.now = now
+        pool, self._pool = self._pool, None
+        assert pool is not None
+        if not pool.unbound:
+            self._fronts = list(pool.gates)
+        self.pools.append(pool)
+        if whole:
+            pool.close()
+
+    def put_beside(self, conversation: Optional[Conversation], written: Union[Allowed, Every], now: float) -> None:
+        """Something holds from here on: on this connection; on the newest one that is expected; or on all."""
+        self.now = now
+        if conversation is None:
+            conversation = self._newest
+        if conversation is None:
+            self.everywhere.append(written)
+            for early in self.conversations:
+                _beside_of(early).put(written, 1)
+            return
+        beside = _beside_of(conversation)
+        writing = beside.writing
+        beside.put(written, max(1, len(conversation.steps) if writing is None else writing.start))
+        conversation.advance()
+
+    def open_block(self, conversation: Conversation) -> None:
+        """The messages of this connection that are written now may come in any order."""
+        if not conversation.steps:
+            raise ScriptError(f"any_order() comes before the expect_connect() of connection {conversation.number}: "
+                              "every script begins with expect_connect()")
+        _beside_of(conversation).open_block(len(conversation.steps))
+
+    def close_block(self, conversation: Conversation, now: float) -> None:
+        """These were they."""
+        self.now = now
+        assert conversation.beside is not None
+        conversation.beside.close_block()
+        conversation.advance()
+
+    def add_to(self, conversation: Conversation, step: Step[Any], now: float, *, by_handler: bool = False) -> None:
         """Append a step to the script of one connection, whatever the other connections do."""
         self.now = now
         if not conversation.steps:
             raise ScriptError(f"{step} comes before the expect_connect() of connection {conversation.number}: every "
                               "script begins with expect_connect()")
-        self.check(conversation, step)
+        self.check(conversation, step, by_handler=by_handler)
         conversation.add(step)
 
-    def check(self, conversation: Conversation, step: Step[Any]) -> None:
-        """Raise `ScriptError` where the script's last step allows no further one like this."""
+    def check(self, conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
+        """Raise `ScriptError` where the script allows no further step like this."""
+        if conversation.handed is not None and not by_handler:
+            raise ScriptError(f"{step} comes after {conversation.handed} on connection {conversation.number}, whose "
+                              "rest is the handler's; expect_connect() begins the next connection")
+        if conversation.beside is not None and conversation.beside.writing is not None:
+            conversation.beside.writing.check(step)
+        if step.method == "hand_over":
+            conversation.handed = step
         last = conversation.steps[-1]
         self._check_tls(conversation, step, last)
         if step.method == "reset" and not self.can_reset:
@@ -289,9 +389,12 @@ class Session:
                 return
             if conversation.gate is None:
                 conversation.tick()
+        for pool in self.pools:
+            pool.tick()
         self._tick_idle()
-        deadlines = [deadline for deadline in (conversation.deadline() for conversation in self.conversations
+        deadlines = [deadline for deadline in (conversation.next_deadline() for conversation in self.conversations
                                                if conversation.gate is None) if deadline is not None]
+        deadlines += [deadline for deadline in (pool.deadline() for pool in self.pools) if deadline is not None]
         idle = self._idle()
         if idle is not None:
             deadlines.append(idle[0])
@@ -309,12 +412,12 @@ class Session:
         latest, waiting = self._awake_since, None
         extra: Optional[tuple[float, Conversation]] = None
         for conversation in self.conversations:
-            if conversation.steps and not conversation.complete and conversation.gate is None:
+            if conversation.pool is not None or (conversation.waits_for_somebody and conversation.gate is None):
                 return None
             if not conversation.accepted:
                 continue
             latest = max(latest, conversation.latest())
-            if waiting is None and conversation.open:
+            if waiting is None and (conversation.open or conversation.kept_open):
                 waiting = conversation
             since = conversation.unexplained_since()
             if since is not None and not self.allow_extra:
@@ -338,6 +441,10 @@ class Session:
             text = f"{extra}; no step has explained it for {lasted}"
         elif waiting.draining:
             text = f"the script is complete; {client} is still connected {lasted} after the server disconnected"
+        elif waiting.handed is not None:
+            text = f"the handler has not returned, although {client} {waiting.ending()}" if waiting.ended else \
+                f"the handler waits for the client; {client} is still connected and waits"
+            text += f"; nothing happened for {lasted}"
         else:
             text = f"the script is complete; {client} is still connected and waits; nothing happened for {lasted}"
         self.fail(waiting, None, Mismatch(text), overdue=True)
@@ -361,6 +468,13 @@ class Session:
                 self._calls.popleft()()
         finally:
             self._calling = False
+
+
+def _beside_of(conversation: Conversation) -> Beside:
+    if conversation.beside is None:
+        from .beside import Beside
+        conversation.beside = Beside()
+    return conversation.beside
 
 
 # Which steps may follow these; every other step may be followed by any.

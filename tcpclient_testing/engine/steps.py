@@ -89,6 +89,10 @@ class Step(Generic[T]):
     may_come_first = False
     #: Whether its bytes may travel in one write with those of the send before it.
     sends = False
+    #: Whether it expects a message: bytes that can be read as such by `message()`.
+    reads = False
+    #: Whether it may wait for ever: it is then as if no step were due.
+    idle = False
 
     conversation: Conversation
     index: int
@@ -123,6 +127,17 @@ class Step(Generic[T]):
     def written(self) -> T:
         """Return the result of a step that is satisfied."""
         return self.value
+
+    def take(self, result: Any) -> None:
+        """Take the result of a message that was read elsewhere (see `candidates`)."""
+
+    def message(self) -> Any:
+        """Begin to read the message of a step that `reads`: an `expectations.Message`."""
+        raise NotImplementedError
+
+    def at_end(self, conversation: Conversation) -> Optional[Outcome]:
+        """The outcome if the client's stream ends before the first byte of this message; None if that is no good."""
+        return None
 
     # What reports use.
 
@@ -189,6 +204,6 @@ class Step(Generic[T]):
             return "satisfied"
         conversation = self.conversation
         begun = conversation.gate is None and (conversation.accepted or not self.index)
-        if begun and self.index == conversation.cursor:
+        if begun and conversation.has_turn(self):
             return "waiting" if failure is None else "unfinished"
         return "not reached"

@@ -292,9 +292,9 @@ class BackpressureTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
     async def test_blocking_client_runs_into_its_time_out(self):
         """A blocking client's `sendall` times out."""
         def client(address):
-            with socket.create_connection(address, timeout=0.1) as connection:
-                with self.assertRaises((socket.timeout, TimeoutError)):
-                    connection.sendall(bytes(20_000_000))
+            with socket.create_connection(address, timeout=0.1) as connection, \
+                    self.assertRaises((socket.timeout, TimeoutError)):
+                connection.sendall(bytes(20_000_000))
 
         server = self.start_tcpserver(allow_extra=True)
         server.expect_connect()

@@ -1,0 +1,108 @@
+"""The handlers of a server: coroutine functions of the test that serve whole connections.
+
+    StartHandler -> a task runs the handler -> it returns: disconnect | it raises: the script has failed
+
+A handler that waits in `lines()` or `frames()` while its client is connected is parked: nobody has to wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from tcpclient_testing.engine.actions import Disconnect
+from tcpclient_testing.engine.commands import StartHandler
+from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.expectations import seconds
+from tcpclient_testing.engine.handing import HandlerRaised, origin_of_handler
+from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.engine.steps import DEFAULT_TIMING
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+__all__ = ["Handlers"]
+
+__unittest = True
+
+
+class Handlers:
+    """The tasks in which handlers run."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._tasks: dict[asyncio.Task[None], Conversation] = {}
+
+    def start(self, command: StartHandler) -> None:
+        """Call a handler."""
+        conversation = command.conversation
+        assert conversation is not None
+        task = self._runtime.loop.create_task(self._run(command.handler, conversation))
+        self._tasks[task] = conversation
+        task.add_done_callback(self._tasks.pop)
+
+    def cancel(self) -> None:
+        """The server is closed: end them all."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def cancelled(self) -> None:
+        """Wait until those that were cancelled have ended; a moment, since one may not want to."""
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=0.1)
+
+    async def _run(self, handler: Any, conversation: Conversation) -> None:
+        runtime, session = self._runtime, self._runtime.session
+        try:
+            result = handler(runtime.handle_for_handler(conversation))
+            if not hasattr(result, "__await__"):
+                raise TypeError(f"a handler is a coroutine function (async def); this one returned {result!r}")
+            await result
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and session.over:
+                raise
+            if session.over:
+                return  # a consequence: of the verdict, or of the server's being left
+            session.now = runtime.loop.time()
+            session.fail(conversation, None, HandlerRaised(handler, error))
+            runtime.perform()
+            return
+        last = conversation.steps[-1].method
+        if session.over or last in ("disconnect", "reset", "expect_disconnect", "expect_reset"):
+            return
+        session.now = runtime.loop.time()
+        if not (conversation.reset or conversation.closed):
+            conversation.add(Disconnect(origin_of_handler(handler), DEFAULT_TIMING))
+            runtime.perform()
+
+    def busy(self, *, allow_open: bool = False) -> list[asyncio.Task[None]]:
+        """The tasks that have something to do; with `allow_open`, only those whose clients have gone."""
+        return [task for task, conversation in self._tasks.items()
+                if conversation.ended or conversation.closed or not (allow_open or _parked(conversation))]
+
+    async def finish(self, *, allow_open: bool) -> None:
+        """Wait for the handlers that have something to do; the script fails if one of them does not get done."""
+        runtime, session = self._runtime, self._runtime.session
+        loop = runtime.loop
+        began = loop.time()
+        while not session.over:
+            busy = self.busy(allow_open=allow_open)
+            if not busy:
+                return
+            waited = loop.time() - began
+            if session.timeout is not None and waited >= session.timeout:
+                conversation = self._tasks[busy[0]]
+                session.now = loop.time()
+                session.fail(conversation, None, Mismatch(f"the handler has not returned {seconds(waited)} after the "
+                                                          "rest was done"), overdue=True)
+                runtime.perform()
+                return
+            await asyncio.wait(busy, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _parked(conversation: Conversation) -> bool:
+    """Whether the handler waits for its client's next message, which may never come."""
+    if conversation.cursor >= len(conversation.steps):
+        return False
+    return conversation.steps[conversation.cursor].idle and not conversation.pending

@@ -1,0 +1,134 @@
+"""What the server sends beside its script: replies to allowed messages, and heartbeats of its own.
+
+Invariants
+
+- An aside is a write of its own. It begins when no write of the script is under way, and while it is under way no other
+  write begins: so none is ever in the middle of a message of the script, and "taken by the operating system" stays a
+  fact about each step.
+- Asides leave in the order in which they came about, also where a coroutine computes one of them.
+- Nothing is sent after the server has ended its stream, nor to a client that has ended its own: what comes back from a
+  client that is gone is a reset, which would be taken for the client's doing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from .commands import RunCoroutine, Send, SendAside
+from .mismatches import Mismatch
+from .wording import exception_text, shorten_repr
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+
+__all__ = ["Aside", "Asides", "AsideRaised"]
+
+__unittest = True
+
+
+class AsideRaised(Mismatch):
+    """The callable that gives an aside raised `exception`; `what` says whose callable it is."""
+
+    __slots__ = ("exception",)
+
+    def __init__(self, what: str, exception: BaseException) -> None:
+        super().__init__(f"the callable of {what} raised {exception_text(exception)}")
+        self.exception = exception
+
+
+class Aside:
+    """One thing to send; `data` is None until it is known. `what` names its origin in reports."""
+
+    __slots__ = ("what", "encode", "data")
+
+    def __init__(self, what: str, encode: Optional[Callable[[bytes], bytes]]) -> None:
+        self.what = what
+        self.encode = encode
+        self.data: Optional[bytes] = None
+
+    def begin(self, conversation: Conversation, source: Any, argument: Any) -> Optional[Mismatch]:
+        """Work out the bytes from `source`: bytes, or a callable that is given `argument`."""
+        if callable(source):
+            try:
+                source = source(argument)
+            except Exception as error:  # noqa: BLE001 - a callable of the test's: whatever it raises is in the report
+                return AsideRaised(self.what, error)
+            if hasattr(source, "__await__"):
+                conversation.command(RunCoroutine(conversation, self, source))
+                return None
+        return self.computed(source)
+
+    def computed(self, payload: Any) -> Optional[Mismatch]:
+        """Take what the callable gave."""
+        if not isinstance(payload, (bytes, bytearray, memoryview)):
+            return Mismatch(f"the callable of {self.what} returned {shorten_repr(payload)}, which is not bytes")
+        data = bytes(payload)
+        try:
+            self.data = data if self.encode is None else self.encode(data)
+        except ValueError as error:
+            return AsideRaised(self.what, error)
+        return None
+
+    def failed(self, error: BaseException) -> Mismatch:
+        """Say that the coroutine raised `error`."""
+        return AsideRaised(self.what, error)
+
+
+class Asides:
+    """The asides of one connection.
+
+    `waiting` are those that have not been handed over, in order; None among them stands for a write of the script that
+    had to wait for `under_way`, and has its place there.
+    """
+
+    __slots__ = ("waiting", "under_way")
+
+    def __init__(self) -> None:
+        self.waiting: deque[Optional[Aside]] = deque()
+        self.under_way = False
+
+    def pump(self, conversation: Conversation) -> None:
+        """Begin to write what is ready, if no write is under way."""
+        waiting = self.waiting
+        if self.under_way or not waiting or (conversation.sending and None not in waiting):
+            return
+        if conversation.silenced or conversation.ended or conversation.draining or conversation.closed:
+            held = None in waiting
+            waiting.clear()
+            if held:
+                conversation.command(Send(conversation))
+            return
+        ready = []
+        while waiting:
+            aside = waiting[0]
+            if aside is None or aside.data is None:
+                break
+            ready.append(aside.data)
+            waiting.popleft()
+        data = b"".join(ready)
+        if data:
+            self.under_way = True
+            conversation.command(SendAside(conversation, data))
+        elif waiting and waiting[0] is None:
+            waiting.popleft()
+            conversation.command(Send(conversation))
+
+    def hold(self) -> bool:
+        """A write of the script wants to begin: return True if it has to wait; it is begun when its turn has come."""
+        if self.under_way:
+            waiting = self.waiting
+            ready = 0
+            while ready < len(waiting) and getattr(waiting[ready], "data", None) is not None:
+                ready += 1
+            waiting.insert(ready, None)
+        return self.under_way
+
+    def flushed(self, conversation: Conversation) -> bool:
+        """A write has been handed over; return True if it was ours."""
+        if not self.under_way:
+            return False
+        self.under_way = False
+        self.pump(conversation)
+        conversation.advance()
+        return True

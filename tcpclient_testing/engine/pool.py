@@ -1,0 +1,192 @@
+"""Connections that may come in any order: the server's `any_order()` block.
+
+    written --the block ends, and all server-level steps before it are satisfied--> ready --all are bound--> over
+
+Each connection is bound to a script by what it sends first: the first messages of the scripts are candidates for its
+bytes, by the rule of `candidates`. Until then it belongs to no script. Conversations are numbered in the order of
+acceptance; so it is the script that moves, to the conversation of the connection that it is bound to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Optional
+
+from tcpclient_testing.errors import ScriptError
+
+from .candidates import Candidates, Reading, none_matches
+from .expectations import ExpectMessage, lateness
+from .framing import Framing
+from .mismatches import Mismatch
+from .steps import Step
+from .wording import counted
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+    from .session import Session
+
+__all__ = ["Pool"]
+
+__unittest = True
+
+
+class Pool:
+    """The scripts of one block, and the connections that came for them. `gates` are the steps before the block."""
+
+    __slots__ = ("session", "gates", "unbound", "order", "ready", "turn", "_written", "_candidates")
+
+    def __init__(self, session: Session, gates: Sequence[Step[Any]]) -> None:
+        self.session = session
+        self.gates = gates
+        self.unbound: list[Conversation] = []
+        self.order: dict[Step[Any], int] = {}
+        self.ready = False
+        self.turn = 0.0
+        self._written = False
+        self._candidates: dict[Conversation, Candidates] = {}
+
+    # Writing.
+
+    def add(self, conversation: Conversation, step: Step[Any]) -> None:
+        """A script begins, with `step`."""
+        conversation.gate = conversation.pool = self
+        self.order[step] = len(self.order)
+        self.unbound.append(conversation)
+
+    def close(self) -> None:
+        """The block is written; raise `ScriptError` where a script can't be told by what its connection sends first."""
+        for conversation in self.unbound:
+            heads = _heads(conversation)
+            if not heads:
+                second = conversation.steps[1] if len(conversation.steps) > 1 else None
+                raise ScriptError(f"{conversation.steps[0]} at {conversation.steps[0].lines()[0]} has no place in "
+                                  "any_order(): a connection is told by what it sends first, so its script, written in "
+                                  "the block, begins with a message that is expected, not with "
+                                  f"{'nothing' if second is None else second}")
+        self._written = True
+        self._open()
+
+    def _open(self) -> None:
+        """Become ready when the steps before the block are satisfied."""
+        gate = next((gate for gate in self.gates if not gate.satisfied), None)
+        if gate is not None:
+            gate.conversation.when_done(gate, self._open)
+            return
+        self.ready = True
+        self.turn = self.session.now
+        self._remind()
+        self.look()
+
+    def check_awaited(self, step: Step[Any]) -> None:
+        """Raise `ScriptError` if the block is still being written."""
+        if not self._written:
+            raise ScriptError(f"{step} was awaited within any_order(), where nothing happens before the block has "
+                              "ended; await it after the `with` statement")
+
+    # Binding.
+
+    def look(self) -> None:
+        """Bind the connections whose bytes tell where they belong."""
+        progress = self.ready
+        while progress and not self.session.over:
+            progress = False
+            for arrival in [conversation for conversation in self.unbound if conversation.accepted]:
+                script = self._script_of(arrival)
+                if script is not None:
+                    self._bind(arrival, script)
+                    progress = True
+                    break
+                if self.session.over:
+                    break
+        if self.ready and self.unbound and not self.session.over:
+            self._remind()
+
+    def _script_of(self, arrival: Conversation) -> Optional[Conversation]:
+        """Whose script the bytes of this connection satisfy; a failure if they never will any."""
+        holders = sorted(self.unbound, key=lambda conversation: self.order[conversation.steps[0]])
+        sources = [head for holder in holders for head in _heads(holder)]
+        candidates = self._candidates.get(arrival)
+        if candidates is None or candidates.sources != sources:
+            candidates = self._candidates[arrival] = Candidates([Reading(source, source.message())
+                                                                 for source in sources])
+        winner = candidates.run(arrival.pending)
+        if winner is not None:
+            script: Conversation = winner.source.conversation
+            return script
+        if not candidates.alive():
+            self.session.fail(arrival, None, none_matches(candidates, arrival.unclaimed(256)))
+        elif arrival.ended:
+            self.session.fail(arrival, None, Mismatch(
+                f"the client {arrival.ending()} before it had sent anything by which it could be told to which of "
+                f"{counted(len(holders), 'script')} in any_order() it belongs"))
+        return None
+
+    def _bind(self, arrival: Conversation, holder: Conversation) -> None:
+        if holder is not arrival:
+            _exchange(arrival, holder)
+        self.unbound.remove(arrival)
+        self._candidates.pop(arrival, None)
+        arrival.gate = arrival.pool = None
+        arrival.due, arrival.turn = arrival.steps[0], self.turn
+        arrival.advance()
+
+    # Time.
+
+    def deadline(self) -> Optional[float]:
+        """When the block will be overdue."""
+        if not self.ready or not self.unbound:
+            return None
+        progress = max(self.turn, *(arrival.progress for arrival in self.unbound))
+        deadlines = []
+        for conversation in self.unbound:
+            timing = conversation.steps[0].timing
+            timeout = self.session.timeout if timing.default else timing.timeout
+            deadlines += [] if timeout is None else [progress + timeout]
+            deadlines += [] if timing.within is None else [self.turn + timing.within]
+        return min(deadlines, default=None)
+
+    def _remind(self) -> None:
+        deadline = self.deadline()
+        if deadline is not None:
+            self.session.remind(deadline)
+
+    def tick(self) -> None:
+        """Look whether the block is overdue."""
+        deadline, now = self.deadline(), self.session.now
+        if deadline is None or now < deadline:
+            return
+        waited = lateness(now - max(self.turn, *(arrival.progress for arrival in self.unbound)), True)
+        silent = next((arrival for arrival in self.unbound if arrival.accepted), None)
+        missing = counted(len(self.unbound), "script")
+        if silent is not None:
+            self.session.fail(silent, None, Mismatch(
+                f"the client has sent nothing {waited} by which it could be told to which of {missing} in any_order() "
+                "it belongs"), overdue=True)
+            return
+        first = min(self.unbound, key=lambda conversation: self.order[conversation.steps[0]])
+        self.session.fail(first, first.steps[0], Mismatch(
+            f"no further client connected to {self.session.host.listening_at()} {waited}; {missing} in any_order() "
+            "still without a connection"), overdue=True)
+
+
+def _heads(conversation: Conversation) -> list[Step[Any]]:
+    """The messages of which one is the first that the script expects; none where it begins otherwise."""
+    if len(conversation.steps) < 2 or not conversation.steps[1].reads:
+        return []
+    step = conversation.steps[1]
+    if isinstance(step, ExpectMessage) and not isinstance(step.framing, Framing):
+        return []
+    block = None if conversation.beside is None else conversation.beside.block_of(step)
+    return [step] if block is None else block.heads()
+
+
+def _exchange(one: Conversation, other: Conversation) -> None:
+    """Let two conversations, of which no step has begun, change their scripts."""
+    for name in ("steps", "watchers", "beside", "handed", "handle"):
+        mine, theirs = getattr(one, name), getattr(other, name)
+        setattr(one, name, theirs)
+        setattr(other, name, mine)
+    for conversation in (one, other):
+        conversation.session.host.rebind(conversation.handle, conversation)
+        for step in conversation.steps:
+            step.conversation = conversation

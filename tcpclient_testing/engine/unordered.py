@@ -1,0 +1,99 @@
+"""Messages of one connection that may come in any order: the `any_order()` block.
+
+A unit is an expectation and the actions written below it. A conversation stays a list of steps with one cursor: when an
+expectation of the block is met, its unit is moved to the cursor. So the script is put in the order in which the client
+did it, and what was done stands before what is missing, in reports too.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from tcpclient_testing.errors import ScriptError
+
+from .expectations import ExpectMessage
+from .framing import Framing
+from .steps import Step, Timing
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+
+__all__ = ["Block", "Unordered"]
+
+__unittest = True
+
+
+class Unordered:
+    """The steps of one block: those from `start` on, while it is being written, and the units that are still open."""
+
+    __slots__ = ("start", "units", "turn")
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.units: list[list[Step[Any]]] = []
+        self.turn: Optional[float] = None
+
+    def check(self, step: Step[Any]) -> None:
+        """Raise `ScriptError` for a step that has no place in such a block."""
+        if not step.is_expectation:
+            if not self.units:
+                raise ScriptError(f"{step} has no place at the beginning of any_order(): an action belongs to the "
+                                  "expectation written above it; write it before the block")
+            if step.method in ("disconnect", "reset", "start_tls", "hand_over"):
+                raise ScriptError(f"{step} has no place in any_order(): what is still missing could not come after it")
+        elif not step.reads:
+            raise ScriptError(f"{step} has no place in any_order(): only messages can come in any order; write it "
+                              "after the block")
+        elif isinstance(step, ExpectMessage) and not isinstance(step.framing, Framing):
+            raise ScriptError(f"{step} has no place in any_order(): the result that its length depends on is that of "
+                              "the expectation before it, and which one that will be is open")
+
+    def add(self, step: Step[Any]) -> None:
+        """Take note of a step, which stands at the script's end."""
+        if step.is_expectation:
+            self.units.append([step])
+        else:
+            self.units[-1].append(step)
+
+    def heads(self) -> list[Step[Any]]:
+        """The expectations that are still open, in the order in which they were written."""
+        return [unit[0] for unit in self.units]
+
+    def move_up(self, step: Step[Any], conversation: Conversation) -> None:
+        """The expectation `step` is met: put its unit before those that are still open."""
+        unit = next(unit for unit in self.units if unit[0] is step)
+        self.units.remove(unit)
+        position = conversation.cursor
+        for moved in [*unit, *(step for other in self.units for step in other)]:
+            conversation.steps[position] = moved
+            moved.index = position
+            position += 1
+
+    def timing(self, conversation: Conversation) -> Timing:
+        """The time-outs of the block: of each kind the shortest; `within` counts from the block's turn."""
+        if self.turn is None:
+            self.turn = conversation.turn
+        default = conversation.session.timeout
+        timings = [head.timing for head in self.heads()]
+        timeouts = [default if timing.default else timing.timeout for timing in timings]
+        withins = [timing.within for timing in timings if timing.within is not None]
+        return Timing(min((timeout for timeout in timeouts if timeout is not None), default=None),
+                      max(0.0, min(withins) - (conversation.turn - self.turn)) if withins else None, None, False)
+
+
+class Block:
+    """What `any_order()` returns: a context manager, to be used once, in a `with` statement."""
+
+    __slots__ = ("_enter", "_leave")
+
+    def __init__(self, enter: Callable[[], None], leave: Callable[[bool], None]) -> None:
+        self._enter = enter
+        self._leave = leave
+
+    def __enter__(self) -> None:
+        self._enter()
+
+    def __exit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
+                 traceback: Optional[TracebackType]) -> None:
+        self._leave(exc_type is None)

@@ -1,0 +1,145 @@
+"""Connections in any order: each is bound to a script by what it sends first."""
+
+from __future__ import annotations
+
+import itertools
+import unittest
+from typing import Any
+
+from tcpclient_testing.errors import ScriptError
+
+from .playing import Play
+
+
+class PoolTests(unittest.TestCase):
+    def setUp(self) -> None:
+        self.play = Play()
+        self.handles: list[Any] = []
+
+    def write(self, *names: bytes) -> None:
+        """Write a block with a script for each name."""
+        with self.play.server.any_order():
+            for name in names:
+                handle = self.play.expect_connect()
+                self.handles.append(handle)
+                handle.expect_line(name)
+                handle.send_line(b"hello " + name)
+                handle.expect_disconnect()
+
+    def test_connections_when_they_come_in_any_order(self) -> None:
+        """Whatever the order, in pieces or whole, before the script or after it: each gets its own answers."""
+        names = (b"a", b"ab", b"c")
+        for order, early, whole in itertools.product(itertools.permutations(names), (True, False), (True, False)):
+            with self.subTest(order=order, early=early, whole=whole):
+                self.play, self.handles = Play(), []
+                if not early:
+                    self.write(*names)
+                clients = [self.play.connect() for _ in order]
+                for client, name in zip(clients, order):
+                    data = name + b"\r\n"
+                    self.play.receive(client, *([data] if whole else (bytes([byte]) for byte in data)))
+                if early:
+                    self.write(*names)
+                for client in clients:
+                    self.play.end(client)
+                self.assertEqual(self.play.summary, "")
+                self.assertTrue(self.play.session.complete)
+                for number, name in enumerate(order, 1):
+                    self.assertEqual(self.play.stream(number), b"hello " + name + b"\r\n")
+                for handle, name in zip(self.handles, names):
+                    self.assertEqual(handle.conversation.number, order.index(name) + 1)
+
+    def test_connection_after_the_block_when_one_of_it_is_open(self) -> None:
+        """What is written after the block waits for all server-level steps of it."""
+        play = self.play
+        with play.server.any_order():
+            for name in (b"a", b"b"):
+                play.expect_connect()
+                play.server.expect_bytes(name)
+                play.server.expect_disconnect()
+        later = play.expect_connect()
+        later.expect_bytes(b"z")
+        one, two, three = play.connect(), play.connect(), play.connect()
+        play.receive(three, b"z")
+        play.receive(two, b"a")
+        play.end(two)
+        self.assertFalse(later.conversation.steps[0].satisfied)
+        play.receive(one, b"b")
+        play.end(one)
+        self.assertTrue(play.session.complete)
+
+    def test_block_waits_for_the_steps_before_it(self) -> None:
+        """A block is written in its turn: the connection before it has to be done."""
+        play = self.play
+        play.expect_connect()
+        play.server.expect_disconnect()
+        self.write(b"a", b"b")
+        first = play.connect()
+        second = play.connect()
+        play.receive(second, b"b\r\n")
+        self.assertEqual(play.stream(2), b"")
+        play.end(first)
+        self.assertEqual(play.stream(2), b"hello b\r\n")
+
+    def test_mismatch_when_no_script_fits(self) -> None:
+        """The connection is named, and every script's first message."""
+        self.write(b"a", b"b")
+        client = self.play.connect()
+        self.play.receive(client, b"x")
+        failure = self.play.session.failure
+        assert failure is not None
+        self.assertIs(failure.conversation, client)
+        self.assertIn("expected one of 2 messages in any order, got b'x'", self.play.summary)
+
+    def test_end_of_stream_when_nothing_was_sent(self) -> None:
+        """A client that goes away before it can be told is a failure at once."""
+        self.write(b"a", b"b")
+        self.play.end(self.play.connect())
+        self.assertIn("ended its stream before it had sent anything by which", self.play.summary)
+
+    def test_timeout_when_a_client_is_silent_or_missing(self) -> None:
+        """The two are told from each other."""
+        self.write(b"a", b"b")
+        client = self.play.connect()
+        self.play.wait(6)
+        self.assertIn("the client has sent nothing for 5.0 s by which it could be told", self.play.summary)
+        self.assertEqual(client.number, 1)
+        self.play, self.handles = Play(), []
+        self.write(b"a", b"b")
+        client = self.play.connect()
+        self.play.receive(client, b"b\r\n")
+        self.play.end(client)
+        self.play.wait(6)
+        self.assertIn("no further client connected", self.play.summary)
+        self.assertIn("1 script in any_order() still without a connection", self.play.summary)
+
+    def test_inner_block_when_the_first_messages_may_come_in_any_order(self) -> None:
+        """A script may begin with a block of its own: each of its messages tells the connection."""
+        play = self.play
+        with play.server.any_order():
+            for names in ((b"a", b"b"), (b"c", b"d")):
+                handle = play.expect_connect()
+                with handle.any_order():
+                    for name in names:
+                        handle.expect_line(name)
+        play.receive(play.connect(), b"d\r\nc\r\n")
+        play.receive(play.connect(), b"b\r\na\r\n")
+        self.assertEqual((play.summary, play.session.complete), ("", True))
+
+    def test_misuse_when_it_is_written(self) -> None:
+        """A script that does not begin with a message can't be told from the others."""
+        def greeting(play: Play) -> None:
+            play.expect_connect().send_bytes(b"hello")
+
+        def nothing(play: Play) -> None:
+            play.expect_connect()
+
+        def nested(play: Play) -> None:
+            with play.server.any_order():
+                pass
+
+        for write, pattern in ((greeting, "not with send_bytes"), (nothing, "not with nothing"),
+                               (nested, "within any_order")):
+            play = Play()
+            with self.subTest(pattern=pattern), self.assertRaisesRegex(ScriptError, pattern), play.server.any_order():
+                write(play)

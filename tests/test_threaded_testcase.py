@@ -1,0 +1,173 @@
+"""Blocking test cases: a server of their own, and one report a test, the cause first."""
+
+from __future__ import annotations
+
+import unittest
+from typing import Any, Optional
+
+from tcpclient_testing import ThreadedMockTCPServerMixin
+from tests.support.blocking import connect, threads
+
+
+def outcome_of(**attributes: Any) -> tuple[list[str], str]:
+    """Run the method `test` of a test case with these attributes; return what was reported of it, and the texts."""
+    options = {"tcpserver_options": {"timeout": 0.2, "idle_timeout": 0.3}}
+    case = type("Case", (ThreadedMockTCPServerMixin, unittest.TestCase), {**options, **attributes})
+    result = unittest.TestResult()
+    case("test").run(result)
+    kinds = {"failure": result.failures, "error": result.errors, "skipped": result.skipped,
+             "expected failure": result.expectedFailures}
+    reports = [(kind, text) for kind, found in kinds.items() for _, text in found]
+    return [kind for kind, _ in reports], "\n".join(text for _, text in reports)
+
+
+def script(case: Any) -> None:
+    """Script a short conversation."""
+    case.tcpserver.expect_connect()
+    case.tcpserver.expect_bytes(b"hello")
+    case.tcpserver.send_bytes(b"welcome")
+    case.tcpserver.expect_disconnect()
+
+
+def converse(case: Any, request: bytes = b"hello") -> bytes:
+    """Do what the script says, if it is this request; the client is closed after the test."""
+    client = connect(case.tcpserver.address)
+    case.addCleanup(client.close)
+    client.sendall(request)
+    return client.recv(7)
+
+
+def right(case: Any) -> None:
+    """A test whose client keeps to the script."""
+    script(case)
+    converse(case)
+
+
+def wrong(case: Any) -> None:
+    """A test whose client says something else."""
+    script(case)
+    converse(case, b"howdy")
+
+
+class ThreadedMixinTests(ThreadedMockTCPServerMixin, unittest.TestCase):
+    """The mixin at work."""
+
+    def setUp(self) -> None:
+        self.client = connect(self.tcpserver.address)
+        self.addCleanup(self.client.close)
+
+    def test_server_when_it_is_first_used_in_set_up(self) -> None:
+        """The server is the same in setUp and in the test, and judges after the clean-ups that close the client."""
+        self.assertIs(self.tcpserver, self.tcpserver)
+        self.tcpserver.expect_connect()
+        line = self.tcpserver.expect_line()
+        self.tcpserver.expect_disconnect()
+        self.client.sendall(b"hello\r\n")
+        self.assertEqual(line.result(), b"hello")
+
+    def test_start_tcpserver(self) -> None:
+        """Further servers have options of their own."""
+        self.tcpserver.expect_connect()
+        self.tcpserver.expect_disconnect()
+        other = self.start_tcpserver(ending=b"\n")
+        other.expect_connect()
+        other.expect_line(b"hello")
+        other.expect_disconnect()
+        with connect(other.address) as client:
+            client.sendall(b"hello\n")
+
+
+class ThreadedReportTests(unittest.TestCase):
+    """What is reported, and how often."""
+
+    def setUp(self) -> None:
+        self.before = threads()
+
+    def tearDown(self) -> None:
+        self.assertEqual(threads(), self.before)
+
+    def assertOne(self, kind: Optional[str], *parts: str, **attributes: Any) -> None:
+        """Assert that there is one report of this kind (None: no report), with these parts in this order."""
+        kinds, text = outcome_of(**attributes)
+        self.assertEqual(kinds, [] if kind is None else [kind], text)
+        place = 0
+        for part in parts:
+            self.assertIn(part, text[place:])
+            place = text.index(part, place)
+
+    def test_report_when_the_client_is_right(self) -> None:
+        """A client that keeps to the script is not reported, nor is a test without a server."""
+        self.assertOne(None, test=right)
+        self.assertOne(None, test=lambda _: None)
+
+    def test_report_when_the_client_is_wrong(self) -> None:
+        """The mismatch comes first, and what the client raised for it stands in the last section."""
+        self.assertOne("failure", "expected b'hello', got b'howdy'", "then the client raised", "ConnectionResetError",
+                       test=wrong)
+
+    def test_report_when_the_client_only_looks_right(self) -> None:
+        """What the end shows is a failure of the test, too."""
+        def test(case: Any) -> None:
+            script(case)
+            converse(case)
+            case.tcpserver.expect_connect()
+        self.assertOne("failure", "the client did not connect again", test=test)
+
+    def test_report_when_the_client_fails_by_itself(self) -> None:
+        """The client's own exception is the report, and the conversation is shown with it."""
+        def test(case: Any) -> None:
+            script(case)
+            with connect(case.tcpserver.address):
+                raise LookupError("by itself")
+        for _ in range(5):
+            self.assertOne("error", "by itself", test=test)
+
+    def test_report_when_set_up_or_tear_down_raises(self) -> None:
+        """What comes of the script's failure is part of its report, wherever it is raised; what does not is reported."""
+        def broken(case: Any) -> None:
+            raise ConnectionResetError("in vain")
+
+        def hasty(case: Any) -> None:
+            script(case)
+            client = connect(case.tcpserver.address)
+            case.addCleanup(client.close)
+            client.sendall(b"howdy")
+            case.tcpserver.join(10)
+
+        def cleaned(case: Any) -> None:
+            case.tcpserver  # noqa: B018 - made now, judged after the clean-up
+            case.addCleanup(broken, case)
+            hasty(case)
+
+        self.assertOne("failure", "got b'howdy'", test=hasty, tearDown=broken)
+        self.assertOne("failure", "got b'howdy'", test=cleaned)
+        self.assertOne("error", "in vain", setUp=lambda case: (script(case), broken(case)), test=lambda case: None)
+        self.assertOne("error", "in vain", tearDown=broken, test=right)
+
+    def test_report_when_two_servers_fail(self) -> None:
+        """Of two servers whose clients never come, one is reported."""
+        def test(case: Any) -> None:
+            case.start_tcpserver().expect_connect()
+            case.tcpserver.expect_connect()
+        self.assertOne("failure", "no client connected", test=test)
+
+    def test_skips_and_expected_failures(self) -> None:
+        """A skip in the middle stays a skip, and an expected failure is one where the body shows it."""
+        def skip(case: Any) -> None:
+            script(case)
+            case.skipTest("not today")
+
+        @unittest.expectedFailure
+        def fail(case: Any) -> None:
+            wrong(case)
+
+        self.assertOne("skipped", "not today", test=skip)
+        self.assertOne("expected failure", "got b'howdy'", test=fail)
+        self.assertOne("skipped", test=unittest.skip("never")(lambda case: None))
+
+    def test_debug_when_the_test_fails(self) -> None:
+        """debug() raises what the report would say, and leaves no thread."""
+        case = type("Case", (ThreadedMockTCPServerMixin, unittest.TestCase), {"test": wrong})("test")
+        with self.assertRaisesRegex(AssertionError, "got b'howdy'"):
+            case.debug()
+        case.doCleanups()
