@@ -229,6 +229,20 @@ class ServerFaultTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
         server.disconnect()
         self.assertEqual(await blocking_outcome(server.address), (b"", "end"))
 
+    async def test_connections_are_accepted_in_mid_script(self):
+        """Called while connections are refused it takes effect at once, though the script awaits a connection."""
+        server = self.tcpserver
+        server.refuse_connections()
+        server.expect_connect()
+        server.disconnect()
+        later = server.fail_connections(1)
+        self.assertEqual(await blocking_outcome(server.address), (b"", "ConnectionRefusedError"))
+        self.assertTrue(server.accept_connections().done())
+        self.assertFalse(later.done())
+        self.assertEqual(await blocking_outcome(server.address), (b"", "end"))
+        await later
+        self.assertEqual(await blocking_outcome(server.address), (b"", "ConnectionResetError"))
+
     async def test_connection_waits_for_acceptance(self):
         """An `expect_connect()` behind these settings has its turn after them."""
         server = self.tcpserver

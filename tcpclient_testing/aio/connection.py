@@ -293,7 +293,14 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         if self.transport is not None and not self.lost and not self.conversation.ended:
             self.stopped = True
             self.transport.pause_reading()
+            # Until 3.10 a transport begins to read a turn after connection_made, paused or not: pause it again then.
+            self.loop.call_soon(self._stay_paused)
             self.note("stopped reading")
+
+    def _stay_paused(self) -> None:
+        if self.stopped and self.transport is not None and not self.lost and not self.transport.is_closing():
+            self.transport.resume_reading()
+            self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take the client's bytes again."""

@@ -87,7 +87,10 @@ class ServerFaultMethods:
         return self._setting(SetAcceptingStep(False, origin_of(sys._getframe(1))))
 
     def accept_connections(self) -> Step[None]:
-        """Clients can connect again after `refuse_connections()`."""
+        """Clients can connect again after `refuse_connections()`.
+
+        If they are refused already this takes effect at once, whatever the script is waiting for.
+        """
         return self._setting(SetAcceptingStep(True, origin_of(sys._getframe(1))))
 
     def fail_connections(self, n: int) -> Step[None]:

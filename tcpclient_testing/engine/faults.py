@@ -72,6 +72,7 @@ class SetAcceptingStep(ServerSetting):
         self.accepting = accepting
 
     def proceed(self, conversation: Conversation) -> Outcome:
+        conversation.session.refusing = not self.accepting
         conversation.command(SetAccepting(self.accepting))
         return DONE
 

@@ -103,6 +103,7 @@ class Session:
         self.allow_extra = False
         # Stands for the server itself: its steps are settings, done in order, each after the server-level step before.
         self.server = Conversation(self, 0)
+        self.refusing = False
         self.pipelining = True
         self.handler: Any = None
         self.everywhere: list[Union[Allowed, Every]] = []
@@ -190,9 +191,15 @@ class Session:
     def _add_setting(self, step: Step[Any]) -> None:
         """Do what `step` says of the server when the server-level steps before it are done."""
         server = self.server
-        step.conversation, step.index = server, len(server.steps)
-        server.steps.append(step)
-        gates, self._fronts = self._fronts, [*self._fronts[:-1], step]
+        at_once = step.method == "accept_connections" and self.refusing
+        place = server.cursor if at_once else len(server.steps)
+        step.conversation = server
+        server.steps.insert(place, step)
+        for index, setting in enumerate(server.steps):
+            setting.index = index
+        gates: list[Step[Any]] = []
+        if not at_once:
+            gates, self._fronts = self._fronts, [*self._fronts[:-1], step]
         self._when_all(gates, lambda: self._set(step))
 
     def _when_all(self, gates: list[Step[Any]], then: Callable[[], None]) -> None:
