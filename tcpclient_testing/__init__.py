@@ -13,19 +13,27 @@ from .errors import ScriptError
 from .report import ExpectationError
 
 if TYPE_CHECKING:
+    from .aio.clock import VirtualClockEventLoop, virtual_policy
+    from .aio.unanswering import UnansweringAddress
+    from .network.conditions import Network
     from .testcase import MockTCPServerMixin, ThreadedMockTCPServerMixin
     from .threaded import ThreadedConnection, ThreadedMockTCPServer
 
 __all__ = [
-    "Connection", "ExpectationError", "MockTCPServer", "MockTCPServerMixin", "ScriptError", "Step",
-    "ThreadedConnection", "ThreadedMockTCPServer", "ThreadedMockTCPServerMixin",
+    "Connection", "ExpectationError", "MockTCPServer", "MockTCPServerMixin", "Network", "ScriptError", "Step",
+    "ThreadedConnection", "ThreadedMockTCPServer", "ThreadedMockTCPServerMixin", "UnansweringAddress",
+    "VirtualClockEventLoop", "virtual_policy",
 ]
 
 _LAZY = {
     "MockTCPServerMixin": "testcase",
+    "Network": "network.conditions",
     "ThreadedConnection": "threaded",
     "ThreadedMockTCPServer": "threaded",
     "ThreadedMockTCPServerMixin": "testcase",
+    "UnansweringAddress": "aio.unanswering",
+    "VirtualClockEventLoop": "aio.clock",
+    "virtual_policy": "aio.clock",
 }
 
 

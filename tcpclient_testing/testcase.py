@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import unittest
 from asyncio import events
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional
 
 from .aio.server import MockTCPServer
@@ -34,10 +35,15 @@ else:
 class MockTCPServerMixin(_Base):
     """Gives an `unittest.IsolatedAsyncioTestCase` the server `self.tcpserver`; name it before the test case class.
 
-    `tcpserver_options` holds the arguments with which servers are made: those of `MockTCPServer`.
+    `tcpserver_options` holds the arguments with which servers are made: those of `MockTCPServer`. With
+    ``virtual_time = True`` each test, its set-up and its clean-ups run on a `VirtualClockEventLoop`: time jumps over
+    waiting, for the script as for the client, so that an hour of back-off takes milliseconds.
     """
 
     tcpserver_options: ClassVar[Mapping[str, Any]] = {}
+
+    #: Whether the tests run on virtual time: see `VirtualClockEventLoop`.
+    virtual_time: ClassVar[bool] = False
 
     @property
     def tcpserver(self) -> MockTCPServer:
@@ -56,6 +62,7 @@ class MockTCPServerMixin(_Base):
         if loop is None:
             raise ScriptError(f"{self.id()} has no running event loop: make the test method `async def`, or use "
                               "ThreadedMockTCPServerMixin with unittest.TestCase for a client that blocks")
+        self._check_tcpserver_loop()
         server = MockTCPServer(**{**self.tcpserver_options, **options})
         server.open(loop)
         servers = self.__dict__.setdefault("_tcpservers", [])
@@ -92,12 +99,12 @@ class MockTCPServerMixin(_Base):
 
     def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
         """Run the test; its method and `asyncTearDown` by way of wrappers that know when they end."""
-        with _Wrapped(self, self._tcpserver_wrappers()):
+        with _loops_of(self), _Wrapped(self, self._tcpserver_wrappers()):
             return super().run(result)
 
     def debug(self) -> None:
         """Run the test without collecting errors."""
-        with _Wrapped(self, self._tcpserver_wrappers()):
+        with _loops_of(self), _Wrapped(self, self._tcpserver_wrappers()):
             try:
                 super().debug()
             finally:
@@ -128,6 +135,7 @@ class MockTCPServerMixin(_Base):
         return wrappers
 
     async def _run_tcpserver_body(self, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+        self._check_tcpserver_loop()
         body = self.__dict__["_tcpserver_body"] = asyncio.current_task()
         assert body is not None
         for server in self._live_tcpservers():
@@ -202,12 +210,35 @@ class MockTCPServerMixin(_Base):
         """Add a coroutine function to be called after the test, as `unittest.IsolatedAsyncioTestCase` does."""
         super().addAsyncCleanup(self._run_tcpserver_teardown, func, *args, **kwargs)
 
+    def _check_tcpserver_loop(self) -> None:
+        """Raise `ScriptError` if the test is to run on virtual time, and its loop isn't ours."""
+        if self.virtual_time:
+            from .aio.clock import is_virtual
+            loop = asyncio.get_running_loop()
+            if not is_virtual(loop):
+                kind = f"{type(loop).__module__}.{type(loop).__qualname__}"
+                raise ScriptError(f"{self.id()} has virtual_time = True, which needs an event loop of this library, "
+                                  f"but runs on {kind}: remove one of the two")
+
     def _tcpservers_blame(self, exc: BaseException) -> bool:
         """Whether a script had failed when `exc` was raised, be the verdict still to come or given already."""
         return bool([server for server in self.__dict__.get("_tcpservers", ()) if server.blames(exc)])
 
     def _live_tcpservers(self) -> list[MockTCPServer]:
         return [server for server in self.__dict__.get("_tcpservers", ()) if not server.closed]
+
+
+@contextmanager
+def _loops_of(test: MockTCPServerMixin) -> Iterator[None]:
+    """While a test runs that wants virtual time, new event loops are on virtual time."""
+    with ExitStack() as stack:
+        if test.virtual_time:
+            from .aio.clock import virtual_loops
+            try:
+                stack.enter_context(virtual_loops(test))
+            except ScriptError:
+                pass  # the test has chosen another loop: that is an error of its own, which it raises when it runs
+        yield
 
 
 class ThreadedMockTCPServerMixin(_ThreadedBase):

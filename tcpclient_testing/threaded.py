@@ -24,6 +24,7 @@ from .aio.runtime import Runtime
 from .aio.server import ConnectStep, MockTCPServer
 from .aio.waiting import Joined
 from .engine.conversation import Conversation
+from .engine.fault_methods import ServerFaultMethods
 from .engine.framing import Framing
 from .engine.origin import origin_of
 from .engine.script import UNSET, ScriptMethods, checked_seconds, timing_of
@@ -43,7 +44,7 @@ T = TypeVar("T")
 _TURNS = 16
 
 
-class ThreadedMockTCPServer(ScriptMethods):
+class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods):
     """A real TCP server for clients that block, with the scripting methods and the reports of `MockTCPServer`.
 
     It lives in a thread of its own: ``with ThreadedMockTCPServer() as server``, or ``server.start()`` and
@@ -57,6 +58,8 @@ class ThreadedMockTCPServer(ScriptMethods):
     The options are those of `MockTCPServer`. On Python 3.12 and later `os.fork` warns while any thread lives, and so
     while a server runs; in the forked child, servers of the parent are stopped, and its connections are not touched.
     """
+
+    _for_all_connections = True
 
     def __init__(self, host: Optional[str] = None, port: int = 0, **options: Any) -> None:
         self._server = _Server(host, port, **options)

@@ -21,9 +21,11 @@ from tcpclient_testing.engine.events import Event, Flushed, HalfClosed, Progress
 from .inet_diag import PeerProbe, unacknowledged
 
 if TYPE_CHECKING:
+    from .pacing import Pacer
     from .runtime import Runtime
+    from .taking import Taking
 
-__all__ = ["ConnectionProtocol"]
+__all__ = ["LINGER_NOT", "ConnectionProtocol"]
 
 __unittest = True
 
@@ -31,14 +33,16 @@ _SLICE = 256 * 1024
 _LOOK = 0.001
 # So many bytes that no step has claimed are kept (early input); beyond it the client has to wait.
 _MOST_KEPT = 16 * 1024 * 1024
-_LINGER_NOT = struct.pack("ii", 1, 0)
+_READING = 0.2
+#: The value of SO_LINGER with which closing a socket sends a RST (socket(7)).
+LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 class ConnectionProtocol(asyncio.BufferedProtocol):
     """The adapter between a transport and a conversation."""
 
     __slots__ = ("runtime", "loop", "peername", "conversation", "transport", "buffer", "outgoing", "paused", "slice",
-                 "draining", "lost", "left", "stopped", "crowded")
+                 "draining", "lost", "left", "stopped", "crowded", "pacer", "written", "achieved", "taking")
 
     def __init__(self, runtime: Runtime, buffer: memoryview, peername: Any) -> None:
         self.runtime = runtime
@@ -55,6 +59,10 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         self.left = False
         self.stopped = False
         self.crowded = False
+        self.pacer: Optional[Pacer] = None
+        self.written = 0
+        self.achieved: list[int] = []
+        self.taking: Optional[Taking] = None
 
     # What the transport calls.
 
@@ -102,6 +110,9 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Optional[BaseException]) -> None:
         self.lost = True
         self.outgoing.clear()
+        for waiting in (self.pacer, self.taking):
+            if waiting is not None:
+                waiting.cancel()
         conversation = self.conversation
         if conversation is None or self.left:
             return
@@ -122,7 +133,9 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         if self.slice:
             taken, self.slice = self.slice, 0
             self.conversation.receive(Progressed(now, taken))
-        if self.outgoing:
+        if self.pacer is not None:
+            self.pacer.pump()
+        elif self.outgoing:
             self.pump()
         elif self.conversation.sending:
             self.flushed()  # that was the last slice
@@ -152,6 +165,10 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             self.flushed()
             return
         now, number, transcript = self.loop.time(), self.conversation.number, self.runtime.transcript
+        if self.pacer is not None:
+            self.outgoing.extend(map(memoryview, chunks))
+            self.pacer.pump()
+            return
         for chunk in chunks:
             transcript.sent(now, number, chunk)
         if len(chunks) > 1 and sum(map(len, chunks)) <= _SLICE:
@@ -161,14 +178,21 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
 
     def send_aside(self, data: bytes) -> None:
         """Write what belongs to no step of the script."""
-        self.runtime.transcript.sent(self.loop.time(), self.conversation.number, data)
+        if self.conversation.cut_off:
+            return
+        self.conversation.output += len(data)
+        if self.pacer is None:
+            self.runtime.transcript.sent(self.loop.time(), self.conversation.number, data)
         self.outgoing.append(memoryview(data))
         self.pump()
 
     def pump(self) -> None:
         """Write slice after slice until the operating system takes no more."""
         transport, outgoing = self.transport, self.outgoing
-        if transport is None or not outgoing:
+        if self.pacer is not None:
+            self.pacer.pump()
+            return
+        if transport is None:
             return
         while outgoing and not self.paused and not self.lost:
             head = outgoing[0]
@@ -178,13 +202,14 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             else:
                 outgoing.popleft()
             transport.write(head)
+            self.written += len(head)
             if self.paused:
                 # resume_writing comes when the last byte of this slice was taken.
                 self.slice = transport.get_write_buffer_size()
                 self.conversation.receive(Progressed(self.loop.time(), len(head) - self.slice))
             elif outgoing:
                 self.conversation.receive(Progressed(self.loop.time(), len(head)))
-        if not outgoing and not self.paused:
+        if not outgoing and not self.paused and not self.lost:
             self.flushed()
 
     def measure(self) -> None:
@@ -194,6 +219,10 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             if left < self.slice:
                 taken, self.slice = self.slice - left, left
                 self.conversation.receive(Progressed(self.loop.time(), taken))
+        elif not self.lost and ((self.pacer is not None and self.pacer.busy)
+                                or (self.taking is not None and self.taking.waiting)):
+            # It is us that the client waits for: no time-out of the client's.
+            self.conversation.receive(Progressed(self.loop.time(), 0))
 
     def flushed(self) -> None:
         """Everything has been handed over."""
@@ -240,11 +269,22 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         self.abort()
 
     def reset_when_taken(self) -> None:
-        """Send a RST as soon as the client's system has taken what was sent, and tell the engine."""
+        """Send a RST as soon as the client has taken what was sent, and tell the engine.
+
+        What a client's kernel has, the client can still read; but asyncio's streams give up what they have read already
+        when the connection is lost. So it is the client that is waited for, a moment, not only its kernel.
+        """
         raw = None if self.transport is None else self.transport.get_extra_info("socket")
         if raw is not None and not self.lost and unacknowledged(raw):
             self.loop.call_later(_LOOK, self.reset_when_taken)
-            return
+        elif raw is not None and not self.lost and self.written:
+            from .taking import Taking
+            self.taking = Taking(self, self.runtime.probe())
+            self.taking.wait(_READING, lambda _: self._reset_now())
+        else:
+            self._reset_now()
+
+    def _reset_now(self) -> None:
         self.reset("reset by the server")
         if not self.left:
             self.flushed()
@@ -255,7 +295,14 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         if self.transport is not None and not self.lost and not self.conversation.ended:
             self.stopped = True
             self.transport.pause_reading()
+            # Until 3.10 a transport begins to read a turn after connection_made, paused or not: pause it again then.
+            self.loop.call_soon(self._stay_paused)
             self.note("stopped reading")
+
+    def _stay_paused(self) -> None:
+        if self.stopped and self.transport is not None and not self.lost and not self.transport.is_closing():
+            self.transport.resume_reading()
+            self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take the client's bytes again."""
@@ -300,7 +347,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         raw = self.transport.get_extra_info("socket")
         if raw is not None:
             try:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
             except (OSError, ValueError):
                 pass  # closed already
         self.transport.abort()

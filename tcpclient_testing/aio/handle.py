@@ -74,6 +74,15 @@ class Connection(ScriptMethods):
         """All bytes that the server sent so far. Raises `BufferError` where the transcript has let some go."""
         return self._server.transcript.stream(self._conversation.number, SENT)
 
+    @property
+    def splits(self) -> tuple[int, ...]:
+        """Where network conditions have split the outgoing stream for certain: offsets, in rising order.
+
+        At each the client had taken everything before when the next byte was sent. A split that was wanted and isn't
+        here was not achieved: the client did not read in time.
+        """
+        return self._server.splits_of(self._conversation)
+
     async def join(self) -> None:
         """Wait until every step of this connection is satisfied; raise `ExpectationError` if the script fails."""
         await self._server.join_conversation(self._conversation)

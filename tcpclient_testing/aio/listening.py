@@ -11,7 +11,7 @@ import socket
 import sys
 from typing import Optional
 
-__all__ = ["BACKLOG", "listen", "loopback_addresses"]
+__all__ = ["BACKLOG", "listen", "loopback_addresses", "refusing"]
 
 __unittest = True
 
@@ -84,7 +84,29 @@ def listen(host: Optional[str], port: int, *, allow_remote: bool = False) -> lis
     raise AssertionError("unreachable")
 
 
+def refusing(listeners: list[socket.socket]) -> list[socket.socket]:
+    """Close these listening sockets, and return others that are bound to the same addresses and don't listen.
+
+    Who connects to such an address is refused, and nobody else can take the port. They listen again as soon as
+    ``listen()`` is called. Raises `OSError` if somebody has taken the port in the same instant.
+    """
+    addresses = [listener.getsockname()[:2] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return [_bound(host, port) for host, port in addresses]
+
+
 def _listener(address: str, port: int) -> socket.socket:
+    listener = _bound(address, port)
+    try:
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _bound(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -99,7 +121,6 @@ def _listener(address: str, port: int) -> socket.socket:
         listener.bind((address, port))
         if not port and sys.platform != "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.listen(BACKLOG)
     except BaseException:
         listener.close()
         raise

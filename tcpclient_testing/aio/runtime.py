@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, cast
 
 from tcpclient_testing.engine import commands
 from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.session import Session, address_text
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.report import ExpectationError, Report
@@ -26,14 +27,20 @@ from tcpclient_testing.transcript.entries import Transcript
 
 from .advice import tls_advice
 from .body import Body
-from .connection import ConnectionProtocol
+from .connection import LINGER_NOT, ConnectionProtocol
 from .deadlock import DeadlockGuard
 from .debugger import debugger_active
 from .errands import Errands
+from .inet_diag import PeerProbe, available
+from .listening import BACKLOG, refusing
 from .waiting import Waiters
 
 if TYPE_CHECKING:
+    from tcpclient_testing.network.conditions import Network
+
     from .handlers import Handlers
+    from .pacing import Conditions
+    from .watch import ClientStream
 
 __all__ = ["Runtime"]
 
@@ -82,6 +89,12 @@ class Runtime:
         self.address: Any = None
         self.hint: Callable[[], Optional[str]] = lambda: None
         self.evidence: Callable[[Conversation], str] = lambda _: "ended its stream"
+        self.stream_of: Callable[[Any], Optional[ClientStream]] = lambda _: None
+        self._conditions: Optional[Conditions] = None
+        self._probe: Optional[PeerProbe] = None
+        self._achieved: dict[Conversation, list[int]] = {}
+        self._accepting = True
+        self._failing = 0
         self._addresses: frozenset[tuple[str, int]] = frozenset()
         self._make_handle = make_handle
         self._listeners: list[socket.socket] = []
@@ -148,6 +161,8 @@ class Runtime:
         for protocol in list(self.protocols.values()):
             protocol.leave()
         self.protocols.clear()
+        if self._probe is not None:
+            self._probe.close()
         self.waiters.give_up()
 
     def abandon(self) -> None:
@@ -180,6 +195,9 @@ class Runtime:
                 accepted, peername = listener.accept()
             except OSError:
                 break  # none waits (any more)
+            if self._failing:
+                self._fail(accepted, peername)
+                continue
             accepted.setblocking(False)
             self._arriving.add(accepted)
             protocol = ConnectionProtocol(self, _receive_buffer(self.loop), peername)
@@ -223,6 +241,10 @@ class Runtime:
         self.transcript.connected(now, number + 1, address_text(protocol.peername))
         conversation = self.session.reserve(number)
         self.protocols[conversation] = protocol
+        protocol.conversation = conversation
+        self._achieved[conversation] = protocol.achieved
+        if self._conditions is not None and self._conditions.network is not None:
+            self._conditions.apply(protocol, self._conditions.network)
         self.session.connected(now, protocol.peername)
         return conversation
 
@@ -391,6 +413,66 @@ class Runtime:
     def _resume_reading(self, command: commands.ResumeReading) -> None:
         self._protocol(command).resume_reading()
 
+    def set_network(self, network: Optional[Network]) -> None:
+        """Let connections that are accepted from now on have these network conditions; None is none."""
+        if network is not None or self._conditions is not None:
+            self.conditions.network = network
+
+    def probe(self) -> Optional[PeerProbe]:
+        """Whom to ask about the clients' sockets; None where the kernel does not tell."""
+        if self._probe is None and available():
+            self._probe = PeerProbe()
+        return self._probe
+
+    @property
+    def conditions(self) -> Conditions:
+        """The network conditions; made, with what it takes, when a test sets some."""
+        if self._conditions is None:
+            from .pacing import Conditions
+            self._conditions = Conditions()
+        return self._conditions
+
+    def _set_network(self, command: commands.SetNetwork) -> None:
+        if command.for_all:
+            self.set_network(command.network)
+        if command.conversation is not None and (command.network is not None or self._conditions is not None):
+            self.conditions.apply(self._protocol(command), command.network)
+
+    def splits_of(self, conversation: Conversation) -> tuple[int, ...]:
+        """Where the outgoing stream of a connection was split for certain."""
+        return tuple(self._achieved.get(conversation, ()))
+
+    def _set_accepting(self, command: commands.SetAccepting) -> None:
+        if command.accepting == self._accepting:
+            return
+        self._accepting = command.accepting
+        self.transcript.note(self.loop.time(), 0, "accepts connections again" if command.accepting
+                             else "refuses connections")
+        if command.accepting:
+            for listener in self._listeners:
+                listener.listen(BACKLOG)
+                self.loop.add_reader(listener.fileno(), self.accept_from, listener)
+        else:
+            for listener in self._listeners:
+                self.loop.remove_reader(listener.fileno())
+            listeners, self._listeners = self._listeners, []
+            try:
+                self._listeners = refusing(listeners)
+            except OSError as error:
+                self.session.fail(None, None, Mismatch(
+                    f"the port can't be kept while connections are refused: {error}"))
+
+    def _fail_connections(self, command: commands.FailConnections) -> None:
+        self._failing = command.count
+
+    def _fail(self, accepted: socket.socket, peername: Any) -> None:
+        """Reset a connection that is none of the script's."""
+        self._failing -= 1
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+        accepted.close()
+        self.transcript.note(self.loop.time(), 0, f"reset a connection from {address_text(peername)}, as "
+                             f"fail_connections() says ({self._failing} to go)")
+
     def _start_tls(self, command: commands.StartTLS) -> None:
         self._protocol(command).start_tls(command.context, command.begun, starttls=self.session.tls_context is None)
 
@@ -415,6 +497,9 @@ class Runtime:
         commands.Await: _await,
         commands.PauseReading: _pause_reading,
         commands.ResumeReading: _resume_reading,
+        commands.SetNetwork: _set_network,
+        commands.SetAccepting: _set_accepting,
+        commands.FailConnections: _fail_connections,
         commands.StartTLS: _start_tls,
         commands.GiveUp: _give_up,
     }

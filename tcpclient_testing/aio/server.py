@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, TypeVar, Un
 
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.expectations import ExpectConnect
+from tcpclient_testing.engine.fault_methods import ServerFaultMethods
 from tcpclient_testing.engine.framing import Framing, LengthPrefixed
 from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.script import UNSET, ScriptMethods, checked_ending, checked_seconds, timing_of
@@ -25,6 +26,9 @@ from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.report import ExpectationError, conversation_text
 from tcpclient_testing.transcript.entries import Transcript
 from tcpclient_testing.transcript.text import lines
+
+if TYPE_CHECKING:
+    from tcpclient_testing.network.conditions import Network
 
 from .body import Body
 from .handle import Connection
@@ -45,6 +49,7 @@ __unittest = True
 C = TypeVar("C")
 S = TypeVar("S", bound="MockTCPServer")
 
+_DAY = 86400.0
 _SCALE = "TCPCLIENT_TESTING_TIMEOUT_SCALE"
 
 
@@ -60,7 +65,7 @@ class ConnectStep(ExpectConnect[C]):
         return handle
 
 
-class MockTCPServer(ScriptMethods):
+class MockTCPServer(ScriptMethods, ServerFaultMethods):
     """A real TCP server on the local machine that holds its clients to a script.
 
     It lives in the running event loop: ``async with MockTCPServer() as server``, or ``await server.start()`` and
@@ -69,8 +74,9 @@ class MockTCPServer(ScriptMethods):
 
     `host` is a literal address, None for every loopback address; `port` a number, 0 for a free one. `timeout` is the
     default of each step, in seconds without progress; `idle_timeout` the number of seconds after which a script that is
-    complete has failed because a client stays connected and nothing happens; None is never. `framing` and `ending` are
-    the defaults of frames (a length of four bytes) and lines (CR LF).
+    complete has failed because a client stays connected and nothing happens; None is never. By default they are 5 and
+    30 seconds; on virtual time (`VirtualClockEventLoop`) a day, so that the client's timers come first.
+    `framing` and `ending` are the defaults of frames (a length of four bytes) and lines (CR LF).
 
     With `tls`, each connection begins with a TLS handshake: True for the throwaway certificate that comes with the
     package, an `ssl.SSLContext` of a server, the name of another shipped certificate, or the path of one's own (see
@@ -81,7 +87,8 @@ class MockTCPServer(ScriptMethods):
     read all that was sent; ``allow_open=True`` permits clients to be still connected when the server is left, and
     ``allow_extra=True`` bytes and connections that no step explains; ``allow_remote=True`` permits a `host` that
     other machines can reach. With ``cancel_body=False`` the body of the test is not interrupted when the script has
-    failed. `transcript_limit` is how many bytes of what clients sent are kept whole.
+    failed. `transcript_limit` is how many bytes of what clients sent are kept whole. `network` are the conditions under
+    which clients receive, such as ``Network(chunk=1)``.
 
     `handler` is a coroutine function that serves the connections that the script does not mention: it is called with
     each one that is accepted when every `expect_connect()` written so far has its connection. It awaits steps, and
@@ -94,13 +101,14 @@ class MockTCPServer(ScriptMethods):
 
     _runtime_type: ClassVar[type[Runtime]] = Runtime
 
-    def __init__(self, host: Optional[str] = None, port: int = 0, *, timeout: Optional[float] = 5.0,
-                 idle_timeout: Optional[float] = 30.0, tls: Any = None,
+    def __init__(self, host: Optional[str] = None, port: int = 0, *, timeout: Optional[float] = UNSET,
+                 idle_timeout: Optional[float] = UNSET, tls: Any = None,
                  unix_path: Union[str, os.PathLike[str], None] = None, framing: Optional[Framing] = None,
                  ending: bytes = b"\r\n", watch_streams: bool = True, allow_open: bool = False,
                  allow_extra: bool = False, allow_remote: bool = False, cancel_body: bool = True,
                  transcript_limit: int = 1024 * 1024,
-                 handler: Optional[Callable[[Connection], Awaitable[None]]] = None, pipelining: bool = True) -> None:
+                 handler: Optional[Callable[[Connection], Awaitable[None]]] = None, pipelining: bool = True,
+                 network: Optional[Network] = None) -> None:
         if framing is not None and not isinstance(framing, Framing):
             raise TypeError(f"framing is a Framing such as LengthPrefixed(4), not {framing!r}")
         self._framing_default: Framing = LengthPrefixed(4) if framing is None else framing
@@ -111,7 +119,9 @@ class MockTCPServer(ScriptMethods):
         self._allow_open = allow_open
         self._allow_extra = allow_extra
         self._cancel_body = cancel_body
-        self._runtime = self._runtime_type(_scaled("timeout", timeout), _scaled("idle_timeout", idle_timeout),
+        self._given_timeouts = (timeout is not UNSET, idle_timeout is not UNSET)
+        self._runtime = self._runtime_type(_scaled("timeout", 5.0 if timeout is UNSET else timeout),
+                                           _scaled("idle_timeout", 30.0 if idle_timeout is UNSET else idle_timeout),
                                            transcript_limit, self._make_handle)
         self._runtime.session.allow_extra = allow_extra
         self._runtime.handle_for_handler = self._make_handle_for_handler
@@ -124,6 +134,11 @@ class MockTCPServer(ScriptMethods):
         self._runtime.session.can_reset = self._unix_path is None
         if tls is not None and tls is not False:
             self._runtime.session.tls_context = self._server_context(tls)
+        if network is not None:
+            from tcpclient_testing.network.conditions import checked_network
+            self._runtime.set_network(checked_network("MockTCPServer(network=...)", network))
+
+    _for_all_connections = True
 
     # Life.
 
@@ -190,12 +205,22 @@ class MockTCPServer(ScriptMethods):
         if loop is None:
             loop = events._get_running_loop()
         if runtime.running and not runtime.closed and not runtime.attached_to_loop and loop is not None:
+            self._adapt_to(loop)
             runtime.attach(loop)
 
     @property
     def loop(self) -> Optional[asyncio.AbstractEventLoop]:
         """The event loop that the server lives in; None before there is one."""
         return self._runtime.loop if self._runtime.attached_to_loop else None
+
+    def _adapt_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """On virtual time, let time-outs that nobody has chosen come after every timer of the client's."""
+        clock = sys.modules.get("tcpclient_testing.aio.clock")  # not loaded: then no loop is virtual
+        if clock is not None and clock.is_virtual(loop):
+            session = self._runtime.session
+            timeout_given, idle_timeout_given = self._given_timeouts
+            session.timeout = session.timeout if timeout_given else _DAY
+            session.idle_timeout = session.idle_timeout if idle_timeout_given else _DAY
 
     def set_body(self, task: asyncio.Task[Any]) -> None:
         """From now on `task` is the body of the test, which is interrupted when the script has failed."""
@@ -356,7 +381,10 @@ class MockTCPServer(ScriptMethods):
         """A client connects; the result is the connection. The first step of every script.
 
         Each further one is the next connection that is accepted. `after` and `within` are seconds from the moment at
-        which it is this step's turn: a client that connects earlier than `after`, or later than `within`, has failed.
+        which it is this step's turn (the server-level steps before it are done): a client that connects earlier than
+        `after`, or later than `within`, has failed. `timeout` counts from `after` on, and by default not at all where
+        `within` is given. Since client and server notice the end of a connection at different times, 0.05 seconds, or
+        a tenth of `after` where that is less, may be missing.
 
         On a server with ``tls=`` the step is satisfied when the TLS handshake has ended, and ``connection.tls`` tells
         what was agreed on. A handshake that comes to nothing is a failure, unless `expect_tls_failure` is the next
@@ -390,6 +418,10 @@ class MockTCPServer(ScriptMethods):
         runtime = self._runtime
         runtime.session.add_to(conversation, step, runtime.now(), by_handler=by_handler)
         runtime.after_script()
+
+    def splits_of(self, conversation: Conversation) -> tuple[int, ...]:
+        """Where the outgoing stream of a connection was split for certain."""
+        return self._runtime.splits_of(conversation)
 
     def put_beside(self, conversation: Optional[Conversation], written: Union[Allowed, Every]) -> None:
         """Let something hold on a connection (None: see `Session.put_beside`) from here on."""

@@ -46,6 +46,7 @@ class Verdict:
         self._watch = StreamWatch(self._runtime.listens_at)
         self._watch.start()
         self._runtime.evidence = self.ending_of
+        self._runtime.stream_of = self._watch.stream_of
 
     def close(self) -> None:
         """Watch no more."""

@@ -142,6 +142,17 @@ class ClientStream:
         """
         return bytes(self._buffer)
 
+    @property
+    def all_read(self) -> bool:
+        """Whether the client has taken everything out of its `StreamReader` that came there."""
+        return not self._buffer
+
+    @property
+    def reading(self) -> bool:
+        """Whether the client awaits more than what is there; True too where nobody knows any more."""
+        reader = getattr(self._writer(), "_reader", None)
+        return reader is None or getattr(reader, "_waiter", None) is not None
+
     def _look(self, writer: asyncio.StreamWriter | None) -> None:
         """Bring up to date what only a living writer can tell; afterwards the last answer stands."""
         if writer is None:

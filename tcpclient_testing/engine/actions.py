@@ -89,7 +89,7 @@ class SendBytes(Action):
     def proceed(self, conversation: Conversation) -> Outcome:
         if self.data is None:
             return WAITING
-        if conversation.reset:
+        if conversation.reset and not conversation.cut_off:
             size = counted(len(self.data), "byte")
             return Mismatch(f"the client reset the connection before {size} {shorten(self.data)} could be sent")
         if not self.data:

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from .conversation import Conversation
     from .steps import Step
 
-__all__ = ["Await", "Close", "Command", "GiveUp", "HalfClose", "PauseReading", "ResetConnection", "ResumeReading",
-           "RunCoroutine", "Send", "SendAside", "StartHandler", "StartTimer", "StartTLS", "Wake"]
+__all__ = ["Await", "Close", "Command", "FailConnections", "GiveUp", "HalfClose", "PauseReading", "ResetConnection",
+           "ResumeReading", "RunCoroutine", "Send", "SendAside", "SetAccepting", "SetNetwork", "StartHandler",
+           "StartTimer", "StartTLS", "Wake"]
 
 
 class Command:
@@ -69,6 +70,37 @@ class ResumeReading(Command):
     """Take the client's bytes again."""
 
     __slots__ = ()
+
+
+class FailConnections(Command):
+    """Reset the next `count` connections instead of accepting them for the script."""
+
+    __slots__ = ("count",)
+
+    def __init__(self, count: int) -> None:
+        self.conversation = None
+        self.count = count
+
+
+class SetAccepting(Command):
+    """Refuse whoever connects from now on, or accept again."""
+
+    __slots__ = ("accepting",)
+
+    def __init__(self, accepting: bool) -> None:
+        self.conversation = None
+        self.accepting = accepting
+
+
+class SetNetwork(Command):
+    """Send under these network conditions from now on; None is none. With `for_all`, to later connections too."""
+
+    __slots__ = ("network", "for_all")
+
+    def __init__(self, conversation: Optional[Conversation], network: Any, for_all: bool) -> None:
+        self.conversation = conversation
+        self.network = network
+        self.for_all = for_all
 
 
 class StartTLS(Command):

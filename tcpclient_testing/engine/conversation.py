@@ -26,6 +26,7 @@ from .steps import DEFAULT_TIMING, DONE, QUEUED, Step
 
 if TYPE_CHECKING:
     from .beside import Beside
+    from .faults import BreakAfter
     from .handshake import Handshake, TLSFailure
     from .pool import Pool
     from .session import Session
@@ -45,7 +46,7 @@ class Conversation:
                  "closed", "ended", "reset", "draining", "pending", "exact", "due", "turn", "progress", "alarm_at",
                  "gate", "begun", "outbox", "sending", "issued", "taken", "taken_ends", "taken_bytes", "watchers",
                  "began", "taken_at", "unclaimed_at", "kept", "tls", "broken", "beside",
-                 "pool", "silenced", "handed", "caught_up", "__weakref__")
+                 "pool", "silenced", "handed", "caught_up", "output", "fault", "__weakref__")
 
     def __init__(self, session: Session, number: int) -> None:
         self.session = session
@@ -79,6 +80,8 @@ class Conversation:
         self.taken_ends: list[int] = []
         self.taken_bytes = 0
         self.watchers: dict[Step[Any], list[Callable[[], None]]] = {}
+        self.output = 0
+        self.fault: Optional[BreakAfter] = None
         self.tls: Optional[Handshake] = None
         self.broken: Optional[TLSFailure] = None
         self.beside: Optional[Beside] = None
@@ -129,7 +132,7 @@ class Conversation:
         """The client reset the connection."""
         self.ended = self.reset = True
         self.progress = self.session.now
-        if self.sending:
+        if self.sending and not self.cut_off:
             step = self.steps[self.cursor]
             assert isinstance(step, SendBytes)
             self.session.fail(self, step, step.cut_short(self))
@@ -144,13 +147,15 @@ class Conversation:
         self.taken_bytes += count
         self.move_to(self.taken + bisect_right(self.taken_ends, self.taken_bytes))
         if self.watchers:
-            self._tell_watchers()
+            self.tell_watchers()
 
     def flushed(self) -> None:
         """The operating system has everything: the sends of this write, or the end of our stream."""
         if self.beside is not None and self.beside.asides.flushed(self):
             return
         if self.sending:
+            if self.fault is not None and self.fault.strike(self):
+                return  # and Flushed comes again when the connection has been ended
             self.sending = False
             self.taken_at = self.session.now
             self.caught_up = not self.pending
@@ -162,7 +167,7 @@ class Conversation:
                 self._start_write(self.cursor)
                 self.arm()
                 if self.watchers:
-                    self._tell_watchers()
+                    self.tell_watchers()
                 return
         elif self.cursor < len(self.steps):
             self.move_to(self.cursor + 1)
@@ -243,7 +248,7 @@ class Conversation:
             if outcome is None:
                 if position >= self.begun:
                     self.begun = position + 1
-                    outcome = step.begin(self)
+                    outcome = step.begin(self) if self.fault is None else self.fault.begin_other(self, step)
                     self.arm()
                 if outcome is None:
                     outcome = step.proceed(self)
@@ -260,7 +265,7 @@ class Conversation:
         if beside is not None:
             beside.after(self)
         if self.watchers:
-            self._tell_watchers()
+            self.tell_watchers()
 
     def _wait(self, position: int) -> None:
         """The step at `position` has to wait; it may have moved the cursor on before."""
@@ -309,6 +314,9 @@ class Conversation:
             assert isinstance(step, SendBytes)
             base += len(step.data or b"")
             self.taken_ends.append(base)
+        if self.fault is not None:
+            chunks = self.fault.cut(self, chunks)
+        self.output += sum(map(len, chunks))
         return chunks
 
     def taken_of(self, step: Step[Any]) -> int:
@@ -318,6 +326,11 @@ class Conversation:
             return 0
         start = self.taken_ends[position - 1] if position else 0
         return max(0, min(self.taken_bytes, self.taken_ends[position]) - start)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether a fault has ended our stream: what is sent goes nowhere."""
+        return self.fault is not None and self.fault.struck
 
     # What steps ask for.
 
@@ -487,7 +500,8 @@ class Conversation:
             self.beside.check_awaited(step)
         self.when_done(step, lambda: self.command(Wake(step)))
 
-    def _tell_watchers(self) -> None:
+    def tell_watchers(self) -> None:
+        """Call whoever waits for a step that is satisfied by now."""
         for step in [step for step in self.watchers if step.satisfied]:
             self.session.call(self.watchers.pop(step, ()))
 

@@ -76,6 +76,11 @@ class Message:
         return f"got {counted(count, 'byte')} ({shorten(so_far)})" if count else "got nothing"
 
 
+# The client's time begins before the server's: with a FIN that is still under way, say. So much, and at most a tenth,
+# may be missing from `after` (seconds).
+_LENIENCE = 0.05
+
+
 class ExpectConnect(Step[T]):
     """`expect_connect()`: the client connects. Its result is the connection."""
 
@@ -91,12 +96,13 @@ class ExpectConnect(Step[T]):
     def proceed(self, conversation: Conversation) -> Outcome:
         if not conversation.accepted:
             return WAITING
-        if self.timing.after is not None:
-            early = conversation.began + self.timing.after - conversation.accepted_at
-            if early > 0:
-                waited = conversation.accepted_at - conversation.began
-                return Mismatch(f"expected the client to connect after {seconds(self.timing.after)} at the earliest, "
-                                f"it connected after {seconds(max(waited, 0.0))}")
+        waited = max(conversation.accepted_at - conversation.began, 0.0)
+        after, within = self.timing.after, self.timing.within
+        if after is not None and waited < after - min(_LENIENCE, after / 10):
+            return Mismatch(f"expected the client to connect after {seconds(after)} at the earliest, it connected "
+                            f"after {seconds(waited)}")
+        if within is not None and waited > within:
+            return self.overdue(conversation, within, False)
         return WAITING if conversation.handshaking else DONE
 
     def survives(self, conversation: Conversation) -> bool:

@@ -24,6 +24,7 @@ from .actions import (
 from .arguments import as_bytes, checked_seconds
 from .counting import counted_only
 from .expectations import ExpectBytes, ExpectDisconnect, ExpectEof, ExpectMessage, ExpectReset, ExpectSilence
+from .fault_methods import FaultMethods
 from .framing import Delimited, FixedLength, Framing
 from .matchers import Matcher, anything, as_matcher
 from .origin import origin_of
@@ -63,7 +64,12 @@ def timing_of(method: str, timeout: Any, within: Any, after: Any = None) -> Timi
     after = checked_seconds(f"{method}(after=...)", after)
     if within is not None and after is not None and after > within:
         raise ValueError(f"{method}(after={after:g}, within={within:g}) can't be: after is later than within")
-    return Timing(checked, within, after, timeout is UNSET)
+    # Where there is no progress short of the end, `within` leaves the server's time-out nothing to say.
+    default = timeout is UNSET and not (within is not None and method in _AT_ONCE)
+    return Timing(checked, within, after, default)
+
+
+_AT_ONCE = frozenset({"expect_connect", "expect_disconnect", "expect_eof", "expect_reset"})
 
 
 def _message_bytes(where: str, data: Any) -> bytes:
@@ -81,7 +87,7 @@ def checked_ending(where: str, ending: Any) -> bytes:
     return checked
 
 
-class ScriptMethods(BesideMethods):
+class ScriptMethods(BesideMethods, FaultMethods):
     """The steps that can be written on a server and on a connection.
 
     Each method returns the `Step` at once; it is an ordinary method, not a coroutine. `timeout` is the number of

@@ -101,6 +101,9 @@ class Session:
         self.failure: Optional[Failure] = None
         self.left = False
         self.allow_extra = False
+        # Stands for the server itself: its steps are settings, done in order, each after the server-level step before.
+        self.server = Conversation(self, 0)
+        self.refusing = False
         self.pipelining = True
         self.handler: Any = None
         self.everywhere: list[Union[Allowed, Every]] = []
@@ -160,6 +163,9 @@ class Session:
     def add(self, step: Step[Any], now: float) -> None:
         """Append a server-level step to the newest expected connection."""
         self.now = now
+        if step.is_setting or (step.may_come_first and not self.expected):
+            self._add_setting(step)
+            return
         conversation = self._newest
         if conversation is None:
             raise ScriptError(f"{step} comes before the first expect_connect(): every script begins with "
@@ -199,6 +205,32 @@ class Session:
             gates, self._fronts = self._fronts, [step]
             self._shut_gate(conversation, gates)
         conversation.add(step)
+
+    def _add_setting(self, step: Step[Any]) -> None:
+        """Do what `step` says of the server when the server-level steps before it are done."""
+        server = self.server
+        at_once = step.method == "accept_connections" and self.refusing
+        place = server.cursor if at_once else len(server.steps)
+        step.conversation = server
+        server.steps.insert(place, step)
+        for index, setting in enumerate(server.steps):
+            setting.index = index
+        gates: list[Step[Any]] = []
+        if not at_once:
+            gates, self._fronts = self._fronts, [*self._fronts[:-1], step]
+        self._when_all(gates, lambda: self._set(step))
+
+    def _when_all(self, gates: list[Step[Any]], then: Callable[[], None]) -> None:
+        gate = next((gate for gate in gates if not gate.satisfied), None)
+        if gate is None:
+            then()
+        else:
+            gate.conversation.when_done(gate, lambda: self._when_all(gates, then))
+
+    def _set(self, step: Step[Any]) -> None:
+        step.proceed(self.server)
+        self.server.move_to(step.index + 1)
+        self.server.tell_watchers()
 
     def _shut_gate(self, conversation: Conversation, gates: list[Step[Any]]) -> None:
         """Let the conversation begin when all these steps are satisfied."""
@@ -337,6 +369,8 @@ class Session:
         """Judge what is left when every step is satisfied: connections and bytes that no step explains."""
         self.now = now
         for conversation in self.conversations:
+            if conversation.fault is not None and not conversation.fault.struck:
+                self.fail(conversation, conversation.fault, conversation.fault.missed(conversation))
             if conversation.broken is not None and conversation.steps \
                     and conversation.steps[-1].method != "expect_tls_failure":
                 self.fail(conversation, None, conversation.broken)

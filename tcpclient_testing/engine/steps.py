@@ -85,6 +85,10 @@ class Step(Generic[T]):
     is_expectation = True
     #: Whether any step may stand before it and after it, so that `Session.check` needn't be asked.
     free = False
+    #: Whether it is about the server, and part of no connection's script.
+    is_setting = False
+    #: Whether it may be written before the first expect_connect().
+    may_come_first = False
     #: Whether its bytes may travel in one write with those of the send before it.
     sends = False
     #: Whether it expects a message: bytes that can be read as such by `message()`.

@@ -1,0 +1,136 @@
+"""Waiting until a client has taken what was sent: out of its kernel, and, where that can be seen, into its own code.
+
+Two writes are not two reads: what the client's kernel holds when the client reads comes out together. So the kernel is
+asked whether nothing is left there (see `inet_diag`), and then as many turns of the loop are waited for as a client in
+this very loop may need between its transport and the coroutine that reads. Of a client that uses asyncio's streams the
+reader's own buffer tells exactly. Where the kernel can't be asked there is a pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from .inet_diag import PeerProbe, PeerState
+
+if TYPE_CHECKING:
+    from .connection import ConnectionProtocol
+
+__all__ = ["Taking"]
+
+__unittest = True
+
+# How long a client in this loop may take from its transport to its code: two turns for a protocol and a plain read,
+# three for wait_for and queues.
+_TURNS = 10
+# How many turns a look is worth before it is done by timers, and how far apart these are (seconds).
+_EAGER = 40
+_SHORTEST, _LONGEST = 0.0002, 0.02
+# Where the kernel can't be asked, and for what a loop in another thread does between its socket and its code (seconds).
+_PAUSE = 0.005
+_ELSEWHERE = 0.001
+
+
+class Taking:
+    """Whether the client of one connection has taken what was sent; `probe` is None where the kernel can't be asked.
+
+    Who uses it calls `before_write` before each write whose taking is of interest, then `wait`.
+    """
+
+    def __init__(self, protocol: ConnectionProtocol, probe: Optional[PeerProbe]) -> None:
+        self._protocol = protocol
+        self._loop = protocol.loop
+        transport = protocol.transport
+        assert transport is not None
+        local, peer = transport.get_extra_info("sockname"), protocol.peername
+        self._local: Any = local
+        self._probe = probe if all(isinstance(name, tuple) and len(name) >= 2 for name in (local, peer)) else None
+        self._handle: Optional[asyncio.Handle] = None
+        self._base: Optional[int] = None
+        self._callback: Callable[[bool], None] = lambda _: None
+        self._since = self._bound = self._clear_at = 0.0
+        self._looks = self._clear = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody waits for the client now."""
+        return self._handle is not None
+
+    def before_write(self) -> None:
+        """Remember how much the client's kernel has, where the number of bytes on the wire can't be known (TLS)."""
+        if self._encrypted:
+            state = self._look()
+            self._base = None if state is None else state.bytes_received
+
+    @property
+    def _encrypted(self) -> bool:
+        # A transport of asyncio's own is the socket's; what stands in for it is the layer that encrypts.
+        return isinstance(self._protocol.transport, asyncio.BaseProtocol)
+
+    def wait(self, bound: float, callback: Callable[[bool], None]) -> None:
+        """Call `callback` with True when the client has taken everything, with False after `bound` seconds."""
+        self._callback = callback
+        self._since, self._bound = self._loop.time(), bound
+        self._looks = self._clear = 0
+        self._handle = self._loop.call_soon(self._try)
+
+    def cancel(self) -> None:
+        """Wait no more, and call nobody."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _try(self) -> None:
+        self._handle = None
+        now = self._loop.time()
+        if self._taken(now):
+            self._callback(True)
+        elif now - self._since >= self._bound:
+            self._callback(False)
+        else:
+            self._looks += 1
+            if self._looks <= _EAGER:
+                self._handle = self._loop.call_soon(self._try)
+            else:
+                wait = min(max((now - self._since) / 4, _SHORTEST), _LONGEST)
+                self._handle = self._loop.call_later(wait, self._try)
+
+    def _taken(self, now: float) -> bool:
+        if self._probe is not None:
+            state = self._look()
+            if state is None or state.closed:
+                return True
+            # Only the 0 of a look after the one that found everything there can be believed.
+            if not self._arrived(state.bytes_received) or state.unread or not self._looks:
+                self._clear = 0
+                return False
+        elif now - self._since < _PAUSE:
+            return False
+        self._clear += 1
+        if self._clear == 1:
+            self._clear_at = now
+        return self._in_the_clients_hands(now)
+
+    def _arrived(self, received: Optional[int]) -> bool:
+        if self._encrypted:
+            return self._base is None or received is None or received > self._base
+        return received is None or received >= self._protocol.written
+
+    def _in_the_clients_hands(self, now: float) -> bool:
+        """Whether what was taken out of the kernel has reached the client's own code, as far as anybody can see."""
+        stream = self._protocol.runtime.stream_of(self._protocol.peername)
+        if stream is None:
+            return self._clear > _TURNS
+        if stream.thread_id != threading.get_ident() and now - self._clear_at < _ELSEWHERE:
+            return False
+        # A client that awaits more than there is will not take it before it gets more.
+        return stream.all_read or (stream.reading and self._clear > _TURNS)
+
+    def _look(self) -> Optional[PeerState]:
+        if self._probe is None:
+            return None
+        try:
+            return self._probe.look(self._local, self._protocol.peername)
+        except OSError:
+            return None

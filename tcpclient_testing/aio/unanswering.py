@@ -1,0 +1,82 @@
+"""An address at which connecting never comes to an end: the client's time-out for connecting is all that helps.
+
+A listening socket whose backlog is full answers no further SYN (listen(2), tcp(7): tcp_abort_on_overflow is off unless
+somebody has switched it on). So one is made with the shortest backlog and filled with connections of our own, until one
+of them does not get through.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+from types import TracebackType
+from typing import Optional
+
+__all__ = ["UnansweringAddress"]
+
+__unittest = True
+
+# A connection on the local machine that gets through does so at once (seconds).
+_PATIENCE = 0.05
+_MOST = 64
+
+
+class UnansweringAddress:
+    """An address of the local machine that neither accepts nor refuses whoever connects:
+
+        with UnansweringAddress() as address:
+            client.connect(*address, timeout=1)         # runs into the time-out
+
+    The value of the `with` block is ``(host, port)``; ``async with`` does the same. Entering it raises `OSError` with
+    the number EOPNOTSUPP where the platform completes or refuses every connection: skip the test there. It takes
+    0.05 seconds.
+    """
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+
+    def __enter__(self) -> tuple[str, int]:
+        listener = socket.socket()
+        self._sockets.append(listener)
+        try:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            address: tuple[str, int] = listener.getsockname()
+            for _ in range(_MOST):
+                if not self._gets_through(address):
+                    return address
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        raise OSError(errno.EOPNOTSUPP, "this platform completes every connection, however full the backlog is")
+
+    def _gets_through(self, address: tuple[str, int]) -> bool:
+        filler = socket.socket()
+        self._sockets.append(filler)
+        filler.setblocking(False)
+        if filler.connect_ex(address) == 0:
+            return True
+        _, ready, failed = select.select([], [filler], [filler], _PATIENCE)
+        if not (ready or failed):
+            return False
+        if filler.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(errno.EOPNOTSUPP, "this platform refuses connections when the backlog is full")
+        return True
+
+    def close(self) -> None:
+        """Give the address up: who still tries to connect is refused."""
+        while self._sockets:
+            self._sockets.pop().close()
+
+    def __exit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
+                 traceback: Optional[TracebackType]) -> None:
+        self.close()
+
+    async def __aenter__(self) -> tuple[str, int]:
+        return self.__enter__()
+
+    async def __aexit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
+                        traceback: Optional[TracebackType]) -> None:
+        self.close()

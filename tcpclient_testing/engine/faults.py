@@ -1,0 +1,156 @@
+"""Steps by which a script changes the network, or breaks it.
+
+`BreakAfter` is armed when its turn comes and strikes later, in the middle of what other steps send:
+
+    armed --the stream has got that far--> struck (the stream is cut there) --delivered--> reset | disconnected | silent
+
+From then on sends put nothing out and are satisfied; what the script still expects of a connection that the server has
+ended can't come any more, and that is a mismatch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+from .actions import Action
+from .commands import FailConnections, HalfClose, ResetConnection, SetAccepting, SetNetwork
+from .mismatches import Mismatch
+from .origin import Origin
+from .steps import DEFAULT_TIMING, DONE, WAITING, Outcome, Step
+from .wording import counted
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+
+__all__ = ["BreakAfter", "FailConnectionsStep", "SetAcceptingStep", "SetNetworkStep"]
+
+__unittest = True
+
+
+class SetNetworkStep(Action):
+    """`set_network(conditions)`: from here on the client receives under these conditions; None ends them.
+
+    `for_all` says that connections that are accepted later get them too.
+    """
+
+    __slots__ = ("network", "for_all")
+    method = "set_network"
+
+    def __init__(self, network: Any, for_all: bool, origin: Origin) -> None:
+        super().__init__(origin, DEFAULT_TIMING)
+        self.network = network
+        self.for_all = for_all
+
+    @property
+    def may_come_first(self) -> bool:  # type: ignore[override]
+        return self.for_all
+
+    def arguments(self) -> str:
+        return repr(self.network)
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        conversation.command(SetNetwork(conversation if conversation.number else None, self.network, self.for_all))
+        return DONE
+
+
+class ServerSetting(Action):
+    """Something about the server that changes when it is this step's turn; it belongs to no connection."""
+
+    __slots__ = ()
+    is_setting = True
+    may_come_first = True
+
+
+class SetAcceptingStep(ServerSetting):
+    """`refuse_connections()` and `accept_connections()`."""
+
+    __slots__ = ("method", "accepting")
+
+    def __init__(self, accepting: bool, origin: Origin) -> None:
+        super().__init__(origin, DEFAULT_TIMING)
+        self.method = "accept_connections" if accepting else "refuse_connections"
+        self.accepting = accepting
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        conversation.session.refusing = not self.accepting
+        conversation.command(SetAccepting(self.accepting))
+        return DONE
+
+
+class FailConnectionsStep(ServerSetting):
+    """`fail_connections(n)`: the next `n` connections are reset; the script does not count them."""
+
+    __slots__ = ("count",)
+    method = "fail_connections"
+
+    def __init__(self, count: int, origin: Origin) -> None:
+        super().__init__(origin, DEFAULT_TIMING)
+        self.count = count
+
+    def arguments(self) -> str:
+        return str(self.count)
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        conversation.command(FailConnections(self.count))
+        return DONE
+
+
+class BreakAfter(Action):
+    """`reset_after(n)`, `disconnect_after(n)`, `stall_after(n)`: the outgoing stream ends after `n` bytes."""
+
+    __slots__ = ("method", "limit", "struck")
+
+    def __init__(self, method: str, limit: int, origin: Origin) -> None:
+        super().__init__(origin, DEFAULT_TIMING)
+        self.method = method
+        self.limit = limit
+        self.struck = False
+
+    def arguments(self) -> str:
+        return str(self.limit)
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        if self.struck:
+            return WAITING
+        if conversation.output > self.limit:
+            sent = counted(conversation.output, "byte")
+            return Mismatch(f"{self} comes too late: the server has sent {sent} already")
+        conversation.fault = self
+        return WAITING if self.strike(conversation) else DONE
+
+    def cut(self, conversation: Conversation, chunks: list[bytes]) -> list[bytes]:
+        """Return as much of `chunks` as may still go out."""
+        room, kept = self.limit - conversation.output, []
+        for chunk in chunks:
+            if room <= 0:
+                break
+            kept.append(chunk[:room])
+            room -= len(kept[-1])
+        return kept
+
+    def strike(self, conversation: Conversation) -> bool:
+        """End the stream if it has come to the place. True if that takes a command, whose Flushed is to be awaited."""
+        if self.struck or conversation.output < self.limit:
+            return False
+        self.struck = True
+        if self.method == "stall_after":
+            return False
+        conversation.drain()
+        if not conversation.reset:
+            conversation.command(ResetConnection(conversation) if self.method == "reset_after"
+                                 else HalfClose(conversation, True))
+            return True
+        return False
+
+    def begin_other(self, conversation: Conversation, step: Step[Any]) -> Optional[Mismatch]:
+        """Begin a step whose turn comes after this one: a mismatch if it can't be done any more."""
+        if not self.struck or step is self or step.sends or self.method == "stall_after":
+            return step.begin(conversation)
+        if self.method == "disconnect_after" and step.method in ("expect_disconnect", "expect_reset"):
+            return step.begin(conversation)
+        ended = "reset the connection" if self.method == "reset_after" else "disconnected"
+        return Mismatch(f"{step} can't be done: the server {ended} after {counted(self.limit, 'byte')}, as {self} says")
+
+    def missed(self, conversation: Conversation) -> Mismatch:
+        """Say that it never struck."""
+        return Mismatch(f"{self} never came to pass: the server sent only {counted(conversation.output, 'byte')}")

@@ -1,0 +1,1 @@
+"""Tests of tcpclient_testing.network."""

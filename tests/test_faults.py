@@ -1,0 +1,341 @@
+"""Tests of faults, told apart by what the client's operating system says."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import unittest
+
+from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, Network, ScriptError
+
+
+def outcome(address, *, request=b"", timeout=5.0, wanted=1000):
+    """What a blocking client gets: the bytes, and how it ended ("end", "TimeoutError", "ConnectionResetError" ...)."""
+    got = b""
+    try:
+        with socket.create_connection(address, timeout=timeout) as client:
+            client.sendall(request)
+            while len(got) < wanted:
+                data = client.recv(wanted)
+                if not data:
+                    return got, "end"
+                got += data
+    except (socket.timeout, TimeoutError):
+        return got, "TimeoutError"
+    except OSError as error:
+        return got, type(error).__name__
+    return got, "all"
+
+
+async def blocking_outcome(address, **options):
+    """The same, in a thread."""
+    return await asyncio.get_running_loop().run_in_executor(None, lambda: outcome(address, **options))
+
+
+async def stream_outcome(address):
+    """What a client with asyncio's streams gets."""
+    got = b""
+    try:
+        reader, writer = await asyncio.open_connection(*address)
+    except OSError as error:
+        return got, type(error).__name__
+    try:
+        while True:
+            data = await asyncio.wait_for(reader.read(1000), 30)
+            if not data:
+                return got, "end"
+            got += data
+    except asyncio.TimeoutError:
+        return got, "TimeoutError"
+    except OSError as error:
+        return got, type(error).__name__
+    finally:
+        writer.close()
+        try:
+            await writer.wait_closed()
+        except OSError:
+            pass
+
+
+class BreakAfterTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+    """The outgoing stream ends in the middle of a message."""
+
+    async def broken(self, method, n, *messages, client=stream_outcome, network=None, then=None):
+        """What a client gets when the stream is broken by `method` after `n` bytes."""
+        server = self.start_tcpserver(network=network)
+        server.expect_connect()
+        getattr(server, method)(n)
+        for message in messages:
+            server.send_bytes(message)
+        if then:
+            then(server)
+        got = await client(server.address)
+        await server.join(final=True)
+        return got
+
+    async def test_reset_comes_in_mid_message(self):
+        """The client reads `n` bytes, then ECONNRESET, however it reads."""
+        for client in (stream_outcome, blocking_outcome):
+            for n in range(6):
+                with self.subTest(client=client.__name__, n=n):
+                    self.assertEqual(await self.broken("reset_after", n, b"hello", client=client),
+                                     (b"hello"[:n], "ConnectionResetError"))
+
+    async def test_disconnect_comes_in_mid_message(self):
+        """The client reads `n` bytes, then an end of stream."""
+        for client in (stream_outcome, blocking_outcome):
+            for n in range(6):
+                with self.subTest(client=client.__name__, n=n):
+                    self.assertEqual(await self.broken("disconnect_after", n, b"hel", b"lo", client=client),
+                                     (b"hello"[:n], "end"))
+
+    async def test_client_closes_after_a_disconnect(self):
+        """The client's own close can be judged after it."""
+        got = await self.broken("disconnect_after", 2, b"hello", then=lambda server: server.expect_disconnect())
+        self.assertEqual(got, (b"he", "end"))
+
+    async def test_stream_stalls_in_mid_message(self):
+        """The client reads `n` bytes, and then nothing until it gives up; what it sends is still judged."""
+        def then(server):
+            server.expect_bytes(b"ping")
+            server.send_bytes(b"pong")
+            server.expect_disconnect()
+
+        async def client(address):
+            return await blocking_outcome(address, request=b"ping", timeout=0.1)
+
+        for n in (0, 3, 5):
+            with self.subTest(n=n):
+                self.assertEqual(await self.broken("stall_after", n, b"hello", client=client, then=then),
+                                 (b"hello"[:n], "TimeoutError"))
+
+    async def test_place_is_counted_from_the_connections_beginning(self):
+        """Bytes that were sent before the step count too, and the place may be reached already."""
+        server = self.tcpserver
+        for n in (5, 7):
+            server.expect_connect()
+            server.send_bytes(b"hello")
+            server.reset_after(n)
+            server.send_bytes(b"world")
+            self.assertEqual(await stream_outcome(server.address), (b"helloworld"[:n], "ConnectionResetError"))
+            await server.join()
+
+    async def test_conditions_apply_until_the_break(self):
+        """Chunks and a break go together."""
+        got = await self.broken("reset_after", 5, b"hello world", network=Network(chunk=2))
+        self.assertEqual(got, (b"hello", "ConnectionResetError"))
+        self.assertEqual(self.__dict__["_tcpservers"][-1].connections[0].splits, (2, 4))
+
+    async def test_connection_after_the_break_works(self):
+        """The fault is one connection's."""
+        server = self.tcpserver
+        server.expect_connect()
+        server.reset_after(2)
+        server.send_bytes(b"hello")
+        server.expect_connect()
+        server.send_bytes(b"hello")
+        server.disconnect()
+        self.assertEqual([await stream_outcome(server.address) for _ in range(2)],
+                         [(b"he", "ConnectionResetError"), (b"hello", "end")])
+
+    async def failure(self, script):
+        """The headline of the failure of a script, with a client that reads to the end."""
+        with self.assertRaises(ExpectationError) as raised:
+            async with MockTCPServer(cancel_body=False) as server:
+                server.expect_connect()
+                script(server)
+                await stream_outcome(server.address)
+        return str(raised.exception).splitlines()[0]
+
+    async def test_break_comes_too_late(self):
+        """More was sent already: a mismatch."""
+        def script(server):
+            server.send_bytes(b"hello")
+            server.reset_after(3)
+
+        self.assertIn("reset_after(3) comes too late: the server has sent 5 bytes already", await self.failure(script))
+
+    async def test_break_never_comes(self):
+        """The script sends less: a mismatch, when the server is left."""
+        def script(server):
+            server.reset_after(7)
+            server.send_bytes(b"hello")
+            server.disconnect()
+
+        self.assertIn("reset_after(7) never came to pass: the server sent only 5 bytes", await self.failure(script))
+
+    async def test_something_is_expected_after_the_end(self):
+        """What a broken connection can't bring any more is a mismatch at once."""
+        def script(server):
+            server.disconnect_after(3)
+            server.send_bytes(b"hello")
+            server.expect_bytes(b"thanks", timeout=60)
+
+        self.assertIn("expect_bytes(b'thanks') can't be done: the server disconnected after 3 bytes, as "
+                      "disconnect_after(3) says", await self.failure(script))
+
+    async def test_numbers_are_checked(self):
+        """Negative and strange numbers are refused where they are written."""
+        self.tcpserver.expect_connect()
+        for method in ("reset_after", "disconnect_after", "stall_after"):
+            with self.assertRaisesRegex(ValueError, rf"{method}\(n\)"):
+                getattr(self.tcpserver, method)(-1)
+            with self.assertRaisesRegex(TypeError, rf"{method}\(n\)"):
+                getattr(self.tcpserver, method)("3")
+        self.tcpserver.disconnect()
+        with self.assertRaisesRegex(ScriptError, r"reset_after\(3\) comes after disconnect\(\)"):
+            self.tcpserver.reset_after(3)
+        await stream_outcome(self.tcpserver.address)
+
+
+class ServerFaultTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+    """Refused and failing connections."""
+
+    async def test_connections_are_refused_and_accepted_again(self):
+        """ECONNREFUSED on every address until connections are accepted again, on the same port."""
+        server = self.tcpserver
+        self.assertTrue(server.refuse_connections().done())
+        for host in ("127.0.0.1", "localhost"):
+            self.assertEqual(await blocking_outcome((host, server.port)), (b"", "ConnectionRefusedError"))
+        server.refuse_connections()
+        server.accept_connections()
+        server.accept_connections()
+        for host in ("127.0.0.1", "localhost"):
+            server.expect_connect()
+            server.disconnect()
+            self.assertEqual(await blocking_outcome((host, server.port)), (b"", "end"))
+            await server.join()
+
+    async def test_refusal_waits_for_its_turn(self):
+        """Written after other steps it begins when these are done; connections that are open stay open."""
+        server = self.tcpserver
+        server.expect_connect()
+        server.expect_bytes(b"stop")
+        refused = server.refuse_connections()
+        server.send_bytes(b"stopped")
+        server.expect_disconnect()
+        reader, writer = await asyncio.open_connection(*server.address)
+        self.assertFalse(refused.done())
+        self.assertIn("refuse_connections()", repr(refused))
+        writer.write(b"stop")
+        self.assertEqual(await reader.read(100), b"stopped")
+        await refused
+        self.assertEqual(await blocking_outcome(server.address), (b"", "ConnectionRefusedError"))
+        writer.close()
+        await writer.wait_closed()
+        await server.join()
+        server.accept_connections()
+        server.expect_connect()
+        server.disconnect()
+        self.assertEqual(await blocking_outcome(server.address), (b"", "end"))
+
+    async def test_connections_are_accepted_in_mid_script(self):
+        """Called while connections are refused it takes effect at once, though the script awaits a connection."""
+        server = self.tcpserver
+        server.refuse_connections()
+        server.expect_connect()
+        server.disconnect()
+        later = server.fail_connections(1)
+        self.assertEqual(await blocking_outcome(server.address), (b"", "ConnectionRefusedError"))
+        self.assertTrue(server.accept_connections().done())
+        self.assertFalse(later.done())
+        self.assertEqual(await blocking_outcome(server.address), (b"", "end"))
+        await later
+        self.assertEqual(await blocking_outcome(server.address), (b"", "ConnectionResetError"))
+
+    async def test_connection_waits_for_acceptance(self):
+        """An `expect_connect()` behind these settings has its turn after them."""
+        server = self.tcpserver
+        server.expect_connect()
+        server.expect_disconnect()
+        server.refuse_connections()
+        accepted = server.accept_connections()
+        again = server.expect_connect()
+        server.disconnect()
+        _, writer = await asyncio.open_connection(*server.address)
+        self.assertFalse(accepted.done())
+        writer.close()
+        await writer.wait_closed()
+        await accepted
+        self.assertFalse(again.done())
+        self.assertEqual(await blocking_outcome(server.address), (b"", "end"))
+
+    async def test_first_connections_fail(self):
+        """The first ones are reset, and the script does not count them."""
+        server = self.tcpserver
+        server.fail_connections(2)
+        server.expect_connect()
+        server.send_bytes(b"hello")
+        server.disconnect()
+        self.assertEqual([await blocking_outcome(server.address) for _ in range(3)],
+                         [(b"", "ConnectionResetError")] * 2 + [(b"hello", "end")])
+        await server.join()
+        self.assertEqual(len(server.connections), 1)
+        with self.assertRaisesRegex(ValueError, r"fail_connections\(n\)"):
+            server.fail_connections(-1)
+
+    async def test_connections_belong_to_servers(self):
+        """A connection can't refuse connections."""
+        self.assertFalse(hasattr(self.tcpserver.expect_connect().connection, "refuse_connections"))
+        self.tcpserver.disconnect()
+        await stream_outcome(self.tcpserver.address)
+
+
+class BackpressureTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+    """A server that does not read."""
+
+    async def test_client_writes_block(self):
+        """The client's `drain()` waits until the server reads again."""
+        server, release = self.tcpserver, asyncio.Event()
+        server.expect_connect()
+        server.pause_reading()
+        server.hold_until(release)
+        server.resume_reading()
+        server.expect_exactly(20_000_000, keep=False)
+        server.expect_disconnect()
+        _, writer = await asyncio.open_connection(*server.address)
+        writer.write(bytes(20_000_000))
+        drained = asyncio.ensure_future(writer.drain())
+        await asyncio.sleep(0.05)
+        self.assertFalse(drained.done())
+        release.set()
+        await drained
+        writer.close()
+        await writer.wait_closed()
+
+    async def test_blocking_client_runs_into_its_time_out(self):
+        """A blocking client's `sendall` times out."""
+        def client(address):
+            with socket.create_connection(address, timeout=0.1) as connection, \
+                    self.assertRaises((socket.timeout, TimeoutError)):
+                connection.sendall(bytes(20_000_000))
+
+        server = self.start_tcpserver(allow_extra=True)
+        server.expect_connect()
+        server.pause_reading()
+        await asyncio.get_running_loop().run_in_executor(None, client, server.address)
+        await server.join()
+        server.connections[0].resume_reading()
+
+
+class ResetTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+    """What was sent is taken before a reset."""
+
+    async def test_stream_reads_what_came_before_the_reset(self):
+        """A client with asyncio's streams gets the last bytes, and then the error, every time."""
+        for _ in range(50):
+            self.tcpserver.expect_connect()
+            self.tcpserver.send_bytes(b"bye")
+            self.tcpserver.reset()
+            self.assertEqual(await stream_outcome(self.tcpserver.address), (b"bye", "ConnectionResetError"))
+            await self.tcpserver.join()
+
+    async def test_client_that_does_not_read_is_reset(self):
+        """A client that leaves the last bytes unread is not waited for long."""
+        self.tcpserver.expect_connect()
+        self.tcpserver.send_bytes(b"bye")
+        self.tcpserver.reset()
+        with socket.create_connection(self.tcpserver.address):
+            await self.tcpserver.join()
+
+
