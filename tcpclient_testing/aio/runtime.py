@@ -26,6 +26,7 @@ from tcpclient_testing.report import ExpectationError, Report
 from tcpclient_testing.transcript.entries import Transcript
 
 from .advice import tls_advice
+from .attaching import Attaching
 from .body import Body
 from .connection import LINGER_NOT, ConnectionProtocol
 from .deadlock import DeadlockGuard
@@ -68,6 +69,10 @@ def _receive_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
     return buffer
 
 
+def _itself(protocol: ConnectionProtocol) -> ConnectionProtocol:
+    return protocol
+
+
 class Runtime:
     """What a server is made of, behind its public face. `make_handle` makes the handle of a connection."""
 
@@ -98,8 +103,7 @@ class Runtime:
         self._addresses: frozenset[tuple[str, int]] = frozenset()
         self._make_handle = make_handle
         self._listeners: list[socket.socket] = []
-        self._attaching: set[asyncio.Task[Any]] = set()
-        self._arriving: set[socket.socket] = set()
+        self._attaching: set[Attaching] = set()
         self._deferred: list[commands.Command] = []
         self._timer: Optional[asyncio.TimerHandle] = None
         self._errands: Optional[Errands] = None
@@ -152,8 +156,9 @@ class Runtime:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for task in self._attaching:
-            task.cancel()
+        for attaching in self._attaching:
+            attaching.cancel()
+        self._attaching.clear()
         if self._errands is not None:
             self._errands.cancel()
         if self.handlers is not None:
@@ -199,21 +204,13 @@ class Runtime:
                 self._fail(accepted, peername)
                 continue
             accepted.setblocking(False)
-            self._arriving.add(accepted)
             protocol = ConnectionProtocol(self, _receive_buffer(self.loop), peername)
-            task = self.loop.create_task(self._attach(protocol, accepted))
-            self._attaching.add(task)
-            task.add_done_callback(partial(self._attached, accepted))
+            attaching = Attaching(self.loop, partial(_itself, protocol), accepted, self._attached)
+            self._attaching.add(attaching)
+            attaching.proceed()
 
-    async def _attach(self, protocol: ConnectionProtocol, accepted: socket.socket) -> None:
-        await self.loop.connect_accepted_socket(lambda: protocol, accepted)
-
-    def _attached(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
-        self._attaching.discard(task)
-        self._arriving.discard(accepted)
-        # A task that is cancelled before its first step never gets to an `except` of its own.
-        if task.cancelled() or task.exception() is not None:
-            accepted.close()
+    def _attached(self, attaching: Attaching) -> None:
+        self._attaching.discard(attaching)
 
     @property
     def attaching(self) -> bool:
@@ -228,12 +225,12 @@ class Runtime:
     @property
     def accepted(self) -> list[socket.socket]:
         """The sockets of clients that were accepted, but have no protocol yet."""
-        return list(self._arriving)
+        return [attaching.accepted for attaching in self._attaching]
 
     @property
     def wants_a_turn(self) -> bool:
         """Whether the script is waiting for nothing but the loop's next turn."""
-        return bool(self._deferred or self._arriving or self.session.commands)
+        return bool(self._deferred or self._attaching or self.session.commands)
 
     def attached(self, protocol: ConnectionProtocol, now: float) -> Conversation:
         """A connection is ready; return its conversation."""
