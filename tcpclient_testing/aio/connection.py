@@ -139,7 +139,9 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             self.pump()
         elif self.conversation.sending:
             self.flushed()  # that was the last slice
-        self.runtime.perform()
+        if self.runtime.session.commands:
+            # Not in here: asyncio is about to look whether it has to close or to half-close, and would do so twice.
+            self.loop.call_soon(self.runtime.perform)
 
     # What the TLS between transport and conversation calls, where there is one; eof_received uses it, too.
 
