@@ -320,6 +320,28 @@ class ClientsOwnExceptionTests(ReportsTestCase):
                             "received 3 bytes  b'hel'")
         self.assertLess(outcome.text.count("received 3 bytes"), 2)
 
+    def test_conversation_is_shown_when_the_exception_has_a_chain(self) -> None:
+        """A client that gives up by itself raises a TimeoutError with a cause; nothing of that chain is lost."""
+        async def waits(self: Any) -> None:
+            self.tcpserver.expect_connect()
+            reader, writer = await connect(self.tcpserver)
+            self.addAsyncCleanup(close, writer)
+            await asyncio.wait_for(reader.readline(), 0.02)
+
+        async def translates(self: Any) -> None:
+            self.tcpserver.expect_connect()
+            _, writer = await connect(self.tcpserver)
+            self.addAsyncCleanup(close, writer)
+            try:
+                raise LookupError("no such key")
+            except LookupError:
+                raise RuntimeError("the client is broken") from None
+        for test, words in ((waits, "CancelledError"), (translates, "the client is broken")):
+            with self.subTest(test=test.__name__):
+                outcome = outcome_of(test=test)
+                self.assertOneError(outcome, words, "the conversation with 127.0.0.1", "client connected from")
+                self.assertNotIn("no such key", outcome.text)
+
     def test_assertion_of_the_test_is_reported_once(self) -> None:
         """An assertion that fails while the script is unfinished is the one report."""
         async def test(self: Any) -> None:

@@ -238,8 +238,9 @@ class Verdict:
         note: Any = getattr(exc, "add_note", None)
         if note is not None:
             note(text)
-        elif exc.__cause__ is None and exc.__context__ is None:
-            exc.__cause__ = ConversationSoFar(text)
+        else:
+            # At the far end of what is shown, so that nothing of the client's own chain is lost.
+            _shown_chain(exc)[-1].__cause__ = ConversationSoFar(text)
 
 
 class ImpliedDisconnect(ExpectDisconnect):
@@ -256,6 +257,17 @@ class ImpliedDisconnect(ExpectDisconnect):
 
 class ConversationSoFar(Exception):
     """The conversation that a client's own exception interrupted; it is only there to be shown."""
+
+
+def _shown_chain(exc: BaseException) -> list[BaseException]:
+    """An exception, and those that a traceback shows before it: its cause, or else a context not suppressed."""
+    chain: list[BaseException] = []
+    following: Optional[BaseException] = exc
+    while following is not None and following not in chain:
+        chain.append(following)
+        context = None if following.__suppress_context__ else following.__context__
+        following = following.__cause__ or context
+    return chain
 
 
 def _chain(exc: BaseException) -> list[BaseException]:
