@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .asides import Aside
-from .expectations import Message
 from .framing import Framing
 from .matchers import Matcher
+from .message import Message
 from .mismatches import Mismatch
 from .origin import Origin, SourceLine, source_lines
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Optional
 
-from .expectations import Message
 from .judging import Match
+from .message import Message
 from .mismatches import Mismatch
 from .wording import counted, shorten
 
@@ -143,4 +143,15 @@ def none_matches(candidates: Candidates, received: bytes) -> Mismatch:
     for reading in others:
         details.append(f"nor is it what {reading.source} at {reading.source.lines()[0]} lets through")
         details.append(f"  {reading.mismatch.summary if reading.mismatch else ''}")
-    return Mismatch(summary, details=tuple(details), offset=0 if offset is None else offset)
+    raised = (getattr(reading.mismatch, "exception", None) for reading in [*expected, *others])
+    return _NoneMatches(summary, tuple(details), offset or 0, next(filter(None, raised), None))
+
+
+class _NoneMatches(Mismatch):
+    """Every candidate is out; `exception` is what the first of them raised that is wrong itself, if one is."""
+
+    __slots__ = ("exception",)
+
+    def __init__(self, summary: str, details: tuple[str, ...], offset: int, exception: Optional[BaseException]) -> None:
+        super().__init__(summary, details=details, offset=offset)
+        self.exception = exception

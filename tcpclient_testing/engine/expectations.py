@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
 
 from .commands import Close
-from .framing import FixedLength, Framing, FramingError
+from .framing import FixedLength, Framing
 from .matchers import Exactly, Match, Matcher, anything
+from .message import Message
 from .mismatches import Mismatch
 from .origin import Origin
 from .steps import DEFAULT_TIMING, DONE, WAITING, Outcome, Step, Timing
@@ -36,44 +37,6 @@ def _excess(what: str, conversation: Conversation) -> Mismatch:
 def lateness(duration: float, silent: bool) -> str:
     """Say how long something took: without any progress if `silent`, else in all."""
     return f"for {seconds(duration)}" if silent else f"within {seconds(duration)}"
-
-
-class Message:
-    """The reading of one message: a framing's reader and a matcher's judge, fed with the stream's next bytes.
-
-    `feed` answers the number of bytes used, and then None (more is needed), a Match or a Mismatch.
-    """
-
-    __slots__ = ("reader", "judge", "_announced")
-
-    def __init__(self, framing: Framing, matcher: Matcher[Any]) -> None:
-        self.reader = framing.reader()
-        self.judge = matcher.judge()
-        self._announced = False
-
-    def feed(self, data: memoryview) -> tuple[int, Union[Match[Any], Mismatch, None]]:
-        """Read on; never beyond the end of this message."""
-        try:
-            part = self.reader.feed(data)
-        except FramingError as error:
-            # The payload before the fault was wrong first, if it was: how the stream is divided must not decide.
-            return 0, (self.judge.feed(error.payload) if len(error.payload) else None) or error.mismatch
-        if not self._announced and self.reader.length is not None:
-            self._announced = True
-            mismatch = self.judge.announce(self.reader.length)
-            if mismatch is not None:
-                return part.consumed, mismatch
-        if len(part.payload):
-            mismatch = self.judge.feed(part.payload)
-            if mismatch is not None:
-                return part.consumed, mismatch
-        return part.consumed, self.judge.finish() if part.complete else None
-
-    def progress(self) -> str:
-        """Say what has come so far, as it follows "expected a line, "."""
-        so_far = self.judge.partial() + self.reader.unfinished()
-        count = self.judge.received + len(self.reader.unfinished())
-        return f"got {counted(count, 'byte')} ({shorten(so_far)})" if count else "got nothing"
 
 
 # The client's time begins before the server's: with a FIN that is still under way, say. So much, and at most a tenth,
@@ -228,7 +191,7 @@ class ExpectMessage(Step[T], Generic[T]):
 
     def expected(self, reading: Message) -> str:
         """Say what is expected, as it follows "expected "."""
-        what = reading.reader.waiting_for()
+        what = reading.waiting_for()
         return what if self.matcher is anything else f"{what}, {self.matcher!r}"
 
     def ended(self, conversation: Conversation, reading: Message) -> Mismatch:
@@ -239,8 +202,9 @@ class ExpectMessage(Step[T], Generic[T]):
     def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
         reading = self.reading
         assert reading is not None
-        so_far = reading.judge.partial() + reading.reader.unfinished()
-        late = f"{'nothing received' if silent else 'not complete'} {lateness(duration, silent)}"
+        so_far = reading.so_far()
+        nothing = silent or not (so_far or reading.judge.received)
+        late = f"{'nothing received' if nothing else 'not complete'} {lateness(duration, silent)}"
         waiting = f"; {counted(len(so_far), 'byte')} are waiting: {shorten(so_far)}" if so_far else ""
         return Mismatch(f"expected {self.expected(reading)}, {late}{waiting}")
 

@@ -164,8 +164,10 @@ class GatheringReader(FrameReader):
         except FramingError:
             raise
         except Exception as error:
-            text = str(error) if isinstance(error, ValueError) and str(error) else exception_text(error)
-            raise FramingError(f"expected {self.waiting_for()}, got {shorten(data)}: {text}") from error
+            refused = isinstance(error, ValueError)  # else decode itself is wrong, and its traceback says where
+            text = str(error) if refused and str(error) else exception_text(error)
+            raise FramingError(MalformedFrame(f"expected {self.waiting_for()}, got {shorten(data)}: {text}",
+                                              exception=None if refused else error)) from error
         if frame is None:
             return None
         if isinstance(frame, tuple) and len(frame) == 2:

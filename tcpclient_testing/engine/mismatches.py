@@ -20,6 +20,7 @@ __all__ = [
     "MalformedFrame",
     "Mismatch",
     "NotJSON",
+    "ReadingRaised",
     "Unmatched",
     "ValueDiffers",
 ]
@@ -221,6 +222,25 @@ class NotJSON(Mismatch):
 
 
 class MalformedFrame(Mismatch):
-    """Bytes that can't be a frame; `offset` counts from the frame's first byte, its header included."""
+    """Bytes that can't be a frame; `offset` counts from the frame's first byte, its header included.
 
-    __slots__ = ()
+    `exception` is what the user's own framing raised, with its traceback, where that was no way to refuse the bytes.
+    """
+
+    __slots__ = ("exception",)
+
+    def __init__(
+        self, summary: str, *, offset: Optional[int] = None, exception: Optional[BaseException] = None
+    ) -> None:
+        super().__init__(summary, offset=offset)
+        self.exception = exception
+
+
+class ReadingRaised(Mismatch):
+    """The user's own reader or judge, whose class has this `name`, raised `exception`, which keeps its traceback."""
+
+    __slots__ = ("exception",)
+
+    def __init__(self, name: str, exception: BaseException) -> None:
+        super().__init__(f"{name} raised {exception_text(exception)}, while a message was read")
+        self.exception = exception

@@ -64,12 +64,8 @@ def timing_of(method: str, timeout: Any, within: Any, after: Any = None) -> Timi
     after = checked_seconds(f"{method}(after=...)", after)
     if within is not None and after is not None and after > within:
         raise ValueError(f"{method}(after={after:g}, within={within:g}) can't be: after is later than within")
-    # Where there is no progress short of the end, `within` leaves the server's time-out nothing to say.
-    default = timeout is UNSET and not (within is not None and method in _AT_ONCE)
-    return Timing(checked, within, after, default)
-
-
-_AT_ONCE = frozenset({"expect_connect", "expect_disconnect", "expect_eof", "expect_reset"})
+    # Who says within=30 means thirty seconds, whatever the server's time-out is.
+    return Timing(checked, within, after, timeout is UNSET and within is None)
 
 
 def _message_bytes(where: str, data: Any) -> bytes:
@@ -92,7 +88,8 @@ class ScriptMethods(BesideMethods, FaultMethods):
 
     Each method returns the `Step` at once; it is an ordinary method, not a coroutine. `timeout` is the number of
     seconds without progress after which a step has failed once it is its turn (None: never; by default, the server's),
-    `within` the number of seconds in all.
+    `within` the number of seconds in all. `within` alone takes the place of the server's time-out; where both are
+    given, both hold.
     """
 
     def _add(self, step: Step[Any]) -> None:

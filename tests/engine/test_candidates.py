@@ -11,10 +11,10 @@ from collections import deque
 from typing import Any, Optional
 
 from tcpclient_testing.engine.candidates import Candidates, Reading
-from tcpclient_testing.engine.expectations import Message
 from tcpclient_testing.engine.framing import Delimited, FixedLength, Framing, LengthPrefixed
 from tcpclient_testing.engine.judging import GatheringJudge
 from tcpclient_testing.engine.matchers import Exactly, Match, Matcher, Predicate, StartsWith, anything
+from tcpclient_testing.engine.message import Message
 
 from .playing import Play
 

@@ -112,6 +112,19 @@ class TimeOutTests(unittest.TestCase):
             driver.sleep(0.3)
         self.assertIn("not complete within 1.0 s; 4 bytes are waiting", driver.verdict[2])
 
+    def test_within_alone_takes_the_place_of_the_servers_time_out(self) -> None:
+        """`within` may be longer than the server's time-out; with `timeout` as well, both hold."""
+        driver = connected()
+        driver.expect_line(within=30.0)
+        driver.sleep(29.9)
+        self.assertIsNone(driver.verdict)
+        driver.sleep(0.2)
+        self.assertIn(", nothing received within 30.0 s", driver.verdict[2])
+        driver = connected()
+        driver.expect_line(timeout=2.0, within=30.0)
+        driver.sleep(2.1)
+        self.assertIn("nothing received for 2", driver.verdict[2])
+
     def test_what_the_client_sends_is_no_progress_of_an_action(self) -> None:
         """A client that sends but does not read is overdue; so is a hold whose event never comes."""
         for method in ("send", "hold"):

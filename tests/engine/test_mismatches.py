@@ -14,6 +14,7 @@ from tcpclient_testing.engine.mismatches import (
     MalformedFrame,
     Mismatch,
     NotJSON,
+    ReadingRaised,
     Unmatched,
     ValueDiffers,
 )
@@ -99,6 +100,7 @@ TEXTS = [
     ),
     (NotJSON("JSON()", b"[[", "too deep", None), "expected JSON(), got b'[[', which isn't JSON: too deep", None),
     (MalformedFrame("no magic", offset=0), "no magic", 0),
+    (ReadingRaised("MyJudge", KeyError("z")), "MyJudge raised KeyError: 'z', while a message was read", None),
 ]
 
 

@@ -1,0 +1,102 @@
+"""The reading of one message: a framing's reader cuts it out of the stream, and a matcher's judge looks at it.
+
+Both may be the user's own. What they raise, and what they answer against their contract, is a mismatch like any other:
+it is the script's failure, with the traceback, and never an exception in the callback that brought the bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Union
+
+from .framing import Framing, FramingError
+from .matchers import Match, Matcher
+from .mismatches import Mismatch, ReadingRaised
+from .wording import counted, shorten, shorten_repr
+
+__all__ = ["Message"]
+
+__unittest = True
+
+
+class Message:
+    """A framing's reader and a matcher's judge, fed with the stream's next bytes.
+
+    `feed` answers the number of bytes used, and then None (more is needed), a Match or a Mismatch.
+    """
+
+    __slots__ = ("reader", "judge", "_announced")
+
+    def __init__(self, framing: Framing, matcher: Matcher[Any]) -> None:
+        self.reader = framing.reader()
+        self.judge = matcher.judge()
+        self._announced = False
+
+    def feed(self, data: memoryview) -> tuple[int, Union[Match[Any], Mismatch, None]]:
+        """Read on; never beyond the end of this message."""
+        asked: Any = self.reader
+        used = 0
+        try:
+            try:
+                part = asked.feed(data)
+            except FramingError as error:
+                asked = self.judge
+                # The payload before the fault was wrong first, if it was: how the stream is divided must not decide.
+                return 0, (asked.feed(error.payload) if len(error.payload) else None) or error.mismatch
+            used = part.consumed
+            if used != len(data) and not (part.complete and 0 <= used < len(data)):
+                # Without this, a reader that does not move would be asked for ever.
+                return 0, Mismatch(f"{_name(asked)}.feed() returned {part!r} for {counted(len(data), 'byte')}; all of "
+                                   "them are consumed, unless the message is complete before their end")
+            if not self._announced and asked.length is not None:
+                self._announced = True
+                asked = self.judge
+                mismatch = asked.announce(self.reader.length)
+                if mismatch is not None:
+                    return used, mismatch
+            asked = self.judge
+            if len(part.payload):
+                mismatch = asked.feed(part.payload)
+                if mismatch is not None:
+                    return used, mismatch
+            return used, self._finished() if part.complete else None
+        except Exception as error:  # noqa: BLE001 - a user's framing or matcher: whatever it raises is in the report
+            return used, ReadingRaised(_name(asked), error)
+
+    def _finished(self) -> Union[Match[Any], Mismatch]:
+        outcome: Any = self.judge.finish()
+        if isinstance(outcome, (Match, Mismatch)):
+            return outcome
+        return Mismatch(f"{_name(self.judge)}.finish() returned {shorten_repr(outcome)}, "
+                        "neither a Match nor a Mismatch")
+
+    # For reports, which come to be because something else is wrong already: what raises here is left out.
+
+    def waiting_for(self) -> str:
+        """Say what is still to come, as it follows "expected "."""
+        try:
+            return self.reader.waiting_for()
+        except Exception:  # noqa: BLE001 - a user's framing
+            return f"a message that {_name(self.reader)} reads"
+
+    def so_far(self) -> bytes:
+        """The bytes that have come, as far as they are known."""
+        try:
+            return self.judge.partial() + self._unfinished()
+        except Exception:  # noqa: BLE001 - a user's matcher
+            return self._unfinished()
+
+    def progress(self) -> str:
+        """Say what has come so far, as it follows "expected a line, "."""
+        so_far = self.so_far()
+        count = self.judge.received + len(self._unfinished())
+        return f"got {counted(count, 'byte')} ({shorten(so_far)})" if count else "got nothing"
+
+    def _unfinished(self) -> bytes:
+        try:
+            return self.reader.unfinished()
+        except Exception:  # noqa: BLE001 - a user's framing
+            return b""
+
+
+def _name(asked: Any) -> str:
+    return type(asked).__name__
