@@ -320,11 +320,12 @@ class LookTests(unittest.TestCase):
     """One look after the other, at a loop that doesn't turn, by a clock that the test sets."""
 
     def setUp(self) -> None:
+        watchdog._end()  # the thread of an earlier test must not see this clock
         self.now = 1000.0
         self.processor = 0.0
         self.freed: list[BlockedCall] = []
         self.loop = mock.Mock()
-        patcher = mock.patch.object(time, "monotonic", lambda: self.now)
+        patcher = mock.patch.object(watchdog, "_monotonic", lambda: self.now)
         patcher.start()
         self.addCleanup(patcher.stop)
         for name, value in ("_sleeps", lambda number: True), ("debugger_active", lambda: False):
@@ -604,6 +605,21 @@ class ThreadTests(unittest.TestCase):
         order.append("stopped")
         stopped.set()
         self.assertEqual(order, ["freed", "stopped"])
+
+    def test_thread_when_the_clock_was_turned_back(self) -> None:
+        """A test that replaces the clock, and puts it back, doesn't put the thread to sleep for hours."""
+        ends_at = time.monotonic()
+        with mock.patch.object(watchdog, "_monotonic", lambda: 0.0):
+            with watchdog._condition:
+                self.watch().stop()
+                watchdog._ends_at = ends_at
+                watchdog._condition.notify()
+            deadline = ends_at + 10
+            while watchdogs()[0].wakes_at != ends_at and time.monotonic() < deadline:  # type: ignore[attr-defined]
+                time.sleep(0.001)
+        called = threading.Event()
+        self.watch(TIMEOUT, lambda: bool(called.set()))
+        self.assertTrue(called.wait(10))
 
     @unittest.skipUnless(hasattr(os, "fork"), "needs fork")
     def test_thread_in_a_forked_child(self) -> None:
