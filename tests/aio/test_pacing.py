@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sys
 import time
@@ -14,8 +13,7 @@ from tcpclient_testing.aio import pacing, taking
 from tcpclient_testing.aio.inet_diag import available
 from tcpclient_testing.transcript.entries import NOTED, SENT
 from tests.support import sizes
-
-LONG = bool(os.environ.get("TCPCLIENT_TESTING_LONG"))
+from tests.support.long import LONG
 
 
 def notes(server):
