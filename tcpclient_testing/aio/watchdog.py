@@ -224,7 +224,7 @@ class _Watchdog(threading.Thread):
 
 
 def last_ended() -> Optional[threading.Thread]:
-    """Return the watchdog's thread that ended last: while it is alive all the same, it is doing its last instructions."""
+    """Return the watchdog's thread that ended last; while it is alive all the same, it is just ending."""
     return _last
 
 

@@ -236,8 +236,9 @@ class SetNetworkTests(unittest.IsolatedAsyncioTestCase):
                 server.expect_connect()
                 server.send_bytes(b"abcdefgh")
                 server.expect_bytes(b"x", timeout=0.05)
-                _, writer = await asyncio.open_connection(*server.address)
+                reader, writer = await asyncio.open_connection(*server.address)
                 self.addCleanup(writer.close)
+                await reader.readexactly(8)
                 await server.join()
 
     async def test_transcript_has_each_chunk(self):

@@ -22,9 +22,10 @@ from tcpclient_testing.aio import watchdog
 from tcpclient_testing.aio.blocking import BlockedCall, free_sockets, readable
 from tcpclient_testing.aio.watchdog import Watch, watch
 
-TIMEOUT = 0.2
-# A quarter of the time-out or a tenth of a second, and what a busy machine adds.
-BOUND = TIMEOUT + 0.1 + 2.0
+TIMEOUT = 0.1
+# The time between two looks, and what a busy machine adds.
+SHORTEST = 0.025
+BOUND = TIMEOUT + SHORTEST + 2.0
 
 linux = unittest.skipUnless(sys.platform == "linux", "needs a clock for each thread, and /proc")
 
@@ -94,6 +95,11 @@ class Server:
 
 class WatchTests(unittest.TestCase):
     """Loops that are blocked, and loops that only look so."""
+
+    def setUp(self) -> None:
+        patch = mock.patch.object(watchdog, "_SHORTEST", SHORTEST)
+        patch.start()
+        self.addCleanup(patch.stop)
 
     def run_with_server(self, body: Callable[[Server], Coroutine[Any, Any, None]]) -> Server:
         async def main() -> Server:
@@ -486,9 +492,10 @@ class ThreadTests(unittest.TestCase):
     """The one thread: when it starts, when it ends, and what can't hurt it."""
 
     def setUp(self) -> None:
-        patch = mock.patch.object(watchdog, "LINGER", 0.3)
-        patch.start()
-        self.addCleanup(patch.stop)
+        for name, value in ("LINGER", 0.3), ("_SHORTEST", SHORTEST):
+            patch = mock.patch.object(watchdog, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
         self.loop = asyncio.new_event_loop()
         self.addCleanup(self.loop.close)
 
