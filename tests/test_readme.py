@@ -190,7 +190,7 @@ class ReadmeRulesTests(unittest.TestCase):
             'Traceback (most recent call last):\n  File "/a/test_x.py", line 3, in f\n    g()\n    ~^^\n'
             "tcpclient_testing.ExpectationError: step 1 (test_x.py:31): no client\n"
             "    1 expect_connect()     failed     0.4 ms   :30\n"
-            "    12.5 ms  client from 127.0.0.1:50122\n        ^^  ^\n"
+            "     12 ms  client from 127.0.0.1:50122\n        ^^  ^\n"
         )
         second = (
             'Traceback (most recent call last):\n  File "C:\\b\\test_x.py", line 33, in f\n    g()\n'
@@ -199,6 +199,19 @@ class ReadmeRulesTests(unittest.TestCase):
         )
         self.assertEqual(normalised(first), normalised(second))
         self.assertNotEqual(normalised(first), normalised(second.replace("^^  ^", "^^   ^")))
+
+    def test_normalised_when_times_have_other_widths(self) -> None:
+        """How long something took moves no column that counts; a time that is not flush right is seen."""
+        quick = (
+            "    1 expect_connect()  satisfied    0.9 ms  :10\n    2 expect_line()     not reached          :11\n"
+            "    0.9 ms  client connected\n    1.4 ms  received 11 bytes\n"
+        )
+        for slow in ("11 ms", "120 ms", "1.02 s", "12.34 s"):
+            with self.subTest(slow=slow):
+                flush = quick.replace("  satisfied    0.9 ms", f"  satisfied    {slow:<6}")
+                flush = flush.replace("    1.4 ms", f"{slow:>10}")
+                self.assertEqual(normalised(quick), normalised(flush))
+        self.assertNotEqual(normalised(quick), normalised(quick.replace("    1.4 ms", "     1.4 ms")))
 
     def test_whole_suite_when_a_command_would_recur(self) -> None:
         """A command that would run this file again is told from one that runs an example."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import subprocess
 import sys
@@ -14,9 +13,9 @@ from unittest import mock
 
 import tcpclient_testing
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, ScriptError, VirtualClockEventLoop
+from tests.support.long import LONG
 
 HOUR = 3600.0
-LONG = bool(os.environ.get("TCPCLIENT_TESTING_LONG"))
 
 
 def run(coroutine):

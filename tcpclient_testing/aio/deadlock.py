@@ -155,7 +155,9 @@ def in_one_sleep(native_id: int) -> bool:
 
     That ends by itself, so it is no deadlock. False where the system doesn't tell (proc(5): /proc/pid/syscall).
     """
-    calls = _SLEEPS.get(os.uname().machine) if sys.platform == "linux" else None
+    if sys.platform != "linux":
+        return False
+    calls = _SLEEPS.get(os.uname().machine)
     if calls is None:
         return False
     try:

@@ -51,9 +51,18 @@ def living_thread(idle: Collection[threading.Thread] = ()) -> Optional[str]:
     job), and those of a debugger. Threads that `threading` does not know are counted, if Python code runs in them
     or `_thread.start_new_thread()` made them.
     """
-    count = _thread._count()
-    if not count:  # the usual case, 30 ns; the main thread is not in this number, but then it is the caller
-        return None
+    while count := _thread._count():  # usually 0: 30 ns; the main thread isn't counted, but then it is the caller
+        found = _find_living_thread(count, idle)
+        if found is not _UNKNOWN or not (_own_threads_end() or _thread._count() < count):
+            return found
+    return None
+
+
+_UNKNOWN = "a thread that was not started through threading lives"
+
+
+def _find_living_thread(count: int, idle: Collection[threading.Thread]) -> Optional[str]:
+    """Name a thread among `count` that are neither set aside nor the caller."""
     me = threading.get_ident()
     main = threading.main_thread()
     for thread in threading.enumerate():
@@ -68,8 +77,24 @@ def living_thread(idle: Collection[threading.Thread] = ()) -> Optional[str]:
         if ident == me or thread in _own_threads or thread in idle or _is_nobodys(thread):
             continue
         return f"thread {thread.name!r} lives"
-    # A thread that ended between the two looks is still in the number: time is real a moment too long.
-    return "a thread that was not started through threading lives" if count > 0 else None
+    # A thread that is just ending, or has ended between the two looks, is still in the number.
+    return _UNKNOWN if count > 0 else None
+
+
+def _own_threads_end() -> bool:
+    """See threads out that are set aside and just ending; return whether there were any.
+
+    `threading` forgets a thread some instructions before the interpreter ceases to count it. Until then it would look
+    like one that `threading` never knew. Nothing of the thread's own runs any more, so this waits for next to nothing.
+    """
+    from . import watchdog  # here: whoever uses neither shall not pay for the other
+
+    known = set(threading.enumerate())
+    own = {*_own_threads, watchdog.last_ended()} - known
+    ending = [thread for thread in own if thread is not None and thread.is_alive()]
+    for thread in ending:
+        thread.join(1.0)
+    return bool(ending)
 
 
 def _is_nobodys(thread: threading.Thread) -> bool:

@@ -19,6 +19,10 @@ __all__ = ["UnixListener", "checked_path", "listen_unix"]
 __unittest = True
 
 
+# None where the platform has no Unix-domain sockets.
+_AF_UNIX: Any = getattr(socket, "AF_UNIX", None)
+
+
 class UnixListener(socket.socket):
     """A listening socket that removes its file when it is closed."""
 
@@ -48,7 +52,7 @@ def checked_path(path: Any, host: Any, port: Any) -> str:
         raise ValueError(f"unix_path={text!r} and {given} exclude each other: the server listens on one or the other")
     if not text or "\0" in text:
         raise ValueError(f"unix_path is the path of a file that does not exist yet, not {text!r}")
-    if not hasattr(socket, "AF_UNIX"):
+    if _AF_UNIX is None:
         raise ValueError("unix_path: this platform has no Unix-domain sockets")
     return text
 
@@ -59,7 +63,7 @@ def listen_unix(path: str) -> UnixListener:
     Raises `OSError` where a file is there already, or where its folder isn't or can't be written to, and `ValueError`
     for a path that is longer than the system allows (about 100 bytes: sun_path in unix(7)).
     """
-    listener = UnixListener(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = UnixListener(_AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.setblocking(False)
         _bind(listener, path)
@@ -90,7 +94,7 @@ def _what_is_there(path: str) -> str:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return "a file that is not a socket is there"
         # A datagram socket can't connect to a stream's, and is told so only where one is alive: nobody is disturbed.
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        with socket.socket(_AF_UNIX, socket.SOCK_DGRAM) as probe:
             probe.connect(path)
     except ConnectionRefusedError:
         return "a socket is there that nobody listens at, left behind by a server that is gone; remove it"

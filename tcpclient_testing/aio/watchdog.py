@@ -41,6 +41,7 @@ _SHORTEST, _LONGEST = 0.1, 5.0  # seconds between two looks at a loop
 _AGAIN = 0.1  # seconds until the sockets of a call that is still blocked are freed once more
 _QUIET = 0.05  # the share of a processor below which a thread counts as asleep
 _OVERSLEPT = 0.5  # seconds by which this thread may be late before it believes that the process was stopped
+_monotonic = time.monotonic  # the real one, also where a test replaces time.monotonic
 
 
 class Watch:
@@ -67,7 +68,7 @@ class Watch:
         self._posted_at = 0.0
         self._attempt = 0
         self._asleep = 0.0  # seconds that the thread has slept since then, without a break
-        self._looked_at = time.monotonic()
+        self._looked_at = _monotonic()
         self._used = 0.0  # processor time at the last look
         self.due = self._looked_at + self._period  # when to look next
 
@@ -83,7 +84,7 @@ class Watch:
 
     def look(self) -> None:
         """See whether the loop has turned since the last look; the watchdog's thread calls this when it is due."""
-        now = time.monotonic()
+        now = _monotonic()
         late = now - self.due > _OVERSLEPT
         elapsed, self._looked_at = now - self._looked_at, now
         self.due = now + self._period
@@ -181,6 +182,7 @@ def _sleeps(native_id: Optional[int]) -> bool:
 _condition = threading.Condition()
 _watches: set[Watch] = set()
 _thread: Optional[_Watchdog] = None
+_last: Optional[_Watchdog] = None  # the thread that ended last
 _ends_at = 0.0  # when the thread may end if there is no watch by then
 
 
@@ -196,7 +198,7 @@ class _Watchdog(threading.Thread):
     def run(self) -> None:
         while self._wait():
             with _condition:
-                due = [watch for watch in _watches if watch.due <= time.monotonic()]
+                due = [watch for watch in _watches if watch.due <= _monotonic()]
             for watch in due:
                 try:
                     watch.look()
@@ -206,18 +208,24 @@ class _Watchdog(threading.Thread):
 
     def _wait(self) -> bool:
         """Wait until a watch is due, or a second at most; return whether the thread is still needed."""
-        global _thread
+        global _thread, _last
         with _condition:
-            now = time.monotonic()
+            now = _monotonic()
             if not _watches and now >= _ends_at:
-                _thread = None
+                _thread, _last = None, self
                 return False
             until = now + LINGER if _watches else _ends_at
             self.wakes_at = min((watch.due for watch in _watches), default=until)
             self.wakes_at = min(self.wakes_at, until)
-            _condition.wait(max(0.0, self.wakes_at - now))
+            # At most a second, whatever the clock says: one that was turned back must not stall the watch for hours.
+            _condition.wait(min(max(0.0, self.wakes_at - now), LINGER))
             self.wakes_at = 0.0
         return True
+
+
+def last_ended() -> Optional[threading.Thread]:
+    """Return the watchdog's thread that ended last; while it is alive all the same, it is just ending."""
+    return _last
 
 
 def _add(watch: Watch) -> None:
@@ -240,7 +248,7 @@ def _remove(watch: Watch) -> None:
     with _condition:
         if watch in _watches:
             _watches.remove(watch)
-            _ends_at = time.monotonic() + LINGER
+            _ends_at = _monotonic() + LINGER
 
 
 def _report() -> None:
@@ -262,9 +270,9 @@ def _end() -> None:
 
 def _forget() -> None:
     """Start afresh in a forked child: it has no watchdog, and the parent's may have held any of the locks."""
-    global _condition, _thread
+    global _condition, _thread, _last
     _condition = threading.Condition()
-    _thread = None
+    _thread = _last = None
     for watch in _watches:
         watch._lock = threading.RLock()
         watch._stopped = True

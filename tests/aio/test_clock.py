@@ -31,10 +31,9 @@ from tcpclient_testing.aio.clock import (
 )
 from tcpclient_testing.aio.quiet import child_lives
 from tcpclient_testing.errors import ScriptError
+from tests.support.long import LONG
 
 HOUR = 3600.0
-# With TCPCLIENT_TESTING_LONG=1 what must never go wrong is tried a thousand times, else a few.
-LONG = bool(os.environ.get("TCPCLIENT_TESTING_LONG"))
 THOUSAND = 1000 if LONG else 50
 PYTHON = [sys.executable, "-S", "-E", "-c"]
 

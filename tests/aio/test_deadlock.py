@@ -19,9 +19,14 @@ from tcpclient_testing.aio.clock import VirtualClockEventLoop
 from tcpclient_testing.aio.deadlock import in_one_sleep
 from tests.support.blocking import Worker, connect
 
-TIMEOUT = 0.3
-# A quarter of the time-out or a tenth of a second, twice where a first freeing was not enough, and a busy machine.
+TIMEOUT = 0.15
+SHORTEST = 0.025  # seconds between two looks
+# The time-out, two looks, a tenth of a second where a first freeing was not enough, and a busy machine.
 BOUND = TIMEOUT + 0.3 + 3.0
+
+_shorter_looks = mock.patch("tcpclient_testing.aio.watchdog._SHORTEST", SHORTEST)
+setUpModule = _shorter_looks.start
+tearDownModule = _shorter_looks.stop
 
 Body = Callable[[MockTCPServer], Coroutine[Any, Any, None]]
 
@@ -260,10 +265,10 @@ class SleepTests(unittest.TestCase):
 
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            ours.settimeout(0.5)
-            self.assertTrue(self.state_of(lambda: time.sleep(0.5)))
+            ours.settimeout(0.3)
+            self.assertTrue(self.state_of(lambda: time.sleep(0.3)))
             self.assertFalse(self.state_of(naps))
-            self.assertFalse(self.state_of(lambda: threading.Event().wait(0.5)))
+            self.assertFalse(self.state_of(lambda: threading.Event().wait(0.3)))
             with mock.patch("threading.excepthook"):
                 self.assertFalse(self.state_of(lambda: ours.recv(1)))
                 self.doCleanups()

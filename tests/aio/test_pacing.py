@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sys
 import time
@@ -14,8 +13,7 @@ from tcpclient_testing.aio import pacing, taking
 from tcpclient_testing.aio.inet_diag import available
 from tcpclient_testing.transcript.entries import NOTED, SENT
 from tests.support import sizes
-
-LONG = bool(os.environ.get("TCPCLIENT_TESTING_LONG"))
+from tests.support.long import LONG
 
 
 def notes(server):
@@ -238,8 +236,9 @@ class SetNetworkTests(unittest.IsolatedAsyncioTestCase):
                 server.expect_connect()
                 server.send_bytes(b"abcdefgh")
                 server.expect_bytes(b"x", timeout=0.05)
-                _, writer = await asyncio.open_connection(*server.address)
+                reader, writer = await asyncio.open_connection(*server.address)
                 self.addCleanup(writer.close)
+                await reader.readexactly(8)
                 await server.join()
 
     async def test_transcript_has_each_chunk(self):

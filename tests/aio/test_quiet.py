@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import asyncio
 import contextlib
 import os
 import signal
@@ -11,9 +12,11 @@ import subprocess
 import sys
 import threading
 import unittest
+from unittest import mock
 
-from tcpclient_testing.aio import quiet
+from tcpclient_testing.aio import quiet, watchdog
 from tcpclient_testing.aio.quiet import child_lives, held_back, living_thread, own_thread
+from tests.support.long import LONG
 
 FOREVER = [sys.executable, "-S", "-E", "-c", "import time; time.sleep(60)"]
 
@@ -57,6 +60,29 @@ class LivingThreadTests(unittest.TestCase):
         self.assertIsNone(living_thread())
         self.start(threading.Thread(target=self.over.wait, name="other"))
         self.assertEqual(living_thread(), "thread 'other' lives")
+
+    def test_thread_set_aside_is_not_counted_while_it_ends(self):
+        """In its last instructions `threading` has forgotten a thread already, and the interpreter still counts it."""
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(1e-6)
+        for _ in range(2000 if LONG else 300):
+            mine = own_thread(threading.Thread(target=int))
+            mine.start()
+            self.assertEqual([living_thread() for _ in range(20)], [None] * 20)
+            mine.join()
+
+    def test_watchdog_is_not_counted_while_it_ends(self):
+        """The watchdog's thread, which nobody joins, is never taken for somebody else's."""
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(1e-6)
+        with mock.patch.object(watchdog, "LINGER", 0.0005):
+            for _ in range(2000 if LONG else 300):
+                watchdog.watch(loop, threading.get_ident(), 5.0, bool, print).stop()
+                while watchdog._thread is not None:
+                    self.assertIsNone(living_thread())
+                self.assertEqual([living_thread() for _ in range(20)], [None] * 20)
 
     def test_idle_worker_is_not_counted(self):
         """A worker that is known to be idle does not keep time real."""

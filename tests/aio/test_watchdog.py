@@ -22,9 +22,10 @@ from tcpclient_testing.aio import watchdog
 from tcpclient_testing.aio.blocking import BlockedCall, free_sockets, readable
 from tcpclient_testing.aio.watchdog import Watch, watch
 
-TIMEOUT = 0.2
-# A quarter of the time-out or a tenth of a second, and what a busy machine adds.
-BOUND = TIMEOUT + 0.1 + 2.0
+TIMEOUT = 0.1
+# The time between two looks, and what a busy machine adds.
+SHORTEST = 0.025
+BOUND = TIMEOUT + SHORTEST + 2.0
 
 linux = unittest.skipUnless(sys.platform == "linux", "needs a clock for each thread, and /proc")
 
@@ -94,6 +95,11 @@ class Server:
 
 class WatchTests(unittest.TestCase):
     """Loops that are blocked, and loops that only look so."""
+
+    def setUp(self) -> None:
+        patch = mock.patch.object(watchdog, "_SHORTEST", SHORTEST)
+        patch.start()
+        self.addCleanup(patch.stop)
 
     def run_with_server(self, body: Callable[[Server], Coroutine[Any, Any, None]]) -> Server:
         async def main() -> Server:
@@ -320,11 +326,12 @@ class LookTests(unittest.TestCase):
     """One look after the other, at a loop that doesn't turn, by a clock that the test sets."""
 
     def setUp(self) -> None:
+        watchdog._end()  # the thread of an earlier test must not see this clock
         self.now = 1000.0
         self.processor = 0.0
         self.freed: list[BlockedCall] = []
         self.loop = mock.Mock()
-        patcher = mock.patch.object(time, "monotonic", lambda: self.now)
+        patcher = mock.patch.object(watchdog, "_monotonic", lambda: self.now)
         patcher.start()
         self.addCleanup(patcher.stop)
         for name, value in ("_sleeps", lambda number: True), ("debugger_active", lambda: False):
@@ -485,9 +492,10 @@ class ThreadTests(unittest.TestCase):
     """The one thread: when it starts, when it ends, and what can't hurt it."""
 
     def setUp(self) -> None:
-        patch = mock.patch.object(watchdog, "LINGER", 0.3)
-        patch.start()
-        self.addCleanup(patch.stop)
+        for name, value in ("LINGER", 0.3), ("_SHORTEST", SHORTEST):
+            patch = mock.patch.object(watchdog, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
         self.loop = asyncio.new_event_loop()
         self.addCleanup(self.loop.close)
 
@@ -604,6 +612,21 @@ class ThreadTests(unittest.TestCase):
         order.append("stopped")
         stopped.set()
         self.assertEqual(order, ["freed", "stopped"])
+
+    def test_thread_when_the_clock_was_turned_back(self) -> None:
+        """A test that replaces the clock, and puts it back, doesn't put the thread to sleep for hours."""
+        ends_at = time.monotonic()
+        with mock.patch.object(watchdog, "_monotonic", lambda: 0.0):
+            with watchdog._condition:
+                self.watch().stop()
+                watchdog._ends_at = ends_at
+                watchdog._condition.notify()
+            deadline = ends_at + 10
+            while watchdogs()[0].wakes_at != ends_at and time.monotonic() < deadline:  # type: ignore[attr-defined]
+                time.sleep(0.001)
+        called = threading.Event()
+        self.watch(TIMEOUT, lambda: bool(called.set()))
+        self.assertTrue(called.wait(10))
 
     @unittest.skipUnless(hasattr(os, "fork"), "needs fork")
     def test_thread_in_a_forked_child(self) -> None:

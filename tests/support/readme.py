@@ -137,7 +137,7 @@ def opening_commands(text: str) -> tuple[str, str]:
 
 # What differs from run to run, and from one Python to another, in what a failing test prints.
 _VARIABLE = (
-    (r"\b\d+(\.\d+)? (ms|µs|us|s)\b", r"0.0 \2"),
+    (r"\b\d+(\.\d+)? (ms|µs|us|s)\b", "TIME"),
     (r"\bin \d+\.\d+s\b", "in 0.0s"),
     (r"\b(127\.0\.0\.1|localhost|\[::1\]):\d+", r"\1:PORT"),
     (r'File "[^"]*", line \d+', 'File "PATH", line N'),
@@ -147,18 +147,21 @@ _VARIABLE = (
     (r"^(?:\w+\.)+(?=\w+(?:Error|Exception|Warning)\b)", ""),
 )
 
+_TIME_FIRST = re.compile(r"^ *\d+(\.\d+)? (ms|µs|us|s)\b(?=  )")
+
 
 def normalised(text: str) -> list[str]:
     """Return the lines of an output without its times, ports, paths and line numbers.
 
-    Where a time was replaced, the column it stood in is lost: runs of spaces in such a line become two.
+    Where a time was replaced, the column it stood in is lost: runs of spaces in such a line become two. Times at the
+    beginning of a line must be flush right.
     """
     result: list[str] = []
     for line in text.rstrip().splitlines():
         # The marks that 3.11 and later put below a line of a traceback; those of a hexdump stand elsewhere.
         if not line.strip("~^ ") and len(result) > 1 and result[-2].startswith('  File "') and line.strip():
             continue
-        changed = line.rstrip()
+        changed = _TIME_FIRST.sub(lambda match: "TIME".rjust(len(match[0])), line.rstrip())
         for pattern, replacement in _VARIABLE:
             changed = re.sub(pattern, replacement, changed)
         if changed != line.rstrip():
