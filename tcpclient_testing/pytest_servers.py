@@ -18,8 +18,8 @@ from .aio.handle import Connection
 from .aio.server import ConnectStep, MockTCPServer
 from .aio.servers_of_test import ServersOfTest
 from .engine.matchers import anything
-from .engine.script import UNSET
 from .engine.steps import Step
+from .engine.timing import UNSET
 from .errors import ScriptError
 from .pytest_tracebacks import frame_of
 from .report import ExpectationError

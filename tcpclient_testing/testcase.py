@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional
 
 from .aio.server import MockTCPServer
+from .aio.servers_of_test import JudgedTogether, ServersOfTest
 from .errors import ScriptError
 
 __all__ = ["MockTCPServerMixin", "ThreadedMockTCPServerMixin"]
@@ -65,11 +66,7 @@ class MockTCPServerMixin(_Base):
         self._check_tcpserver_loop()
         server = MockTCPServer(**{**self.tcpserver_options, **options})
         server.open(loop)
-        servers = self.__dict__.setdefault("_tcpservers", [])
-        servers.append(server)
-        body = self.__dict__.get("_tcpserver_body")
-        if body is not None:
-            server.set_body(body)
+        self._tcpservers.add(server)
         super().addCleanup(self._end_tcpserver, server)
         return server
 
@@ -91,8 +88,7 @@ class MockTCPServerMixin(_Base):
         try:
             await server.leave()
         except BaseException:
-            for other in self._live_tcpservers():
-                other.excuse()
+            self._tcpservers.excuse()
             raise
 
     # The body: the test method, run by a wrapper that knows its task and its end.
@@ -108,7 +104,7 @@ class MockTCPServerMixin(_Base):
             try:
                 super().debug()
             finally:
-                for server in self._live_tcpservers():  # debug() stops at the first exception, before the clean-ups
+                for server in self._tcpservers.live():  # debug() stops at the first exception, before the clean-ups
                     server.close()
                 if getattr(self, "_asyncioTestLoop", None) is not None:
                     # 3.9 and 3.10 leave it to __del__, where ending the loop hangs once the test is garbage.
@@ -120,10 +116,18 @@ class MockTCPServerMixin(_Base):
         tear_down, async_tear_down = self.tearDown, self.asyncTearDown
 
         async def body(*args: Any, **kwargs: Any) -> Any:
-            return await self._run_tcpserver_body(method, *args, **kwargs)
+            self._check_tcpserver_loop()
+            task = asyncio.current_task()
+            assert task is not None
+            self._tcpservers.begin(task)
+            value = await self._run_tcpserver_body(method, *args, **kwargs)
+            instead = await self._tcpservers.end(None)
+            if instead is not None:
+                raise instead from None
+            return value
 
         async def async_setting_up() -> None:
-            await self._run_tcpserver_setup(async_set_up)
+            await self._run_tcpserver_body(async_set_up)
 
         async def async_tearing_down() -> None:
             await self._run_tcpserver_teardown(async_tear_down)
@@ -135,45 +139,13 @@ class MockTCPServerMixin(_Base):
         return wrappers
 
     async def _run_tcpserver_body(self, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
-        self._check_tcpserver_loop()
-        body = self.__dict__["_tcpserver_body"] = asyncio.current_task()
-        assert body is not None
-        for server in self._live_tcpservers():
-            server.set_body(body)
+        """Run the test method, or `asyncSetUp`; what is raised instead of its exception is the verdict, if first."""
         try:
-            value = await method(*args, **kwargs)
+            return await method(*args, **kwargs)
         except BaseException as exc:
-            instead = await self._end_tcpserver_bodies(exc)
+            instead = await self._tcpservers.end(exc)
             if instead is None:
                 raise
-        else:
-            instead = await self._end_tcpserver_bodies(None)
-            if instead is None:
-                return value
-        raise instead from None
-
-    async def _end_tcpserver_bodies(self, exc: Optional[BaseException]) -> Optional[BaseException]:
-        """The body has ended: return what is to be raised instead of `exc`, the verdict that came first."""
-        self.__dict__["_tcpserver_body"] = None
-        instead: Optional[BaseException] = None
-        for server in sorted(self._live_tcpservers(), key=MockTCPServer.failed_at):
-            verdict = await server.body_ended(exc)
-            instead = instead or verdict
-        if exc is not None or instead is not None:
-            for server in self._live_tcpservers():
-                server.excuse()
-        return instead
-
-    async def _run_tcpserver_setup(self, function: Callable[[], Awaitable[None]]) -> None:
-        """Run `asyncSetUp`; if it raises, that is the end of the body, which is not reached."""
-        try:
-            await function()
-        except BaseException as exc:
-            instead = await self._end_tcpserver_bodies(exc)
-            if instead is None:
-                raise
-        else:
-            return
         raise instead from None
 
     async def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -183,11 +155,8 @@ class MockTCPServerMixin(_Base):
             if asyncio.iscoroutine(value) or hasattr(value, "__await__"):
                 await value
         except Exception as exc:
-            if self._tcpservers_blame(exc):
-                return
-            for server in self._live_tcpservers():
-                server.excuse(exc)
-            raise
+            if not self._tcpservers.is_consequence(exc):
+                raise
 
     def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Add a function to be called after the test, as `unittest.TestCase` does."""
@@ -200,11 +169,9 @@ class MockTCPServerMixin(_Base):
         try:
             return function(*args, **kwargs)
         except Exception as exc:
-            if self._tcpservers_blame(exc):
-                return None
-            for server in self._live_tcpservers():
-                server.excuse(exc)
-            raise
+            if not self._tcpservers.is_consequence(exc):
+                raise
+            return None
 
     def addAsyncCleanup(self, func: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> None:
         """Add a coroutine function to be called after the test, as `unittest.IsolatedAsyncioTestCase` does."""
@@ -220,12 +187,12 @@ class MockTCPServerMixin(_Base):
                 raise ScriptError(f"{self.id()} has virtual_time = True, which needs an event loop of this library, "
                                   f"but runs on {kind}: remove one of the two")
 
-    def _tcpservers_blame(self, exc: BaseException) -> bool:
-        """Whether a script had failed when `exc` was raised, be the verdict still to come or given already."""
-        return bool([server for server in self.__dict__.get("_tcpservers", ()) if server.blames(exc)])
-
-    def _live_tcpservers(self) -> list[MockTCPServer]:
-        return [server for server in self.__dict__.get("_tcpservers", ()) if not server.closed]
+    @property
+    def _tcpservers(self) -> ServersOfTest:
+        servers: Optional[ServersOfTest] = self.__dict__.get("_servers_of_test")
+        if servers is None:
+            servers = self.__dict__["_servers_of_test"] = ServersOfTest()
+        return servers
 
 
 @contextmanager
@@ -262,7 +229,7 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
         from .threaded import ThreadedMockTCPServer
         server = ThreadedMockTCPServer(**{**self.tcpserver_options, **options})
         server.open()
-        self.__dict__.setdefault("_tcpservers", []).append(server)
+        self._tcpservers.add(server)
         super().addCleanup(self._leave_tcpserver, server)
         return server
 
@@ -271,7 +238,7 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
         try:
             server.leave()
         except BaseException:
-            self._excuse_all(None)
+            self._tcpservers.excuse()
             raise
 
     def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
@@ -285,7 +252,7 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
             try:
                 super().debug()
             finally:
-                for server in self._live_tcpservers():  # debug() stops at the first exception, before the clean-ups
+                for server in self._tcpservers.live():  # debug() stops at the first exception, before the clean-ups
                     server.close()
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
@@ -317,35 +284,26 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
 
     def _end_tcpserver_bodies(self, exc: Optional[BaseException]) -> Optional[BaseException]:
         """The body has ended: return what is to be raised instead of `exc`, the verdict that came first."""
-        instead: Optional[BaseException] = None
-        for server in sorted(self._live_tcpservers(), key=lambda server: server.failed_at()):
-            verdict = server.body_ended(exc)
-            instead = instead or verdict
-        if exc is not None or instead is not None:
-            self._excuse_all(None)
-        return instead
+        return self._tcpservers.concluded(exc, [server.body_ended(exc) for server in self._tcpservers.live()])
 
     def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
         try:
             function(*args, **kwargs)
         except Exception as exc:
-            # Each of them takes note, be its verdict still to come or given already.
-            if [server for server in self.__dict__.get("_tcpservers", ()) if server.blames(exc)]:
-                return
-            self._excuse_all(exc)
-            raise
-
-    def _excuse_all(self, exc: Optional[BaseException]) -> None:
-        for server in self._live_tcpservers():
-            server.excuse(exc)
+            if not self._tcpservers.is_consequence(exc):
+                raise
 
     def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Add a function to be called after the test, as `unittest.TestCase` does."""
         super().addCleanup(self._run_tcpserver_teardown, function, *args, **kwargs)
 
-    def _live_tcpservers(self) -> list[ThreadedMockTCPServer]:
-        return [server for server in self.__dict__.get("_tcpservers", ()) if not server.closed]
+    @property
+    def _tcpservers(self) -> JudgedTogether[ThreadedMockTCPServer]:
+        servers: Optional[JudgedTogether[ThreadedMockTCPServer]] = self.__dict__.get("_servers_of_test")
+        if servers is None:
+            servers = self.__dict__["_servers_of_test"] = JudgedTogether()
+        return servers
 
 
 class _Wrapped:

@@ -23,12 +23,14 @@ from .aio.loop_thread import LoopThread
 from .aio.runtime import Runtime
 from .aio.server import ConnectStep, MockTCPServer
 from .aio.waiting import Joined
+from .engine.arguments import checked_seconds
 from .engine.conversation import Conversation
 from .engine.fault_methods import ServerFaultMethods
 from .engine.framing import Framing
 from .engine.origin import origin_of
-from .engine.script import UNSET, ScriptMethods, checked_seconds, timing_of
+from .engine.script import ScriptMethods
 from .engine.steps import Step
+from .engine.timing import UNSET, timing_of
 from .errors import ScriptError
 from .report import ExpectationError
 from .transcript.entries import Transcript

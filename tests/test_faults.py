@@ -124,7 +124,7 @@ class BreakAfterTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
         """Chunks and a break go together."""
         got = await self.broken("reset_after", 5, b"hello world", network=Network(chunk=2))
         self.assertEqual(got, (b"hello", "ConnectionResetError"))
-        self.assertEqual(self.__dict__["_tcpservers"][-1].connections[0].splits, (2, 4))
+        self.assertEqual(self._tcpservers.servers[-1].connections[0].splits, (2, 4))
 
     async def test_connection_after_the_break_works(self):
         """The fault is one connection's."""

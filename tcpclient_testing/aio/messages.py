@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar
 from tcpclient_testing.engine.framing import Framing
 from tcpclient_testing.engine.judging import Matcher
 from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.script import UNSET, timing_of
 from tcpclient_testing.engine.steps import Timing
+from tcpclient_testing.engine.timing import UNSET, timing_of
 
 if TYPE_CHECKING:
     from .handle import Connection

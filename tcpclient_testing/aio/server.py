@@ -15,13 +15,15 @@ from math import isfinite
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, TypeVar, Union
 
+from tcpclient_testing.engine.arguments import checked_seconds
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.expectations import ExpectConnect
 from tcpclient_testing.engine.fault_methods import ServerFaultMethods
 from tcpclient_testing.engine.framing import Framing, LengthPrefixed
 from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.script import UNSET, ScriptMethods, checked_ending, checked_seconds, timing_of
+from tcpclient_testing.engine.script import ScriptMethods, checked_ending
 from tcpclient_testing.engine.steps import Step
+from tcpclient_testing.engine.timing import UNSET, timing_of
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.report import ExpectationError, conversation_text
 from tcpclient_testing.transcript.entries import Transcript

@@ -22,7 +22,8 @@ from .commands import Command, Send, StartTLS, Wake
 from .events import Event
 from .exact import ExactRun
 from .mismatches import Mismatch
-from .steps import DEFAULT_TIMING, DONE, QUEUED, Step
+from .overdue import deadline_of
+from .steps import DONE, QUEUED, Step
 
 if TYPE_CHECKING:
     from .beside import Beside
@@ -280,7 +281,7 @@ class Conversation:
 
     def arm(self) -> None:
         """See to it that the due step's time-out is noticed."""
-        deadline = self.deadline()
+        deadline = deadline_of(self)
         if deadline is not None:
             self.session.remind(deadline)
 
@@ -415,59 +416,9 @@ class Conversation:
             return "reset the connection"
         return self.session.host.ending_of(self)
 
-    # Time.
-
-    def deadline(self) -> Optional[float]:
-        """When the due step will be overdue or wants its timer, in seconds of the clock; None is never."""
-        step = self.due
-        if step is None or self.cursor >= len(self.steps) or (step.index < self.cursor and not self.sending):
-            return None
-        timing = step.timing if self.beside is None else self.beside.timing(self, step)
-        timeout = self.session.timeout if timing.default else timing.timeout
-        if timing is DEFAULT_TIMING and self.alarm_at is None:
-            return None if timeout is None else self._latest(step) + timeout
-        deadlines = [] if self.alarm_at is None else [self.alarm_at]
-        if timeout is not None:
-            deadlines.append(self._latest(step) + (timing.after or 0.0) + timeout)
-        if timing.within is not None:
-            deadlines.append(self.turn + timing.within)
-        return min(deadlines) if deadlines else None
-
-    def tick(self) -> None:
-        """Look whether the due step's time has come."""
-        if self.beside is not None:
-            self.beside.tick(self)
-        step, now = self.due, self.session.now
-        deadline = self.deadline()
-        if step is None or deadline is None or now < deadline:
-            return
-        if self.alarm_at is not None and now >= self.alarm_at:
-            self.alarm_at = None
-            step.timer_fired(self)
-            self.advance()
-            return
-        step = self.steps[self.cursor]
-        timing = step.timing if self.beside is None else self.beside.timing(self, step)
-        within = timing.within
-        silent = within is None or now < self.turn + within
-        since = self._latest(step) if silent else self.turn
-        mismatch = step.overdue(self, now - since, silent) if self.beside is None else \
-            self.beside.overdue(self, step, now - since, silent)
-        self.session.fail(self, step, mismatch, overdue=True)
-
-    def _latest(self, step: Step[Any]) -> float:
-        """When `step`, which is due, last made progress: what the client sends moves no action on."""
-        progress = self.progress if step.is_expectation else self.taken_at
-        return max(self.turn, progress)
-
     def restart(self) -> None:
         """Time stood still until now (a debugger was at work, or the loop did not turn): begin time-outs anew."""
         self.turn = self.progress = self.taken_at = self.session.now
-
-    def next_deadline(self) -> Optional[float]:
-        """When `tick` has something to do, in seconds of the clock; None is never."""
-        deadlines = [self.deadline(), None if self.beside is None else self.beside.deadline()]
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     # Waiting for steps.
 

@@ -29,13 +29,14 @@ from .framing import Delimited, FixedLength, Framing
 from .matchers import Matcher, anything, as_matcher
 from .origin import origin_of
 from .script_beside import BesideMethods
-from .steps import DEFAULT_TIMING, Step, Timing
+from .steps import DEFAULT_TIMING, Step
+from .timing import UNSET, timing_of
 from .wording import shorten
 
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["UNSET", "ScriptMethods", "Source", "checked_ending", "checked_seconds", "timing_of"]
+__all__ = ["ScriptMethods", "Source", "checked_ending"]
 
 __unittest = True
 
@@ -43,29 +44,6 @@ T = TypeVar("T")
 BytesLike = Union[bytes, bytearray, memoryview]
 #: What may be sent: bytes, or a callable (a coroutine function too) that gives them when it is the step's turn.
 Source = Union[BytesLike, Callable[[Any], Union[BytesLike, Awaitable[BytesLike]]]]
-
-
-class _Unset:
-    """The default of `timeout=`: what the server says."""
-
-    def __repr__(self) -> str:
-        return "the server's"
-
-
-UNSET: Any = _Unset()
-
-
-def timing_of(method: str, timeout: Any, within: Any, after: Any = None) -> Timing:
-    """Check the time-outs of a step."""
-    if timeout is UNSET and within is None and after is None:
-        return DEFAULT_TIMING
-    checked = None if timeout is UNSET else checked_seconds(f"{method}(timeout=...)", timeout)
-    within = checked_seconds(f"{method}(within=...)", within)
-    after = checked_seconds(f"{method}(after=...)", after)
-    if within is not None and after is not None and after > within:
-        raise ValueError(f"{method}(after={after:g}, within={within:g}) can't be: after is later than within")
-    # Who says within=30 means thirty seconds, whatever the server's time-out is.
-    return Timing(checked, within, after, timeout is UNSET and within is None)
 
 
 def _message_bytes(where: str, data: Any) -> bytes:

@@ -22,6 +22,7 @@ from .commands import Command, GiveUp, StartTimer
 from .conversation import Conversation
 from .expectations import ExpectConnect, seconds
 from .mismatches import Mismatch
+from .overdue import next_deadline, tick
 from .steps import Step
 from .wording import counted, shorten
 
@@ -413,11 +414,11 @@ class Session:
             if self.over:
                 return
             if conversation.gate is None:
-                conversation.tick()
+                tick(conversation)
         for pool in self.pools:
             pool.tick()
         self._tick_idle()
-        deadlines = [deadline for deadline in (conversation.next_deadline() for conversation in self.conversations
+        deadlines = [deadline for deadline in (next_deadline(conversation) for conversation in self.conversations
                                                if conversation.gate is None) if deadline is not None]
         deadlines += [deadline for deadline in (pool.deadline() for pool in self.pools) if deadline is not None]
         idle = self._idle()

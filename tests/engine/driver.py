@@ -25,9 +25,10 @@ from tcpclient_testing.engine.events import (
 from tcpclient_testing.engine.expectations import ExpectConnect
 from tcpclient_testing.engine.framing import Framing, LengthPrefixed
 from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.script import UNSET, ScriptMethods, timing_of
+from tcpclient_testing.engine.script import ScriptMethods
 from tcpclient_testing.engine.session import Session
 from tcpclient_testing.engine.steps import Step
+from tcpclient_testing.engine.timing import UNSET, timing_of
 
 __all__ = ["Driver", "Handle", "NotDone", "Over", "run"]
 

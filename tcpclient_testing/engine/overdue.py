@@ -1,0 +1,70 @@
+"""The time of a conversation: until when its due step may take, and what happens when that is over.
+
+`timeout` counts from the step's last progress, `within` from its turn; an alarm is what the step itself asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+from .steps import DEFAULT_TIMING, Step
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+
+__all__ = ["deadline_of", "next_deadline", "tick"]
+
+__unittest = True
+
+
+def deadline_of(conversation: Conversation) -> Optional[float]:
+    """When the due step will be overdue or wants its timer, in seconds of the clock; None is never."""
+    step = conversation.due
+    cursor = conversation.cursor
+    if step is None or cursor >= len(conversation.steps) or (step.index < cursor and not conversation.sending):
+        return None
+    timing = step.timing if conversation.beside is None else conversation.beside.timing(conversation, step)
+    timeout = conversation.session.timeout if timing.default else timing.timeout
+    if timing is DEFAULT_TIMING and conversation.alarm_at is None:
+        return None if timeout is None else _latest(conversation, step) + timeout
+    deadlines = [] if conversation.alarm_at is None else [conversation.alarm_at]
+    if timeout is not None:
+        deadlines.append(_latest(conversation, step) + (timing.after or 0.0) + timeout)
+    if timing.within is not None:
+        deadlines.append(conversation.turn + timing.within)
+    return min(deadlines) if deadlines else None
+
+
+def tick(conversation: Conversation) -> None:
+    """Look whether the due step's time has come."""
+    if conversation.beside is not None:
+        conversation.beside.tick(conversation)
+    step, now = conversation.due, conversation.session.now
+    deadline = deadline_of(conversation)
+    if step is None or deadline is None or now < deadline:
+        return
+    if conversation.alarm_at is not None and now >= conversation.alarm_at:
+        conversation.alarm_at = None
+        step.timer_fired(conversation)
+        conversation.advance()
+        return
+    step = conversation.steps[conversation.cursor]
+    timing = step.timing if conversation.beside is None else conversation.beside.timing(conversation, step)
+    within = timing.within
+    silent = within is None or now < conversation.turn + within
+    since = _latest(conversation, step) if silent else conversation.turn
+    mismatch = step.overdue(conversation, now - since, silent) if conversation.beside is None else \
+        conversation.beside.overdue(conversation, step, now - since, silent)
+    conversation.session.fail(conversation, step, mismatch, overdue=True)
+
+
+def _latest(conversation: Conversation, step: Step[Any]) -> float:
+    """When `step`, which is due, last made progress: what the client sends moves no action on."""
+    progress = conversation.progress if step.is_expectation else conversation.taken_at
+    return max(conversation.turn, progress)
+
+
+def next_deadline(conversation: Conversation) -> Optional[float]:
+    """When `tick` has something to do, in seconds of the clock; None is never."""
+    deadlines = [deadline_of(conversation), None if conversation.beside is None else conversation.beside.deadline()]
+    return min((deadline for deadline in deadlines if deadline is not None), default=None)
