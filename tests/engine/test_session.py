@@ -116,6 +116,21 @@ class MisuseTests(unittest.TestCase):
         self.assertEqual(len(driver.session.conversations[0].steps), 1)
 
 
+    def test_message_that_can_never_come_is_refused(self) -> None:
+        """A line with its ending in it is refused where it is written."""
+        driver = Driver()
+        driver.expect_connect()
+        for words, call in (
+            (r"expect_line\(\): a line is given without", lambda: driver.expect_line(b"a\r\n")),
+            (r"expect_until\(\): .* is given without", lambda: driver.expect_until(b";", b"a;b")),
+            (r"send_line\(line\): a line is given without", lambda: driver.send_line(b"a\r\n")),
+        ):
+            with self.subTest(words=words), self.assertRaisesRegex(ValueError, words):
+                call()
+        driver.expect_line(b"a\r\n", ending=b"\0")
+        self.assertEqual(len(driver.session.conversations[0].steps), 2)
+
+
 class SettlingTests(unittest.TestCase):
     def settled(self, driver: Driver, *, allow_open: bool = False, allow_extra: bool = False) -> str:
         """Leave the server; return the verdict's text, or nothing."""
