@@ -54,6 +54,9 @@ def random_script(source: random.Random) -> list[Spec]:  # noqa: C901 - a table 
             steps.append(("expect_silence", 0.5))
         else:
             steps.append(("send_eof",))
+    if ("send_eof",) in steps:  # after which a script may send nothing
+        end = steps.index(("send_eof",))
+        steps[end + 1:] = [step for step in steps[end + 1:] if not step[0].startswith("send_")]
     last = source.randrange(6)
     if last < 3:
         steps.append((["expect_eof", "expect_disconnect", "expect_reset"][last],))

@@ -49,8 +49,9 @@ class Delimited(Framing):
         frame = payload + self.delimiter
         place = frame.find(self.delimiter)
         if place < len(payload):  # also by the payload's last bytes together with the delimiter's first
-            text = f"a payload for {self!r} can't end before its end, got {shorten(payload, place)}"
-            raise ValueError(f"{text}; the delimiter is at byte {place}")
+            what = self.label or f"a payload for {self!r}"
+            raise ValueError(f"{what} is given without the {self.delimiter!r} that ends it, "
+                             f"got {shorten(payload, place)}; the delimiter is at byte {place}")
         return frame
 
     def reader(self) -> FrameReader:

@@ -26,7 +26,7 @@ from .counting import counted_only
 from .expectations import ExpectBytes, ExpectDisconnect, ExpectEof, ExpectMessage, ExpectReset, ExpectSilence
 from .fault_methods import FaultMethods
 from .framing import Delimited, FixedLength, Framing
-from .matchers import Matcher, anything, as_matcher
+from .matchers import Exactly, Matcher, anything, as_matcher
 from .origin import origin_of
 from .script_beside import BesideMethods
 from .steps import DEFAULT_TIMING, Step
@@ -51,6 +51,14 @@ def _message_bytes(where: str, data: Any) -> bytes:
     if not checked:
         raise ValueError(f"{where} is empty; nothing would be expected")
     return checked
+
+
+def _check_framed(where: str, framing: Framing, payload: bytes) -> None:
+    """Raise `ValueError` for what can't be framed: here, where the script is written."""
+    try:
+        framing.encode(payload)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def checked_ending(where: str, ending: Any) -> bytes:
@@ -336,13 +344,15 @@ class ScriptMethods(BesideMethods, FaultMethods):
     def _message(self, method: str, shown: str, framing: Union[Framing, Callable[[Any], Framing]],
                  matcher: Matcher[Any], timeout: Any, within: Any, frame: FrameType) -> Step[Any]:
         timing = timing_of(method, timeout, within)
+        if isinstance(matcher, Exactly) and isinstance(framing, Delimited):
+            _check_framed(f"{method}()", framing, matcher.data)  # no client could ever send it
         return self._append(ExpectMessage(method, shown, framing, matcher, origin_of(frame), timing))
 
     def _send(self, method: str, where: str, source: Source, framing: Framing, timeout: Any, within: Any,
               frame: FrameType) -> Step[None]:
         if not callable(source):
             source = as_bytes(source, where)
-            framing.encode(source)  # what can't be framed is raised here, where the script is written
+            _check_framed(where, framing, source)
         return self._append(SendBytes(method, source, framing.encode, origin_of(frame),
                                       timing_of(method, timeout, within)))
 

@@ -171,6 +171,10 @@ class Session:
         if conversation is None:
             raise ScriptError(f"{step} comes before the first expect_connect(): every script begins with "
                               "expect_connect()")
+        if not self._fronts:
+            raise ScriptError(f"{step} has no place at the beginning of the server's any_order(), which holds whole "
+                              "connections, each begun by expect_connect(); for messages of one connection, use "
+                              "any_order() of expect_connect().connection")
         self.check(conversation, step)
         conversation.add(step)
         self._fronts[-1] = step
@@ -182,6 +186,8 @@ class Session:
         """
         conversation = self._newest
         if conversation is None or conversation.beside is not None or self.failure is not None or self.left:
+            return False
+        if not self._fronts or conversation.sent_eof is not None:
             return False
         steps = conversation.steps
         index = len(steps)
@@ -313,6 +319,11 @@ class Session:
         self._check_tls(conversation, step, last)
         if step.method == "reset" and not self.can_reset:
             raise ScriptError(f"{step}: a Unix-domain socket has no reset, only a close; use disconnect()")
+        if step.method == "send_eof":
+            conversation.sent_eof = step
+        elif conversation.sent_eof is not None and step.method in _SENDING:
+            raise ScriptError(f"{step} comes after {conversation.sent_eof} on connection {conversation.number}, with "
+                              "which the server has ended its stream: nothing can be sent any more")
         allowed = _LAST_STEPS.get(last.method)
         if allowed is not None and step.method not in allowed:
             after = f"only {' or '.join(f'{name}()' for name in allowed)} may follow" if allowed else "none may follow"
@@ -511,6 +522,8 @@ def _beside_of(conversation: Conversation) -> Beside:
         conversation.beside = Beside()
     return conversation.beside
 
+
+_SENDING = frozenset({"send_bytes", "send_line", "send_frame"})
 
 # Which steps may follow these; every other step may be followed by any.
 _LAST_STEPS: dict[str, tuple[str, ...]] = {

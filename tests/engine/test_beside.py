@@ -222,7 +222,7 @@ class AllowTests(unittest.TestCase):
             (TypeError, r"allow\(times=...\)", lambda: server.allow(b"a", times="1")),  # type: ignore[arg-type]
             (ValueError, r"allow\(times=...\) is 1 or more", lambda: server.allow(b"a", times=0)),
             (TypeError, r"allow\(reply=...\) takes bytes", lambda: server.allow(b"a", reply="b")),  # type: ignore[arg-type]
-            (ValueError, "can't end before its end", lambda: server.allow(b"a", reply=b"b\r\n", framing=_LINES)),
+            (ValueError, "is given without the", lambda: server.allow(b"a", reply=b"b\r\n", framing=_LINES)),
             (ValueError, r"every\(seconds\)", lambda: server.every(0, b"a")),
             (TypeError, r"every\(seconds\)", lambda: server.every(None, b"a")),  # type: ignore[arg-type]
             (ValueError, r"every\(data\) is empty", lambda: server.every(1, b"")),

@@ -132,8 +132,11 @@ class DelimitedTests(FeedingTestCase):
             Delimited(b"\r\n").encode(b"a\r\nb")
         self.assertEqual(
             str(caught.exception),
-            r"a payload for Delimited(b'\r\n') can't end before its end, got b'a\r\nb'; the delimiter is at byte 1",
+            r"a payload for Delimited(b'\r\n') is given without the b'\r\n' that ends it, got b'a\r\nb'; "
+            "the delimiter is at byte 1",
         )
+        with self.assertRaisesRegex(ValueError, "^a line is given without the b'.n' that ends it, got b'a.n'; "):
+            Delimited(b"\n", label="a line").encode(b"a\n")
         with self.assertRaisesRegex(ValueError, "the delimiter is at byte 1"):
             Delimited(b"\r\n\r\n").encode(b"a\r\n")
         with self.assertRaisesRegex(ValueError, "4 bytes are too long for"):

@@ -116,6 +116,47 @@ class MisuseTests(unittest.TestCase):
         self.assertEqual(len(driver.session.conversations[0].steps), 1)
 
 
+    def test_nothing_is_sent_after_the_end_of_the_stream(self) -> None:
+        """Once the server has half-closed it can expect, but not send, however far back its send_eof() is."""
+        for between in (0, 1, 3):
+            with self.subTest(between=between):
+                driver = Driver()
+                driver.expect_connect()
+                driver.send_eof()
+                for _ in range(between):
+                    driver.expect_bytes(b"a")
+                with self.assertRaisesRegex(ScriptError, r"send_line\(b'x'\) comes after send_eof\(\) on connection 1"):
+                    driver.send_line(b"x")
+                driver.expect_disconnect()
+
+    def test_block_of_the_server_begins_with_a_connection(self) -> None:
+        """The server's any_order() holds connections; a message in it is a ScriptError that names the other one."""
+        for many in (False, True):
+            with self.subTest(many=many):
+                driver = Driver()
+                driver.expect_connect()
+                if many:
+                    driver.expect_bytes(b"a")
+                    driver.expect_bytes(b"b")
+                driver.session.open_pool()
+                with self.assertRaisesRegex(ScriptError, "use any_order.. of expect_connect...connection"):
+                    driver.expect_line(b"x")
+
+    def test_message_that_can_never_come_is_refused(self) -> None:
+        """A line with its ending in it is refused where it is written."""
+        driver = Driver()
+        driver.expect_connect()
+        for words, call in (
+            (r"expect_line\(\): a line is given without", lambda: driver.expect_line(b"a\r\n")),
+            (r"expect_until\(\): .* is given without", lambda: driver.expect_until(b";", b"a;b")),
+            (r"send_line\(line\): a line is given without", lambda: driver.send_line(b"a\r\n")),
+        ):
+            with self.subTest(words=words), self.assertRaisesRegex(ValueError, words):
+                call()
+        driver.expect_line(b"a\r\n", ending=b"\0")
+        self.assertEqual(len(driver.session.conversations[0].steps), 2)
+
+
 class SettlingTests(unittest.TestCase):
     def settled(self, driver: Driver, *, allow_open: bool = False, allow_extra: bool = False) -> str:
         """Leave the server; return the verdict's text, or nothing."""
