@@ -43,12 +43,14 @@ def costs_of_tests(interpreter: str, tests: str, *arguments: str) -> dict[str, f
     output if a test fails.
     """
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "pytest.ini").write_text("[pytest]\n")  # or it would take one from a folder above
         Path(folder, "conftest.py").write_text(_CONFTEST)
         Path(folder, "test_cost.py").write_text(tests)
         figures = Path(folder, "figures.json")
         environment = {**os.environ, "PYTHONPATH": str(_ROOT), "FIGURES": str(figures)}
-        done = subprocess.run([interpreter, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, folder],
-                              cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        command = [interpreter, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, folder]
+        done = subprocess.run(command, cwd=folder, env=environment, check=False, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
         if done.returncode:
             raise RuntimeError(f"pytest under {interpreter} failed:\n{done.stdout}")
         return {name: statistics.median(seconds) for name, seconds in json.loads(figures.read_text()).items()}
