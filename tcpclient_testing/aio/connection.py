@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any, Optional, cast
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.events import Event, Flushed, HalfClosed, Progressed, Received, Reset
 
-from .inet_diag import PeerProbe, unacknowledged
-
 if TYPE_CHECKING:
     from .pacing import Pacer
     from .runtime import Runtime
@@ -276,6 +274,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         What a client's kernel has, the client can still read; but asyncio's streams give up what they have read already
         when the connection is lost. So it is the client that is waited for, a moment, not only its kernel.
         """
+        from .inet_diag import unacknowledged
         raw = None if self.transport is None else self.transport.get_extra_info("socket")
         if raw is not None and not self.lost and unacknowledged(raw):
             self.loop.call_later(_LOOK, self.reset_when_taken)
@@ -324,6 +323,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         local, peer = self.transport.get_extra_info("sockname"), self.transport.get_extra_info("peername")
         if not (isinstance(local, tuple) and isinstance(peer, tuple)):
             return False
+        from .inet_diag import PeerProbe, unacknowledged
         with PeerProbe() as probe:
             try:
                 state = probe.look(local, peer)

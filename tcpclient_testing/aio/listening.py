@@ -6,7 +6,6 @@ No name is looked up and no thread is used: literal addresses only.
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 import sys
 from typing import Optional
@@ -47,6 +46,8 @@ def _checked_host(host: Optional[str], allow_remote: bool) -> tuple[str, ...]:
         return loopback_addresses()
     if not isinstance(host, str):
         raise TypeError(f"host is an address such as '127.0.0.1', or None, not {type(host).__name__}: {host!r}")
+    import ipaddress  # a millisecond, and few tests name a host
+
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

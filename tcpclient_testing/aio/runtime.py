@@ -25,21 +25,20 @@ from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.report import ExpectationError, Report
 from tcpclient_testing.transcript.entries import Transcript
 
-from .advice import tls_advice
 from .attaching import Attaching
 from .body import Body
 from .connection import LINGER_NOT, ConnectionProtocol
 from .deadlock import DeadlockGuard
 from .debugger import debugger_active
-from .errands import Errands
-from .inet_diag import PeerProbe, available
 from .listening import BACKLOG, refusing
 from .waiting import Waiters
 
 if TYPE_CHECKING:
     from tcpclient_testing.network.conditions import Network
 
+    from .errands import Errands
     from .handlers import Handlers
+    from .inet_diag import PeerProbe
     from .pacing import Conditions
     from .watch import ClientStream
 
@@ -317,6 +316,7 @@ class Runtime:
         if self.session.failure is None:
             self.session.failure_of_leaving()
         if self._report is None:
+            from .advice import tls_advice
             hint = self.hint() or tls_advice(self.session.failure, self.transcript)
             self._report = Report.of(self.session, self.transcript, hint=hint)
         error = ExpectationError(self._report)
@@ -401,6 +401,7 @@ class Runtime:
     def errands(self) -> Errands:
         """The tasks that wait for something on behalf of steps; made when the first one does."""
         if self._errands is None:
+            from .errands import Errands
             self._errands = Errands(self)
         return self._errands
 
@@ -417,8 +418,10 @@ class Runtime:
 
     def probe(self) -> Optional[PeerProbe]:
         """Whom to ask about the clients' sockets; None where the kernel does not tell."""
-        if self._probe is None and available():
-            self._probe = PeerProbe()
+        if self._probe is None:
+            from .inet_diag import PeerProbe, available
+            if available():
+                self._probe = PeerProbe()
         return self._probe
 
     @property

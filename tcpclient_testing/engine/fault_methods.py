@@ -6,7 +6,6 @@ import sys
 from typing import Any
 
 from .arguments import as_count
-from .faults import BreakAfter, FailConnectionsStep, SetAcceptingStep, SetNetworkStep
 from .origin import origin_of
 from .steps import Step
 
@@ -39,6 +38,8 @@ class FaultMethods:
         if conditions is not None and not callable(getattr(conditions, "shaper", None)):
             raise TypeError(f"set_network(conditions) is a Network such as Network(chunk=1), or None, "
                             f"not {type(conditions).__name__}: {conditions!r}")
+        from .faults import SetNetworkStep
+
         step = SetNetworkStep(conditions, self._for_all_connections, origin_of(sys._getframe(1)))
         self._add(step)
         return step
@@ -66,6 +67,8 @@ class FaultMethods:
         return self._break("stall_after", n, sys._getframe(1))
 
     def _break(self, method: str, n: int, frame: Any) -> Step[None]:
+        from .faults import BreakAfter
+
         step = BreakAfter(method, as_count(n, f"{method}(n)", 0), origin_of(frame))
         self._add(step)
         return step
@@ -84,6 +87,8 @@ class ServerFaultMethods:
         The port stays this server's. A client whose connection the system has completed but the server hasn't accepted
         yet is reset instead.
         """
+        from .faults import SetAcceptingStep
+
         return self._setting(SetAcceptingStep(False, origin_of(sys._getframe(1))))
 
     def accept_connections(self) -> Step[None]:
@@ -91,6 +96,8 @@ class ServerFaultMethods:
 
         If they are refused already this takes effect at once, whatever the script is waiting for.
         """
+        from .faults import SetAcceptingStep
+
         return self._setting(SetAcceptingStep(True, origin_of(sys._getframe(1))))
 
     def fail_connections(self, n: int) -> Step[None]:
@@ -99,6 +106,8 @@ class ServerFaultMethods:
         The script does not count them: the first `expect_connect()` is the first connection that lives. To the client
         connecting succeeds, as the system does that part, and reading or writing gives ECONNRESET.
         """
+        from .faults import FailConnectionsStep
+
         return self._setting(FailConnectionsStep(as_count(n, "fail_connections(n)", 0), origin_of(sys._getframe(1))))
 
     def _setting(self, step: Step[None]) -> Step[None]:

@@ -1,7 +1,7 @@
 """Framings: the ways to divide a stream into messages that most protocols use.
 
-Here are those of a known length. `Delimited`, `Netstring` and `Varint` have files of their own, the latter two loaded
-when they are first asked for, and the base classes are in `frames`. All built-in ones are linear in the number of
+Here are those of a known length. `Delimited`, `Netstring` and `Varint` have files of their own, loaded when they
+are first asked for, and the base classes are in `frames`. All built-in ones are linear in the number of
 bytes, however these are divided, and pass payload on as views, without a copy.
 """
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Optional
 
 from .arguments import as_count
-from .delimited import Delimited
 from .frames import MAX_LENGTH, FramePart, FrameReader, Framing, FramingError, payload_of
 from .headed import HeadedReader
 from .wording import counted, shorten_repr
 
 if TYPE_CHECKING:
+    from .delimited import Delimited
     from .netstring import Netstring
     from .varint import Varint
 
@@ -187,6 +187,10 @@ class _PrefixedReader(HeadedReader):
 
 def __getattr__(name: str) -> Any:
     """The framings in other files that most tests don't need (PEP 562)."""
+    if name == "Delimited":
+        from .delimited import Delimited
+
+        return Delimited
     if name == "Netstring":
         from .netstring import Netstring
 

@@ -22,7 +22,6 @@ from .actions import (
     StartTLSStep,
 )
 from .arguments import as_bytes, checked_seconds
-from .counting import counted_only
 from .expectations import ExpectBytes, ExpectDisconnect, ExpectEof, ExpectMessage, ExpectReset, ExpectSilence
 from .fault_methods import FaultMethods
 from .framing import Delimited, FixedLength, Framing
@@ -150,6 +149,8 @@ class ScriptMethods(BesideMethods, FaultMethods):
         checked = as_matcher(matcher, "expect_until(matcher)")
         separator = _message_bytes("expect_until(separator)", separator)
         shown = shorten(separator) + ("" if matcher is anything else f", {_shown(matcher)}")
+        from .delimited import Delimited
+
         return self._message("expect_until", shown, Delimited(separator), checked, timeout, within, sys._getframe(1))
 
     @overload
@@ -174,6 +175,8 @@ class ScriptMethods(BesideMethods, FaultMethods):
         if not keep:
             if matcher is not anything:
                 raise TypeError("expect_exactly(keep=False) lets the bytes go, so that no matcher can be asked")
+            from .counting import counted_only
+
             checked = counted_only
         shown = getattr(n, "__qualname__", None) or repr(n)
         framing: Union[Framing, Callable[[Any], Framing]]
@@ -365,6 +368,8 @@ class ScriptMethods(BesideMethods, FaultMethods):
         return framing
 
     def _lines(self, method: str, ending: Optional[BytesLike]) -> Framing:
+        from .delimited import Delimited
+
         return Delimited(self._default_ending() if ending is None
                          else checked_ending(f"{method}(ending=...)", ending), label="a line")
 

@@ -105,12 +105,14 @@ class InThread:
             raise self._error
 
 
-def resource_limit(descriptors: int) -> None:
-    """Allow so many open files, or as many as the system permits."""
+def resource_limit(descriptors: int) -> int:
+    """Allow so many open files, or as many as the system permits; return how many."""
     try:
         import resource
     except ImportError:
-        return
+        return descriptors
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < descriptors:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(descriptors, hard) if hard > 0 else descriptors, hard))
+    wanted = descriptors if hard == resource.RLIM_INFINITY else min(descriptors, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted

@@ -8,6 +8,7 @@ import statistics
 from math import log
 from typing import Callable
 
+from .clients import resource_limit
 from .crowds import connections_cost
 from .streaming import _messages, pipelined_cost
 
@@ -41,13 +42,17 @@ def _series(title: str, cost: Callable[[int], float], largest: int) -> list[str]
         lines.append(f"{number:>14,}{seconds:>12.4f}{seconds / number * 1e6:>10.2f}")
         if seconds > 3 * nothing:
             points.append((number, seconds - nothing))
-        number *= 10
+        number = largest if number < largest < number * 10 else number * 10
     if len(points) > 1:
         lines.append(f"{'exponent':>14}{exponent(points):>12.2f}   (of what exceeds the cost of one)")
     return lines
 
 
 def growth_table(*, quick: bool) -> str:
-    """CPU seconds for 1 to a million expectations, and for 1 to ten thousand connections."""
+    """CPU seconds for 1 to a million expectations, and for 1 to ten thousand connections.
+
+    Both ends of a connection are in this process: fewer connections where it may not have as many open files.
+    """
+    most = 100 if quick else (resource_limit(2 * 10_000 + 200) - 200) // 2
     return "\n".join([*_series("expectations", _expectations, 10_000 if quick else 1_000_000), "",
-                      *_series("connections", _connections, 100 if quick else 10_000)])
+                      *_series("connections", _connections, most)])
