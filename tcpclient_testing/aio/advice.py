@@ -1,8 +1,10 @@
-"""The one piece of advice that a report may give where TLS is concerned, as far as there is evidence for it."""
+"""The one piece of advice that a report may give, as far as there is evidence for it: on TLS, on line endings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Optional
+
+from tcpclient_testing.engine.framing import Delimited
 
 from .client_hello import is_client_hello
 
@@ -11,13 +13,13 @@ if TYPE_CHECKING:
     from tcpclient_testing.engine.session import Failure
     from tcpclient_testing.transcript.entries import Transcript
 
-__all__ = ["tls_advice"]
+__all__ = ["advice_on"]
 
 __unittest = True
 
 
-def tls_advice(failure: Optional[Failure], transcript: Transcript) -> Optional[str]:
-    """What to do about a failure, if TLS (or the lack of it) seems to be at the bottom of it."""
+def advice_on(failure: Optional[Failure], transcript: Transcript) -> Optional[str]:
+    """What to do about a failure, if what lies at the bottom of it can be seen."""
     conversation = None if failure is None else failure.conversation
     if failure is None or conversation is None:
         return None
@@ -25,7 +27,7 @@ def tls_advice(failure: Optional[Failure], transcript: Transcript) -> Optional[s
     if hint is not None:
         return hint
     if conversation.tls is None:
-        return _plain_server(conversation, transcript)
+        return _plain_server(conversation, transcript) or _line_ending(failure, transcript)
     return _unread_tickets(conversation) if conversation.reset and conversation.tls.done else None
 
 
@@ -36,6 +38,23 @@ def _plain_server(conversation: Conversation, transcript: Transcript) -> Optiona
            for entry in transcript):
         return ("the client began a TLS handshake, and the server speaks no TLS here: MockTCPServer(tls=True), or "
                 "start_tls() in the script")
+    return None
+
+
+def _line_ending(failure: Failure, transcript: Transcript) -> Optional[str]:
+    """For a client that ends its lines otherwise than the script expects: LF for CR LF, or the reverse."""
+    conversation, framing = failure.conversation, getattr(failure.step, "framing", None)
+    if conversation is None or not isinstance(framing, Delimited):
+        return None
+    received = [entry.content for entry in transcript
+                if entry.number == conversation.number and entry.what == "received"]
+    latest = received[-1] if received else b""
+    if framing.delimiter == b"\r\n" and b"\n" in latest and b"\r\n" not in latest:
+        return ("the client's line ends in LF alone, the script's in CR LF: write ending=b'\\n' in the script, or mend "
+                "the client")
+    if framing.delimiter == b"\n" and b"\r\n" in latest:
+        return ("the client's line ends in CR LF, the script's in LF alone: write ending=b'\\r\\n' in the script, or "
+                "mend the client")
     return None
 
 

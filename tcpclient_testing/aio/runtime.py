@@ -316,8 +316,8 @@ class Runtime:
         if self.session.failure is None:
             self.session.failure_of_leaving()
         if self._report is None:
-            from .advice import tls_advice
-            hint = self.hint() or tls_advice(self.session.failure, self.transcript)
+            from .advice import advice_on
+            hint = self.hint() or advice_on(self.session.failure, self.transcript)
             self._report = Report.of(self.session, self.transcript, hint=hint)
         error = ExpectationError(self._report)
         error.client_exception = self.client_exception
