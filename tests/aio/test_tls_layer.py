@@ -608,7 +608,7 @@ class BrokenHandshakeTests(TLSTestCase):
         said = await self.failure(self.script, client, tls=None)
         # A random byte of it may be a quotation mark, for which repr() takes the other one.
         self.assertRegex(str(said), r"""got b['"]\\x16\\x03""")
-        self.assert_says(said, "MockTCPServer(tls=True)")
+        self.assert_says(said, "got b", "MockTCPServer(tls=True)")
 
 
 class ExpectTLSFailureTests(TLSTestCase):
