@@ -208,7 +208,7 @@ class WatchTests(unittest.TestCase):
             for number in 1, 2:
                 with server.connect() as client, self.assertRaises(ConnectionResetError):
                     client.recv(1)
-                while len(server.freed) == number and server.watch._posted:
+                while len(server.freed) < number or server.watch._posted:
                     await asyncio.sleep(0)
 
         server = self.run_with_server(body)
