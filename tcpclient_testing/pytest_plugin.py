@@ -130,8 +130,8 @@ def _check_option(name: str) -> None:
         from difflib import get_close_matches
         close = get_close_matches(name, (*_OPTIONS, "virtual_time"), 1)
         meant = f"did you mean {close[0]!r}? " if close else ""
-        pytest.fail(f"@pytest.mark.tcpserver: servers have no option {name!r}; {meant}there are: {', '.join(_OPTIONS)}, "
-                    "virtual_time", pytrace=False)
+        pytest.fail(f"@pytest.mark.tcpserver: servers have no option {name!r}; {meant}there are: "
+                    f"{', '.join(_OPTIONS)}, virtual_time", pytrace=False)
 
 
 # Virtual time.
@@ -169,7 +169,7 @@ def _check_clock(request: pytest.FixtureRequest, loop: Optional[asyncio.Abstract
     from .aio.clock import is_virtual
     if not is_virtual(loop):
         pytest.fail(f"{request.node.name} asks for virtual_time=True, but runs in a {type(loop).__name__} that the "
-                    "suite has chosen (a loop factory or uvloop: have tcpclient_testing.virtual_loop_factory chosen "
+                    "suite has chosen (a loop factory or uvloop: name tcpclient_testing.VirtualClockEventLoop "
                     "there), or that tests share (mark all that share it: pytestmark = "
                     "pytest.mark.tcpserver(virtual_time=True) for a module)", pytrace=False)
 

@@ -808,10 +808,10 @@ class VirtualTimeTests(PluginTestCase):
     @needs("anyio")
     def test_loop_that_the_suite_has_chosen(self) -> None:
         """A loop factory of another kind is refused; ours is welcome."""
-        for factory, outcome in (("asyncio.SelectorEventLoop", "errors"), ("virtual_loop_factory", "passed")):
+        for factory, outcome in (("asyncio.SelectorEventLoop", "errors"), ("VirtualClockEventLoop", "passed")):
             with self.subTest(factory):
                 result = self.run_tests(f"""
-                    from tcpclient_testing.aio.clock import virtual_loop_factory
+                    from tcpclient_testing import VirtualClockEventLoop
 
                     @pytest.fixture
                     def anyio_backend():
