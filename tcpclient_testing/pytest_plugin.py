@@ -11,6 +11,7 @@ then what is not decided yet is judged after it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 import re
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 import pytest
 
 from .aio.server import MockTCPServer
+from .pytest_clocks import current_policy, virtual_loops_of
 from .pytest_servers import FixtureServer, ServersOfFixtures
 from .pytest_tracebacks import cut_to_script, hide_our_frames
 from .report import ExpectationError
@@ -64,8 +66,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, and check the options."""
-    config.addinivalue_line("markers", "tcpserver(timeout=5.0, idle_timeout=30.0, ...): make the servers of this test "
-                            "with these options, those of tcpclient_testing.MockTCPServer; the closest marker wins")
+    config.addinivalue_line("markers", "tcpserver(timeout=5.0, idle_timeout=30.0, virtual_time=False, ...): make the "
+                            "servers of this test with these options, those of tcpclient_testing.MockTCPServer; with "
+                            "virtual_time=True the clock of the test's event loop jumps over waiting; the closest "
+                            "marker wins")
     for name in ("timeout", "idle_timeout"):
         _option(config, name)
     scale = _option(config, "timeout_scale")
@@ -117,16 +121,57 @@ def _server_options(request: pytest.FixtureRequest) -> dict[str, Any]:
         for name in marker.kwargs:
             _check_option(name)
         options.update(marker.kwargs)
+    options.pop("virtual_time", None)
     return options
 
 
 def _check_option(name: str) -> None:
-    if name not in _OPTIONS:
+    if name not in _OPTIONS and name != "virtual_time":
         from difflib import get_close_matches
-        close = get_close_matches(name, _OPTIONS, 1)
+        close = get_close_matches(name, (*_OPTIONS, "virtual_time"), 1)
         meant = f"did you mean {close[0]!r}? " if close else ""
-        pytest.fail(f"@pytest.mark.tcpserver: servers have no option {name!r}; {meant}there are: {', '.join(_OPTIONS)}",
-                    pytrace=False)
+        pytest.fail(f"@pytest.mark.tcpserver: servers have no option {name!r}; {meant}there are: "
+                    f"{', '.join(_OPTIONS)}, virtual_time", pytrace=False)
+
+
+# Virtual time.
+
+def _wants_virtual_time(node: Any) -> bool:
+    """Whether the closest marker of a test, or of what shares a fixture, that says `virtual_time` asks for it."""
+    for marker in node.iter_markers("tcpserver"):
+        if "virtual_time" in marker.kwargs:
+            wanted = marker.kwargs["virtual_time"]
+            if not isinstance(wanted, bool):
+                pytest.fail(f"@pytest.mark.tcpserver: virtual_time is True or False, not {wanted!r}", pytrace=False)
+            return wanted
+    return False
+
+
+@contextlib.contextmanager
+def _clock_of_fixture(request: pytest.FixtureRequest, name: str, function: Any) -> Iterator[None]:
+    """If a fixture may have the loop of a test on virtual time made, let that be a virtual one."""
+    makes_loop = (_LOOP_FIXTURE.fullmatch(name) or inspect.iscoroutinefunction(function)
+                  or inspect.isasyncgenfunction(function))
+    if not (makes_loop and _wants_virtual_time(request.node)):
+        yield
+        return
+    policies = [current_policy()]
+    if "event_loop_policy" in request.fixturenames:  # pytest-asyncio's, from 0.23 on: it sets this one meanwhile
+        policies.append(request.getfixturevalue("event_loop_policy"))
+    with virtual_loops_of(*policies):
+        yield
+
+
+def _check_clock(request: pytest.FixtureRequest, loop: Optional[asyncio.AbstractEventLoop]) -> None:
+    """Refuse a test that asks for virtual time and whose loop does not have it: it would really wait."""
+    if loop is None or not _wants_virtual_time(request.node):
+        return
+    from .aio.clock import is_virtual
+    if not is_virtual(loop):
+        pytest.fail(f"{request.node.name} asks for virtual_time=True, but runs in a {type(loop).__name__} that the "
+                    "suite has chosen (a loop factory or uvloop: name tcpclient_testing.VirtualClockEventLoop "
+                    "there), or that tests share (mark all that share it: pytestmark = "
+                    "pytest.mark.tcpserver(virtual_time=True) for a module)", pytrace=False)
 
 
 # Fixtures.
@@ -192,7 +237,9 @@ def tcpserver_factory(request: pytest.FixtureRequest) -> Iterator[TCPServerFacto
     """What makes several servers like `tcpserver`, one whenever it is called and awaited; `stop()` judges them all."""
     servers = _servers_of(request.node)
     _check_test(request, servers)
-    factory = TCPServerFactory(servers, _loop_of(request), _server_options(request))
+    options, loop = _server_options(request), _loop_of(request)
+    _check_clock(request, loop)
+    factory = TCPServerFactory(servers, loop, options)
     servers.asynchronous = True
     yield factory
     _finish(servers)
@@ -210,7 +257,11 @@ def threaded_tcpserver_factory(request: pytest.FixtureRequest) -> Iterator[Threa
     servers = _servers_of(request.node)
     if servers.asynchronous:
         _fail_for_both(request)
-    factory = ThreadedTCPServerFactory(servers, _server_options(request))
+    options = _server_options(request)
+    if _wants_virtual_time(request.node):
+        pytest.fail(f"{request.node.name} asks for virtual_time=True, and threaded_tcpserver lives in a thread, in "
+                    "which time is real: take the fixture tcpserver, in an asynchronous test", pytrace=False)
+    factory = ThreadedTCPServerFactory(servers, options)
     servers.blocking = True
     yield factory
     _finish(servers)
@@ -281,7 +332,8 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any],
                          request: pytest.FixtureRequest) -> Generator[None, Any, None]:
     """Note the fixtures that are torn down before the server: they may still close the client."""
     function = inspect.unwrap(fixturedef.func)  # plugins for asynchronous tests put another in its place now
-    yield
+    with _clock_of_fixture(request, fixturedef.argname, function):
+        yield
     servers = request.node.stash.get(_SERVERS, None)
     if servers is not None and fixturedef.scope == "function" and _may_close_clients(function):
         servers.later.append(function.__code__)
@@ -308,6 +360,11 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, None]:
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
     """Wrap the test function, so that the verdict is its own failure."""
+    with virtual_loops_of(current_policy()) if _wants_virtual_time(item) else contextlib.nullcontext():
+        yield from _judged_call(item)
+
+
+def _judged_call(item: pytest.Item) -> Generator[None, Any, None]:
     function = getattr(item, "obj", None)
     names = getattr(item, "fixturenames", ())
     if function is None or not ("request" in names or any(name in names for name in _FIXTURES)):

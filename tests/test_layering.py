@@ -23,7 +23,10 @@ LAYERS = (
     ("report.py",),  # 3
     ("aio/",),  # 4  sockets and the loop
     ("threaded.py", "sweeps/", "tapes/"),  # 5
-    ("testcase.py", "pytest_plugin.py", "pytest_servers.py", "pytest_tracebacks.py", "cli.py", "__main__.py"),  # 6
+    (  # 6
+        *("testcase.py", "cli.py", "__main__.py"),
+        *("pytest_plugin.py", "pytest_clocks.py", "pytest_servers.py", "pytest_tracebacks.py"),
+    ),
 )
 
 # Short names for users. They import from anywhere; nobody inside imports them.

@@ -24,7 +24,7 @@ from .actions import (
 from .arguments import as_bytes, checked_seconds
 from .expectations import ExpectBytes, ExpectDisconnect, ExpectEof, ExpectMessage, ExpectReset, ExpectSilence
 from .fault_methods import FaultMethods
-from .framing import Delimited, FixedLength, Framing
+from .framing import FixedLength, Framing
 from .matchers import Exactly, Matcher, anything, as_matcher
 from .origin import origin_of
 from .script_beside import BesideMethods
@@ -347,8 +347,11 @@ class ScriptMethods(BesideMethods, FaultMethods):
     def _message(self, method: str, shown: str, framing: Union[Framing, Callable[[Any], Framing]],
                  matcher: Matcher[Any], timeout: Any, within: Any, frame: FrameType) -> Step[Any]:
         timing = timing_of(method, timeout, within)
-        if isinstance(matcher, Exactly) and isinstance(framing, Delimited):
-            _check_framed(f"{method}()", framing, matcher.data)  # no client could ever send it
+        if isinstance(matcher, Exactly):
+            from .delimited import Delimited
+
+            if isinstance(framing, Delimited):
+                _check_framed(f"{method}()", framing, matcher.data)  # no client could ever send it
         return self._append(ExpectMessage(method, shown, framing, matcher, origin_of(frame), timing))
 
     def _send(self, method: str, where: str, source: Source, framing: Framing, timeout: Any, within: Any,

@@ -78,6 +78,8 @@ def run_pytest(block: Block) -> Outcome:
     """Run a block of test functions under pytest, in another process."""
     if importlib.util.find_spec("pytest") is None:
         raise unittest.SkipTest("needs pytest")
+    if "pytest.mark.asyncio" in block.text and importlib.util.find_spec("pytest_asyncio") is None:
+        raise unittest.SkipTest("needs pytest_asyncio")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"test_readme_line_{block.line}.py")
         path.write_text(block.text, encoding="utf-8")
