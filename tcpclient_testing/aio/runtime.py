@@ -10,6 +10,7 @@ every connection, stops the listening, wakes whoever waits, and interrupts the b
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import threading
@@ -50,6 +51,9 @@ _BUFFER = 256 * 1024
 # A timer that comes so much too late (seconds) shows that the loop stood still, and the client in it perhaps as well:
 # time-outs begin anew then.
 _STANDSTILL = 0.25
+
+# What accept(2) answers where the process or the system has run out of something: no client's fault, and no one's turn.
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _buffers = threading.local()
 
@@ -197,7 +201,10 @@ class Runtime:
         while True:
             try:
                 accepted, peername = listener.accept()
-            except OSError:
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self.session.fail(None, None, Mismatch(f"a client can't be accepted: {error.strerror}"))
+                    self.perform()
                 break  # none waits (any more)
             if self._failing:
                 self._fail(accepted, peername)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import socket
@@ -264,6 +265,20 @@ class SlowReaderTests(AsyncTestCase):
                 self.assertEqual(await server.expect_exactly(size, keep=False), size)
                 server.expect_disconnect()
                 await close(writer)
+
+
+class ExhaustionTests(AsyncTestCase):
+    """The process has no file descriptor left for another client."""
+
+    async def test_accept_when_files_have_run_out(self) -> None:
+        """What keeps the client waiting is said at once; the client is not blamed for having never connected."""
+        listener = unittest.mock.Mock()
+        listener.accept.side_effect = OSError(errno.EMFILE, "Too many open files")
+        with self.assertRaisesRegex(ExpectationError, "^a client can't be accepted: Too many open files"):
+            async with MockTCPServer() as server:
+                server.expect_connect()
+                server._runtime.accept_from(listener)
+                await server.join()
 
 
 class StandstillTests(AsyncTestCase):
