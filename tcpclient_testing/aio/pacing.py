@@ -129,7 +129,6 @@ class Pacer:
             return
         now = self._loop.time()
         protocol.runtime.transcript.sent(now, protocol.conversation.number, chunk)
-        self._taking.before_write()
         self._untaken = True
         protocol.written += len(chunk)
         transport.write(chunk)

@@ -33,10 +33,7 @@ _ELSEWHERE = 0.001
 
 
 class Taking:
-    """Whether the client of one connection has taken what was sent; `probe` is None where the kernel can't be asked.
-
-    Who uses it calls `before_write` before each write whose taking is of interest, then `wait`.
-    """
+    """Whether the client of one connection has taken what was sent; `probe` is None where the kernel can't be asked."""
 
     def __init__(self, protocol: ConnectionProtocol, probe: Optional[PeerProbe]) -> None:
         self._protocol = protocol
@@ -47,7 +44,6 @@ class Taking:
         self._local: Any = local
         self._probe = probe if all(isinstance(name, tuple) and len(name) >= 2 for name in (local, peer)) else None
         self._handle: Optional[asyncio.Handle] = None
-        self._base: Optional[int] = None
         self._callback: Callable[[bool], None] = lambda _: None
         self._since = self._bound = self._clear_at = 0.0
         self._looks = self._clear = 0
@@ -57,16 +53,10 @@ class Taking:
         """Whether somebody waits for the client now."""
         return self._handle is not None
 
-    def before_write(self) -> None:
-        """Remember how much the client's kernel has, where the number of bytes on the wire can't be known (TLS)."""
-        if self._encrypted:
-            state = self._look()
-            self._base = None if state is None else state.bytes_received
-
     @property
-    def _encrypted(self) -> bool:
-        # A transport of asyncio's own is the socket's; what stands in for it is the layer that encrypts.
-        return isinstance(self._protocol.transport, asyncio.BaseProtocol)
+    def _on_the_wire(self) -> int:
+        # A transport of asyncio's own is the socket's; what stands in for it is the layer that encrypts, and counts.
+        return int(getattr(self._protocol.transport, "on_the_wire", self._protocol.written))
 
     def wait(self, bound: float, callback: Callable[[bool], None]) -> None:
         """Call `callback` with True when the client has taken everything, with False after `bound` seconds."""
@@ -113,9 +103,7 @@ class Taking:
         return self._in_the_clients_hands(now)
 
     def _arrived(self, received: Optional[int]) -> bool:
-        if self._encrypted:
-            return self._base is None or received is None or received > self._base
-        return received is None or received >= self._protocol.written
+        return received is None or received >= self._on_the_wire
 
     def _in_the_clients_hands(self, now: float) -> bool:
         """Whether what was taken out of the kernel has reached the client's own code, as far as anybody can see."""

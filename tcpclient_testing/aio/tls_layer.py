@@ -74,7 +74,8 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
     """The TLS of one connection, as the server."""
 
     __slots__ = ("_above", "_raw", "_context", "_incoming", "_outgoing", "_tls", "_hello", "_starttls", "_received",
-                 "_sent", "_shaking", "_client_ended", "_goodbye", "_over", "_paused", "_clear", "_cipher")
+                 "_sent", "_shaking", "_client_ended", "_goodbye", "_over", "_paused", "_clear", "_cipher",
+                 "on_the_wire")
 
     def __init__(self, above: ConnectionProtocol, raw: asyncio.Transport, context: ssl.SSLContext, *,
                  starttls: bool) -> None:
@@ -95,6 +96,8 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._paused = False
         self._clear = 0
         self._cipher = 0
+        #: How many bytes the connection was given in all: records, and what went out in clear before there were any.
+        self.on_the_wire = above.written
 
     # A protocol, to the plain transport.
 
@@ -242,6 +245,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             written += self._tls.write(view[written:])
         cipher = self._outgoing.read()
         self._clear, self._cipher = size, len(cipher)
+        self.on_the_wire += len(cipher)
         self._raw.write(cipher)
 
     def get_write_buffer_size(self) -> int:
@@ -303,4 +307,5 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         if self._outgoing.pending:
             records = self._outgoing.read()
             self._sent += len(records)
+            self.on_the_wire += len(records)
             self._raw.write(records)

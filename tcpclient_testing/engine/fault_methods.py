@@ -48,7 +48,8 @@ class FaultMethods:
         """The server resets the connection once the client has the first `n` bytes, be it in the middle of a message.
 
         The rest of what the script sends on it is not sent; nothing else can be expected of it. The client reads what
-        came, then ECONNRESET.
+        came, then ECONNRESET. Over TLS, blocking clients (`ssl.SSLSocket`) on Python 3.10, 3.11.0 to 3.11.8 and 3.12.0
+        to 3.12.2 with OpenSSL 3 may see an end of stream instead (https://github.com/python/cpython/issues/115627).
         """
         return self._break("reset_after", n, sys._getframe(1))
 

@@ -112,6 +112,8 @@ class BreakAfter(Action):
     def proceed(self, conversation: Conversation) -> Outcome:
         if self.struck:
             return WAITING
+        if conversation.fault is not None:
+            return Mismatch(f"{self} can't be done: {conversation.fault} came before it, and a stream breaks only once")
         if conversation.output > self.limit:
             sent = counted(conversation.output, "byte")
             return Mismatch(f"{self} comes too late: the server has sent {sent} already")

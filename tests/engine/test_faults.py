@@ -107,6 +107,17 @@ class BreakAfterTests(FaultTestCase):
                 self.assertEqual(self.driver.verdict[1:],
                                  (2, f"{method}(2) comes too late: the server has sent 3 bytes already"))
 
+    def test_stream_breaks_only_once(self) -> None:
+        """A second break would undo the first one without a word; it fails at its line."""
+        for first in ENDS:
+            self.setUp()
+            self.script(first, 6)
+            self.driver.stall_after(7)
+            self.driver.connect()
+            self.driver.turn()
+            self.assertEqual(self.driver.verdict[2],
+                             f"stall_after(7) can't be done: {first}(6) came before it, and a stream breaks only once")
+
     def test_sends_after_the_end_put_nothing_out(self) -> None:
         """What is written later is satisfied, without a byte."""
         for method, end in ENDS.items():
