@@ -958,8 +958,8 @@ class VirtualLoopsTests(unittest.TestCase):
             elapsed = asyncio.run(self.sleep())
             with contextlib.closing(asyncio.new_event_loop()) as loop:
                 self.assertTrue(is_virtual(loop))
-        # The thread in which asyncio waited for the process of the test before (until 3.11) may be ending only now; while
-        # it lives, time is real.
+        # The thread in which asyncio waited for the process of the test before (until 3.11) may be ending only now;
+        # while it lives, time is real.
         self.assertAlmostEqual(elapsed, HOUR, delta=1)
         with contextlib.closing(asyncio.new_event_loop()) as loop:
             self.assertFalse(is_virtual(loop))
