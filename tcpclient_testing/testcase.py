@@ -312,6 +312,7 @@ class _Wrapped:
     def __init__(self, test: unittest.TestCase, wrappers: dict[str, Callable[..., Any]]) -> None:
         self._test = test
         self._wrappers = wrappers
+        self._before = dict(test.__dict__)
 
     def __enter__(self) -> None:
         for name, wrapper in self._wrappers.items():
@@ -325,3 +326,5 @@ class _Wrapped:
     def __exit__(self, *exc_info: object) -> None:
         for name in self._wrappers:
             self._test.__dict__.pop(name, None)
+            if name in self._before:  # pytest, too, puts a method there, and takes it away
+                self._test.__dict__[name] = self._before[name]
