@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import linecache
 import os
 import socket
@@ -585,15 +584,16 @@ class ThreadTests(unittest.TestCase):
             called.set()
             return False
 
-        with contextlib.redirect_stderr(io.StringIO()) as stderr:
+        with mock.patch.object(threading, "excepthook") as hook:
             bad = self.watch(TIMEOUT, attention)
             deadline = time.monotonic() + 10
             while bad in watchdog._watches and time.monotonic() < deadline:
                 time.sleep(0.01)
             self.watch(TIMEOUT, other)
             self.assertTrue(called.wait(10))
-        self.assertIn("LookupError: the server's own mistake", stderr.getvalue())
-        self.assertIn("tcpclient_testing watchdog", stderr.getvalue())
+        reported = hook.call_args.args[0]
+        self.assertEqual(repr(reported.exc_value), repr(LookupError("the server's own mistake")))
+        self.assertEqual(reported.thread.name, "tcpclient_testing watchdog")
         self.assertNotIn(bad, watchdog._watches)
 
     def test_stop_while_the_sockets_are_freed(self) -> None:
