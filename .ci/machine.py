@@ -29,7 +29,7 @@ __all__ = [
 ROOT = Path(__file__).resolve().parent.parent
 
 # Seconds for one command. A suite that hangs ends here with the stacks of its threads, not in the CI's own limit.
-TIME_LIMIT = 900.0
+TIME_LIMIT = 400.0
 
 _running: set[subprocess.Popen[bytes]] = set()
 _interrupted = threading.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import traceback
 import unittest
 from typing import Any, Optional
@@ -25,13 +26,15 @@ async def echo(connection: Connection) -> None:
 async def talk(server: MockTCPServer, data: bytes, *, close: bool = True) -> bytes:
     """Send, end the stream, and return what comes."""
     reader, writer = await asyncio.open_connection(*server.address)
-    writer.write(data)
-    if close:
-        writer.write_eof()
-    received = await reader.read()
-    writer.close()
-    await writer.wait_closed()
-    return received
+    try:
+        writer.write(data)
+        if close:
+            writer.write_eof()
+        return await reader.read()
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 class HandlerTests(unittest.IsolatedAsyncioTestCase):
