@@ -47,6 +47,11 @@ class Attaching:
                 awaited.add_done_callback(self.proceed)
 
     def cancel(self) -> None:
-        """Give the socket up."""
-        self._coroutine.close()
-        self.accepted.close()
+        """Give the socket up.
+
+        Other loops than asyncio's need not bear it that the coroutine ends early (uvloop 0.23 crashes): there it goes
+        on, and the protocol aborts when it gets its transport.
+        """
+        if isinstance(self._loop, asyncio.BaseEventLoop):
+            self._coroutine.close()
+            self.accepted.close()
