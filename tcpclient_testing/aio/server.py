@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from asyncio import events
+from asyncio.events import _get_running_loop as _running_loop
 from math import isfinite
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, TypeVar, Union
@@ -174,7 +174,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
 
         `loop` is the loop that is going to run, where none does yet (a test case's, in ``setUp``).
         """
-        loop = events._get_running_loop() or loop
+        loop = _running_loop() or loop
         if loop is None and not self._runtime.running:
             raise ScriptError("MockTCPServer needs a running event loop: use it in a coroutine, or use "
                               "ThreadedMockTCPServer, which needs none")
@@ -205,7 +205,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
         """Live in this loop, or in the running one; nothing happens if the server has a loop, or there is none."""
         runtime = self._runtime
         if loop is None:
-            loop = events._get_running_loop()
+            loop = _running_loop()
         if runtime.running and not runtime.closed and not runtime.attached_to_loop and loop is not None:
             self._adapt_to(loop)
             runtime.attach(loop)
@@ -406,12 +406,14 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
 
     def _add(self, step: Step[Any]) -> None:
         runtime = self._runtime
-        if runtime.attached_to_loop and runtime.loop is events._get_running_loop() \
-                and runtime.session.add_for_later(step):
+        session = runtime.session
+        tail = session.tail
+        if tail is not None and step.free and runtime.loop is _running_loop():
+            session.append(tail, step)
             return
         self._check_usable()
-        runtime.session.add(step, runtime.now())
-        if runtime.session.commands:
+        session.add(step, runtime.now())
+        if session.commands:
             runtime.after_script()
 
     def add_to(self, conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
@@ -467,7 +469,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
         runtime = self._runtime
         if not runtime.running or runtime.closed:
             raise self._misuse()
-        here = events._get_running_loop()
+        here = _running_loop()
         if not runtime.attached_to_loop:
             self.attach(here)
         elif here is not runtime.loop and (here is not None or runtime.loop.is_running()):

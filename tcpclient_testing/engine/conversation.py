@@ -225,6 +225,7 @@ class Conversation:
     def advance(self) -> None:  # noqa: C901 - the one loop of the state machine: in pieces it costs a call a step
         """Let the due steps proceed until one of them has to wait."""
         session = self.session
+        session.tail = None
         if self.gate is not None or session.over:
             if self.pool is not None:
                 self.pool.look()
@@ -289,6 +290,7 @@ class Conversation:
     def move_to(self, cursor: int) -> None:
         """Everything before `cursor` is satisfied, as of now."""
         if cursor > self.cursor:
+            self.session.tail = None
             self.cursor = cursor
             self.marks.append((cursor, self.session.now))
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Optional
 from .expectations import ExpectBytes
 from .matchers import Exactly
 from .mismatches import Mismatch
-from .steps import DEFAULT_TIMING, DONE, WAITING, Outcome
+from .steps import DONE, WAITING, Outcome
 from .wording import first_difference
 
 if TYPE_CHECKING:
@@ -74,18 +74,18 @@ class ExactRun:
         assert isinstance(step, ExpectBytes)
         self.first = first
         self.offset = 0
-        if first + 1 == len(steps) or type(steps[first + 1]) is not ExpectBytes:
+        if type(step) is not ExpectBytes or first + 1 == len(steps) or type(steps[first + 1]) is not ExpectBytes:
             self.ends = [len(step.data)]
             self.joined = step.data
             return step.data
         pieces = [step.data]
         size = len(step.data)
-        if step.timing is DEFAULT_TIMING and size < _MOST_BYTES:
+        if size < _MOST_BYTES:
             limit = first + _MOST_STEPS
             if conversation.beside is not None:
                 limit = min(limit, conversation.beside.run_limit(first))
             for later in steps[first + 1:limit]:
-                if type(later) is not ExpectBytes or later.timing is not DEFAULT_TIMING:
+                if type(later) is not ExpectBytes:  # one with a time-out of its own isn't, either
                     break
                 size += len(later.data)
                 if size > _MOST_BYTES:

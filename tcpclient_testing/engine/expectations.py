@@ -20,7 +20,7 @@ from .wording import counted, seconds, shorten
 if TYPE_CHECKING:
     from .conversation import Conversation
 
-__all__ = ["ExpectBytes", "ExpectConnect", "ExpectDisconnect", "ExpectEof", "ExpectMessage", "ExpectReset",
+__all__ = ["ExpectBytes", "ExpectBytesTimed", "ExpectConnect", "ExpectDisconnect", "ExpectEof", "ExpectMessage", "ExpectReset",
            "ExpectSilence", "lateness", "seconds"]
 
 __unittest = True
@@ -86,19 +86,20 @@ class ExpectConnect(Step[T]):
 class ExpectBytes(Step[bytes]):
     """`expect_bytes(data)`: the client sends exactly these bytes next, in however many pieces.
 
-    It has no reader and no judge of its own: a conversation compares runs of such steps as one (see `exact`).
+    It has no reader and no judge of its own: a conversation compares runs of such steps as one (see `exact`). Scripts
+    hold them by the hundred thousand, so each carries as little as possible: a time-out of its own makes it another
+    class, `ExpectBytesTimed`.
     """
 
     __slots__ = ("data",)
     method = "expect_bytes"
     reads = True
     free = True
+    timing = DEFAULT_TIMING
 
-    def __init__(self, data: bytes, origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
+    def __init__(self, data: bytes, origin: Origin) -> None:
         self.data = data
         self.origin = origin
-        self.timing = timing
-        self.asked = False
 
     def arguments(self) -> str:
         return shorten(self.data)
@@ -127,6 +128,16 @@ class ExpectBytes(Step[bytes]):
         got = f"got {count} ({shorten(self.data[:count])})" if count else "got nothing"
         return Mismatch(f"expected {counted(len(self.data), 'byte')} {shorten(self.data)}, {got} before the client "
                         f"{conversation.ending()}")
+
+
+class ExpectBytesTimed(ExpectBytes):
+    """`expect_bytes(data, timeout=..., within=...)`; it begins no run and continues none."""
+
+    __slots__ = ("timing",)
+
+    def __init__(self, data: bytes, origin: Origin, timing: Timing) -> None:
+        super().__init__(data, origin)
+        self.timing = timing
 
 
 class ExpectMessage(Step[T], Generic[T]):

@@ -24,8 +24,8 @@ _PACKAGE = "tcpclient_testing"
 
 # The names of modules seen so far, and whether they belong to a framework.
 _known: dict[Any, bool] = {}
-# The latest origin, and the code that had called its outermost line.
-_recent: tuple[Origin, Optional[CodeType]] = ((), None)
+# The latest origin: its own line, those of its callers, the whole, and the code that had called its outermost line.
+_recent: tuple[Optional[CodeType], int, Origin, Origin, Optional[CodeType]] = (None, -1, (), (), None)
 
 
 class SourceLine(NamedTuple):
@@ -41,26 +41,31 @@ class SourceLine(NamedTuple):
 
 def origin_of(frame: FrameType) -> Origin:
     """Note where `frame` is just now, and its callers up to the framework that runs the test."""
+    # Loops write many steps in one place: they share one origin.
+    code, offset, callers, origin, above = _recent
+    if frame.f_lasti == offset and frame.f_code is code:
+        walker = frame.f_back
+        for code, offset in callers:
+            if walker is None or walker.f_code is not code or walker.f_lasti != offset:
+                break
+            walker = walker.f_back
+        else:
+            if walker is not None and walker.f_code is above:
+                return origin
+    return _new_origin(frame)
+
+
+def _new_origin(frame: FrameType) -> Origin:
     global _recent
     while frame.f_back is not None and frame.f_globals.get("__package__") == _PACKAGE:
         frame = frame.f_back  # one of our own subclasses passed the call on
-    # Loops write many steps in one place: they share one origin.
-    origin, above = _recent
-    walker: Optional[FrameType] = frame
-    for code, offset in origin:
-        if walker is None or walker.f_code is not code or walker.f_lasti != offset:
-            break
-        walker = walker.f_back
-    else:
-        if walker is not None and walker.f_code is above:
-            return origin
     chain = [(frame.f_code, frame.f_lasti)]
-    walker = frame.f_back
+    walker: Optional[FrameType] = frame.f_back
     while walker is not None and len(chain) < _LONGEST_CHAIN and not _is_framework(walker):
         chain.append((walker.f_code, walker.f_lasti))
         walker = walker.f_back
     origin = tuple(chain)
-    _recent = origin, None if walker is None else walker.f_code
+    _recent = *chain[0], origin[1:], origin, None if walker is None else walker.f_code
     return origin
 
 

@@ -22,7 +22,15 @@ from .actions import (
     StartTLSStep,
 )
 from .arguments import as_bytes, checked_seconds
-from .expectations import ExpectBytes, ExpectDisconnect, ExpectEof, ExpectMessage, ExpectReset, ExpectSilence
+from .expectations import (
+    ExpectBytes,
+    ExpectBytesTimed,
+    ExpectDisconnect,
+    ExpectEof,
+    ExpectMessage,
+    ExpectReset,
+    ExpectSilence,
+)
 from .fault_methods import FaultMethods
 from .framing import FixedLength, Framing
 from .matchers import Exactly, Matcher, anything, as_matcher
@@ -102,15 +110,18 @@ class ScriptMethods(BesideMethods, FaultMethods):
         A wrong byte is a failure as soon as it arrives. Raises `TypeError` for what isn't bytes, `ValueError` for
         nothing at all.
         """
+        if type(data) is bytes and data and timeout is UNSET and within is None:
+            step = ExpectBytes(data, origin_of(sys._getframe(1)))
+            self._add(step)
+            return step
         if type(data) is not bytes or not data:
             if isinstance(data, Matcher):
                 raise TypeError(f"expect_bytes(data) is bytes, since {data!r} could not tell where the message ends: "
                                 "give it to expect_line, expect_frame, expect_until or expect_exactly")
             data = _message_bytes("expect_bytes(data)", data)
-        timing = DEFAULT_TIMING if timeout is UNSET and within is None else timing_of("expect_bytes", timeout, within)
-        step = ExpectBytes(data, origin_of(sys._getframe(1)), timing)
-        self._add(step)
-        return step
+        origin, timing = origin_of(sys._getframe(1)), timing_of("expect_bytes", timeout, within)
+        return self._append(ExpectBytes(data, origin) if timing is DEFAULT_TIMING
+                            else ExpectBytesTimed(data, origin, timing))
 
     @overload
     def expect_line(self, *, ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET,

@@ -6,6 +6,8 @@ Invariants
 - Server-level steps are done in the order written, across connections: an `expect_connect()` has as its gate the
   server-level step before it. Within one connection the order of its script is enough.
 - The first failure is the verdict. After it, or after the server was left, nothing moves any more (`over`).
+- `tail`, if there is one, is the newest conversation; its last step and the next one, if it is `free`, can do nothing
+  but wait, and every place that changes this (something moves, fails, is put beside it, or becomes newer) clears it.
 
 The session leaves its commands in `commands`; whoever has told it something takes them out and carries them out.
 """
@@ -111,6 +113,7 @@ class Session:
         self.pools: list[Pool] = []
         self._pool: Optional[Pool] = None
         self._newest: Optional[Conversation] = None
+        self.tail: Optional[Conversation] = None
         self._fronts: list[Step[Any]] = []
         self._reminder: Optional[float] = None
         self._awake_since = 0.0
@@ -164,6 +167,7 @@ class Session:
     def add(self, step: Step[Any], now: float) -> None:
         """Append a server-level step to the newest expected connection."""
         self.now = now
+        self.tail = None
         if step.is_setting or (step.may_come_first and not self.expected):
             self._add_setting(step)
             return
@@ -178,26 +182,20 @@ class Session:
         self.check(conversation, step)
         conversation.add(step)
         self._fronts[-1] = step
+        if step.free and conversation.cursor <= step.index and not conversation.sending \
+                and conversation.beside is None and conversation.sent_eof is None and not self.over:
+            self.tail = conversation
 
-    def add_for_later(self, step: Step[Any]) -> bool:
-        """Do what `add` does if the step can only be appended: it may come here, and it isn't its turn; else nothing.
+    def append(self, tail: Conversation, step: Step[Any]) -> None:
+        """Do what `add` does for a step that is `free`, where there is a `tail`.
 
         That is the case of long scripts, so it costs as little as possible, not even a look at the clock.
         """
-        conversation = self._newest
-        if conversation is None or conversation.beside is not None or self.failure is not None or self.left:
-            return False
-        if not self._fronts or conversation.sent_eof is not None:
-            return False
-        steps = conversation.steps
-        index = len(steps)
-        if conversation.cursor == index or conversation.sending or not (step.free and steps[-1].free):
-            return False
-        step.conversation = conversation
-        step.index = index
+        step.conversation = tail
+        steps = tail.steps
+        step.index = len(steps)
         steps.append(step)
         self._fronts[-1] = step
-        return True
 
     def add_connection(self, step: ExpectConnect[Any], now: float) -> None:
         """Begin the script of the next connection."""
@@ -205,6 +203,7 @@ class Session:
         conversation = self.reserve(self.expected)
         self.expected += 1
         self._newest = conversation
+        self.tail = None
         if self._pool is not None:
             self._fronts.append(step)
             self._pool.add(conversation, step)
@@ -256,10 +255,12 @@ class Session:
         from .pool import Pool
         self._pool = Pool(self, self._fronts)
         self._fronts = []
+        self.tail = None
 
     def close_pool(self, now: float, *, whole: bool) -> None:
         """These were they; all of them if the block is `whole`, so that it can be judged."""
         self.now = now
+        self.tail = None
         pool, self._pool = self._pool, None
         assert pool is not None
         if not pool.unbound:
@@ -349,6 +350,7 @@ class Session:
         """The script failed; only the first failure counts."""
         if self.over:
             return
+        self.tail = None
         self.failure = Failure(conversation, step, mismatch, self.now, overdue)
         for command in self.commands:
             command.drop()
@@ -357,6 +359,7 @@ class Session:
 
     def leave(self) -> None:
         """The server is left: steps that are not satisfied never will be."""
+        self.tail = None
         self.left = True
 
     def failure_of_leaving(self) -> None:
@@ -520,6 +523,7 @@ def _beside_of(conversation: Conversation) -> Beside:
     if conversation.beside is None:
         from .beside import Beside
         conversation.beside = Beside()
+        conversation.session.tail = None
     return conversation.beside
 
 

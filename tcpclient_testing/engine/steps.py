@@ -98,12 +98,14 @@ class Step(Generic[T]):
 
     conversation: Conversation
     index: int
+    timing: Timing
     value: T
+    #: Set when somebody has asked for the outcome; absent before.
+    asked: bool
 
     def __init__(self, origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
         self.origin = origin
         self.timing = timing
-        self.asked = False
 
     # What the conversation calls.
 
@@ -194,7 +196,7 @@ class Step(Generic[T]):
     def __repr__(self) -> str:
         line = self.lines()[0]
         where = f"step {self.index + 1} of connection {self.conversation.number}"
-        never = "" if self.asked else ", not awaited"
+        never = "" if hasattr(self, "asked") else ", not awaited"
         return f"<{where}: {self} at {line}, {self.status()}{never}>"
 
     def status(self) -> str:

@@ -103,8 +103,12 @@ class Driver(ScriptMethods):
         return step
 
     def _add(self, step: Step[Any]) -> None:
-        self.session.add(step, self.now)
-        self.written()
+        tail = self.session.tail
+        if tail is not None and step.free:
+            self.session.append(tail, step)
+        else:
+            self.session.add(step, self.now)
+            self.written()
 
     def _default_framing(self) -> Framing:
         return LengthPrefixed(4)

@@ -2,11 +2,53 @@
 
 from __future__ import annotations
 
+import random
 import unittest
+from typing import Any
 
 from tcpclient_testing.errors import ScriptError
 
 from .driver import Driver
+
+
+class WritingTests(unittest.TestCase):
+    def test_script_that_is_written_while_the_client_talks(self) -> None:
+        """Whenever a step is written, before the client has done it, meanwhile or after, it has the same outcome."""
+        for seed in range(200):
+            with self.subTest(seed=seed):
+                self.write_and_talk(random.Random(seed))
+
+    def write_and_talk(self, rng: random.Random) -> None:
+        """Write the steps of a script and do what it says, both in order, but now the one, now the other."""
+        messages = [rng.choice([b"a", b"bc", b"def"]) for _ in range(rng.randrange(1, 20))]
+        replies = rng.random() < 0.5  # without them, it is known at each moment what has to be satisfied
+        driver = Driver()
+        driver.expect_connect()
+        talk: list[Any] = [b"".join(messages)]
+        while rng.random() < 0.9 and len(talk[-1]) > 1:
+            cut = rng.randrange(1, len(talk[-1]))
+            talk[-1:] = [talk[-1][:cut], talk[-1][cut:]]
+        talk.insert(0, None)
+        steps, sent, came = [], b"", 0
+        while len(steps) < len(messages) or talk:
+            if talk and (len(steps) == len(messages) or rng.random() < 0.3):
+                data = talk.pop(0)
+                if data is None:
+                    driver.connect()
+                else:
+                    driver.receive(data)
+                    came += len(data)
+            else:
+                steps.append(driver.expect_bytes(messages[len(steps)]))
+                if replies and rng.random() < 0.3:
+                    driver.send_bytes(b"r%d" % len(steps))
+                    sent += b"r%d" % len(steps)
+            if not replies:
+                self.assertEqual([step.satisfied for step in steps],
+                                 [len(b"".join(messages[:index + 1])) <= came for index in range(len(steps))])
+        driver.turn()
+        self.assertEqual([step.result() for step in steps], messages)
+        self.assertEqual((driver.verdict, driver.session.complete, driver.handle(1).sent), (None, True, sent))
 
 
 class OrderAcrossConnectionsTests(unittest.TestCase):
