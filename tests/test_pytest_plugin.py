@@ -82,10 +82,12 @@ class PluginTestCase(unittest.TestCase):
         if subprocess:
             # The package is not installed where the suite runs from a checkout.
             path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-            with unittest.mock.patch.dict(os.environ, PYTHONPATH=path):
+            with unittest.mock.patch.dict(os.environ, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1"):
                 return self.pytester.runpytest_subprocess(*plugin_arguments(), *arguments)
         try:
-            return self.pytester.runpytest_inprocess(*plugin_arguments(), *arguments)
+            # Else what is written next, in the same second and of the same size, is not compiled again.
+            with unittest.mock.patch.object(sys, "dont_write_bytecode", True):
+                return self.pytester.runpytest_inprocess(*plugin_arguments(), *arguments)
         finally:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ResourceWarning)  # those loops again
