@@ -83,7 +83,7 @@ class DeadlockGuard:
     def _free(self, blocked: BlockedCall) -> None:
         runtime, session = self._runtime, self._runtime.session
         if not session.over:
-            session.failure = Failure(None, None, _Blocked(blocked), runtime.loop.time())
+            session.condemn(Failure(None, None, _Blocked(blocked), runtime.loop.time()))
             runtime.loop.call_soon_threadsafe(runtime.condemned)
         pairs = [(protocol.conversation, sock) for protocol in list(runtime.protocols.values())
                  for sock in _socket_of(protocol)]

@@ -23,7 +23,7 @@ from .events import Event
 from .exact import ExactRun
 from .mismatches import Mismatch
 from .overdue import deadline_of
-from .steps import DONE, QUEUED, Step
+from .steps import DEFAULT_TIMING, DONE, QUEUED, Step
 
 if TYPE_CHECKING:
     from .beside import Beside
@@ -283,9 +283,16 @@ class Conversation:
 
     def arm(self) -> None:
         """See to it that the due step's time-out is noticed."""
+        session, due = self.session, self.due
+        if self.beside is None and self.alarm_at is None and due is not None and due.timing is DEFAULT_TIMING:
+            # Most often: there is a reminder already, and this step can't be overdue before it comes.
+            if session.timeout is None:
+                return
+            if session.reminder is not None and session.reminder <= self.turn + session.timeout:
+                return
         deadline = deadline_of(self)
         if deadline is not None:
-            self.session.remind(deadline)
+            session.remind(deadline)
 
     def move_to(self, cursor: int) -> None:
         """Everything before `cursor` is satisfied, as of now."""

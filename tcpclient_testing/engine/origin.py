@@ -24,8 +24,10 @@ _PACKAGE = "tcpclient_testing"
 
 # The names of modules seen so far, and whether they belong to a framework.
 _known: dict[Any, bool] = {}
-# The latest origin: its own line, those of its callers, the whole, and the code that had called its outermost line.
-_recent: tuple[Optional[CodeType], int, Origin, Origin, Optional[CodeType]] = (None, -1, (), (), None)
+# Loops write many steps in few places, which share their origins: the latest one for each offset in a code object,
+# as its code, the lines of its callers, the whole, and the code that had called its outermost line.
+_recent: dict[int, tuple[CodeType, Origin, Origin, CodeType]] = {}
+_MOST_RECENT = 1000
 
 
 class SourceLine(NamedTuple):
@@ -41,9 +43,9 @@ class SourceLine(NamedTuple):
 
 def origin_of(frame: FrameType) -> Origin:
     """Note where `frame` is just now, and its callers up to the framework that runs the test."""
-    # Loops write many steps in one place: they share one origin.
-    code, offset, callers, origin, above = _recent
-    if frame.f_lasti == offset and frame.f_code is code:
+    recent = _recent.get(frame.f_lasti)
+    if recent is not None and recent[0] is frame.f_code:
+        _, callers, origin, above = recent
         walker = frame.f_back
         for code, offset in callers:
             if walker is None or walker.f_code is not code or walker.f_lasti != offset:
@@ -56,7 +58,6 @@ def origin_of(frame: FrameType) -> Origin:
 
 
 def _new_origin(frame: FrameType) -> Origin:
-    global _recent
     while frame.f_back is not None and frame.f_globals.get("__package__") == _PACKAGE:
         frame = frame.f_back  # one of our own subclasses passed the call on
     chain = [(frame.f_code, frame.f_lasti)]
@@ -65,7 +66,11 @@ def _new_origin(frame: FrameType) -> Origin:
         chain.append((walker.f_code, walker.f_lasti))
         walker = walker.f_back
     origin = tuple(chain)
-    _recent = *chain[0], origin[1:], origin, None if walker is None else walker.f_code
+    if walker is not None:
+        if len(_recent) >= _MOST_RECENT:
+            _recent.clear()
+        code, offset = chain[0]
+        _recent[offset] = code, origin[1:], origin, walker.f_code
     return origin
 
 

@@ -277,7 +277,7 @@ class ScriptMethods(BesideMethods, FaultMethods):
         the connection's last satisfied expectation, and returns the bytes. The step is satisfied once the operating
         system has taken the last byte.
         """
-        source = data if callable(data) else as_bytes(data, "send_bytes(data)")
+        source = data if type(data) is bytes or callable(data) else as_bytes(data, "send_bytes(data)")
         return self._append(SendBytes("send_bytes", source, None, origin_of(sys._getframe(1)),
                                       timing_of("send_bytes", timeout, within)))
 

@@ -102,7 +102,8 @@ class Session:
         self.accepted = 0
         self.commands: list[Command] = []
         self.failure: Optional[Failure] = None
-        self.left = False
+        #: Whether nothing moves any more: the script failed, or the server was left.
+        self.over = False
         self.allow_extra = False
         # Stands for the server itself: its steps are settings, done in order, each after the server-level step before.
         self.server = Conversation(self, 0)
@@ -115,15 +116,10 @@ class Session:
         self._newest: Optional[Conversation] = None
         self.tail: Optional[Conversation] = None
         self._fronts: list[Step[Any]] = []
-        self._reminder: Optional[float] = None
+        self.reminder: Optional[float] = None
         self._awake_since = 0.0
         self._calls: deque[Callable[[], None]] = deque()
         self._calling = False
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing moves any more."""
-        return self.failure is not None or self.left
 
     # Connections.
 
@@ -350,17 +346,21 @@ class Session:
         """The script failed; only the first failure counts."""
         if self.over:
             return
-        self.tail = None
-        self.failure = Failure(conversation, step, mismatch, self.now, overdue)
+        self.condemn(Failure(conversation, step, mismatch, self.now, overdue))
         for command in self.commands:
             command.drop()
         self.commands.clear()
         self.commands.append(GiveUp())
 
+    def condemn(self, failure: Failure) -> None:
+        """Nothing moves any more, and this is why."""
+        self.failure = failure
+        self.leave()
+
     def leave(self) -> None:
         """The server is left: steps that are not satisfied never will be."""
         self.tail = None
-        self.left = True
+        self.over = True
 
     def failure_of_leaving(self) -> None:
         """Somebody asks for a step that was not satisfied when the server was left: say so."""
@@ -411,8 +411,8 @@ class Session:
 
     def remind(self, deadline: float) -> None:
         """See to it that `tick` is called at `deadline` at the latest."""
-        if self._reminder is None or deadline < self._reminder:
-            self._reminder = deadline
+        if self.reminder is None or deadline < self.reminder:
+            self.reminder = deadline
             self.commands.append(StartTimer(deadline))
 
     def remind_of_idleness(self) -> None:
@@ -423,7 +423,7 @@ class Session:
     def tick(self, now: float) -> None:
         """The time of a reminder has come: judge what is overdue, and ask for the next one."""
         self.now = now
-        self._reminder = None
+        self.reminder = None
         for conversation in self.conversations:
             if self.over:
                 return
