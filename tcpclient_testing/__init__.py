@@ -1,7 +1,8 @@
 """Test TCP clients against a real server that follows a script.
 
 The names here are the ones that a plain test needs; more are in `tcpclient_testing.matchers`,
-`tcpclient_testing.framing` and `tcpclient_testing.tls`. What needs `unittest` is loaded when it is first asked for.
+`tcpclient_testing.framing` and `tcpclient_testing.tls`. The rest is loaded when it is first asked for:
+what needs `unittest`, and what only a failure needs.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,12 @@ from .aio.handle import Connection
 from .aio.server import MockTCPServer
 from .engine.steps import Step
 from .errors import ScriptError
-from .report import ExpectationError
 
 if TYPE_CHECKING:
     from .aio.clock import VirtualClockEventLoop, virtual_policy
     from .aio.unanswering import UnansweringAddress
     from .network.conditions import Network
+    from .report import ExpectationError
     from .testcase import MockTCPServerMixin, ThreadedMockTCPServerMixin
     from .threaded import ThreadedConnection, ThreadedMockTCPServer
 
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "ExpectationError": "report",
     "MockTCPServerMixin": "testcase",
     "Network": "network.conditions",
     "ThreadedConnection": "threaded",

@@ -12,7 +12,7 @@ import inspect
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, Optional
 
-from .engine.origin import source_lines
+from .engine.source_lines import source_lines
 from .report import ExpectationError
 
 __all__ = ["cut_to_script", "frame_of", "hide_our_frames"]

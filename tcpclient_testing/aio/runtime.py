@@ -23,7 +23,6 @@ from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.session import Session, address_text
 from tcpclient_testing.engine.steps import Step
-from tcpclient_testing.report import ExpectationError, Report
 from tcpclient_testing.transcript.entries import Transcript
 
 from .attaching import Attaching
@@ -36,6 +35,7 @@ from .waiting import Waiters
 
 if TYPE_CHECKING:
     from tcpclient_testing.network.conditions import Network
+    from tcpclient_testing.report import ExpectationError, Report
 
     from .errands import Errands
     from .handlers import Handlers
@@ -322,6 +322,7 @@ class Runtime:
         """A new exception for whoever asks after the end: the verdict, or that the server was left."""
         if self.session.failure is None:
             self.session.failure_of_leaving()
+        from tcpclient_testing.report import ExpectationError, Report
         if self._report is None:
             from .advice import advice_on
             hint = self.hint() or advice_on(self.session.failure, self.transcript)

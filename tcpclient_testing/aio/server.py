@@ -25,12 +25,11 @@ from tcpclient_testing.engine.script import ScriptMethods, checked_ending
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.engine.timing import UNSET, timing_of
 from tcpclient_testing.errors import ScriptError
-from tcpclient_testing.report import ExpectationError, conversation_text
 from tcpclient_testing.transcript.entries import Transcript
-from tcpclient_testing.transcript.text import lines
 
 if TYPE_CHECKING:
     from tcpclient_testing.network.conditions import Network
+    from tcpclient_testing.report import ExpectationError
 
 from .body import Body
 from .handle import Connection
@@ -366,6 +365,8 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
 
     def conversation_so_far(self, *, script: bool = True) -> list[str]:
         """The transcript as a report shows it, line by line, and before it, if `script`, the state of each step."""
+        from tcpclient_testing.report import conversation_text
+        from tcpclient_testing.transcript.text import lines
         runtime = self._runtime
         return conversation_text(runtime.session, runtime.transcript) if script else lines(runtime.transcript)
 

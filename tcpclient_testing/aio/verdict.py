@@ -14,7 +14,6 @@ from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.expectations import ExpectDisconnect
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
-from tcpclient_testing.report import ExpectationError, conversation_text, headline
 
 from .body import consequence
 from .runtime import Runtime
@@ -185,6 +184,7 @@ class Verdict:
         error = isinstance(exc, Exception) or type(exc).__name__ == "Failed"
         if not (own or error) or type(exc).__name__ in ("SkipTest", "Skipped"):
             return None
+        from tcpclient_testing.report import ExpectationError
         if isinstance(exc, ExpectationError):
             return None
         raised: Optional[BaseException] = consequence(exc) if own else exc
@@ -214,6 +214,7 @@ class Verdict:
         failure = self._runtime.session.failure
         if failure is None or not failure.at_end or exc is None:
             return False
+        from tcpclient_testing.report import ExpectationError
         return isinstance(exc, Exception) and not isinstance(exc, ExpectationError) \
             and not any(isinstance(each, (OSError, EOFError)) for each in _chain(exc))
 
@@ -222,6 +223,7 @@ class Verdict:
         runtime = self._runtime
         if runtime.session.failure is None:
             return False
+        from tcpclient_testing.report import ExpectationError
         if runtime.client_exception is None and not isinstance(exc, ExpectationError):
             runtime.client_exception = exc
         return True
@@ -231,6 +233,7 @@ class Verdict:
         runtime = self._runtime
         if not len(runtime.transcript):
             return
+        from tcpclient_testing.report import conversation_text, headline
         failure = runtime.session.failure
         text = "\n".join([*([] if failure is None else [headline(failure), ""]),
                           f"the conversation with {runtime.listening_at()} until then",

@@ -13,7 +13,8 @@ from .framing import Framing
 from .matchers import Matcher
 from .message import Message
 from .mismatches import Mismatch
-from .origin import Origin, SourceLine, source_lines
+from .origin import Origin
+from .source_lines import SourceLine, source_lines
 
 if TYPE_CHECKING:
     from .conversation import Conversation

@@ -1,18 +1,18 @@
 """Where a step was written: the source lines that a report names.
 
 Taking a note must cost next to nothing, since it is done for each step of each script. So an origin is a plain
-tuple of code object and instruction offset; file and line are worked out only when a report asks for them. A step
+tuple of code object and instruction offset; file and line are worked out only when a report asks for them (see
+`source_lines`). A step
 written in a helper function keeps the chain of its callers as well, up to the frame that a framework entered, so
 that the report can name the helper's line and the test's.
 """
 
 from __future__ import annotations
 
-import dis
 from types import CodeType, FrameType
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
-__all__ = ["Origin", "SourceLine", "origin_of", "source_lines"]
+__all__ = ["Origin", "origin_of"]
 
 Origin = tuple[tuple[CodeType, int], ...]
 
@@ -28,17 +28,6 @@ _known: dict[Any, bool] = {}
 # as its code, the lines of its callers, the whole, and the code that had called its outermost line.
 _recent: dict[int, tuple[CodeType, Origin, Origin, CodeType]] = {}
 _MOST_RECENT = 1000
-
-
-class SourceLine(NamedTuple):
-    """One line of source code: the file's path and the line's number."""
-
-    path: str
-    line: int
-
-    def __str__(self) -> str:
-        name = self.path.replace("\\", "/").rpartition("/")[2]
-        return f"{name}:{self.line}"
 
 
 def origin_of(frame: FrameType) -> Origin:
@@ -80,18 +69,3 @@ def _is_framework(frame: FrameType) -> bool:
     if known is None:
         known = _known[name] = str(name).partition(".")[0] in _FRAMEWORKS
     return known
-
-
-def source_lines(origin: Origin) -> list[SourceLine]:
-    """Return the lines of an origin: first the step's own, then those that led to it."""
-    return [SourceLine(code.co_filename, _line_number(code, offset)) for code, offset in origin]
-
-
-def _line_number(code: CodeType, offset: int) -> int:
-    line = code.co_firstlineno
-    for start, number in dis.findlinestarts(code):
-        if start > offset:
-            break
-        if number is not None:
-            line = number
-    return line

@@ -15,8 +15,8 @@ The session leaves its commands in `commands`; whoever has told it something tak
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol, Union
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from tcpclient_testing.errors import ScriptError
 
@@ -31,36 +31,12 @@ from .wording import counted, shorten
 if TYPE_CHECKING:
     from .allowing import Allowed, Every
     from .beside import Beside
+    from .host import Host
     from .pool import Pool
 
-__all__ = ["Failure", "Host", "Session", "address_text"]
+__all__ = ["Failure", "Session", "address_text"]
 
 __unittest = True
-
-
-class Host(Protocol):
-    """What the engine asks of the adapter that it lives in, when a user asks something of a step."""
-
-    def handle_for(self, conversation: Conversation) -> Any:
-        """Make the object by which users know a connection."""
-
-    def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
-        """Wait until a step is satisfied; raise if it never will be."""
-
-    def raise_unsatisfied(self, step: Step[Any], timeout: Optional[float]) -> None:
-        """Raise what `Step.result` has to for a step that is not satisfied; return if it is by now."""
-
-    def exception_of(self, step: Step[Any], timeout: Optional[float]) -> Optional[BaseException]:
-        """Return the exception for a step that is not satisfied."""
-
-    def listening_at(self) -> str:
-        """Say the address at which the server listens."""
-
-    def rebind(self, handle: Any, conversation: Conversation) -> None:
-        """From now on this handle, made by `handle_for`, is that of another conversation."""
-
-    def ending_of(self, conversation: Conversation) -> str:
-        """Say how a client ended its stream: "closed", "half-closed", or "ended its stream" without evidence."""
 
 
 class Failure:

@@ -19,10 +19,11 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final, Generic, Optional, TypeVar, Union
 
 from .mismatches import Mismatch
-from .origin import Origin, SourceLine, source_lines
+from .origin import Origin
 
 if TYPE_CHECKING:
     from .conversation import Conversation
+    from .source_lines import SourceLine
 
 __all__ = ["DEFAULT_TIMING", "DONE", "QUEUED", "WAITING", "Outcome", "Step", "Timing"]
 
@@ -154,6 +155,7 @@ class Step(Generic[T]):
 
     def lines(self) -> list[SourceLine]:
         """Where the step was written: its own line, then those of its callers up to the test."""
+        from .source_lines import source_lines
         return source_lines(self.origin)
 
     # What users call.

@@ -8,9 +8,12 @@ is let go. What was let go is counted, so that no rendering can pretend to be co
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, Final, Union
 
-__all__ = ["CONNECTED", "NOTED", "RECEIVED", "SENT", "Entry", "Transcript"]
+if TYPE_CHECKING:
+    from .entry import Entry
+
+__all__ = ["CONNECTED", "NOTED", "RECEIVED", "SENT", "Transcript"]
 
 CONNECTED: Final = "connected"
 RECEIVED: Final = "received"
@@ -20,20 +23,6 @@ NOTED: Final = "noted"
 _EXCERPT = 256
 _FIRST = 1000
 _MOST = 20_000
-
-
-class Entry(NamedTuple):
-    """One thing that happened: at `time` (seconds of the server's clock), on connection `number` (0: none).
-
-    `what` is one of the constants above. For RECEIVED and SENT `content` is the bytes, or as much of their beginning
-    as was kept, and `size` is how many they were; else `content` is a text, such as "closed by the client".
-    """
-
-    time: float
-    number: int
-    what: str
-    content: Any
-    size: int
 
 
 class Transcript:
@@ -50,6 +39,7 @@ class Transcript:
         self._entries: list[tuple[float, int, str, Any, int]] = []
 
     def __iter__(self) -> Iterator[Entry]:
+        from .entry import Entry
         return (Entry(*entry) for entry in self._entries)
 
     def __len__(self) -> int:

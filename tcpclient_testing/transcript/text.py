@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tcpclient_testing.engine.wording import counted, shorten
 
-from .entries import RECEIVED, SENT, Entry, Transcript
+from .entries import RECEIVED, SENT, Transcript
+from .entry import Entry
 
 __all__ = ["clock", "lines"]
 

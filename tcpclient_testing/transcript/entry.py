@@ -1,0 +1,21 @@
+"""An entry of a transcript, as those who read it see it; loaded when the first one does."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+__all__ = ["Entry"]
+
+
+class Entry(NamedTuple):
+    """One thing that happened: at `time` (seconds of the server's clock), on connection `number` (0: none).
+
+    `what` is one of the constants in `entries`. For RECEIVED and SENT `content` is the bytes, or as much of their
+    beginning as was kept, and `size` is how many they were; else `content` is a text, such as "closed by the client".
+    """
+
+    time: float
+    number: int
+    what: str
+    content: Any
+    size: int
