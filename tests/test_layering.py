@@ -10,6 +10,7 @@ import sys
 import textwrap
 import unittest
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
 from typing import Optional
 
 from tests.support.imports import PACKAGE, Import, imports, package_sources
@@ -25,7 +26,8 @@ LAYERS = (
     ("threaded.py", "sweeps/", "tapes/"),  # 5
     (  # 6
         *("testcase.py", "cli.py", "__main__.py"),
-        *("pytest_plugin.py", "pytest_clocks.py", "pytest_servers.py", "pytest_tracebacks.py"),
+        *("pytest_plugin.py", "pytest_fixtures.py", "pytest_loops.py", "pytest_options.py"),
+        *("pytest_clocks.py", "pytest_servers.py", "pytest_tracebacks.py"),
     ),
 )
 
@@ -40,8 +42,8 @@ ENGINE_MAY_IMPORT = (
     *("dis", "sys"),  # code and frames: the line of the script that a step was written on
 )
 
-# The only file that may import each of these.
-ONLY_IN = {"unittest": "testcase.py", "pytest": "pytest_plugin.py", "_pytest": "pytest_plugin.py"}
+# The only files that may import each of these.
+ONLY_IN = {"unittest": "testcase.py", "pytest": "pytest_*.py", "_pytest": "pytest_*.py"}
 
 # A plain `import tcpclient_testing` pays for none of these, beyond what asyncio and unittest have loaded anyway.
 NOT_LOADED = (
@@ -144,12 +146,12 @@ def engine_imports(graph: Graph) -> list[str]:
 
 
 def misplaced_imports(graph: Graph) -> list[str]:
-    """Imports of a test framework outside the one file that knows it."""
+    """Imports of a test framework outside the files that are for it."""
     return [
         f"{path}:{each.line}: imports {each.module}; only {ONLY_IN[each.top]} does"
         for path, found in graph.items()
         for each in found
-        if path != ONLY_IN.get(each.top, path)
+        if each.top in ONLY_IN and not fnmatch(path, ONLY_IN[each.top])
     ]
 
 
@@ -159,7 +161,7 @@ def foreign_imports(graph: Graph, standard: frozenset[str]) -> list[str]:
         f"{path}:{each.line}: imports {each.module}"
         for path, found in graph.items()
         for each in found
-        if not each.inside and each.top not in standard and path != ONLY_IN.get(each.top)
+        if not each.inside and each.top not in standard and not fnmatch(path, ONLY_IN.get(each.top, ""))
     ]
 
 
@@ -195,8 +197,8 @@ class LayeringTests(unittest.TestCase):
         waiting = {"asyncio", "socket", "time", "threading", "select", "ssl", "selectors", "os"}
         self.assertTrue(waiting.isdisjoint(ENGINE_MAY_IMPORT))
 
-    def test_one_file_knows_each_test_framework(self) -> None:
-        """Only testcase.py imports unittest, and only pytest_plugin.py imports pytest."""
+    def test_few_files_know_each_test_framework(self) -> None:
+        """Only testcase.py imports unittest, and only the files of the plugin, pytest_*.py, import pytest."""
         self.assert_none(misplaced_imports(self.graph))
 
     @unittest.skipIf(sys.version_info < (3, 10), "sys.stdlib_module_names is new in 3.10")
@@ -307,7 +309,9 @@ class LayeringRulesTests(unittest.TestCase):
         self.assertEqual(engine_imports(graph_of(engine__a="import socket, re")), ["engine/a.py:1: imports socket"])
         self.assertEqual(engine_imports(graph_of(aio__a="import socket")), [])
         self.assertEqual(misplaced_imports(graph_of(testcase="import unittest", pytest_plugin="import pytest")), [])
+        self.assertEqual(misplaced_imports(graph_of(pytest_gadgets="import pytest")), [])
         self.assertEqual(len(misplaced_imports(graph_of(aio__a="from unittest import mock"))), 1)
+        self.assertEqual(len(misplaced_imports(graph_of(testcase="import pytest", aio__pytest_a="import pytest"))), 2)
         standard = frozenset({"re"})
         self.assertEqual(foreign_imports(graph_of(pytest_plugin="import pytest, re"), standard), [])
         self.assertEqual(len(foreign_imports(graph_of(cli="import attrs, pytest"), standard)), 2)
