@@ -23,7 +23,7 @@ LAYERS = (
     ("network/", "transcript/"),  # 2  pure
     ("report.py",),  # 3
     ("aio/",),  # 4  sockets and the loop
-    ("threaded.py", "sweeps/", "tapes/"),  # 5
+    ("threaded/", "sweeps/", "tapes/"),  # 5
     (  # 6
         *("testcase.py", "cli.py", "__main__.py"),
         *("pytest_plugin.py", "pytest_fixtures.py", "pytest_loops.py", "pytest_options.py"),
