@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import unittest
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from typing import Optional
 
@@ -165,6 +165,18 @@ def foreign_imports(graph: Graph, standard: frozenset[str]) -> list[str]:
     ]
 
 
+def orphans(tests: Iterable[str], sources: Container[str]) -> list[str]:
+    """Tests of no module: test_x.py stands for x.py in the folder of that name; test_x_y.py may be an aspect of x."""
+    violations = []
+    for test in tests:
+        folder, _, name = test.rpartition("/")
+        words = name[len("test_") : -len(".py")].split("_")
+        subjects = ["_".join(words[:count]) for count in range(len(words), 0, -1)]
+        if not any(f"{folder}/{subject}.py" in sources for subject in subjects):
+            violations.append(f"tests/{test}: there is no {PACKAGE}/{folder}/{subjects[0]}.py")
+    return violations
+
+
 class LayeringTests(unittest.TestCase):
     """The package as it is."""
 
@@ -223,15 +235,9 @@ class LayeringTests(unittest.TestCase):
 
     def test_test_files_match_source_files(self) -> None:
         """Each test_x.py below tests/FOLDER stands for an x.py below the package's folder of that name."""
-        package = ROOT / PACKAGE
-        folders = [path.name for path in package.iterdir() if path.is_dir()]
+        folders = [path.name for path in (ROOT / PACKAGE).iterdir() if path.is_dir()]
         tests = [path for folder in folders for path in (ROOT / "tests" / folder).rglob("test_*.py")]
-        orphans = []
-        for test in tests:
-            source = test.relative_to(ROOT / "tests").with_name(test.name[len("test_") :])
-            if not (package / source).exists():
-                orphans.append(f"{test.relative_to(ROOT)}: there is no {PACKAGE}/{source.as_posix()}")
-        self.assert_none(orphans)
+        self.assert_none(orphans([test.relative_to(ROOT / "tests").as_posix() for test in tests], self.graph))
 
 
 def graph_of(**sources: str) -> Graph:
@@ -315,6 +321,15 @@ class LayeringRulesTests(unittest.TestCase):
         standard = frozenset({"re"})
         self.assertEqual(foreign_imports(graph_of(pytest_plugin="import pytest, re"), standard), [])
         self.assertEqual(len(foreign_imports(graph_of(cli="import attrs, pytest"), standard)), 2)
+
+    def test_orphans_when_a_test_has_no_module(self) -> None:
+        """A test is named for a module, or for a module and an aspect of it, in the folder of the same name."""
+        sources = graph_of(aio__tls_layer="", aio__tls_words="", engine__pool="")
+        good = ["aio/test_tls_layer.py", "aio/test_tls_layer_ends.py", "engine/test_pool.py"]
+        self.assertEqual(orphans(good, sources), [])
+        bad = ["aio/test_tls.py", "aio/test_pool.py", "aio/test_tlslayer.py"]
+        self.assertEqual(orphans(bad, sources)[0], "tests/aio/test_tls.py: there is no tcpclient_testing/aio/tls.py")
+        self.assertEqual(len(orphans(bad, sources)), 3)
 
 
 if __name__ == "__main__":
