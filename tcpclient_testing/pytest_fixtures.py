@@ -9,20 +9,25 @@ not been judged before.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, Optional
 
 import pytest
 
+from .aio.handle import Connection
+from .aio.server import ConnectStep, MockTCPServer
+from .engine.matchers import anything
+from .engine.steps import Step
+from .engine.timing import UNSET
 from .pytest_loops import check_clock, check_loop, loop_of
 from .pytest_options import server_options, wants_virtual_time
-from .pytest_servers import FixtureServer, ServersOfFixtures
+from .pytest_servers import ServersOfFixtures
 
 if TYPE_CHECKING:
     from .threaded import ThreadedMockTCPServer
 
 __all__ = [
-    "FIXTURES", "SERVERS", "TCPServerFactory", "ThreadedTCPServerFactory", "servers_of", "tcpserver",
+    "FIXTURES", "SERVERS", "FixtureServer", "TCPServerFactory", "ThreadedTCPServerFactory", "servers_of", "tcpserver",
     "tcpserver_factory", "threaded_tcpserver", "threaded_tcpserver_factory",
 ]
 
@@ -31,6 +36,54 @@ __tracebackhide__ = True
 
 FIXTURES = ("tcpserver", "tcpserver_factory", "threaded_tcpserver", "threaded_tcpserver_factory")
 SERVERS: pytest.StashKey[ServersOfFixtures] = pytest.StashKey()
+
+
+class FixtureServer(MockTCPServer):
+    """The server of the fixture `tcpserver`: a `MockTCPServer` that listens before the test's loop runs.
+
+    Time-outs may be positional, and messages be named, as in suites that were written for pytest-tcpclient.
+    """
+
+    def __await__(self) -> Generator[Any, None, FixtureServer]:
+        """Return the server: ``server = await tcpserver_factory()``."""
+        self.attach()
+        return self
+        yield
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """``(host, port)``, as `socket.create_connection` takes it."""
+        self.attach()
+        return super().address
+
+    def expect_connect(self, timeout: Optional[float] = UNSET, *, within: Optional[float] = None,
+                       after: Optional[float] = None) -> ConnectStep[Connection]:
+        return super().expect_connect(timeout=timeout, within=within, after=after)
+
+    def expect_bytes(self, data: Any = UNSET, timeout: Optional[float] = UNSET, *, within: Optional[float] = None,
+                     expected_bytes: Any = UNSET) -> Step[bytes]:
+        data = _named("expect_bytes", "expected_bytes", expected_bytes, data)
+        return super().expect_bytes(data, timeout=timeout, within=within)
+
+    def expect_frame(self, payload: Any = anything, timeout: Optional[float] = UNSET, *,
+                     expected_payload: Any = UNSET, **options: Any) -> Step[Any]:
+        if expected_payload is not UNSET:
+            payload = expected_payload
+        return super().expect_frame(payload, timeout=timeout, **options)
+
+    def expect_disconnect(self, timeout: Optional[float] = UNSET, *, wait_closed: bool = True,
+                          within: Optional[float] = None) -> Step[None]:
+        return super().expect_disconnect(timeout=timeout, wait_closed=wait_closed, within=within)
+
+
+def _named(method: str, name: str, named: Any, positional: Any) -> Any:
+    """The message, under the one name or the other."""
+    if named is not UNSET and positional is not UNSET:
+        raise TypeError(f"{method}() takes its bytes once: as the first argument, or as {name}")
+    value = positional if named is UNSET else named
+    if value is UNSET:
+        raise TypeError(f"{method}() takes the bytes that the client has to send")
+    return value
 
 
 class TCPServerFactory:
