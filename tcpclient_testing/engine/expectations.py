@@ -20,8 +20,8 @@ from .wording import counted, seconds, shorten
 if TYPE_CHECKING:
     from .conversation import Conversation
 
-__all__ = ["ExpectBytes", "ExpectBytesTimed", "ExpectConnect", "ExpectDisconnect", "ExpectEof", "ExpectMessage", "ExpectReset",
-           "ExpectSilence", "lateness", "seconds"]
+__all__ = ["ExpectBytes", "ExpectBytesTimed", "ExpectConnect", "ExpectDisconnect", "ExpectEof", "ExpectMessage",
+           "ExpectReset", "ExpectSilence", "lateness", "seconds"]
 
 __unittest = True
 
