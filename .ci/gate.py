@@ -219,9 +219,9 @@ def loops(gate: Gate) -> str:
 
 def pytests(gate: Gate) -> str:
     """The pytest plugin's tests under each version of pytest that it supports."""
-    tests = Path("tests") / "test_pytest_plugin.py"
-    if not (ROOT / tests).exists():
-        raise Skipped(f"there is no {tests} yet")
+    tests = sorted(path.relative_to(ROOT) for path in (ROOT / "tests").glob("test_pytest_*.py"))
+    if not tests:
+        raise Skipped("there are no tests/test_pytest_*.py yet")
     lines = []
     for requirements, lowest, highest in PYTESTS:
         fitting = [each for each in gate.interpreters if lowest <= each.version[:2] <= highest]
@@ -231,7 +231,7 @@ def pytests(gate: Gate) -> str:
             lines.append(f"{requirements[0]}: no Python between {lowest} and {highest} on this machine")
             continue
         python = tool_venv(gate.work, [*requirements, *PYTEST_PLUGINS, gate.distributions[0]], fitting[-1].executable)
-        output = gate.run(python, *STRICT, "-m", *PYTEST, tests, env=STRICT_CHILDREN)
+        output = gate.run(python, *STRICT, "-m", *PYTEST, *tests, env=STRICT_CHILDREN)
         lines.append(f"{requirements[0]}, Python {fitting[-1].name}: {last_line(output)}")
     return "\n".join(lines)
 

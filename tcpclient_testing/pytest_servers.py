@@ -1,4 +1,4 @@
-"""What pytest's fixtures hand out and keep: servers with the arguments of pytest-tcpclient's, and the test's verdict.
+"""The servers that a test under pytest has, and how they come to one verdict.
 
 set-up -> begin -> body -> end: judged, unless a fixture may still do the client's part -> finish: judged at last
 """
@@ -10,16 +10,11 @@ import functools
 import inspect
 import sys
 from asyncio import events
-from collections.abc import Generator
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from .aio.handle import Connection
-from .aio.server import ConnectStep, MockTCPServer
+from .aio.server import MockTCPServer
 from .aio.servers_of_test import ServersOfTest
-from .engine.matchers import anything
-from .engine.steps import Step
-from .engine.timing import UNSET
 from .errors import ScriptError
 from .pytest_tracebacks import frame_of
 from .report import ExpectationError
@@ -27,60 +22,12 @@ from .report import ExpectationError
 if TYPE_CHECKING:
     from .threaded import ThreadedMockTCPServer
 
-__all__ = ["FixtureServer", "ServersOfFixtures"]
+__all__ = ["ServersOfFixtures"]
 
 __unittest = True
 
 # Turns of the loop in which what the client did in it has arrived.
 _TURNS = 16
-
-
-class FixtureServer(MockTCPServer):
-    """The server of the fixture `tcpserver`: a `MockTCPServer` that listens before the test's loop runs.
-
-    Time-outs may be positional, and messages be named, as in suites that were written for pytest-tcpclient.
-    """
-
-    def __await__(self) -> Generator[Any, None, FixtureServer]:
-        """Return the server: ``server = await tcpserver_factory()``."""
-        self.attach()
-        return self
-        yield
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """``(host, port)``, as `socket.create_connection` takes it."""
-        self.attach()
-        return super().address
-
-    def expect_connect(self, timeout: Optional[float] = UNSET, *, within: Optional[float] = None,
-                       after: Optional[float] = None) -> ConnectStep[Connection]:
-        return super().expect_connect(timeout=timeout, within=within, after=after)
-
-    def expect_bytes(self, data: Any = UNSET, timeout: Optional[float] = UNSET, *, within: Optional[float] = None,
-                     expected_bytes: Any = UNSET) -> Step[bytes]:
-        data = _named("expect_bytes", "expected_bytes", expected_bytes, data)
-        return super().expect_bytes(data, timeout=timeout, within=within)
-
-    def expect_frame(self, payload: Any = anything, timeout: Optional[float] = UNSET, *,
-                     expected_payload: Any = UNSET, **options: Any) -> Step[Any]:
-        if expected_payload is not UNSET:
-            payload = expected_payload
-        return super().expect_frame(payload, timeout=timeout, **options)
-
-    def expect_disconnect(self, timeout: Optional[float] = UNSET, *, wait_closed: bool = True,
-                          within: Optional[float] = None) -> Step[None]:
-        return super().expect_disconnect(timeout=timeout, wait_closed=wait_closed, within=within)
-
-
-def _named(method: str, name: str, named: Any, positional: Any) -> Any:
-    """The message, under the one name or the other."""
-    if named is not UNSET and positional is not UNSET:
-        raise TypeError(f"{method}() takes its bytes once: as the first argument, or as {name}")
-    value = positional if named is UNSET else named
-    if value is UNSET:
-        raise TypeError(f"{method}() takes the bytes that the client has to send")
-    return value
 
 
 Server = Union[MockTCPServer, "ThreadedMockTCPServer"]

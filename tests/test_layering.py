@@ -9,7 +9,8 @@ import subprocess
 import sys
 import textwrap
 import unittest
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from fnmatch import fnmatch
 from typing import Optional
 
 from tests.support.imports import PACKAGE, Import, imports, package_sources
@@ -22,10 +23,11 @@ LAYERS = (
     ("network/", "transcript/"),  # 2  pure
     ("report.py",),  # 3
     ("aio/",),  # 4  sockets and the loop
-    ("threaded.py", "sweeps/", "tapes/"),  # 5
+    ("threaded/", "sweeps/", "tapes/"),  # 5
     (  # 6
         *("testcase.py", "cli.py", "__main__.py"),
-        *("pytest_plugin.py", "pytest_clocks.py", "pytest_servers.py", "pytest_tracebacks.py"),
+        *("pytest_plugin.py", "pytest_fixtures.py", "pytest_loops.py", "pytest_options.py"),
+        *("pytest_clocks.py", "pytest_servers.py", "pytest_tracebacks.py"),
     ),
 )
 
@@ -40,8 +42,8 @@ ENGINE_MAY_IMPORT = (
     *("dis", "sys"),  # code and frames: the line of the script that a step was written on
 )
 
-# The only file that may import each of these.
-ONLY_IN = {"unittest": "testcase.py", "pytest": "pytest_plugin.py", "_pytest": "pytest_plugin.py"}
+# The only files that may import each of these.
+ONLY_IN = {"unittest": "testcase.py", "pytest": "pytest_*.py", "_pytest": "pytest_*.py"}
 
 # A plain `import tcpclient_testing` pays for none of these, beyond what asyncio and unittest have loaded anyway.
 NOT_LOADED = (
@@ -144,12 +146,12 @@ def engine_imports(graph: Graph) -> list[str]:
 
 
 def misplaced_imports(graph: Graph) -> list[str]:
-    """Imports of a test framework outside the one file that knows it."""
+    """Imports of a test framework outside the files that are for it."""
     return [
         f"{path}:{each.line}: imports {each.module}; only {ONLY_IN[each.top]} does"
         for path, found in graph.items()
         for each in found
-        if path != ONLY_IN.get(each.top, path)
+        if each.top in ONLY_IN and not fnmatch(path, ONLY_IN[each.top])
     ]
 
 
@@ -159,8 +161,20 @@ def foreign_imports(graph: Graph, standard: frozenset[str]) -> list[str]:
         f"{path}:{each.line}: imports {each.module}"
         for path, found in graph.items()
         for each in found
-        if not each.inside and each.top not in standard and path != ONLY_IN.get(each.top)
+        if not each.inside and each.top not in standard and not fnmatch(path, ONLY_IN.get(each.top, ""))
     ]
+
+
+def orphans(tests: Iterable[str], sources: Container[str]) -> list[str]:
+    """Tests of no module: test_x.py stands for x.py in the folder of that name; test_x_y.py may be an aspect of x."""
+    violations = []
+    for test in tests:
+        folder, _, name = test.rpartition("/")
+        words = name[len("test_") : -len(".py")].split("_")
+        subjects = ["_".join(words[:count]) for count in range(len(words), 0, -1)]
+        if not any(f"{folder}/{subject}.py" in sources for subject in subjects):
+            violations.append(f"tests/{test}: there is no {PACKAGE}/{folder}/{subjects[0]}.py")
+    return violations
 
 
 class LayeringTests(unittest.TestCase):
@@ -195,8 +209,8 @@ class LayeringTests(unittest.TestCase):
         waiting = {"asyncio", "socket", "time", "threading", "select", "ssl", "selectors", "os"}
         self.assertTrue(waiting.isdisjoint(ENGINE_MAY_IMPORT))
 
-    def test_one_file_knows_each_test_framework(self) -> None:
-        """Only testcase.py imports unittest, and only pytest_plugin.py imports pytest."""
+    def test_few_files_know_each_test_framework(self) -> None:
+        """Only testcase.py imports unittest, and only the files of the plugin, pytest_*.py, import pytest."""
         self.assert_none(misplaced_imports(self.graph))
 
     @unittest.skipIf(sys.version_info < (3, 10), "sys.stdlib_module_names is new in 3.10")
@@ -221,15 +235,9 @@ class LayeringTests(unittest.TestCase):
 
     def test_test_files_match_source_files(self) -> None:
         """Each test_x.py below tests/FOLDER stands for an x.py below the package's folder of that name."""
-        package = ROOT / PACKAGE
-        folders = [path.name for path in package.iterdir() if path.is_dir()]
+        folders = [path.name for path in (ROOT / PACKAGE).iterdir() if path.is_dir()]
         tests = [path for folder in folders for path in (ROOT / "tests" / folder).rglob("test_*.py")]
-        orphans = []
-        for test in tests:
-            source = test.relative_to(ROOT / "tests").with_name(test.name[len("test_") :])
-            if not (package / source).exists():
-                orphans.append(f"{test.relative_to(ROOT)}: there is no {PACKAGE}/{source.as_posix()}")
-        self.assert_none(orphans)
+        self.assert_none(orphans([test.relative_to(ROOT / "tests").as_posix() for test in tests], self.graph))
 
 
 def graph_of(**sources: str) -> Graph:
@@ -307,10 +315,21 @@ class LayeringRulesTests(unittest.TestCase):
         self.assertEqual(engine_imports(graph_of(engine__a="import socket, re")), ["engine/a.py:1: imports socket"])
         self.assertEqual(engine_imports(graph_of(aio__a="import socket")), [])
         self.assertEqual(misplaced_imports(graph_of(testcase="import unittest", pytest_plugin="import pytest")), [])
+        self.assertEqual(misplaced_imports(graph_of(pytest_gadgets="import pytest")), [])
         self.assertEqual(len(misplaced_imports(graph_of(aio__a="from unittest import mock"))), 1)
+        self.assertEqual(len(misplaced_imports(graph_of(testcase="import pytest", aio__pytest_a="import pytest"))), 2)
         standard = frozenset({"re"})
         self.assertEqual(foreign_imports(graph_of(pytest_plugin="import pytest, re"), standard), [])
         self.assertEqual(len(foreign_imports(graph_of(cli="import attrs, pytest"), standard)), 2)
+
+    def test_orphans_when_a_test_has_no_module(self) -> None:
+        """A test is named for a module, or for a module and an aspect of it, in the folder of the same name."""
+        sources = graph_of(aio__tls_layer="", aio__tls_words="", engine__pool="")
+        good = ["aio/test_tls_layer.py", "aio/test_tls_layer_ends.py", "engine/test_pool.py"]
+        self.assertEqual(orphans(good, sources), [])
+        bad = ["aio/test_tls.py", "aio/test_pool.py", "aio/test_tlslayer.py"]
+        self.assertEqual(orphans(bad, sources)[0], "tests/aio/test_tls.py: there is no tcpclient_testing/aio/tls.py")
+        self.assertEqual(len(orphans(bad, sources)), 3)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,7 @@ from typing import Any, Optional
 
 from tcpclient_testing import ThreadedMockTCPServerMixin
 from tests.support.blocking import connect, threads
-
-
-def outcome_of(**attributes: Any) -> tuple[list[str], str]:
-    """Run the method `test` of a test case with these attributes; return what was reported of it, and the texts."""
-    options = {"tcpserver_options": {"timeout": 0.2, "idle_timeout": 0.3}}
-    case = type("Case", (ThreadedMockTCPServerMixin, unittest.TestCase), {**options, **attributes})
-    result = unittest.TestResult()
-    case("test").run(result)
-    kinds = {"failure": result.failures, "error": result.errors, "skipped": result.skipped,
-             "expected failure": result.expectedFailures}
-    reports = [(kind, text) for kind, found in kinds.items() for _, text in found]
-    return [kind for kind, _ in reports], "\n".join(text for _, text in reports)
+from tests.support.outcomes import threaded_outcome_of
 
 
 def script(case: Any) -> None:
@@ -88,12 +77,12 @@ class ThreadedReportTests(unittest.TestCase):
 
     def assertOne(self, kind: Optional[str], *parts: str, **attributes: Any) -> None:
         """Assert that there is one report of this kind (None: no report), with these parts in this order."""
-        kinds, text = outcome_of(**attributes)
-        self.assertEqual(kinds, [] if kind is None else [kind], text)
+        outcome = threaded_outcome_of(**attributes)
+        self.assertEqual(outcome.kinds, [] if kind is None else [kind], outcome)
         place = 0
         for part in parts:
-            self.assertIn(part, text[place:])
-            place = text.index(part, place)
+            self.assertIn(part, outcome.text[place:])
+            place = outcome.text.index(part, place)
 
     def test_report_when_the_client_is_right(self) -> None:
         """A client that keeps to the script is not reported, nor is a test without a server."""

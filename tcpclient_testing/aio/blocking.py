@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Iterable
 from typing import Any, Optional
 
-__all__ = ["BlockedCall", "free_sockets", "readable"]
+__all__ = ["BlockedCall", "free_sockets", "readable", "writable"]
 
 __unittest = True
 
@@ -73,12 +73,22 @@ def readable(sockets: Iterable[Any]) -> bool:
     Closed ones don't count. Leave out what the server isn't going to read: a socket whose end it has seen already is
     readable for ever.
     """
+    return _any_ready(sockets, to_write=False)
+
+
+def writable(sockets: Iterable[Any]) -> bool:
+    """Return whether any of these sockets, or descriptors, takes data, or has an error. Closed ones don't count."""
+    return _any_ready(sockets, to_write=True)
+
+
+def _any_ready(sockets: Iterable[Any], *, to_write: bool) -> bool:
     descriptors = [descriptor for descriptor in map(_descriptor, sockets) if descriptor >= 0]
     if sys.platform == "win32":
-        return bool(descriptors) and bool(select.select(descriptors, (), (), 0)[0])
+        read, written = ((), descriptors) if to_write else (descriptors, ())
+        return bool(descriptors) and any(select.select(read, written, (), 0))
     poll = select.poll()
     for descriptor in descriptors:
-        poll.register(descriptor, select.POLLIN)
+        poll.register(descriptor, select.POLLOUT if to_write else select.POLLIN)
     return any(event & ~select.POLLNVAL for _, event in poll.poll(0))
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import socket
 import sys
 import threading
@@ -23,7 +22,7 @@ from tcpclient_testing.engine.expectations import seconds
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.session import Failure
 
-from .blocking import BlockedCall, free_sockets, readable
+from .blocking import BlockedCall, free_sockets, readable, writable
 from .watchdog import watch
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class DeadlockGuard:
         protocols = list(runtime.protocols.values())
         heard = [sock for protocol in protocols if _reads(protocol) for sock in _socket_of(protocol)]
         full = [sock for protocol in protocols if protocol.paused for sock in _socket_of(protocol)]
-        return readable([*heard, *runtime.listeners]) or _writable(full)
+        return readable([*heard, *runtime.listeners]) or writable(full)
 
     def _action_is_due(self) -> bool:
         now = self._runtime.loop.time()
@@ -131,18 +130,6 @@ def _unread(sock: Any) -> bytes:
     with contextlib.suppress(OSError), socket.socket(fileno=socket.dup(sock.fileno())) as copy:
         return copy.recv(65536, socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0))
     return b""
-
-
-def _writable(sockets: list[Any]) -> bool:
-    descriptors = [descriptor for descriptor in (sock.fileno() for sock in sockets) if descriptor >= 0]
-    if not descriptors:
-        return False
-    if sys.platform == "win32":
-        return bool(select.select((), descriptors, (), 0)[1])
-    poll = select.poll()
-    for descriptor in descriptors:
-        poll.register(descriptor, select.POLLOUT)
-    return any(event & ~select.POLLNVAL for _, event in poll.poll(0))
 
 
 # The system calls by which a thread sleeps, and those in which it does when they have no descriptors to wait for:

@@ -15,11 +15,10 @@ from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.engine.timing import UNSET
 from tcpclient_testing.transcript.entries import RECEIVED, SENT
 
-from .messages import Messages, next_timing
-
 if TYPE_CHECKING:
     from tcpclient_testing.engine.allowing import Allowed, Every
 
+    from .messages import Messages
     from .server import MockTCPServer
     from .tls_layer import TLSInfo
 
@@ -102,6 +101,7 @@ class Connection(ScriptMethods):
         `line`, a matcher, does not accept, are failures. `timeout` is the number of seconds without progress after
         which waiting for a line has failed; unless given, it may take as long as it likes.
         """
+        from .messages import Messages, next_timing
         matcher = as_matcher(line, "lines(line)")
         framing = self._lines("lines", ending)
         return Messages(self, "lines", matcher, framing, next_timing("lines", timeout), sys._getframe(1))
@@ -115,6 +115,7 @@ class Connection(ScriptMethods):
     def frames(self, payload: Any = anything, *, framing: Optional[Framing] = None,
                timeout: Optional[float] = UNSET) -> Messages[Any]:
         """The frames that the client sends, for ``async for``; everything else as with `lines`."""
+        from .messages import Messages, next_timing
         matcher = as_matcher(payload, "frames(payload)")
         checked = self._framing("frames", framing)
         return Messages(self, "frames", matcher, checked, next_timing("frames", timeout), sys._getframe(1))

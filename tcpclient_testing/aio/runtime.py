@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from tcpclient_testing.network.conditions import Network
     from tcpclient_testing.report import ExpectationError, Report
 
+    from .client_stream import ClientStream
     from .errands import Errands
     from .handlers import Handlers
     from .inet_diag import PeerProbe
     from .pacing import Conditions
-    from .watch import ClientStream
 
 __all__ = ["Runtime"]
 

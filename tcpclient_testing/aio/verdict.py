@@ -17,7 +17,7 @@ from tcpclient_testing.engine.origin import Origin
 
 from .body import consequence
 from .runtime import Runtime
-from .watch import StreamWatch, complaint
+from .watch import StreamWatch
 
 __all__ = ["Verdict"]
 
@@ -131,6 +131,7 @@ class Verdict:
         last = conversation.steps[-1]
         if stream is None or not isinstance(last, ExpectDisconnect):
             return True
+        from .duties import complaint
         return stream.connection_lost and complaint(stream, wait_closed=last.wait_closed) is None
 
     async def look_at_streams(self) -> None:
@@ -149,6 +150,7 @@ class Verdict:
         stream = self._watch.stream_of(conversation.peername)
         if stream is None:
             return
+        from .duties import complaint
         words = complaint(stream, wait_closed=step.wait_closed)
         elsewhere = stream.thread_id != threading.get_ident()
         for _ in range(_LOOKS if elsewhere else _TURNS):

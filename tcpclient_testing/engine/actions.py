@@ -8,7 +8,7 @@ from .commands import Await, HalfClose, PauseReading, ResetConnection, ResumeRea
 from .expectations import CallableRaised, seconds
 from .mismatches import Mismatch
 from .origin import Origin
-from .steps import DONE, QUEUED, WAITING, Outcome, Step, Timing
+from .steps import DONE, QUEUED, WAITING, Lasting, Outcome, Step, Timing
 from .wording import counted, shorten, shorten_repr
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ __all__ = ["Delay", "Disconnect", "HoldUntil", "PauseReadingStep", "ResetStep", 
            "SendEof", "StartTLSStep"]
 
 __unittest = True
-
-_UNTIMED = Timing(None, None, None, False)
 
 
 class Action(Step[None]):
@@ -180,26 +178,11 @@ class ResetStep(_Flushing):
         return DONE
 
 
-class Delay(Action):
+class Delay(Lasting, Action):
     """`delay(seconds)`: wait before the next step."""
 
-    __slots__ = ("duration", "over")
+    __slots__ = ()
     method = "delay"
-
-    def __init__(self, duration: float, origin: Origin) -> None:
-        super().__init__(origin, _UNTIMED)
-        self.duration = duration
-        self.over = False
-
-    def arguments(self) -> str:
-        return f"{self.duration:g}"
-
-    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
-        conversation.alarm(self.duration)
-        return None
-
-    def timer_fired(self, conversation: Conversation) -> None:
-        self.over = True
 
     def proceed(self, conversation: Conversation) -> Outcome:
         return DONE if self.over else WAITING

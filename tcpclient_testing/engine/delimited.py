@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Callable, Optional
 
 from .arguments import as_bytes, as_count
-from .frames import FramePart, FrameReader, Framing, FramingError, payload_of
+from .frames import FramePart, FrameReader, Framing, FramingError, payload_of, too_long
 from .judging import BytesLike
 from .wording import counted, shorten
 
@@ -45,7 +45,7 @@ class Delimited(Framing):
         """The payload and the delimiter; ValueError if the message would end before, or is longer than `max_length`."""
         payload = payload_of(payload, "Delimited.encode(payload)")
         if len(payload) > self.max_length:
-            raise ValueError(f"{counted(len(payload), 'byte')} are too long for {self!r}")
+            raise too_long(payload, self)
         frame = payload + self.delimiter
         place = frame.find(self.delimiter)
         if place < len(payload):  # also by the payload's last bytes together with the delimiter's first

@@ -14,7 +14,7 @@ from .matchers import Exactly, Match, Matcher, anything
 from .message import Message
 from .mismatches import Mismatch
 from .origin import Origin
-from .steps import DEFAULT_TIMING, DONE, WAITING, Outcome, Step, Timing
+from .steps import DEFAULT_TIMING, DONE, WAITING, Lasting, Outcome, Step, Timing
 from .wording import counted, seconds, shorten
 
 if TYPE_CHECKING:
@@ -313,29 +313,11 @@ class ExpectReset(_ExpectEnding):
         return WAITING
 
 
-class ExpectSilence(Step[None]):
+class ExpectSilence(Lasting):
     """`expect_silence(seconds)`: the client sends nothing, and stays connected, for this long."""
 
-    __slots__ = ("duration", "over")
+    __slots__ = ()
     method = "expect_silence"
-
-    def __init__(self, duration: float, origin: Origin) -> None:
-        super().__init__(origin, Timing(None, None, None, False))
-        self.duration = duration
-        self.over = False
-
-    def arguments(self) -> str:
-        return f"{self.duration:g}"
-
-    def written(self) -> None:
-        return None
-
-    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
-        conversation.alarm(self.duration)
-        return None
-
-    def timer_fired(self, conversation: Conversation) -> None:
-        self.over = True
 
     def proceed(self, conversation: Conversation) -> Outcome:
         what = f"silence for {seconds(self.duration)}"

@@ -191,3 +191,8 @@ class GatheringReader(FrameReader):
 def payload_of(value: Any, where: str) -> bytes:
     """The payload as bytes; TypeError naming `where` for anything but bytes-like objects."""
     return value if type(value) is bytes else as_bytes(value, where)
+
+
+def too_long(payload: bytes, framing: Framing) -> ValueError:
+    """What is raised for a payload that the framing can't or may not carry."""
+    return ValueError(f"{counted(len(payload), 'byte')} are too long for {framing!r}")

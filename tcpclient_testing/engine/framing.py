@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Optional
 
 from .arguments import as_count
-from .frames import MAX_LENGTH, FramePart, FrameReader, Framing, FramingError, payload_of
+from .frames import MAX_LENGTH, FramePart, FrameReader, Framing, FramingError, payload_of, too_long
 from .headed import HeadedReader
 from .wording import counted, shorten_repr
 
@@ -122,7 +122,7 @@ class LengthPrefixed(Framing):
         payload = payload_of(payload, "LengthPrefixed.encode(payload)")
         length = len(payload) + (self.size if self.includes_header else 0)
         if len(payload) > self.max_length or length >> (8 * self.size):
-            raise ValueError(f"{counted(len(payload), 'byte')} are too long for {self!r}")
+            raise too_long(payload, self)
         return length.to_bytes(self.size, self.byteorder) + payload
 
     def reader(self) -> FrameReader:

@@ -15,7 +15,7 @@ from .framing import Framing
 from .matchers import Matcher
 from .mismatches import Mismatch
 from .origin import Origin
-from .steps import DEFAULT_TIMING, DONE, Outcome, Timing
+from .steps import DEFAULT_TIMING, DONE, UNTIMED, Outcome, Timing
 from .wording import exception_text, shorten_repr
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ class ExpectNext(ExpectMessage[Any]):
 
     def __init__(self, method: str, shown: str, framing: Framing, matcher: Matcher[Any], origin: Origin,
                  timing: Optional[Timing]) -> None:
-        super().__init__(method, shown, framing, matcher, origin,
-                         Timing(None, None, None, False) if timing is None else timing)
+        super().__init__(method, shown, framing, matcher, origin, UNTIMED if timing is None else timing)
         self.idle = timing is None
 
     def at_end(self, conversation: Conversation) -> Optional[Outcome]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Optional
 
 from .arguments import as_count
-from .frames import MAX_LENGTH, FramePart, FrameReader, Framing, FramingError, payload_of
+from .frames import MAX_LENGTH, FramePart, FrameReader, Framing, FramingError, payload_of, too_long
 from .headed import HeadedReader
 from .wording import counted, shorten
 
@@ -33,7 +33,7 @@ class Netstring(Framing):
         """The netstring; ValueError if the payload is longer than `max_length`."""
         payload = payload_of(payload, "Netstring.encode(payload)")
         if len(payload) > self.max_length:
-            raise ValueError(f"{counted(len(payload), 'byte')} are too long for {self!r}")
+            raise too_long(payload, self)
         return b"%d:%b," % (len(payload), payload)
 
     def reader(self) -> FrameReader:

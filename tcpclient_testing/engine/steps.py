@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .conversation import Conversation
     from .source_lines import SourceLine
 
-__all__ = ["DEFAULT_TIMING", "DONE", "QUEUED", "WAITING", "Outcome", "Step", "Timing"]
+__all__ = ["DEFAULT_TIMING", "DONE", "QUEUED", "UNTIMED", "WAITING", "Lasting", "Outcome", "Step", "Timing"]
 
 __unittest = True
 
@@ -69,6 +69,7 @@ class Timing:
 
 
 DEFAULT_TIMING: Final = Timing(None, None, None, True)
+UNTIMED: Final = Timing(None, None, None, False)
 
 
 class Step(Generic[T]):
@@ -213,3 +214,27 @@ class Step(Generic[T]):
         if begun and conversation.has_turn(self):
             return "waiting" if failure is None else "unfinished"
         return "not reached"
+
+
+class Lasting(Step[None]):
+    """A step that takes a time of its own, `duration` seconds from its turn on; afterwards it is `over`."""
+
+    __slots__ = ("duration", "over")
+
+    def __init__(self, duration: float, origin: Origin) -> None:
+        super().__init__(origin, UNTIMED)
+        self.duration = duration
+        self.over = False
+
+    def arguments(self) -> str:
+        return f"{self.duration:g}"
+
+    def written(self) -> None:
+        return None
+
+    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+        conversation.alarm(self.duration)
+        return None
+
+    def timer_fired(self, conversation: Conversation) -> None:
+        self.over = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Optional
 
 from .arguments import as_count
-from .frames import MAX_LENGTH, FrameReader, Framing, payload_of
+from .frames import MAX_LENGTH, FrameReader, Framing, payload_of, too_long
 from .headed import HeadedReader
 from .wording import counted
 
@@ -41,7 +41,7 @@ class Varint(Framing):
         payload = payload_of(payload, "Varint.encode(payload)")
         length = len(payload)
         if length > self.max_length:
-            raise ValueError(f"{counted(length, 'byte')} are too long for {self!r}")
+            raise too_long(payload, self)
         header = bytearray()
         while length > 0x7F:
             header.append(length & 0x7F | 0x80)

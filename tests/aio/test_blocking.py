@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -15,7 +16,7 @@ from unittest import mock
 
 import tcpclient_testing
 from tcpclient_testing.aio import blocking
-from tcpclient_testing.aio.blocking import BlockedCall, free_sockets, readable
+from tcpclient_testing.aio.blocking import BlockedCall, free_sockets, readable, writable
 
 _STDLIB = os.path.join(os.path.dirname(os.__file__), "ssl.py")
 _OURS = os.path.join(os.path.dirname(tcpclient_testing.__file__), "threaded.py")
@@ -120,6 +121,25 @@ class ReadableTests(SocketCase):
         descriptor = os.dup(self.listener.fileno())
         os.close(descriptor)
         self.assertFalse(readable([descriptor]))
+        self.assertFalse(writable([descriptor]))
+
+    def test_writable_when_a_buffer_has_room(self) -> None:
+        """Where data goes out at once a socket is writable; a full one, a closed one and none at all aren't."""
+        self.assertFalse(writable([]))
+        client = self.connect()
+        server = self.accept()
+        self.assertTrue(writable([server]))
+        with mock.patch.object(sys, "platform", "win32"):
+            self.assertTrue(writable([server]))
+            self.assertFalse(writable([]))
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                server.send(bytes(65536))
+        self.assertFalse(writable([server]))
+        client.close()
+        self.assertTrue(writable([server]))
+        server.close()
+        self.assertFalse(writable([server]))
 
 
 class FreeSocketsTests(SocketCase):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import traceback
 import unittest
 from typing import Any, Optional
@@ -11,6 +10,7 @@ from typing import Any, Optional
 from tcpclient_testing import Connection, ExpectationError, MockTCPServer, ScriptError
 from tcpclient_testing.framing import Delimited, LengthPrefixed, read_frame, write_frame
 from tcpclient_testing.matchers import JSON
+from tests.support import streams
 
 
 async def echo(connection: Connection) -> None:
@@ -32,9 +32,7 @@ async def talk(server: MockTCPServer, data: bytes, *, close: bool = True) -> byt
             writer.write_eof()
         return await reader.read()
     finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+        await streams.close(writer)
 
 
 class HandlerTests(unittest.IsolatedAsyncioTestCase):
@@ -153,11 +151,7 @@ class HandlerTests(unittest.IsolatedAsyncioTestCase):
                     await reader.readline()
             except ExpectationError as error:
                 verdict = error
-            writer.close()
-            try:
-                await writer.wait_closed()
-            except OSError:
-                pass
+            await streams.close(writer)
             self.assertEqual("still connected" in str(verdict), not allow_open, verdict)
 
     async def test_leaving_when_a_handler_does_not_return(self) -> None:

@@ -17,20 +17,7 @@ from typing import Any
 from tcpclient_testing import ExpectationError, MockTCPServer, ScriptError
 from tests.support.long import LONG
 from tests.support.loops import AsyncTestCase, new_event_loop
-
-
-async def connect(server: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect a client to a server."""
-    return await asyncio.open_connection(*server.address)
-
-
-async def close(writer: asyncio.StreamWriter) -> None:
-    """Close as a client should, whatever has happened to the connection."""
-    writer.close()
-    try:
-        await writer.wait_closed()
-    except OSError:
-        pass
+from tests.support.streams import close, connect
 
 
 class WaitingTests(AsyncTestCase):

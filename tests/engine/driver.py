@@ -43,7 +43,20 @@ class Over(Exception):
     """What this host raises for a step that never will be done."""
 
 
-class Handle(ScriptMethods):
+class _Script(ScriptMethods):
+    """What scripts are written with where they say nothing else."""
+
+    def _default_framing(self) -> Framing:
+        return LengthPrefixed(4)
+
+    def _default_ending(self) -> bytes:
+        return b"\r\n"
+
+    def _server_context(self, context: Any) -> Any:
+        return context
+
+
+class Handle(_Script):
     """One connection of a driver: writes its script, and keeps its wire."""
 
     def __init__(self, driver: Driver, conversation: Conversation) -> None:
@@ -59,22 +72,13 @@ class Handle(ScriptMethods):
         self.driver.session.add_to(self.conversation, step, self.driver.now)
         self.driver.written()
 
-    def _default_framing(self) -> Framing:
-        return LengthPrefixed(4)
-
-    def _default_ending(self) -> bytes:
-        return b"\r\n"
-
-    def _server_context(self, context: Any) -> Any:
-        return context
-
     @property
     def sent(self) -> bytes:
         """All bytes on the wire."""
         return b"".join(item for item in self.wire if isinstance(item, bytes))
 
 
-class Driver(ScriptMethods):
+class Driver(_Script):
     """A server without sockets. With ``taking=False`` nothing that it sends is taken until `taken` or `flush` says."""
 
     def __init__(self, *, timeout: Optional[float] = 5.0, idle_timeout: Optional[float] = 30.0,
@@ -109,15 +113,6 @@ class Driver(ScriptMethods):
         else:
             self.session.add(step, self.now)
             self.written()
-
-    def _default_framing(self) -> Framing:
-        return LengthPrefixed(4)
-
-    def _default_ending(self) -> bytes:
-        return b"\r\n"
-
-    def _server_context(self, context: Any) -> Any:
-        return context
 
     def written(self) -> None:
         """Steps were added: what they send waits for those written after them, as in the real adapter."""

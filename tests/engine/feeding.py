@@ -6,7 +6,9 @@ keeps a view instead of a copy is found out.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import tracemalloc
 import unittest
 from collections.abc import Iterator
 from typing import Any, Optional
@@ -80,6 +82,17 @@ def read(framing: Framing, pieces: list[bytes]) -> tuple[Any, ...]:
 
 class FeedingTestCase(unittest.TestCase):
     """Assertions that hold for every division of the bytes into pieces."""
+
+    @contextlib.contextmanager
+    def assertAllocatesLess(self, most: int, message: object = None) -> Iterator[None]:
+        """Inside the `with` block fewer than `most` bytes are allocated at any time."""
+        tracemalloc.start()
+        try:
+            yield
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        self.assertLess(peak, most, message)
 
     def assertJudged(self, matcher: Matcher[Any], message: bytes) -> Any:
         """Every division of `message` gives the verdict that `match` gives; return that of the whole message."""

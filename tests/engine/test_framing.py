@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import random
-import tracemalloc
 import unittest
 from typing import Any
 
@@ -198,16 +197,11 @@ class BuiltInFramingTests(FeedingTestCase):
         payload = bytes(1 << 20)
         for framing in (LengthPrefixed(4), Netstring(), Varint(), FixedLength(len(payload))):
             buffer = bytearray(framing.encode(payload))
-            tracemalloc.start()
-            try:
+            with self.assertAllocatesLess(4096, framing):
                 part = framing.reader().feed(memoryview(buffer))
-                peak = tracemalloc.get_traced_memory()[1]
-            finally:
-                tracemalloc.stop()
             assert isinstance(part.payload, memoryview)
             self.assertIs(part.payload.obj, buffer)
             self.assertTrue(part.complete)
-            self.assertLess(peak, 4096, framing)
 
     @unittest.skipUnless(HYPOTHESIS, "needs hypothesis")
     def test_any_bytes_in_any_pieces(self) -> None:

@@ -7,11 +7,11 @@ import io
 import unittest
 from typing import Any
 
-from tcpclient_testing import MockTCPServerMixin
+from tcpclient_testing import MockTCPServerMixin, ThreadedMockTCPServerMixin
 
 from .loops import AsyncTestCase
 
-__all__ = ["Outcome", "outcome_of", "quick"]
+__all__ = ["Outcome", "outcome_of", "quick", "threaded_outcome_of"]
 
 #: Options for servers in inner tests: what fails by a time-out fails soon.
 quick = {"timeout": 0.15, "idle_timeout": 0.2}
@@ -43,7 +43,17 @@ class Outcome:
 
 def outcome_of(**attributes: Any) -> Outcome:
     """Run the method `test` of a test case with the mixin and these attributes; return how it ended."""
-    case = type("Inner", (MockTCPServerMixin, AsyncTestCase), {"tcpserver_options": quick, **attributes})
+    return _outcome((MockTCPServerMixin, AsyncTestCase), {"tcpserver_options": quick, **attributes})
+
+
+def threaded_outcome_of(**attributes: Any) -> Outcome:
+    """Run the method `test` of a blocking test case with its mixin and these attributes; return how it ended."""
+    options = {"timeout": 0.2, "idle_timeout": 0.3}
+    return _outcome((ThreadedMockTCPServerMixin, unittest.TestCase), {"tcpserver_options": options, **attributes})
+
+
+def _outcome(bases: tuple[type, ...], attributes: dict[str, Any]) -> Outcome:
+    case: Any = type("Inner", bases, attributes)
     case.__module__ = __name__
     result = unittest.TestResult()
     with contextlib.redirect_stderr(io.StringIO()):

@@ -1,9 +1,8 @@
-"""The server for clients that block, and for those in other processes: the asynchronous one, on a loop in a thread.
+"""The facade: what is asked of it in any thread is done in the server's own, by a `MockTCPServer` that lives there.
 
     new --start--> running --stop--> stopped
 
-A facade: what is asked of it in any thread is done in the server's own, by a `MockTCPServer` that lives there, and the
-caller waits for the answer. Steps are made in the caller's thread, so that they know the line that wrote them. The
+The caller waits for the answer. Steps are made in the caller's thread, so that they know the line that wrote them. The
 callables that a script is given, and handlers, run in the server's thread; there, nothing waits.
 """
 
@@ -11,31 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from asyncio import events
-from collections.abc import Awaitable, Coroutine, Generator
-from concurrent.futures import Future
+from collections.abc import Awaitable, Coroutine
 from functools import partial
 from types import TracebackType
-from typing import Any, Callable, ClassVar, Optional, TypeVar, cast
+from typing import Any, Callable, Optional, TypeVar, cast
 
-from .aio.handle import Connection
-from .aio.loop_thread import LoopThread
-from .aio.runtime import Runtime
-from .aio.server import ConnectStep, MockTCPServer
-from .aio.waiting import Joined
-from .engine.arguments import checked_seconds
-from .engine.conversation import Conversation
-from .engine.fault_methods import ServerFaultMethods
-from .engine.framing import Framing
-from .engine.origin import origin_of
-from .engine.script import ScriptMethods
-from .engine.steps import Step
-from .engine.timing import UNSET, timing_of
-from .errors import ScriptError
-from .report import ExpectationError
-from .transcript.entries import Transcript
+from tcpclient_testing.aio.loop_thread import LoopThread
+from tcpclient_testing.aio.server import ConnectStep
+from tcpclient_testing.engine.arguments import checked_seconds
+from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.fault_methods import ServerFaultMethods
+from tcpclient_testing.engine.framing import Framing
+from tcpclient_testing.engine.origin import origin_of
+from tcpclient_testing.engine.script import ScriptMethods
+from tcpclient_testing.engine.steps import Step
+from tcpclient_testing.engine.timing import UNSET, timing_of
+from tcpclient_testing.errors import ScriptError
 
-__all__ = ["ThreadedConnection", "ThreadedMockTCPServer"]
+from .answers import answer
+from .inner import InnerServer, ThreadedConnection, ThreadedRuntime, place
+from .view import ServerView
+
+__all__ = ["ThreadedMockTCPServer"]
 
 __unittest = True
 
@@ -46,7 +42,7 @@ T = TypeVar("T")
 _TURNS = 16
 
 
-class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods):
+class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     """A real TCP server for clients that block, with the scripting methods and the reports of `MockTCPServer`.
 
     It lives in a thread of its own: ``with ThreadedMockTCPServer() as server``, or ``server.start()`` and
@@ -64,9 +60,9 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods):
     _for_all_connections = True
 
     def __init__(self, host: Optional[str] = None, port: int = 0, **options: Any) -> None:
-        self._server = _Server(host, port, **options)
+        self._server = InnerServer(host, port, **options)
         self._server.facade = self
-        self._runtime = runtime = cast(_ThreadedRuntime, self._server._runtime)
+        self._runtime = runtime = cast(ThreadedRuntime, self._server._runtime)
         timeout = runtime.session.timeout
         self._thread = runtime.thread = LoopThread(5.0 if timeout is None else max(timeout, 1.0), self._server.close,
                                                    self._abandon)
@@ -162,20 +158,7 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods):
     def _abandon(self) -> None:
         self._runtime.abandon()
 
-    # What test frameworks ask, as of `MockTCPServer`.
-
-    @property
-    def closed(self) -> bool:
-        """Whether the server was left."""
-        return self._runtime.closed
-
-    def verdict(self) -> Optional[ExpectationError]:
-        """Why the script has failed, to be raised; None if it has not."""
-        return self._server.verdict()
-
-    def failed_at(self) -> float:
-        """When the script failed, in seconds of the loop's clock; infinity if it has not."""
-        return self._server.failed_at()
+    # What test frameworks ask, as of `MockTCPServer`; what needs no waiting is in `ServerView`.
 
     def body_ended(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:
         """The body has ended, with `exc` or without: return what is to be raised instead, or None."""
@@ -188,67 +171,6 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods):
     def judge(self, *, implied_disconnect: bool = False) -> None:
         """Do what ``join(final=True)`` does; with `implied_disconnect` as `leave` does."""
         self._thread.answer(self._thread.submit(self._server.judge(implied_disconnect=implied_disconnect)))
-
-    def settled(self) -> bool:
-        """Whether all is done: each step of the script, and every client has ended its stream."""
-        return self._server.settled()
-
-    def excuse(self, exc: Optional[BaseException] = None) -> None:
-        """The test has its one report already: give no verdict any more. Attach what passed to `exc`, its exception."""
-        self._server.excuse(exc)
-
-    def blames(self, exc: BaseException) -> bool:
-        """Whether `exc`, raised after the body, came after the script had failed; then the report has it."""
-        return self._server.blames(exc)
-
-    # Where it is, and what happened.
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """``(host, port)``, as `socket.create_connection` takes it; with ``unix_path=`` it is the path, a `str`."""
-        return self._started().address
-
-    def _started(self) -> MockTCPServer:
-        if self._runtime.address is None:
-            raise ScriptError("the server has no address before it was started: use `with`, or start()")
-        return self._server
-
-    @property
-    def host(self) -> str:
-        """The address of the local machine at which the server listens."""
-        return self._started().host
-
-    @property
-    def port(self) -> int:
-        """The port at which the server listens."""
-        return self._started().port
-
-    @property
-    def service_port(self) -> int:
-        """The same as `port`."""
-        return self._started().port
-
-    @property
-    def unix_path(self) -> Optional[str]:
-        """The path of the Unix-domain socket at which the server listens; None if it listens on a port."""
-        return self._server.unix_path
-
-    @property
-    def connections(self) -> list[ThreadedConnection]:
-        """The connections accepted so far, in order."""
-        return cast("list[ThreadedConnection]", self._server.connections)
-
-    @property
-    def transcript(self) -> Transcript:
-        """Everything that happened so far; iterate over it for the entries."""
-        return self._server.transcript
-
-    def conversation_so_far(self, *, script: bool = True) -> list[str]:
-        """The transcript as a report shows it, line by line, and before it, if `script`, the state of each step."""
-        return self._server.conversation_so_far(script=script)
-
-    def __repr__(self) -> str:
-        return repr(self._server).replace(type(self._server).__name__, type(self).__name__, 1)
 
     # The script.
 
@@ -333,113 +255,8 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods):
         except BaseException:
             coroutine.close()
             raise
-        loop = events._get_running_loop()
-        if loop is self._runtime.loop:
-            return coroutine  # a handler's
-        future = self._thread.submit(coroutine)
 
         def late() -> str:
             step = self._runtime.session.first_unsatisfied()
-            return f"{what} is not complete after {seconds:g} s" + ("" if step is None else f"; next is {_place(step)}")
-        if loop is not None:
-            return _Answer(future, seconds, late)
-        self._thread.answer(future, seconds, late)
-        return _DONE
-
-
-class ThreadedConnection(Connection):
-    """One connection of a `ThreadedMockTCPServer`, and the handle that writes its script, in any thread."""
-
-    _server: Any
-
-    def join(self, timeout: Optional[float] = None) -> Awaitable[None]:  # type: ignore[override]
-        """Block until every step of this connection is satisfied; raise `ExpectationError` if the script fails.
-
-        Raises `TimeoutError` after `timeout` seconds. Where an event loop runs, it does not block: await what it
-        returns.
-        """
-        return cast("Awaitable[None]", self._server.join_conversation(self._conversation, timeout))
-
-
-class _Answer:
-    """What `join` returns where an event loop runs: to be awaited there. It is waited for already."""
-
-    def __init__(self, future: Future[None], timeout: Optional[float], late: Callable[[], str]) -> None:
-        self._future = future
-        self._timeout = timeout
-        self._late = late
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self._wait().__await__()
-
-    async def _wait(self) -> None:
-        future = asyncio.wrap_future(self._future)
-        done, _ = await asyncio.wait((future,), timeout=self._timeout)
-        if not done:
-            future.cancel()
-            raise TimeoutError(self._late())
-        future.result()
-
-
-class _Done:
-    """The answer that has come already; it may be awaited."""
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return
-        yield
-
-
-_DONE = _Done()
-
-
-class _ThreadedRuntime(Runtime):
-    """A runtime whose steps may be asked in any thread."""
-
-    threaded = True
-    thread: LoopThread
-
-    def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
-        if events._get_running_loop() is self.loop:
-            return super().wait_for(step)
-        if self.session.over:
-            raise self.error()
-        return asyncio.wrap_future(self.thread.submit(self._until(step))).__await__()
-
-    async def _until(self, step: Step[Any]) -> None:
-        if self.session.over and not step.satisfied:
-            raise self.error()
-        if not step.satisfied:
-            await Joined(step)
-
-    def raise_unsatisfied(self, step: Step[Any], timeout: Optional[float]) -> None:
-        seconds = checked_seconds("result(timeout)", timeout)
-        if self.session.over:
-            raise self.error()
-        if self.thread.is_current:
-            super().raise_unsatisfied(step, None)
-        self.thread.answer(self.thread.submit(self._until(step)), seconds,
-                           lambda: f"{_place(step)} is not satisfied after {seconds:g} s")
-
-    def exception_of(self, step: Step[Any], timeout: Optional[float]) -> Optional[BaseException]:
-        try:
-            self.raise_unsatisfied(step, timeout)
-        except ExpectationError as error:
-            return error
-        return None
-
-
-class _Server(MockTCPServer):
-    """The asynchronous server behind the facade."""
-
-    _runtime_type: ClassVar[type[Runtime]] = _ThreadedRuntime
-    facade: ThreadedMockTCPServer
-
-    def _make_handle(self, conversation: Conversation) -> Connection:
-        return ThreadedConnection(cast(Any, self.facade), conversation)
-
-    def _make_handle_for_handler(self, conversation: Conversation) -> Connection:
-        return ThreadedConnection(cast(Any, self.facade), conversation, for_handler=True)
-
-
-def _place(step: Step[Any]) -> str:
-    return f"step {step.index + 1} of connection {step.conversation.number}, {step} ({step.lines()[0]})"
+            return f"{what} is not complete after {seconds:g} s" + ("" if step is None else f"; next is {place(step)}")
+        return answer(self._thread, coroutine, seconds, late)

@@ -1,0 +1,97 @@
+"""What lives in the server's thread, and the connections that it hands out to others.
+
+The runtime's steps may be asked in any thread: the question is taken to the server's own, and the asker waits. The
+connections that it makes write their script by way of the facade, `ThreadedMockTCPServer`, and so in any thread too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import events
+from collections.abc import Awaitable, Generator
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, cast
+
+from tcpclient_testing.aio.handle import Connection
+from tcpclient_testing.aio.loop_thread import LoopThread
+from tcpclient_testing.aio.runtime import Runtime
+from tcpclient_testing.aio.server import MockTCPServer
+from tcpclient_testing.aio.waiting import Joined
+from tcpclient_testing.engine.arguments import checked_seconds
+from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.steps import Step
+from tcpclient_testing.report import ExpectationError
+
+if TYPE_CHECKING:
+    from .server import ThreadedMockTCPServer
+
+__all__ = ["InnerServer", "ThreadedConnection", "ThreadedRuntime", "place"]
+
+__unittest = True
+
+
+class ThreadedRuntime(Runtime):
+    """A runtime whose steps may be asked in any thread."""
+
+    threaded = True
+    thread: LoopThread
+
+    def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
+        if events._get_running_loop() is self.loop:
+            return super().wait_for(step)
+        if self.session.over:
+            raise self.error()
+        return asyncio.wrap_future(self.thread.submit(self._until(step))).__await__()
+
+    async def _until(self, step: Step[Any]) -> None:
+        if self.session.over and not step.satisfied:
+            raise self.error()
+        if not step.satisfied:
+            await Joined(step)
+
+    def raise_unsatisfied(self, step: Step[Any], timeout: Optional[float]) -> None:
+        seconds = checked_seconds("result(timeout)", timeout)
+        if self.session.over:
+            raise self.error()
+        if self.thread.is_current:
+            super().raise_unsatisfied(step, None)
+        self.thread.answer(self.thread.submit(self._until(step)), seconds,
+                           lambda: f"{place(step)} is not satisfied after {seconds:g} s")
+
+    def exception_of(self, step: Step[Any], timeout: Optional[float]) -> Optional[BaseException]:
+        try:
+            self.raise_unsatisfied(step, timeout)
+        except ExpectationError as error:
+            return error
+        return None
+
+
+class ThreadedConnection(Connection):
+    """One connection of a `ThreadedMockTCPServer`, and the handle that writes its script, in any thread."""
+
+    _server: Any
+
+    def join(self, timeout: Optional[float] = None) -> Awaitable[None]:  # type: ignore[override]
+        """Block until every step of this connection is satisfied; raise `ExpectationError` if the script fails.
+
+        Raises `TimeoutError` after `timeout` seconds. Where an event loop runs, it does not block: await what it
+        returns.
+        """
+        return cast("Awaitable[None]", self._server.join_conversation(self._conversation, timeout))
+
+
+class InnerServer(MockTCPServer):
+    """The asynchronous server behind the facade."""
+
+    _runtime_type: ClassVar[type[Runtime]] = ThreadedRuntime
+    facade: ThreadedMockTCPServer
+
+    def _make_handle(self, conversation: Conversation) -> Connection:
+        return ThreadedConnection(cast(Any, self.facade), conversation)
+
+    def _make_handle_for_handler(self, conversation: Conversation) -> Connection:
+        return ThreadedConnection(cast(Any, self.facade), conversation, for_handler=True)
+
+
+def place(step: Step[Any]) -> str:
+    """Say which step of the script it is, and where that was written."""
+    return f"step {step.index + 1} of connection {step.conversation.number}, {step} ({step.lines()[0]})"
