@@ -60,7 +60,8 @@ class Watch:
         self._timeout = timeout
         self._attention = attention
         self._free = free
-        self._native_id, self._processor_time = _thread_meters(thread_id)
+        self._native_id: Optional[int] = None
+        self._processor_time: Optional[Callable[[], float]] = None  # asked for at the first look
         self._period = min(max(timeout / 4, _SHORTEST), _LONGEST)
         self._lock = threading.RLock()  # held while `attention` and `free` run
         self._stopped = False
@@ -88,6 +89,8 @@ class Watch:
         late = now - self.due > _OVERSLEPT
         elapsed, self._looked_at = now - self._looked_at, now
         self.due = now + self._period
+        if self._processor_time is None:
+            self._native_id, self._processor_time = _thread_meters(self._thread_id)
         try:
             used = self._processor_time()
             if not self._posted:
