@@ -15,6 +15,7 @@ from .crowds import connections
 from .growth import growth_table
 from .importing import import_time
 from .measuring import OURS, Outcome, Scenario, Skip, measure
+from .profiling import profile_table
 from .small_tests import early_verdict, trivial_test, trivial_test_without_debug
 from .streaming import MIB, bulk_expectation, bulk_reply, dialogue, many_replies, pipelined
 from .surroundings import pytest_fixture, threaded_server, tls
@@ -58,6 +59,8 @@ def main(arguments: Optional[list[str]] = None) -> int:
                         "connections instead")
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has pytest-tcpclient (Python 3.11, "
                         "pytest<8), to run it beside")
+    parser.add_argument("--profile", metavar="NAME", help="show where our side of this scenario spends its time "
+                        "instead")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", ResourceWarning)
     if options.growth:
@@ -68,10 +71,14 @@ def main(arguments: Optional[list[str]] = None) -> int:
         print(peer_table(options.peer))
         return 0
     known = scenarios(options.quick)
-    unknown = set(options.only or ()) - {name for name, _, _ in known}
+    wanted = {*(options.only or ()), *([options.profile] if options.profile else [])}
+    unknown = wanted - {name for name, _, _ in known}
     if unknown:
         parser.error(f"no scenario is called {', '.join(sorted(unknown))}; there are "
                      f"{', '.join(name for name, _, _ in known)}")
+    if options.profile:
+        print(profile_table(next(make for name, make, _ in known if name == options.profile)()))
+        return 0
     outcomes: list[Outcome] = []
     if not options.json:
         print(f"Python {platform.python_version()}, {sys.platform}; medians of rounds that alternate")
