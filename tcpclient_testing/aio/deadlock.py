@@ -64,14 +64,14 @@ class DeadlockGuard:
     def _clients_wait(self) -> bool:
         """After the failure: whether there are still clients whom nobody has let go."""
         return any(not protocol.lost for protocol in list(self._runtime.protocols.values())) \
-            or readable(self._runtime.listeners)
+            or readable(self._runtime.reception.listeners)
 
     def _sockets_are_ready(self) -> bool:
         runtime = self._runtime
         protocols = list(runtime.protocols.values())
         heard = [sock for protocol in protocols if _reads(protocol) for sock in _socket_of(protocol)]
         full = [sock for protocol in protocols if protocol.paused for sock in _socket_of(protocol)]
-        return readable([*heard, *runtime.listeners]) or writable(full)
+        return readable([*heard, *runtime.reception.listeners]) or writable(full)
 
     def _action_is_due(self) -> bool:
         now = self._runtime.loop.time()
@@ -92,7 +92,8 @@ class DeadlockGuard:
                 data = _unread(sock)
                 if data and conversation.tls is None:  # over TLS it says nothing
                     runtime.transcript.received(runtime.loop.time(), conversation.number, data)
-        free_sockets([*(sock for _, sock in pairs), *runtime.accepted], runtime.listeners, reset=blocked.attempt > 1)
+        reception = runtime.reception
+        free_sockets([*(sock for _, sock in pairs), *reception.accepted], reception.listeners, reset=blocked.attempt > 1)
 
 
 class _Blocked(Mismatch):

@@ -10,27 +10,21 @@ every connection, stops the listening, wakes whoever waits, and interrupts the b
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import socket
-import threading
 from collections.abc import Generator
-from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional, cast
 
 from tcpclient_testing.engine import commands
 from tcpclient_testing.engine.conversation import Conversation
-from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.session import Session, address_text
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.transcript.entries import Transcript
 
-from .attaching import Attaching
 from .body import Body
-from .connection import LINGER_NOT, ConnectionProtocol
+from .connection import ConnectionProtocol
 from .deadlock import DeadlockGuard
 from .debugger import debugger_active
-from .listening import BACKLOG, refusing
+from .reception import Reception
 from .waiting import Waiters
 
 if TYPE_CHECKING:
@@ -47,33 +41,9 @@ __all__ = ["Runtime"]
 
 __unittest = True
 
-_BUFFER = 256 * 1024
 # A timer that comes so much too late (seconds) shows that the loop stood still, and the client in it perhaps as well:
 # time-outs begin anew then.
 _STANDSTILL = 0.25
-
-# What accept(2) answers where the process or the system has run out of something: no client's fault, and no one's turn.
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-_buffers = threading.local()
-
-
-def _receive_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
-    """The buffer that received bytes are judged in: one for all connections of a thread.
-
-    They share it because the engine is done with it before the loop reads again. Where the system fills a buffer in the
-    background (the Proactor of Windows), each connection has its own.
-    """
-    if hasattr(loop, "_proactor"):
-        return memoryview(bytearray(_BUFFER // 4))
-    buffer: Optional[memoryview] = getattr(_buffers, "view", None)
-    if buffer is None:
-        buffer = _buffers.view = memoryview(bytearray(_BUFFER))
-    return buffer
-
-
-def _itself(protocol: ConnectionProtocol) -> ConnectionProtocol:
-    return protocol
 
 
 class Runtime:
@@ -94,19 +64,14 @@ class Runtime:
         self.loop: asyncio.AbstractEventLoop = cast(asyncio.AbstractEventLoop, None)  # until open
         self.waiters: Waiters
         self.protocols: dict[Conversation, ConnectionProtocol] = {}
-        self.address: Any = None
+        self.reception = Reception(self)
         self.hint: Callable[[], Optional[str]] = lambda: None
         self.evidence: Callable[[Conversation], str] = lambda _: "ended its stream"
         self.stream_of: Callable[[Any], Optional[ClientStream]] = lambda _: None
         self._conditions: Optional[Conditions] = None
         self._probe: Optional[PeerProbe] = None
         self._achieved: dict[Conversation, list[int]] = {}
-        self._accepting = True
-        self._failing = 0
-        self._addresses: frozenset[tuple[str, int]] = frozenset()
         self._make_handle = make_handle
-        self._listeners: list[socket.socket] = []
-        self._attaching: set[Attaching] = set()
         self._deferred: list[commands.Command] = []
         self._timer: Optional[asyncio.TimerHandle] = None
         self._errands: Optional[Errands] = None
@@ -117,11 +82,8 @@ class Runtime:
 
     def bind(self, listeners: list[socket.socket]) -> None:
         """Take these listening sockets; clients wait in their backlog until there is a loop."""
-        names = [listener.getsockname() for listener in listeners]
-        self.address = names[0]
-        self._addresses = frozenset(name[:2] for name in names if isinstance(name, tuple))
+        self.reception.bind(listeners)
         self.running = True
-        self._listeners = listeners
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Live in `loop`: accept the clients from now on. The time of steps that were written before begins now."""
@@ -129,9 +91,7 @@ class Runtime:
         self.attached_to_loop = True
         self.transcript.started = loop.time()
         self.waiters = Waiters(loop, self.error)
-        for listener in self._listeners:
-            # By number: for a socket, the selectors of 3.9 to 3.12 compose a message with its repr, only to drop it.
-            loop.add_reader(listener.fileno(), self.accept_from, listener)
+        self.reception.open()
         if not self.threaded:
             self._guard = DeadlockGuard(self)
         self.session.begin_time(loop.time())
@@ -149,7 +109,7 @@ class Runtime:
         if self._guard is not None:
             self._guard.stop()
         self.session.leave()
-        self._stop_listening()
+        self.reception.close()
         if not self.attached_to_loop:
             return
         if self.loop.is_closed():
@@ -159,9 +119,7 @@ class Runtime:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for attaching in self._attaching:
-            attaching.cancel()
-        self._attaching.clear()
+        self.reception.give_up()
         if self._errands is not None:
             self._errands.cancel()
         if self.handlers is not None:
@@ -177,66 +135,14 @@ class Runtime:
         """In a forked child: close our copies of the descriptors; the loop and the connections are the parent's."""
         self.closed = True
         self.session.leave()
-        for listener in self._listeners:
-            os.close(listener.detach())  # its close() may do more: remove the path of a Unix-domain socket
+        self.reception.abandon()
         for protocol in self.protocols.values():
             protocol.abandon()
-
-    def _stop_listening(self) -> None:
-        for listener in self._listeners:
-            if self.attached_to_loop and not self.loop.is_closed():
-                self.loop.remove_reader(listener.fileno())
-            listener.close()
-        self._listeners = []
-
-    # Accepting.
-
-    def accept(self) -> None:
-        """Accept every client that waits."""
-        for listener in self._listeners:
-            self.accept_from(listener)
-
-    def accept_from(self, listener: socket.socket) -> None:
-        """Accept every client that waits at one of the listening sockets."""
-        while True:
-            try:
-                accepted, peername = listener.accept()
-            except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self.session.fail(None, None, Mismatch(f"a client can't be accepted: {error.strerror}"))
-                    self.perform()
-                break  # none waits (any more)
-            if self._failing:
-                self._fail(accepted, peername)
-                continue
-            accepted.setblocking(False)
-            protocol = ConnectionProtocol(self, _receive_buffer(self.loop), peername)
-            attaching = Attaching(self.loop, partial(_itself, protocol), accepted, self._attached)
-            self._attaching.add(attaching)
-            attaching.proceed()
-
-    def _attached(self, attaching: Attaching) -> None:
-        self._attaching.discard(attaching)
-
-    @property
-    def attaching(self) -> bool:
-        """Whether a client was accepted that the engine has not been told of yet."""
-        return bool(self._attaching)
-
-    @property
-    def listeners(self) -> list[socket.socket]:
-        """The sockets that listen."""
-        return self._listeners
-
-    @property
-    def accepted(self) -> list[socket.socket]:
-        """The sockets of clients that were accepted, but have no protocol yet."""
-        return [attaching.accepted for attaching in self._attaching]
 
     @property
     def wants_a_turn(self) -> bool:
         """Whether the script is waiting for nothing but the loop's next turn."""
-        return bool(self._deferred or self._attaching or self.session.commands)
+        return bool(self._deferred or self.reception.attaching or self.session.commands)
 
     def attached(self, protocol: ConnectionProtocol, now: float) -> Conversation:
         """A connection is ready; return its conversation."""
@@ -310,13 +216,9 @@ class Runtime:
         """How the client ended its stream."""
         return self.evidence(conversation)
 
-    def listens_at(self, address: tuple[str, int]) -> bool:
-        """Whether an address, as a client sees it, is one of ours."""
-        return address in self._addresses
-
     def listening_at(self) -> str:
         """The address, for reports."""
-        return address_text(self.address)
+        return address_text(self.reception.address)
 
     def error(self) -> ExpectationError:
         """A new exception for whoever asks after the end: the verdict, or that the server was left."""
@@ -451,41 +353,16 @@ class Runtime:
         return tuple(self._achieved.get(conversation, ()))
 
     def _set_accepting(self, command: commands.SetAccepting) -> None:
-        if command.accepting == self._accepting:
-            return
-        self._accepting = command.accepting
-        self.transcript.note(self.loop.time(), 0, "accepts connections again" if command.accepting
-                             else "refuses connections")
-        if command.accepting:
-            for listener in self._listeners:
-                listener.listen(BACKLOG)
-                self.loop.add_reader(listener.fileno(), self.accept_from, listener)
-        else:
-            for listener in self._listeners:
-                self.loop.remove_reader(listener.fileno())
-            listeners, self._listeners = self._listeners, []
-            try:
-                self._listeners = refusing(listeners)
-            except OSError as error:
-                self.session.fail(None, None, Mismatch(
-                    f"the port can't be kept while connections are refused: {error}"))
+        self.reception.set_accepting(command.accepting)
 
     def _fail_connections(self, command: commands.FailConnections) -> None:
-        self._failing = command.count
-
-    def _fail(self, accepted: socket.socket, peername: Any) -> None:
-        """Reset a connection that is none of the script's."""
-        self._failing -= 1
-        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
-        accepted.close()
-        self.transcript.note(self.loop.time(), 0, f"reset a connection from {address_text(peername)}, as "
-                             f"fail_connections() says ({self._failing} to go)")
+        self.reception.fail(command.count)
 
     def _start_tls(self, command: commands.StartTLS) -> None:
         self._protocol(command).start_tls(command.context, command.begun, starttls=self.session.tls_context is None)
 
     def _give_up(self, command: commands.GiveUp) -> None:
-        self._stop_listening()
+        self.reception.close()
         for protocol in list(self.protocols.values()):
             protocol.reset("reset by the server: the script failed")
         self.waiters.give_up()

@@ -320,11 +320,11 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
         With ``unix_path=`` it is the path, a `str`, as `socket.socket.connect` takes it; the annotation leaves that out
         so that ``connect(*server.address)`` passes type checkers.
         """
-        if self._runtime.address is None:
+        if self._runtime.reception.address is None:
             raise ScriptError("the server has no address before it was started: use `async with`, or await start()")
         if self._unix_path is not None:
-            return self._runtime.address  # type: ignore[no-any-return]
-        host, port = self._runtime.address[:2]
+            return self._runtime.reception.address  # type: ignore[no-any-return]
+        host, port = self._runtime.reception.address[:2]
         return host, port
 
     @property

@@ -42,7 +42,7 @@ class Verdict:
 
     def watch_streams(self) -> None:
         """Begin to watch the streams of clients in this process."""
-        self._watch = StreamWatch(self._runtime.listens_at)
+        self._watch = StreamWatch(self._runtime.reception.listens_at)
         self._watch.start()
         self._runtime.evidence = self.ending_of
         self._runtime.stream_of = self._watch.stream_of
@@ -57,7 +57,7 @@ class Verdict:
     async def settle(self, *, allow_open: bool, allow_extra: bool) -> None:
         """Judge bytes and connections that no step explains, once everything under way has arrived."""
         runtime = self._runtime
-        runtime.accept()
+        runtime.reception.accept()
         for turn in range(_TURNS):
             # What clients have sent is in our system's buffers, but in ours only after some turns.
             if turn >= _FEWEST_TURNS and self._settled(allow_open):
@@ -104,7 +104,7 @@ class Verdict:
             await asyncio.sleep(0 if turns < _TURNS else _PAUSE)
 
     def _settled(self, allow_open: bool) -> bool:
-        if self._runtime.attaching:
+        if self._runtime.reception.attaching:
             return False
         if self._runtime.handlers is not None and self._runtime.handlers.busy(allow_open=allow_open):
             return False
@@ -118,8 +118,8 @@ class Verdict:
         session = runtime.session
         if session.over or not session.complete:
             return False
-        runtime.accept()
-        return not runtime.attaching and all(
+        runtime.reception.accept()
+        return not runtime.reception.attaching and all(
             conversation.closed and conversation.ended and conversation.steps and not conversation.pending
             and self._is_content(conversation) for conversation in session.conversations)
 

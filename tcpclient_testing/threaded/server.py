@@ -139,7 +139,7 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     async def _take_in(self, exc: Optional[BaseException]) -> None:
         """Before an exception is judged: what the client did before it raised is to be judged first."""
         if exc is not None and self._runtime.running:
-            self._runtime.accept()
+            self._runtime.reception.accept()
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
 

@@ -34,7 +34,7 @@ class ServerView:
         return self._started().address
 
     def _started(self) -> MockTCPServer:
-        if self._runtime.address is None:
+        if self._runtime.reception.address is None:
             raise ScriptError("the server has no address before it was started: use `with`, or start()")
         return self._server
 

@@ -1,0 +1,187 @@
+"""Reception: how clients get in. It owns the listening sockets, and each accepted socket until it has a protocol.
+
+    new --bind--> bound --open--> accepting <--refuse, accept again--> refusing
+                    `--------------close------------------------------> closed
+
+Clients that connect before there is a loop wait in the backlog. `fail` of them are reset at once, as the script says,
+and are none of its connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, Optional
+
+from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.engine.session import address_text
+
+from .attaching import Attaching
+from .connection import LINGER_NOT, ConnectionProtocol
+from .listening import BACKLOG, refusing
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+__all__ = ["Reception"]
+
+__unittest = True
+
+_BUFFER = 256 * 1024
+
+# What accept(2) answers where the process or the system has run out of something: no client's fault, and no one's turn.
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+_buffers = threading.local()
+
+
+def _receive_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
+    """The buffer that received bytes are judged in: one for all connections of a thread.
+
+    They share it because the engine is done with it before the loop reads again. Where the system fills a buffer in the
+    background (the Proactor of Windows), each connection has its own.
+    """
+    if hasattr(loop, "_proactor"):
+        return memoryview(bytearray(_BUFFER // 4))
+    buffer: Optional[memoryview] = getattr(_buffers, "view", None)
+    if buffer is None:
+        buffer = _buffers.view = memoryview(bytearray(_BUFFER))
+    return buffer
+
+
+def _itself(protocol: ConnectionProtocol) -> ConnectionProtocol:
+    return protocol
+
+
+class Reception:
+    """Lets clients in, on behalf of one runtime."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.address: Any = None
+        self.listeners: list[socket.socket] = []
+        self._addresses: frozenset[tuple[str, int]] = frozenset()
+        self._attaching: set[Attaching] = set()
+        self._accepting = True
+        self._to_fail = 0
+
+    def bind(self, listeners: list[socket.socket]) -> None:
+        """Take these listening sockets; clients wait in their backlog."""
+        names = [listener.getsockname() for listener in listeners]
+        self.address = names[0]
+        self._addresses = frozenset(name[:2] for name in names if isinstance(name, tuple))
+        self.listeners = listeners
+
+    def open(self) -> None:
+        """Accept clients, in the runtime's loop, from now on."""
+        loop = self._runtime.loop
+        for listener in self.listeners:
+            # By number: for a socket, the selectors of 3.9 to 3.12 compose a message with its repr, only to drop it.
+            loop.add_reader(listener.fileno(), self.accept_from, listener)
+
+    def close(self) -> None:
+        """Accept nobody any more."""
+        loop = self._runtime.loop if self._runtime.attached_to_loop else None
+        for listener in self.listeners:
+            if loop is not None and not loop.is_closed():
+                loop.remove_reader(listener.fileno())
+            listener.close()
+        self.listeners = []
+
+    def give_up(self) -> None:
+        """Close the sockets that have no protocol yet."""
+        for attaching in self._attaching:
+            attaching.cancel()
+        self._attaching.clear()
+
+    def abandon(self) -> None:
+        """In a forked child: close our copies of the listening sockets."""
+        for listener in self.listeners:
+            os.close(listener.detach())  # its close() may do more: remove the path of a Unix-domain socket
+
+    def listens_at(self, address: tuple[str, int]) -> bool:
+        """Whether an address, as a client sees it, is one of ours."""
+        return address in self._addresses
+
+    # Accepting.
+
+    def accept(self) -> None:
+        """Accept every client that waits."""
+        for listener in self.listeners:
+            self.accept_from(listener)
+
+    def accept_from(self, listener: socket.socket) -> None:
+        """Accept every client that waits at one of the listening sockets."""
+        runtime = self._runtime
+        while True:
+            try:
+                accepted, peername = listener.accept()
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    runtime.session.fail(None, None, Mismatch(f"a client can't be accepted: {error.strerror}"))
+                    runtime.perform()
+                break  # none waits (any more)
+            if self._to_fail:
+                self._fail(accepted, peername)
+                continue
+            accepted.setblocking(False)
+            protocol = ConnectionProtocol(runtime, _receive_buffer(runtime.loop), peername)
+            attaching = Attaching(runtime.loop, partial(_itself, protocol), accepted, self._attached)
+            self._attaching.add(attaching)
+            attaching.proceed()
+
+    def _attached(self, attaching: Attaching) -> None:
+        self._attaching.discard(attaching)
+
+    @property
+    def attaching(self) -> bool:
+        """Whether a client was accepted that the engine has not been told of yet."""
+        return bool(self._attaching)
+
+    @property
+    def accepted(self) -> list[socket.socket]:
+        """The sockets of clients that were accepted, but have no protocol yet."""
+        return [attaching.accepted for attaching in self._attaching]
+
+    # What the script says.
+
+    def fail(self, count: int) -> None:
+        """Reset the next `count` connections."""
+        self._to_fail = count
+
+    def _fail(self, accepted: socket.socket, peername: Any) -> None:
+        """Reset a connection that is none of the script's."""
+        self._to_fail -= 1
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+        accepted.close()
+        self._note(f"reset a connection from {address_text(peername)}, as fail_connections() says ({self._to_fail} "
+                   "to go)")
+
+    def set_accepting(self, accepting: bool) -> None:
+        """Refuse connections from now on, or accept them again."""
+        if accepting == self._accepting:
+            return
+        self._accepting = accepting
+        loop = self._runtime.loop
+        if accepting:
+            self._note("accepts connections again")
+            for listener in self.listeners:
+                listener.listen(BACKLOG)
+            self.open()
+            return
+        self._note("refuses connections")
+        for listener in self.listeners:
+            loop.remove_reader(listener.fileno())
+        listeners, self.listeners = self.listeners, []
+        try:
+            self.listeners = refusing(listeners)
+        except OSError as error:
+            self._runtime.session.fail(None, None, Mismatch(
+                f"the port can't be kept while connections are refused: {error}"))
+
+    def _note(self, text: str) -> None:
+        self._runtime.transcript.note(self._runtime.loop.time(), 0, text)

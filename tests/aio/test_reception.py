@@ -1,0 +1,64 @@
+"""How clients get in: from the listening socket to the connection that the script sees."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import unittest
+import unittest.mock
+
+from tcpclient_testing import ExpectationError, MockTCPServer
+from tests.support.loops import AsyncTestCase
+
+
+class ReceptionTests(AsyncTestCase):
+    async def test_clients_that_came_before_the_server_was_asked_are_accepted_in_order(self) -> None:
+        """Clients wait in the backlog until there is a turn; each is the connection that its place in it says."""
+        async with MockTCPServer(host="127.0.0.1") as server:
+            clients = [socket.create_connection(server.address) for _ in range(5)]
+            names = [client.getsockname() for client in clients]
+            try:
+                accepted = [server.expect_connect() for _ in clients]
+                await server.join()
+                self.assertEqual([(await step).peername for step in accepted], names)
+            finally:
+                for client in clients:
+                    client.close()
+            for step in accepted:
+                step.connection.expect_disconnect()
+
+    async def test_client_that_was_accepted_is_closed_when_the_server_is_left_before_its_turn(self) -> None:
+        """A socket that has no protocol yet when the server closes is closed with it: the client is not left alone."""
+        server = await MockTCPServer().start()
+        with socket.create_connection(server.address, timeout=20) as client:
+            server._runtime.reception.accept()
+            self.assertTrue(server._runtime.reception.accepted)
+            server.close()
+            client.setblocking(False)
+            self.assertEqual(await self.end_of(client), b"")
+
+    async def end_of(self, client: socket.socket) -> bytes:
+        """What the client reads in the end; a reset is an end as good as any."""
+        try:
+            return await asyncio.get_running_loop().sock_recv(client, 1)
+        except ConnectionResetError:
+            return b""
+
+
+class ExhaustionTests(AsyncTestCase):
+    """The process has no file descriptor left for another client."""
+
+    async def test_accept_when_files_have_run_out(self) -> None:
+        """What keeps the client waiting is said at once; the client is not blamed for having never connected."""
+        listener = unittest.mock.Mock()
+        listener.accept.side_effect = OSError(errno.EMFILE, "Too many open files")
+        with self.assertRaisesRegex(ExpectationError, "^a client can't be accepted: Too many open files"):
+            async with MockTCPServer() as server:
+                server.expect_connect()
+                server._runtime.reception.accept_from(listener)
+                await server.join()
+
+
+if __name__ == "__main__":
+    unittest.main()
