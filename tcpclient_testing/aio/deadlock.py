@@ -93,7 +93,8 @@ class DeadlockGuard:
                 if data and conversation.tls is None:  # over TLS it says nothing
                     runtime.transcript.received(runtime.loop.time(), conversation.number, data)
         reception = runtime.reception
-        free_sockets([*(sock for _, sock in pairs), *reception.accepted], reception.listeners, reset=blocked.attempt > 1)
+        connected = [*(sock for _, sock in pairs), *reception.accepted]
+        free_sockets(connected, reception.listeners, reset=blocked.attempt > 1)
 
 
 class _Blocked(Mismatch):
