@@ -1,8 +1,8 @@
-"""The server as users see it: its options, its life, its address, and `join`.
+"""The server as users see it: its options, its life, its script, and `join`.
 
     new --start--> running --stop--> stopped
 
-What happens inside is the runtime's; what the end means is the verdict's.
+What happens inside is the runtime's; what the end means is the verdict's; what can be asked is in the view.
 """
 
 from __future__ import annotations
@@ -25,17 +25,16 @@ from tcpclient_testing.engine.script import ScriptMethods, checked_ending
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.engine.timing import UNSET, timing_of
 from tcpclient_testing.errors import ScriptError
-from tcpclient_testing.transcript.entries import Transcript
 
 if TYPE_CHECKING:
     from tcpclient_testing.network.conditions import Network
-    from tcpclient_testing.report import ExpectationError
 
 from .body import Body
 from .handle import Connection
 from .listening import listen
 from .runtime import Runtime
 from .verdict import Verdict
+from .view import ServerView
 from .waiting import Joined
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class ConnectStep(ExpectConnect[C]):
         return handle
 
 
-class MockTCPServer(ScriptMethods, ServerFaultMethods):
+class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     """A real TCP server on the local machine that holds its clients to a script.
 
     It lives in the running event loop: ``async with MockTCPServer() as server``, or ``await server.start()`` and
@@ -282,20 +281,6 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
         self.close()
         return True
 
-    def verdict(self) -> Optional[ExpectationError]:
-        """Why the script has failed, to be raised; None if it has not."""
-        return None if self._runtime.session.failure is None else self._runtime.error()
-
-    @property
-    def closed(self) -> bool:
-        """Whether the server was left."""
-        return self._runtime.closed
-
-    def failed_at(self) -> float:
-        """When the script failed, in seconds of the loop's clock; infinity if it has not."""
-        failure = self._runtime.session.failure
-        return float("inf") if failure is None else failure.now
-
     def excuse(self, exc: Optional[BaseException] = None) -> None:
         """The test has its one report already: give no verdict any more; attach what passed to its exception `exc`."""
         if exc is not None and not self._reported:
@@ -310,72 +295,6 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
         """Close everything at once, whatever the clients do, and judge nothing."""
         self._runtime.close()
         self._verdict.close()
-
-    # Where it is, and what happened.
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """``(host, port)``, as `socket.create_connection` takes it.
-
-        With ``unix_path=`` it is the path, a `str`, as `socket.socket.connect` takes it; the annotation leaves that out
-        so that ``connect(*server.address)`` passes type checkers.
-        """
-        if self._runtime.reception.address is None:
-            raise ScriptError("the server has no address before it was started: use `async with`, or await start()")
-        if self._unix_path is not None:
-            return self._runtime.reception.address  # type: ignore[no-any-return]
-        host, port = self._runtime.reception.address[:2]
-        return host, port
-
-    @property
-    def unix_path(self) -> Optional[str]:
-        """The path of the Unix-domain socket at which the server listens; None if it listens on a port."""
-        return self._unix_path
-
-    @property
-    def host(self) -> str:
-        """The address of the local machine at which the server listens."""
-        return self._tcp_address()[0]
-
-    @property
-    def port(self) -> int:
-        """The port at which the server listens."""
-        return self._tcp_address()[1]
-
-    @property
-    def service_port(self) -> int:
-        """The same as `port`."""
-        return self._tcp_address()[1]
-
-    def _tcp_address(self) -> tuple[str, int]:
-        if self._unix_path is not None:
-            raise ScriptError(f"the server listens at the Unix-domain socket {self._unix_path!r} and on no port: use "
-                              "unix_path, or address")
-        return self.address
-
-    @property
-    def connections(self) -> list[Connection]:
-        """The connections accepted so far, in order."""
-        return [conversation.handle for conversation in self._runtime.session.conversations if conversation.accepted]
-
-    @property
-    def transcript(self) -> Transcript:
-        """Everything that happened so far; iterate over it for the entries."""
-        return self._runtime.transcript
-
-    def conversation_so_far(self, *, script: bool = True) -> list[str]:
-        """The transcript as a report shows it, line by line, and before it, if `script`, the state of each step."""
-        from tcpclient_testing.report import conversation_text
-        from tcpclient_testing.transcript.text import lines
-        runtime = self._runtime
-        return conversation_text(runtime.session, runtime.transcript) if script else lines(runtime.transcript)
-
-    def __repr__(self) -> str:
-        runtime = self._runtime
-        state = "stopped" if runtime.closed else "not started" if not runtime.running else \
-            "failed" if runtime.session.failure is not None else "running"
-        where = f" at {runtime.listening_at()}" if runtime.running else ""
-        return f"<{type(self).__name__}{where}, {state}>"
 
     # The script.
 
@@ -526,11 +445,6 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods):
             await self.join()
             await self._verdict.imply_disconnects()
         await self.join(final=True)
-
-    def settled(self) -> bool:
-        """Whether all is done: each step of the script, and every client has ended its stream."""
-        session = self._runtime.session
-        return session.complete and all(conversation.ended for conversation in session.conversations)
 
     async def join_conversation(self, conversation: Conversation) -> None:
         """Wait until every step of one connection is satisfied."""

@@ -17,6 +17,7 @@ from typing import Any, Callable, Optional, TypeVar, cast
 
 from tcpclient_testing.aio.loop_thread import LoopThread
 from tcpclient_testing.aio.server import ConnectStep
+from tcpclient_testing.aio.view import ServerView
 from tcpclient_testing.engine.arguments import checked_seconds
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.fault_methods import ServerFaultMethods
@@ -29,7 +30,6 @@ from tcpclient_testing.errors import ScriptError
 
 from .answers import answer
 from .inner import InnerServer, ThreadedConnection, ThreadedRuntime, place
-from .view import ServerView
 
 __all__ = ["ThreadedMockTCPServer"]
 
@@ -58,10 +58,13 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     """
 
     _for_all_connections = True
+    _how_to_start = "use `with`, or start()"
+    _runtime: ThreadedRuntime
 
     def __init__(self, host: Optional[str] = None, port: int = 0, **options: Any) -> None:
         self._server = InnerServer(host, port, **options)
         self._server.facade = self
+        self._unix_path = self._server.unix_path
         self._runtime = runtime = cast(ThreadedRuntime, self._server._runtime)
         timeout = runtime.session.timeout
         self._thread = runtime.thread = LoopThread(5.0 if timeout is None else max(timeout, 1.0), self._server.close,
@@ -158,6 +161,11 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     def _abandon(self) -> None:
         self._runtime.abandon()
 
+    @property
+    def connections(self) -> list[ThreadedConnection]:  # type: ignore[override]
+        """The connections accepted so far, in order."""
+        return cast("list[ThreadedConnection]", self._server.connections)
+
     # What test frameworks ask, as of `MockTCPServer`; what needs no waiting is in `ServerView`.
 
     def body_ended(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:
@@ -171,6 +179,14 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     def judge(self, *, implied_disconnect: bool = False) -> None:
         """Do what ``join(final=True)`` does; with `implied_disconnect` as `leave` does."""
         self._thread.answer(self._thread.submit(self._server.judge(implied_disconnect=implied_disconnect)))
+
+    def excuse(self, exc: Optional[BaseException] = None) -> None:
+        """The test has its one report already: give no verdict any more. Attach what passed to `exc`, its exception."""
+        self._server.excuse(exc)
+
+    def blames(self, exc: BaseException) -> bool:
+        """Whether `exc`, raised after the body, came after the script had failed; then the report has it."""
+        return self._server.blames(exc)
 
     # The script.
 
