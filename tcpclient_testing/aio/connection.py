@@ -13,7 +13,7 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any, Optional, cast
+from typing import TYPE_CHECKING, Any, Optional, Union, cast
 
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.events import Event, Flushed, HalfClosed, Progressed, Received, Reset
@@ -173,7 +173,10 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             transcript.sent(now, number, chunk)
         if len(chunks) > 1 and sum(map(len, chunks)) <= _SLICE:
             chunks = [b"".join(chunks)]
-        self.outgoing.extend(map(memoryview, chunks))
+        if len(chunks) == 1 and len(chunks[0]) <= _SLICE and not (self.outgoing or self.paused or self.lost):
+            self._write(chunks[0])
+        else:
+            self.outgoing.extend(map(memoryview, chunks))
         self.pump()
 
     def send_aside(self, data: bytes) -> None:
@@ -201,16 +204,23 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
                 head = head[:_SLICE]
             else:
                 outgoing.popleft()
-            transport.write(head)
-            self.written += len(head)
-            if self.paused:
-                # resume_writing comes when the last byte of this slice was taken.
-                self.slice = transport.get_write_buffer_size()
-                self.conversation.receive(Progressed(self.loop.time(), len(head) - self.slice))
-            elif outgoing:
-                self.conversation.receive(Progressed(self.loop.time(), len(head)))
+            self._write(head)
         if not outgoing and not self.paused and not self.lost:
             self.flushed()
+
+    def _write(self, data: Union[bytes, memoryview]) -> None:
+        """Write one slice, and tell the conversation of it unless it is the last and was taken whole."""
+        transport = self.transport
+        if transport is None:
+            return
+        transport.write(data)
+        self.written += len(data)
+        if self.paused:
+            # resume_writing comes when the last byte of this slice was taken.
+            self.slice = transport.get_write_buffer_size()
+            self.conversation.receive(Progressed(self.loop.time(), len(data) - self.slice))
+        elif self.outgoing:
+            self.conversation.receive(Progressed(self.loop.time(), len(data)))
 
     def measure(self) -> None:
         """Tell the conversation how much of the present slice was taken by now."""
