@@ -6,7 +6,7 @@ import importlib.metadata
 import textwrap
 import unittest
 
-from tests.support.pytest_runs import GREETING, PYTESTER, PluginTestCase, needs
+from tests.support.pytest_runs import FAREWELL, GREETING, PYTESTER, PluginTestCase, needs
 
 pytest_plugins = PYTESTER
 
@@ -75,28 +75,13 @@ class LoopTests(PluginTestCase):
     @needs("anyio")
     def test_fixture_of_anyio_closes_the_client(self) -> None:
         """anyio keeps its loop until the server was judged, after the fixture that closes the client."""
-        client = """
+        backend = """
             @pytest.fixture
             def anyio_backend():
                 return "asyncio"
-
-            @pytest.fixture
-            async def client(tcpserver):
-                reader, writer = await asyncio.open_connection(*tcpserver.address)
-                yield writer
-                writer.write(b"QUIT")
-                writer.close()
-                await writer.wait_closed()
-
-            @pytest.mark.anyio
-            @pytest.mark.parametrize("expected", [b"QUIT", b"EXIT"])
-            async def test_client(tcpserver, client, expected):
-                tcpserver.expect_connect()
-                tcpserver.expect_bytes(b"hello")
-                tcpserver.expect_bytes(expected)
-                client.write(b"hello")
         """
-        result = self.run_tests(client)
+        result = self.run_tests(textwrap.dedent(backend)
+                                + FAREWELL.format(fixture="@pytest.fixture", mark="@pytest.mark.anyio"))
         result.assert_outcomes(passed=2, errors=1)
         self.assertIn("expected b'EXIT', got b'QUIT'", self.text(result))
 

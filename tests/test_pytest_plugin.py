@@ -8,7 +8,16 @@ import sys
 import textwrap
 import unittest
 
-from tests.support.pytest_runs import GREETING, INI, PREAMBLE, PYTESTER, PluginTestCase, needs, plugin_arguments
+from tests.support.pytest_runs import (
+    FAREWELL,
+    GREETING,
+    INI,
+    PREAMBLE,
+    PYTESTER,
+    PluginTestCase,
+    needs,
+    plugin_arguments,
+)
 from tests.support.readme import ROOT
 
 pytest_plugins = PYTESTER
@@ -124,23 +133,7 @@ class VerdictTests(PluginTestCase):
 
     def test_fixture_closes_the_client(self) -> None:
         """What only the tear-down of a fixture does is judged after it."""
-        result = self.run_tests("""
-            @pytest_asyncio.fixture
-            async def client(tcpserver):
-                reader, writer = await asyncio.open_connection(*tcpserver.address)
-                yield writer
-                writer.write(b"QUIT")
-                writer.close()
-                await writer.wait_closed()
-
-            @pytest.mark.asyncio
-            @pytest.mark.parametrize("expected", [b"QUIT", b"EXIT"])
-            async def test_it(tcpserver, client, expected):
-                tcpserver.expect_connect()
-                tcpserver.expect_bytes(b"hello")
-                tcpserver.expect_bytes(expected)
-                client.write(b"hello")
-        """)
+        result = self.run_tests(FAREWELL.format(fixture="@pytest_asyncio.fixture", mark="@pytest.mark.asyncio"))
         result.assert_outcomes(passed=2, errors=1)
         text = self.text(result)
         self.assertIn("expected b'EXIT', got b'QUIT'", text)

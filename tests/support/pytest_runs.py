@@ -20,7 +20,7 @@ from typing import Any, Callable
 from tests.support.readme import ROOT
 
 __all__ = [
-    "GREETING", "INI", "PREAMBLE", "PYTESTER", "PluginTestCase", "needs", "plugin_arguments",
+    "FAREWELL", "GREETING", "INI", "PREAMBLE", "PYTESTER", "PluginTestCase", "needs", "plugin_arguments",
 ]
 
 PYTEST = importlib.util.find_spec("pytest") is not None
@@ -133,4 +133,23 @@ async def test_greeting(tcpserver):
     tcpserver.send_bytes(b"hi")
     tcpserver.expect_disconnect()
     assert await talk(tcpserver, b"hello", b"hi") == b"hi"
+"""
+
+# The client's last word is said when the fixture is torn down: after the one test, and not what the other expects.
+FAREWELL = """
+{fixture}
+async def client(tcpserver):
+    reader, writer = await asyncio.open_connection(*tcpserver.address)
+    yield writer
+    writer.write(b"QUIT")
+    writer.close()
+    await writer.wait_closed()
+
+{mark}
+@pytest.mark.parametrize("expected", [b"QUIT", b"EXIT"])
+async def test_it(tcpserver, client, expected):
+    tcpserver.expect_connect()
+    tcpserver.expect_bytes(b"hello")
+    tcpserver.expect_bytes(expected)
+    client.write(b"hello")
 """
