@@ -109,7 +109,9 @@ def _listener(address: str, port: int) -> socket.socket:
 
 def _bound(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named, and what is accepted inherits it: only then asyncio sets TCP_NODELAY. Else a second small
+    # write waits until the client's kernel has acknowledged the first, 40 ms in the middle of a conversation (RFC 896).
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setblocking(False)
         if family == socket.AF_INET6:

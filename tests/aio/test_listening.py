@@ -11,6 +11,7 @@ from tcpclient_testing import MockTCPServer
 from tcpclient_testing.aio.listening import BACKLOG, listen, loopback_addresses
 from tcpclient_testing.threaded import ThreadedMockTCPServer
 from tests.support.blocking import connect
+from tests.support.loops import AsyncTestCase
 
 ipv6 = unittest.skipUnless("::1" in loopback_addresses(), "needs IPv6")
 
@@ -130,6 +131,23 @@ class PortTests(ListeningCase):
         self.assertGreaterEqual(BACKLOG, 1000)
         for _ in range(150):
             self.addCleanup(connect(listener.getsockname(), 2.0).close)
+
+
+class SmallWritesTests(AsyncTestCase):
+    """Writes that follow one another."""
+
+    async def test_small_writes_when_the_client_does_not_acknowledge(self) -> None:
+        """They don't wait for an acknowledgement, which a kernel may delay (TCP_NODELAY), as on any asyncio server."""
+        async with MockTCPServer() as server:
+            for address in loopback_addresses():
+                server.expect_connect()
+                with connect((address, server.port)):
+                    await server.join()
+                    *_, protocol = server._runtime.protocols.values()
+                    sock = protocol.transport.get_extra_info("socket")  # type: ignore[union-attr]
+                    self.assertTrue(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+                server.expect_disconnect()
+                await server.join()
 
 
 class SamePortTests(unittest.IsolatedAsyncioTestCase):
