@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import unittest
+from unittest import mock
 
 from tcpclient_testing import MockTCPServer, tls
+from tcpclient_testing.aio import connection
 from tests.support.fault_clients import CLIENTS, ends_of_a_reset
 
 
@@ -75,13 +78,19 @@ class ClientErrorTests(unittest.IsolatedAsyncioTestCase):
     """
 
     async def assert_table(self, client, secure):
-        for script, data, end, code in TABLE:
+        async def outcome(script, data):
+            async with MockTCPServer(tls=secure) as server:
+                script(server)
+                seen = await CLIENTS[client](server.address, tls.client_context() if secure else None,
+                                             timeout=0.05 if script is stall else 30, after=len(data))
+                await server.join()
+            return seen
+
+        # All at once, since some have to wait; clients that read are waited for, as long as it takes.
+        with mock.patch.object(connection, "_READING", 5.0):
+            outcomes = await asyncio.gather(*(outcome(script, data) for script, data, _, _ in TABLE))
+        for (script, data, end, code), seen in zip(TABLE, outcomes):
             with self.subTest(fault=script.__name__, client=client, tls=secure):
-                async with MockTCPServer(tls=secure) as server:
-                    script(server)
-                    seen = await CLIENTS[client](server.address, tls.client_context() if secure else None,
-                                                 timeout=0.3 if script is stall else 30)
-                    await server.join()
                 self.assertEqual(seen.data, data)
                 if script in (reset, reset_after) and seen.end != end:
                     self.assertIn(seen.end, ends_of_a_reset(client, tls=secure))

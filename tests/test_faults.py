@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import socket
 import unittest
+from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, Network, ScriptError
+from tcpclient_testing.aio import connection
 
 
-def outcome(address, *, request=b"", timeout=5.0, wanted=1000):
-    """What a blocking client gets: the bytes, and how it ended ("end", "TimeoutError", "ConnectionResetError" ...)."""
+def outcome(address, *, request=b"", timeout=5.0, after=0, wanted=1000):
+    """What a blocking client gets: the bytes, and how it ended ("end", "TimeoutError", "ConnectionResetError" ...).
+
+    Its time-out is that of each read once `after` bytes have come; until then it is patient.
+    """
     got = b""
     try:
-        with socket.create_connection(address, timeout=timeout) as client:
+        with socket.create_connection(address, timeout=30) as client:
             client.sendall(request)
             while len(got) < wanted:
+                client.settimeout(timeout if len(got) >= after else 30)
                 data = client.recv(wanted)
                 if not data:
                     return got, "end"
@@ -101,10 +107,10 @@ class BreakAfterTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
             server.send_bytes(b"pong")
             server.expect_disconnect()
 
-        async def client(address):
-            return await blocking_outcome(address, request=b"ping", timeout=0.1)
-
         for n in (0, 3, 5):
+            async def client(address, n=n):
+                return await blocking_outcome(address, request=b"ping", timeout=0.05, after=n)
+
             with self.subTest(n=n):
                 self.assertEqual(await self.broken("stall_after", n, b"hello", client=client, then=then),
                                  (b"hello"[:n], "TimeoutError"))
@@ -306,9 +312,10 @@ class BackpressureTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
     async def test_blocking_client_runs_into_its_time_out(self):
         """A blocking client's `sendall` times out."""
         def client(address):
-            with socket.create_connection(address, timeout=0.1) as connection, \
-                    self.assertRaises((socket.timeout, TimeoutError)):
-                connection.sendall(bytes(20_000_000))
+            with socket.create_connection(address, timeout=30) as mine:
+                mine.settimeout(0.05)
+                with self.assertRaises((socket.timeout, TimeoutError)):
+                    mine.sendall(bytes(20_000_000))
 
         server = self.start_tcpserver(allow_extra=True)
         server.expect_connect()
@@ -335,7 +342,7 @@ class ResetTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
         self.tcpserver.expect_connect()
         self.tcpserver.send_bytes(b"bye")
         self.tcpserver.reset()
-        with socket.create_connection(self.tcpserver.address):
+        with mock.patch.object(connection, "_READING", 0.05), socket.create_connection(self.tcpserver.address):
             await self.tcpserver.join()
 
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import unittest
 from unittest import mock
 
 from tcpclient_testing import MockTCPServer, Network, tls
-from tcpclient_testing.aio import pacing
+from tcpclient_testing.aio import connection, pacing
 from tcpclient_testing.aio.inet_diag import PeerState, available
 from tcpclient_testing.aio.tls_layer import TLSLayer
 from tests.support.fault_clients import CLIENTS, ends_of_a_reset
 
 
 class TLSTestCase(unittest.IsolatedAsyncioTestCase):
-    async def outcome(self, client, script, *, timeout=30, **options):
+    async def outcome(self, client, script, *, timeout=30, after=0, **options):
         """What a client over TLS saw, and the splits that the server claims."""
         async with MockTCPServer(tls=True, **options) as server:
             server.expect_connect()
             script(server)
-            seen = await CLIENTS[client](server.address, tls.client_context(), timeout=timeout)
+            seen = await CLIENTS[client](server.address, tls.client_context(), timeout=timeout, after=after)
             await server.join()
             return seen, server.connections[0].splits
 
@@ -27,16 +29,16 @@ class ConditionsTests(TLSTestCase):
     """Chunks and splits count clear text, and what is claimed is what the client read."""
 
     async def assert_reads(self, network, expected):
-        for client in ("streams", "thread"):
-            if client == "thread" and not available():
-                continue  # the kernel does not tell what another thread has read
-            with self.subTest(client=client):
-                def script(server):
-                    server.send_bytes(b"hello")
-                    server.send_bytes(b"world")
-                    server.disconnect()
+        def script(server):
+            server.send_bytes(b"hello")
+            server.send_bytes(b"world")
+            server.disconnect()
 
-                seen, splits = await self.outcome(client, script, network=network)
+        # Of a client in another thread only the kernel tells what it has read.
+        clients = [client for client in ("streams", "thread") if client != "thread" or available()]
+        outcomes = await asyncio.gather(*(self.outcome(client, script, network=network) for client in clients))
+        for client, (seen, splits) in zip(clients, outcomes):
+            with self.subTest(client=client):
                 self.assertEqual((seen.data, seen.sizes, seen.end), (b"helloworld", expected, "end"))
                 self.assertEqual(splits, tuple(sum(expected[:end]) for end in range(1, len(expected))))
 
@@ -101,22 +103,27 @@ class BreakAfterTests(TLSTestCase):
     """`n` counts clear text; the client decrypts all of it before the end that the fault says."""
 
     async def assert_broken(self, method, end, offsets=(0, 3, 5, 7, 10), **options):
-        for client in ("streams", "thread"):
-            for n in offsets:
-                with self.subTest(client=client, n=n, **options):
-                    def script(server, n=n):
-                        getattr(server, method)(n)
-                        server.send_bytes(b"hello")
-                        server.send_bytes(b"world")
-                        if method == "stall_after":
-                            server.expect_disconnect()
+        def script(server, n):
+            getattr(server, method)(n)
+            server.send_bytes(b"hello")
+            server.send_bytes(b"world")
+            if method == "stall_after":
+                server.expect_disconnect()
 
-                    seen, _ = await self.outcome(client, script, **options)
-                    self.assertEqual(seen.data, b"helloworld"[:n])
-                    self.assertIn(seen.end, ends_of_a_reset(client, tls=True) if method == "reset_after" else (end,))
+        # All at once, since clients have to wait.
+        cases = [(client, n) for client in ("streams", "thread") for n in offsets]
+        outcomes = await asyncio.gather(*(self.outcome(client, functools.partial(script, n=n), after=n, **options)
+                                          for client, n in cases))
+        for (client, n), (seen, _) in zip(cases, outcomes):
+            with self.subTest(client=client, n=n, **options):
+                self.assertEqual(seen.data, b"helloworld"[:n])
+                self.assertIn(seen.end, ends_of_a_reset(client, tls=True) if method == "reset_after" else (end,))
 
     async def test_reset_in_mid_message(self):
         """ECONNRESET, with and without conditions; see `ends_of_a_reset` for blocking clients of some versions."""
+        patch = mock.patch.object(connection, "_READING", 5.0)  # clients that read are waited for, as long as it takes
+        patch.start()
+        self.addCleanup(patch.stop)
         await self.assert_broken("reset_after", "ConnectionResetError")
         await self.assert_broken("reset_after", "ConnectionResetError", (3,), network=Network(chunk=2))
 
@@ -127,6 +134,6 @@ class BreakAfterTests(TLSTestCase):
 
     async def test_stall_in_mid_message(self):
         """Nothing until the client's own time-out."""
-        await self.assert_broken("stall_after", "timeout", (0, 3), timeout=0.3)
+        await self.assert_broken("stall_after", "timeout", (0, 3), timeout=0.05)
 
 

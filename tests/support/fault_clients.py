@@ -40,26 +40,27 @@ class Seen:
         self.code = errno.errorcode.get(getattr(error, "errno", None) or 0, "")
 
 
-def _blocking(address: Any, context: Any, timeout: float) -> Seen:
+def _blocking(address: Any, context: Any, timeout: float, after: int) -> Seen:
     seen = Seen()
     try:
         with socket.create_connection(address, timeout=30) as plain:
             client = plain if context is None else context.wrap_socket(plain, server_hostname="localhost")
             with client:
-                client.settimeout(timeout)
-                while seen.read(client.recv(1000)):
-                    pass
+                reading = True
+                while reading:
+                    client.settimeout(timeout if len(seen.data) >= after else 30)
+                    reading = bool(seen.read(client.recv(1000)))
     except OSError as error:
         seen.failed(error)
     return seen
 
 
-async def with_a_thread(address: Any, context: Any = None, *, timeout: float = 30) -> Seen:
+async def with_a_thread(address: Any, context: Any = None, *, timeout: float = 30, after: int = 0) -> Seen:
     """A blocking client in another thread; with a context, of `ssl`."""
-    return await asyncio.get_running_loop().run_in_executor(None, _blocking, address, context, timeout)
+    return await asyncio.get_running_loop().run_in_executor(None, _blocking, address, context, timeout, after)
 
 
-async def with_streams(address: Any, context: Any = None, *, timeout: float = 30) -> Seen:
+async def with_streams(address: Any, context: Any = None, *, timeout: float = 30, after: int = 0) -> Seen:
     """A client with asyncio's streams."""
     seen = Seen()
     options = {} if context is None else {"ssl": context, "server_hostname": "localhost"}
@@ -69,8 +70,10 @@ async def with_streams(address: Any, context: Any = None, *, timeout: float = 30
         seen.failed(error)
         return seen
     try:
-        while seen.read(await asyncio.wait_for(reader.read(1000), timeout)):
-            pass
+        reading = True
+        while reading:
+            patience = timeout if len(seen.data) >= after else 30
+            reading = bool(seen.read(await asyncio.wait_for(reader.read(1000), patience)))
     except (OSError, asyncio.TimeoutError) as error:
         seen.failed(error)
     finally:
@@ -83,7 +86,7 @@ async def with_streams(address: Any, context: Any = None, *, timeout: float = 30
 
 
 #: Each kind of client by its name: a coroutine function of the address and, for TLS, the context,
-#: whose `timeout` is that of each read in seconds.
+#: whose `timeout` is that of each read in seconds, once `after` bytes have come, and 30 until then.
 CLIENTS = {"streams": with_streams, "thread": with_a_thread}
 
 
