@@ -9,16 +9,26 @@ import time
 import unittest
 from collections.abc import Awaitable
 from typing import Any, Callable
+from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer
+from tcpclient_testing.aio import body
 from tests.support.loops import AsyncTestCase
 
-_BOUND = 10.0  # seconds; the time-outs are 0.15 and 0.2, the machine may be busy
+_BOUND = 10.0  # seconds; the time-outs are 0.1 at most, the machine may be busy
+
+
+def setUpModule() -> None:
+    """Interrupt test bodies sooner: all of them hang on purpose."""
+    for name, value in ("_PATIENCE", 0.02), ("_INSISTENCE", 0.02):
+        patch = mock.patch.object(body, name, value)
+        patch.start()
+        unittest.addModuleCleanup(patch.stop)
 
 
 def script(server: Any) -> None:
     """A request, a reply, another request, and the end."""
-    server.expect_connect()
+    server.expect_connect(timeout=_BOUND)
     server.expect_bytes(b"request")
     server.send_bytes(b"reply")
     server.expect_line(b"again")
@@ -56,7 +66,7 @@ class MisbehavingClientTests(AsyncTestCase):
         started = time.monotonic()
         try:
             with self.assertRaises(ExpectationError) as caught:
-                async with MockTCPServer(**{"timeout": 0.15, "idle_timeout": 0.2, **options}) as server:
+                async with MockTCPServer(**{"timeout": 0.1, "idle_timeout": 0.1, **options}) as server:
                     write(server)
                     await client(server, connect)
         finally:
@@ -69,9 +79,12 @@ class MisbehavingClientTests(AsyncTestCase):
 
     async def test_never_connecting(self) -> None:
         """A client that never connects."""
+        def write(server: Any) -> None:
+            server.expect_connect()
+
         async def client(server: Any, connect: Any) -> None:
             await asyncio.sleep(60)
-        self.assertIn("no client connected to 127.0.0.1", await self.verdict(client))
+        self.assertIn("no client connected to 127.0.0.1", await self.verdict(client, write=write))
 
     async def test_silent(self) -> None:
         """A client that connects and sends nothing."""
@@ -124,7 +137,7 @@ class MisbehavingClientTests(AsyncTestCase):
     async def test_never_reading(self) -> None:
         """A client that does not read what it is sent."""
         def write(server: Any) -> None:
-            server.expect_connect()
+            server.expect_connect(timeout=_BOUND)
             server.send_bytes(bytes(64 * 1024 * 1024))
             server.expect_disconnect()
 
@@ -137,7 +150,7 @@ class MisbehavingClientTests(AsyncTestCase):
     async def test_not_reading_before_a_reset(self) -> None:
         """reset() while the client does not read what was sent before."""
         def write(server: Any) -> None:
-            server.expect_connect()
+            server.expect_connect(timeout=_BOUND)
             server.send_bytes(bytes(8 * 1024 * 1024))
             server.reset()
 
@@ -155,14 +168,14 @@ class MisbehavingClientTests(AsyncTestCase):
                 await asyncio.sleep(0)
 
         def complete(server: Any) -> None:
-            server.expect_connect()
+            server.expect_connect(timeout=_BOUND)
 
         def holding(server: Any) -> None:
-            server.expect_connect()
+            server.expect_connect(timeout=_BOUND)
             server.hold_until(asyncio.Event())
 
         def draining(server: Any) -> None:
-            server.expect_connect()
+            server.expect_connect(timeout=_BOUND)
             server.disconnect()
 
         def drained(server: Any) -> None:
@@ -172,12 +185,12 @@ class MisbehavingClientTests(AsyncTestCase):
                              (draining, "still connected"), (drained, "it is still connected"),
                              (script, "first difference at byte 0")):
             with self.subTest(write=write.__name__):
-                self.assertIn(words, await self.verdict(client, write=write))
+                self.assertIn(words, await self.verdict(client, write=write, timeout=0.05, idle_timeout=0.05))
 
     async def test_never_closing(self) -> None:
         """A client that stays connected when everything is done, and waits."""
         def write(server: Any) -> None:
-            server.expect_connect()
+            server.expect_connect(timeout=_BOUND)
 
         async def client(server: Any, connect: Any) -> None:
             await connect(server)
@@ -187,16 +200,17 @@ class MisbehavingClientTests(AsyncTestCase):
     async def test_left_open(self) -> None:
         """A client that is still connected when the server is left."""
         def write(server: Any) -> None:
-            server.expect_connect()
+            server.expect_connect(timeout=_BOUND)
 
         async def client(server: Any, connect: Any) -> None:
             await connect(server)
-        self.assertIn("is still connected when the server is left", await self.verdict(client, write=write))
+        self.assertIn("is still connected when the server is left",
+                      await self.verdict(client, write=write, idle_timeout=30.0))
 
     async def test_connecting_again(self) -> None:
         """A second connection that the script does not know, early and in the last moment."""
         def write(server: Any) -> None:
-            server.expect_connect()
+            server.expect_connect(timeout=_BOUND)
             server.expect_disconnect()
 
         async def client(server: Any, connect: Any) -> None:
@@ -214,7 +228,7 @@ class MisbehavingClientTests(AsyncTestCase):
     async def test_reconnecting_for_ever(self) -> None:
         """A client that reconnects for ever, without being expected."""
         def write(server: Any) -> None:
-            server.expect_connect()
+            server.expect_connect(timeout=_BOUND)
             server.expect_disconnect()
 
         async def client(server: Any, connect: Any) -> None:
@@ -254,16 +268,16 @@ class MisbehavingClientTests(AsyncTestCase):
     async def test_trickling(self) -> None:
         """A client that sends byte after byte never runs into `timeout`, and does into `within`."""
         def write(server: Any) -> None:
-            server.expect_connect()
-            server.expect_line(within=0.4)
+            server.expect_connect(timeout=_BOUND)
+            server.expect_line(within=0.25)
 
         async def client(server: Any, connect: Any) -> None:
             mine = await connect(server)
             while True:
                 await asyncio.get_running_loop().sock_sendall(mine, b"x")
-                await asyncio.sleep(0.02)
-        self.assertRegex(await self.verdict(client, write=write),
-                         r"not complete within 0\.[45] s; \d+ bytes are waiting")
+                await asyncio.sleep(0.01)
+        self.assertRegex(await self.verdict(client, write=write, timeout=0.15),
+                         r"not complete within \d\.\d s; \d+ bytes are waiting")
 
 
 if __name__ == "__main__":
