@@ -14,10 +14,13 @@ import time
 import unittest
 import warnings
 from typing import Any, Callable
+from unittest import mock
 
 from tcpclient_testing import ExpectationError, ScriptError
+from tcpclient_testing.aio import verdict
 from tcpclient_testing.threaded import ThreadedConnection, ThreadedMockTCPServer
 from tests.support.blocking import Worker, connect, descriptors, eventually, threads
+from tests.support.long import LONG
 from tests.support.readme import ROOT
 
 
@@ -114,12 +117,12 @@ class LifeTests(unittest.TestCase):
         self.assertEqual((ended.returncode, ended.stdout.split(), ended.stderr), (0, [b"done"], b""))
 
     def test_many_servers_leave_nothing(self) -> None:
-        """Three hundred servers, with and without clients, leave the same number of threads and descriptors."""
+        """Many servers, with and without clients, leave the same number of threads and descriptors."""
         with ThreadedMockTCPServer() as server:
             script_greeting(server)
             greet(server.address)
         before = threads(), descriptors()
-        for number in range(300):
+        for number in range(600 if LONG else 100):
             with ThreadedMockTCPServer() as server:
                 if number % 3 == 0:
                     script_greeting(server)
@@ -297,7 +300,7 @@ class WaitingTests(unittest.TestCase):
                 ThreadedMockTCPServer(timeout=0.2) as server:
             server._thread._patience = 0.1
             server._thread.loop.slow_callback_duration = 60  # says nothing of what blocks on purpose
-            server.expect_connect()
+            server.expect_connect(timeout=30)
             server.send_bytes(lambda _: b"x" if release.wait(30) else b"")
             with connect(server.address):
                 try:
@@ -407,8 +410,9 @@ class VerdictTests(unittest.TestCase):
             client.sendall(b"more")
             self.assertTrue(eventually(lambda: server.connections != [] and server.connections[0].received == b"more"))
 
-        self.assertIn("sent 4 more bytes: b'more'", str(self.failure_of(body)))
-        self.assertIn("still connected", str(self.failure_of(body, allow_extra=True)))
+        with mock.patch.object(verdict, "_MOMENT", 0.02):
+            self.assertIn("sent 4 more bytes: b'more'", str(self.failure_of(body)))
+            self.assertIn("still connected", str(self.failure_of(body, allow_extra=True)))
         with ThreadedMockTCPServer(allow_extra=True, allow_open=True) as server:
             body(server)
 
@@ -429,9 +433,9 @@ class HangingClientsTests(unittest.TestCase):
     def ended_by(self, body: Callable[[ThreadedMockTCPServer], object], **options: Any) -> str:
         """Run a client in this thread, and return the report."""
         started = time.monotonic()
-        made = ThreadedMockTCPServer(**{"timeout": 0.2, **options})
+        made = ThreadedMockTCPServer(**{"timeout": 0.05, **options})
         with self.assertRaises(ExpectationError) as caught, made as server:
-            server.expect_connect()
+            server.expect_connect(timeout=30)
             body(server)
         self.assertLess(time.monotonic() - started, self.BOUND)
         return str(caught.exception)
@@ -448,9 +452,9 @@ class HangingClientsTests(unittest.TestCase):
     def test_client_that_waits_while_the_script_waits(self) -> None:
         """Where client and script wait for each other, the step's time-out ends it."""
         def body(server: ThreadedMockTCPServer) -> None:
-            server.expect_line()
             with connect(server.address, None) as client:
                 client.sendall(b"EHLO")
+                server.expect_line()
                 client.recv(1)
         self.assertIn("4 bytes are waiting: b'EHLO'", self.ended_by(body))
 
@@ -459,7 +463,7 @@ class HangingClientsTests(unittest.TestCase):
         def body(server: ThreadedMockTCPServer) -> None:
             with connect(server.address, None) as client:
                 client.recv(1)
-        self.assertIn("still connected and waits", self.ended_by(body, idle_timeout=0.2))
+        self.assertIn("still connected and waits", self.ended_by(body, idle_timeout=0.05))
 
     def test_client_that_is_never_read(self) -> None:
         """A client blocked in sendall() because the server has stopped reading returns."""
@@ -557,7 +561,8 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
 
     async def test_streams_when_the_client_is_careless(self) -> None:
         """A client of this process that does not await wait_closed() is told so, though its loop is another one."""
-        with self.assertRaisesRegex(ExpectationError, r"without awaiting wait_closed\(\)"):
+        with mock.patch.object(verdict, "_LOOKS", 5), \
+                self.assertRaisesRegex(ExpectationError, r"without awaiting wait_closed\(\)"):
             async with ThreadedMockTCPServer() as server:
                 server.expect_connect()
                 server.expect_disconnect()

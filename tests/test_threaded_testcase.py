@@ -99,7 +99,7 @@ class ThreadedReportTests(unittest.TestCase):
         def test(case: Any) -> None:
             script(case)
             converse(case)
-            case.tcpserver.expect_connect()
+            case.tcpserver.expect_connect(timeout=0.02)
         self.assertOne("failure", "the client did not connect again", test=test)
 
     def test_report_when_the_client_fails_by_itself(self) -> None:
@@ -136,8 +136,8 @@ class ThreadedReportTests(unittest.TestCase):
     def test_report_when_two_servers_fail(self) -> None:
         """Of two servers whose clients never come, one is reported."""
         def test(case: Any) -> None:
-            case.start_tcpserver().expect_connect()
-            case.tcpserver.expect_connect()
+            case.start_tcpserver().expect_connect(timeout=0.02)
+            case.tcpserver.expect_connect(timeout=0.02)
         self.assertOne("failure", "no client connected", test=test)
 
     def test_skips_and_expected_failures(self) -> None:
