@@ -117,7 +117,7 @@ class PassingTests(ReportsTestCase):
             _, writer = await connect(self.tcpserver)
             writer.write(b"hullo")
             await asyncio.sleep(10)
-        self.assertOneFailure(outcome_of(setUp=set_up, test=test), "b'hullo'")
+        self.assertOneFailure(outcome_of(setUp=set_up, test=test, patience=0.02), "b'hullo'")
 
     def test_several_servers(self) -> None:
         """Each server of start_tcpserver() is another one, with the options given."""
@@ -146,7 +146,7 @@ class PassingTests(ReportsTestCase):
                 await close(writer)
 
             async def test_bad(self) -> None:
-                self.tcpserver.expect_connect()
+                self.tcpserver.expect_connect(timeout=0.02)
 
         Good("test").debug()
         case = Good("test_bad")
@@ -186,7 +186,7 @@ class WrongBytesTests(ReportsTestCase):
             writer.write(b"hullo")
             await asyncio.sleep(60)
         started = time.monotonic()
-        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test, patience=0.02), "first difference at byte 1")
         self.assertLess(time.monotonic() - started, 5.0)
 
     def test_client_swallows(self) -> None:
@@ -212,7 +212,7 @@ class WrongBytesTests(ReportsTestCase):
                     await asyncio.sleep(60)
                 except asyncio.CancelledError:
                     pass
-        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test, patience=0.02), "first difference at byte 1")
 
     def test_body_hangs_in_nested_wait_for(self) -> None:
         """wait_for in wait_for, with time-outs of their own, is interrupted like anything else."""
@@ -224,7 +224,7 @@ class WrongBytesTests(ReportsTestCase):
                 await asyncio.wait_for(asyncio.wait_for(asyncio.sleep(60), 50), 55)
             except asyncio.TimeoutError:
                 self.fail("the wrong end")
-        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test, patience=0.02), "first difference at byte 1")
 
     def test_body_waits_for_a_step(self) -> None:
         """A body that awaits a step gets the failure there, and no cancellation."""
@@ -286,9 +286,9 @@ class WrongBytesTests(ReportsTestCase):
             async with asyncio.TaskGroup() as group:
                 group.create_task(client())
                 group.create_task(self.tcpserver.join())
-        for test in (hanging, raising):
+        for test, patience in ((hanging, 0.02), (raising, 10.0)):
             with self.subTest(test.__name__):
-                self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+                self.assertOneFailure(outcome_of(test=test, patience=patience), "first difference at byte 1")
 
     def test_assertion_that_follows_is_a_consequence(self) -> None:
         """An assertion that fails because the client got nothing stands in the report's last section."""
@@ -404,7 +404,8 @@ class CleanUpTests(ReportsTestCase):
         """A body that does nothing leaves the script waiting; the time-out is the failure."""
         async def test(self: Any) -> None:
             greeting(self.tcpserver)
-        self.assertOneFailure(outcome_of(test=test), "no client connected to 127.0.0.1")
+        self.assertOneFailure(outcome_of(test=test, tcpserver_options={"timeout": 0.02}),
+                              "no client connected to 127.0.0.1")
 
     def test_closing_raises_because_the_server_gave_up(self) -> None:
         """What asyncTearDown and clean-ups raise once the script has failed is a consequence."""
@@ -448,7 +449,7 @@ class CleanUpTests(ReportsTestCase):
                 await asyncio.sleep(0.05)
             finally:
                 writer.close()
-        self.assertOneFailure(outcome_of(test=test), "no client connected")
+        self.assertOneFailure(outcome_of(test=test, tcpserver_options={"timeout": 0.02}), "no client connected")
         self.assertOneFailure(outcome_of(test=failing), "first difference at byte 1")
 
     def test_second_server_fails_while_the_body_hangs(self) -> None:
@@ -460,7 +461,7 @@ class CleanUpTests(ReportsTestCase):
             _, writer = await connect(second)
             writer.write(b"hullo")
             await asyncio.sleep(60)
-        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test, patience=0.02), "first difference at byte 1")
 
 
 class MarksTests(ReportsTestCase):
@@ -479,7 +480,7 @@ class MarksTests(ReportsTestCase):
             self.tcpserver.expect_disconnect()
             _, writer = await connect(self.tcpserver)
             await close(writer)
-        self.assertEqual(outcome_of(test=at_once).kinds, ["expected failure"])
+        self.assertEqual(outcome_of(test=at_once, patience=0.02).kinds, ["expected failure"])
         self.assertEqual(outcome_of(test=passing).kinds, ["unexpected success"])
 
     def test_skip(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import traceback
 import unittest
 from typing import Any, Optional
+from unittest import mock
 
 from tcpclient_testing import Connection, ExpectationError, MockTCPServer, ScriptError
 from tcpclient_testing.framing import Delimited, LengthPrefixed, read_frame, write_frame
@@ -140,6 +141,7 @@ class HandlerTests(unittest.IsolatedAsyncioTestCase):
                 connection.send_line(b"x")
             self.assertEqual(await talk(server, b"LOGIN ann\r\nhello\r\n"), b"OK\r\nhello\r\n")
 
+    @mock.patch("tcpclient_testing.aio.verdict._MOMENT", 0.02)
     async def test_leaving_when_a_client_is_still_connected(self) -> None:
         """A handler that waits for its client is not waited for; the open client is the complaint, unless permitted."""
         for allow_open in (True, False):
@@ -159,10 +161,11 @@ class HandlerTests(unittest.IsolatedAsyncioTestCase):
         async def stubborn(connection: Connection) -> None:
             await asyncio.Event().wait()
 
-        error = await self.failure(MockTCPServer(handler=stubborn, idle_timeout=0.2), b"")
+        error = await self.failure(MockTCPServer(handler=stubborn, idle_timeout=0.05), b"")
         self.assertIn("the handler has not returned, although the client", str(error))
-        with self.assertRaisesRegex(ExpectationError, "the handler has not returned 0.2 s after"):
-            async with MockTCPServer(handler=stubborn, timeout=0.2) as server:
+        with mock.patch("tcpclient_testing.aio.verdict._MOMENT", 0.02), \
+                self.assertRaisesRegex(ExpectationError, r"the handler has not returned [01]\.\d+ s after"):
+            async with MockTCPServer(handler=stubborn, timeout=0.04) as server:
                 _, writer = await asyncio.open_connection(*server.address)
                 writer.write(b"a")
                 writer.close()
@@ -170,7 +173,7 @@ class HandlerTests(unittest.IsolatedAsyncioTestCase):
 
     async def test_idleness_when_both_sides_wait(self) -> None:
         """A handler and a client that wait for each other are told of it."""
-        error = await self.failure(MockTCPServer(handler=self.mute, idle_timeout=0.2), b"what?\r\n", close=False)
+        error = await self.failure(MockTCPServer(handler=self.mute, idle_timeout=0.05), b"what?\r\n", close=False)
         self.assertIn("the handler waits for the client; the client", str(error))
 
     @staticmethod

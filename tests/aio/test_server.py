@@ -256,10 +256,13 @@ class SlowReaderTests(AsyncTestCase):
 class StandstillTests(AsyncTestCase):
     async def test_time_during_which_the_loop_stood_still_is_nobodys_time_out(self) -> None:
         """A test that sleeps, and so keeps the client from running, does not make the client late."""
+        patch = unittest.mock.patch("tcpclient_testing.aio.runtime._STANDSTILL", 0.05)
+        patch.start()
+        self.addCleanup(patch.stop)
         async with MockTCPServer(timeout=0.1, idle_timeout=None) as server:
             server.expect_connect()
             asyncio.get_running_loop().slow_callback_duration = 5.0
-            time.sleep(0.5)  # that is the point
+            time.sleep(0.2)  # that is the point
             _, writer = await connect(server)
             server.expect_disconnect()
             await close(writer)
@@ -269,7 +272,7 @@ class StandstillTests(AsyncTestCase):
         with unittest.mock.patch("tcpclient_testing.aio.runtime.debugger_active", return_value=True) as active:
             server = await MockTCPServer(timeout=0.05).start()
             server.expect_connect()
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(0.15)
             self.assertIsNone(server._runtime.session.failure)
             active.return_value = False
             with self.assertRaises(ExpectationError):

@@ -6,8 +6,10 @@ import contextlib
 import io
 import unittest
 from typing import Any
+from unittest import mock
 
 from tcpclient_testing import MockTCPServerMixin, ThreadedMockTCPServerMixin
+from tcpclient_testing.aio import body
 
 from .loops import AsyncTestCase
 
@@ -41,9 +43,13 @@ class Outcome:
         return f"<Outcome {self.kinds}>\n{self.text}"
 
 
-def outcome_of(**attributes: Any) -> Outcome:
-    """Run the method `test` of a test case with the mixin and these attributes; return how it ended."""
-    return _outcome((MockTCPServerMixin, AsyncTestCase), {"tcpserver_options": quick, **attributes})
+def outcome_of(*, patience: float = 0.1, **attributes: Any) -> Outcome:
+    """Run the method `test` of a test case with the mixin and these attributes; return how it ended.
+
+    `patience` is how long (seconds) the test goes on after the script's failure: a moment for those that hang anyway.
+    """
+    with mock.patch.object(body, "_PATIENCE", patience), mock.patch.object(body, "_INSISTENCE", patience / 2):
+        return _outcome((MockTCPServerMixin, AsyncTestCase), {"tcpserver_options": quick, **attributes})
 
 
 def threaded_outcome_of(**attributes: Any) -> Outcome:

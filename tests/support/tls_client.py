@@ -33,6 +33,8 @@ class TLSClient:
         unix = server.unix_path is not None
         sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET, socket.SOCK_STREAM)
         sock.setblocking(False)
+        if not unix:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as asyncio's clients do
         client = cls(sock, context or tls.client_context(), hostname)
         await client.loop.sock_connect(sock, server.address)
         if shake:
