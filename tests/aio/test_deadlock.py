@@ -19,7 +19,7 @@ from tcpclient_testing.aio.clock import VirtualClockEventLoop
 from tcpclient_testing.aio.deadlock import in_one_sleep
 from tests.support.blocking import Worker, connect
 
-TIMEOUT = 0.06
+TIMEOUT = 0.04
 LONGER = 0.1  # for a test that computes: a machine that stands still for so long must not make it look asleep
 PATIENT = 30.0  # for steps, lest the script fail before the watchdog comes
 SHORTEST = 0.01  # seconds between two looks

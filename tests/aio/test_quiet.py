@@ -61,11 +61,42 @@ class LivingThreadTests(unittest.TestCase):
         self.start(threading.Thread(target=self.over.wait, name="other"))
         self.assertEqual(living_thread(), "thread 'other' lives")
 
+    def forgotten(self, thread):
+        """Start a thread that `threading` has forgotten already, and that ends as soon as somebody waits for that."""
+        def join(timeout=None):
+            self.over.set()
+            threading.Thread.join(thread, timeout)
+
+        self.start(thread)
+        thread.join = join
+        everybody = threading.enumerate
+        patch = mock.patch.object(threading, "enumerate", lambda: [each for each in everybody() if each is not thread])
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_forgotten_thread_is_waited_for_if_it_is_set_aside(self):
+        """In its last instructions a thread of the library's own is seen out."""
+        self.forgotten(own_thread(threading.Thread(target=self.over.wait)))
+        self.assertIsNone(living_thread())
+
+    def test_forgotten_thread_is_waited_for_if_it_is_the_watchdogs(self):
+        """So is the watchdog's."""
+        thread = threading.Thread(target=self.over.wait)
+        self.forgotten(thread)
+        with mock.patch.object(watchdog, "_last", thread):
+            self.assertIsNone(living_thread())
+
+    def test_forgotten_thread_is_counted_if_it_is_somebody_elses(self):
+        """Others are not waited for."""
+        self.forgotten(threading.Thread(target=self.over.wait))
+        self.assertIn("lives", living_thread())
+        self.assertFalse(self.over.is_set())
+
     def test_thread_set_aside_is_not_counted_while_it_ends(self):
         """In its last instructions `threading` has forgotten a thread already, and the interpreter still counts it."""
         self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(1e-6)
-        for _ in range(2000 if LONG else 300):
+        for _ in range(2000 if LONG else 50):
             mine = own_thread(threading.Thread(target=int))
             mine.start()
             self.assertEqual([living_thread() for _ in range(20)], [None] * 20)
@@ -78,7 +109,7 @@ class LivingThreadTests(unittest.TestCase):
         self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(1e-6)
         with mock.patch.object(watchdog, "LINGER", 0.0005):
-            for _ in range(2000 if LONG else 300):
+            for _ in range(2000 if LONG else 50):
                 watchdog.watch(loop, threading.get_ident(), 5.0, bool, print).stop()
                 while watchdog._thread is not None:
                     self.assertIsNone(living_thread())
