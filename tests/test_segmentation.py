@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import random
-import time
 import unittest
 from typing import Any, Optional
 
@@ -342,12 +341,8 @@ class SegmentationTests(unittest.TestCase):
 
     def test_verdict_is_that_of_the_model_however_the_stream_is_split(self) -> None:
         """Random scripts and clients from seeds; every segmentation and every order of writing agree."""
-        deadline = time.monotonic() + (10.0 if LONG else 0.8)
-        for seed in range(1200):
+        for seed in range(1200 if LONG else 200):
             self.check(seed)
-            if time.monotonic() > deadline:
-                break
-        self.assertGreater(seed, 20)
 
     @unittest.skipUnless(importlib.util.find_spec("hypothesis"), "needs hypothesis")
     def test_verdict_is_that_of_the_model_for_seeds_that_hypothesis_finds(self) -> None:

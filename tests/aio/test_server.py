@@ -323,7 +323,7 @@ class LeakTests(unittest.TestCase):
             gc.collect()
             await asyncio.sleep(0)
             before = descriptors(), len(asyncio.all_tasks())
-            for _ in range(500 if LONG else 40):
+            for _ in range(500 if LONG else 20):
                 for kind in range(5):
                     await self.one(kind)
             gc.collect()
