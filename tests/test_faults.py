@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import unittest
 from unittest import mock
@@ -107,13 +108,15 @@ class BreakAfterTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
             server.send_bytes(b"pong")
             server.expect_disconnect()
 
-        for n in (0, 3, 5):
-            async def client(address, n=n):
-                return await blocking_outcome(address, request=b"ping", timeout=0.05, after=n)
+        async def client(n, address):
+            return await blocking_outcome(address, request=b"ping", timeout=0.05, after=n)
 
+        offsets = (0, 3, 5)
+        outcomes = await asyncio.gather(*(self.broken("stall_after", n, b"hello", client=functools.partial(client, n),
+                                                      then=then) for n in offsets))
+        for n, got in zip(offsets, outcomes):
             with self.subTest(n=n):
-                self.assertEqual(await self.broken("stall_after", n, b"hello", client=client, then=then),
-                                 (b"hello"[:n], "TimeoutError"))
+                self.assertEqual(got, (b"hello"[:n], "TimeoutError"))
 
     async def test_place_is_counted_from_the_connections_beginning(self):
         """Bytes that were sent before the step count too, and the place may be reached already."""

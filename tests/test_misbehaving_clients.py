@@ -12,16 +12,16 @@ from typing import Any, Callable
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer
-from tcpclient_testing.aio import body
+from tcpclient_testing.aio import body, verdict
 from tests.support.loops import AsyncTestCase
 
 _BOUND = 10.0  # seconds; the time-outs are much shorter, the machine may be busy
 
 
 def setUpModule() -> None:
-    """Interrupt test bodies sooner: all of them hang on purpose."""
-    for name, value in ("_PATIENCE", 0.02), ("_INSISTENCE", 0.02):
-        patch = mock.patch.object(body, name, value)
+    """Interrupt test bodies sooner, and wait less for clients to go: they hang, and stay, on purpose."""
+    for module, name in (body, "_PATIENCE"), (body, "_INSISTENCE"), (verdict, "_MOMENT"):
+        patch = mock.patch.object(module, name, 0.02)
         patch.start()
         unittest.addModuleCleanup(patch.stop)
 

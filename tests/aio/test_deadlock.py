@@ -15,6 +15,7 @@ from typing import Any, Callable
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin
+from tcpclient_testing.aio import watchdog
 from tcpclient_testing.aio.clock import VirtualClockEventLoop
 from tcpclient_testing.aio.deadlock import in_one_sleep
 from tests.support.blocking import Worker, connect
@@ -26,9 +27,14 @@ SHORTEST = 0.01  # seconds between two looks
 # The time-out, two looks, a tenth of a second where a first freeing was not enough, and a busy machine.
 BOUND = TIMEOUT + 0.3 + 3.0
 
-_shorter_looks = mock.patch("tcpclient_testing.aio.watchdog._SHORTEST", SHORTEST)
-setUpModule = _shorter_looks.start
-tearDownModule = _shorter_looks.stop
+
+def setUpModule() -> None:
+    """Let the watchdog look more often, and try again sooner."""
+    for name, value in ("_SHORTEST", SHORTEST), ("_AGAIN", 0.03):
+        patch = mock.patch.object(watchdog, name, value)
+        patch.start()
+        unittest.addModuleCleanup(patch.stop)
+
 
 Body = Callable[[MockTCPServer], Coroutine[Any, Any, None]]
 

@@ -259,10 +259,10 @@ class StandstillTests(AsyncTestCase):
         patch = unittest.mock.patch("tcpclient_testing.aio.runtime._STANDSTILL", 0.05)
         patch.start()
         self.addCleanup(patch.stop)
-        async with MockTCPServer(timeout=0.1, idle_timeout=None) as server:
+        async with MockTCPServer(timeout=0.05, idle_timeout=None) as server:
             server.expect_connect()
             asyncio.get_running_loop().slow_callback_duration = 5.0
-            time.sleep(0.2)  # that is the point
+            time.sleep(0.12)  # that is the point
             _, writer = await connect(server)
             server.expect_disconnect()
             await close(writer)
@@ -270,9 +270,9 @@ class StandstillTests(AsyncTestCase):
     async def test_time_outs_stand_still_while_a_debugger_is_at_work(self) -> None:
         """While a debugger is active nothing is overdue; afterwards time-outs begin anew."""
         with unittest.mock.patch("tcpclient_testing.aio.runtime.debugger_active", return_value=True) as active:
-            server = await MockTCPServer(timeout=0.05).start()
+            server = await MockTCPServer(timeout=0.03).start()
             server.expect_connect()
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.1)
             self.assertIsNone(server._runtime.session.failure)
             active.return_value = False
             with self.assertRaises(ExpectationError):

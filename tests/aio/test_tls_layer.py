@@ -8,6 +8,7 @@ import ssl
 import unittest
 from collections.abc import Awaitable, Callable
 from typing import Any
+from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, ScriptError, tls
 from tcpclient_testing.transcript.entries import NOTED
@@ -406,6 +407,7 @@ class EndTests(TLSTestCase):
             server.expect_line()
         self.assert_says(await self.failure(script, client), "what the client sent is not valid TLS: wrong version")
 
+    @mock.patch("tcpclient_testing.aio.verdict._MOMENT", 0.02)
     async def test_server_is_left_with_a_handshake_under_way(self) -> None:
         """Leaving waits for no handshake; the client is told of as connected."""
         with self.assertRaisesRegex(ExpectationError, "still connected when the server is left|expects no connection"):
@@ -517,8 +519,8 @@ class BrokenHandshakeTests(TLSTestCase):
         """A client that waits for the server's greeting is overdue after the step's time-out."""
         async def client(server: MockTCPServer) -> None:
             self.addCleanup((await connect(server)).close)
-        self.assert_says(await self.failure(self.script, client, timeout=0.1),
-                         "the client did not begin its TLS handshake for 0.1 s", "is the client told to use TLS?")
+        error = await self.failure(self.script, client, timeout=0.05)
+        self.assert_says(error, "the client did not begin its TLS handshake for 0.", "is the client told to use TLS?")
 
     async def test_client_never_finishes(self) -> None:
         """A handshake that stops midway is overdue after the step's time-out, counted from its last byte."""
@@ -529,8 +531,8 @@ class BrokenHandshakeTests(TLSTestCase):
                 client.tls.do_handshake()
             except ssl.SSLWantReadError:
                 await client.flush()
-        error = await self.failure(self.script, client, timeout=0.1)
-        self.assertRegex(str(error), r"the client did not finish its TLS handshake for 0.1 s; \d+ bytes of it came")
+        error = await self.failure(self.script, client, timeout=0.05)
+        self.assertRegex(str(error), r"the client did not finish its TLS handshake for 0\.\d+ s; \d+ bytes of it came")
 
     async def test_nothing_in_common(self) -> None:
         """Versions that exclude each other are a refusal of ours; the client reads the alert."""
@@ -841,8 +843,8 @@ class StartTLSTests(TLSTestCase):
         """The time-out is that of `start_tls`."""
         async def client(server: MockTCPServer) -> None:
             self.addCleanup((await self.ask(server)).close)
-        error = await self.failure(self.script, client, tls=None, timeout=0.1)
-        self.assert_says(error, "the client did not begin its TLS handshake for 0.1 s", "told to use TLS")
+        error = await self.failure(self.script, client, tls=None, timeout=0.05)
+        self.assert_says(error, "the client did not begin its TLS handshake for 0.", "told to use TLS")
         self.assertEqual(error.step.method if error.step else None, "start_tls")
 
     async def test_client_leaves_instead(self) -> None:

@@ -8,6 +8,7 @@ import pathlib
 import socket
 import tempfile
 import unittest
+from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, ScriptError, tls
 from tests.support.loops import AsyncTestCase
@@ -56,6 +57,7 @@ class ConversationTests(UnixTestCase):
             async with MockTCPServer(unix_path=self.path, timeout=0.05) as server:
                 server.expect_connect()
 
+    @mock.patch("tcpclient_testing.aio.verdict._MOMENT", 0.02)
     async def test_client_still_connected(self) -> None:
         """A client that has no address can still be named in a report."""
         with self.assertRaisesRegex(ExpectationError, r"the client \(unnamed\) is still connected"):

@@ -548,7 +548,7 @@ class ThreadTests(unittest.TestCase):
 
     def test_thread_when_none_can_be_started(self) -> None:
         """Where no thread can be had the tests run all the same, unwatched."""
-        wait_for_the_end()
+        watchdog._end()
         with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
             made = self.watch()
         self.assertEqual((watchdog._watches, watchdogs()), (set(), []))
@@ -557,11 +557,11 @@ class ThreadTests(unittest.TestCase):
     @linux
     def test_thread_when_hundreds_watch(self) -> None:
         """Hundreds of watches have one thread, and leave no thread and no descriptor behind."""
-        wait_for_the_end()
+        watchdog._end()
         before = len(os.listdir("/proc/self/fd"))
         watches = [self.watch(TIMEOUT) for _ in range(300)]
         self.assertEqual(len(watchdogs()), 1)
-        self.loop.run_until_complete(asyncio.sleep(0.1))
+        self.loop.run_until_complete(asyncio.sleep(TIMEOUT))
         for made in watches:
             made.stop()
             made.stop()
