@@ -121,7 +121,11 @@ class MisbehavingClientTests(AsyncTestCase):
                 async def client(server: Any, connect: Any, count: int = count) -> None:
                     mine = await connect(server)
                     await asyncio.get_running_loop().sock_sendall(mine, whole[:count])
-                    await asyncio.sleep(0.01)  # a RST throws away what was not read
+                    deadline = time.monotonic() + 5
+                    # A RST throws away what was not read.
+                    while not server.connections or len(server.connections[0].received) < count:
+                        self.assertLess(time.monotonic(), deadline)
+                        await asyncio.sleep(0)
                     reset(mine)
                     await server.join()
                 self.assertIn("reset the connection", await self.verdict(client, timeout=30.0))

@@ -174,7 +174,7 @@ class TimeTests(unittest.IsolatedAsyncioTestCase):
 
     async def test_own_slowness_is_no_time_out(self):
         """The time for which conditions hold a chunk back is not the client's silence."""
-        self.assertGreaterEqual(await self.duration(Network(latency=0.1), 5, timeout=0.02), 0.099)
+        self.assertGreaterEqual(await self.duration(Network(latency=0.06), 5, timeout=0.02), 0.059)
 
 
 class SetNetworkTests(unittest.IsolatedAsyncioTestCase):
