@@ -270,7 +270,7 @@ class ReportTests(unittest.TestCase):
         driver.receive(b"y" * 2_500_000 + b"x" * 20_000_000)
         begun = time.perf_counter()
         text = str(driver.error())
-        self.assertLess(time.perf_counter() - begun, 0.5)
+        self.assertLess(time.perf_counter() - begun, 2.0)
         self.assertLess(len(text), 5000)
         self.assertIn("connection 1, step 2502 of 5001", text)
 
