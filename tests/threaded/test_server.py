@@ -1,15 +1,12 @@
-"""The threaded server: one facade, used from everywhere."""
+"""Tests of the server in a thread: its life, its verdict, and clients that would hang."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import socket
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 import unittest
 import warnings
@@ -20,23 +17,9 @@ from tcpclient_testing import ExpectationError, ScriptError
 from tcpclient_testing.aio import verdict
 from tcpclient_testing.threaded import ThreadedConnection, ThreadedMockTCPServer
 from tests.support.blocking import Worker, connect, descriptors, eventually, threads
+from tests.support.greetings import greet, script_greeting
 from tests.support.long import LONG
 from tests.support.readme import ROOT
-
-
-def greet(address: tuple[str, int]) -> bytes:
-    """A client that does what most of these scripts say."""
-    with connect(address) as client:
-        client.sendall(b"hello")
-        return client.recv(100)
-
-
-def script_greeting(server: ThreadedMockTCPServer) -> None:
-    """Script what `greet` does."""
-    server.expect_connect()
-    server.expect_bytes(b"hello")
-    server.send_bytes(b"welcome")
-    server.expect_disconnect()
 
 
 class LifeTests(unittest.TestCase):
@@ -140,202 +123,6 @@ class LifeTests(unittest.TestCase):
         self.assertEqual((threads(), descriptors()), before)
 
 
-class ScriptTests(unittest.TestCase):
-    """Writing scripts, in any thread."""
-
-    def test_misuse_is_raised_where_it_is_written(self) -> None:
-        """What can't be right is raised by the step's own call, as on the asynchronous server."""
-        with ThreadedMockTCPServer() as server:
-            with self.assertRaisesRegex(ScriptError, "before the first expect_connect"):
-                server.expect_bytes(b"x")
-            with self.assertRaises(TypeError):
-                server.expect_bytes("x")  # type: ignore[arg-type]
-
-    def test_line_of_a_step(self) -> None:
-        """A step knows the line that wrote it, although another thread adds it."""
-        with ThreadedMockTCPServer(allow_open=True) as server:
-            step = server.expect_connect()
-            line = sys._getframe().f_lineno - 1
-            self.assertEqual([(each.path, each.line) for each in step.lines()], [(__file__, line)])
-            connect(server.address).close()
-
-    def test_connection_when_two_handles_are_used(self) -> None:
-        """Two connections' scripts run side by side; each handle waits for its own."""
-        with ThreadedMockTCPServer() as server:
-            first, second = server.expect_connect().connection, server.expect_connect().connection
-            for connection in (first, second):
-                connection.expect_line()
-                connection.expect_disconnect()
-            with connect(server.address) as earlier:
-                with connect(server.address) as client:
-                    client.sendall(b"second\r\n")
-                second.join()
-                self.assertEqual(second.received, b"second\r\n")
-                with self.assertRaisesRegex(TimeoutError, r"connection 1 is not complete after 0\.01 s"):
-                    first.join(0.01)
-                earlier.sendall(b"first\r\n")
-
-    def test_script_when_it_is_written_in_the_servers_thread(self) -> None:
-        """A callable that a script is given may write further steps; there, nothing waits."""
-        seen: list[Any] = []
-
-        def reply(line: bytes) -> bytes:
-            step = server.expect_disconnect()
-            for wait in (step.result, lambda: server._thread.answer(server._thread.submit(server._server.join()))):
-                try:
-                    wait()
-                except Exception as error:
-                    seen.append(error)
-            return line.upper()
-
-        with ThreadedMockTCPServer() as server:
-            server.expect_connect()
-            server.expect_line()
-            server.send_bytes(reply)
-            with connect(server.address) as client:
-                client.sendall(b"abc\r\n")
-                self.assertEqual(client.recv(3), b"ABC")
-        self.assertEqual([type(error) for error in seen], [asyncio.InvalidStateError, ScriptError])
-
-    def test_script_when_many_threads_write(self) -> None:
-        """Eight threads, each with a connection of its own, write and run eight scripts at once."""
-        with ThreadedMockTCPServer() as server:
-            handles = [server.expect_connect().connection for _ in range(8)]
-            clients = []
-            for handle in handles:
-                clients.append(connect(server.address))
-                self.assertTrue(eventually(lambda handle=handle: handle.peername is not None))  # type: ignore[misc]
-
-            def converse(handle: ThreadedConnection, client: socket.socket) -> list[bytes]:
-                with client:
-                    lines = []
-                    for number in range(50):
-                        line = handle.expect_line()
-                        handle.send_line(b"reply %d" % number)
-                        client.sendall(b"request %d\r\n" % number)
-                        lines.append(line.result())
-                        assert client.recv(100) == b"reply %d\r\n" % number
-                    handle.expect_disconnect()
-                    return lines
-
-            workers = [Worker(converse, handle, client) for handle, client in zip(handles, clients)]
-            for worker in workers:
-                self.assertTrue(worker.ended())
-                self.assertIsNone(worker.error)
-                self.assertEqual(worker.value, [b"request %d" % number for number in range(50)])
-
-
-class WaitingTests(unittest.TestCase):
-    """What blocks: join, result, exception."""
-
-    def test_result_when_the_step_comes_later(self) -> None:
-        """result() waits for the step, and gives what it received; exception() then is None."""
-        with ThreadedMockTCPServer() as server:
-            server.expect_connect()
-            line = server.expect_line()
-            server.expect_disconnect()
-            asked = Worker(line.result)
-            with connect(server.address) as client:
-                client.sendall(b"hello\r\n")
-                self.assertTrue(asked.ended())
-            self.assertEqual((asked.value, line.result(), line.done(), line.exception()),
-                             (b"hello", b"hello", True, None))
-
-    def test_waiting_when_the_time_is_over(self) -> None:
-        """After `timeout` seconds there is a TimeoutError, and the script goes on."""
-        with ThreadedMockTCPServer() as server:
-            step = server.expect_connect()
-            for wait in (step.result, step.exception, server.join):
-                with self.assertRaisesRegex(TimeoutError, r"1 of connection 1, expect_connect\(\) \(test_threaded"):
-                    wait(0.01)
-            with self.assertRaises(ValueError):
-                server.join(-1)
-            connect(server.address).close()
-            self.assertIs(step.result(30), server.connections[0])
-            server.expect_disconnect()
-
-    def test_waiting_when_the_script_fails(self) -> None:
-        """Whoever waits when the script fails gets the verdict: each thread an exception of its own."""
-        with self.assertRaises(ExpectationError), ThreadedMockTCPServer() as server:
-            server.expect_connect()
-            step = server.expect_bytes(b"hello")
-            waiters = [Worker(step.result), Worker(server.join), Worker(server.connections.copy)]
-            asked = Worker(step.exception)
-            with connect(server.address) as client:
-                client.sendall(b"help!")
-                for worker in (*waiters, asked):
-                    self.assertTrue(worker.ended())
-                with self.assertRaises(ConnectionResetError):
-                    client.recv(1)
-            self.assertIsInstance(asked.value, ExpectationError)
-            errors = [worker.error for worker in waiters[:2]]
-            self.assertEqual([type(error) for error in errors], [ExpectationError] * 2)
-            self.assertIsNot(errors[0], errors[1])
-            with self.assertRaises(ExpectationError):
-                server.send_bytes(b"too late")
-            server.join()
-
-    @unittest.skipUnless(hasattr(signal, "pthread_kill"), "needs signals for threads")
-    def test_join_when_the_user_interrupts(self) -> None:
-        """A KeyboardInterrupt ends a blocked join at once, and passes untouched."""
-        def interrupt() -> None:
-            eventually(lambda: bool(server.connections and server._thread._owed))  # the main thread waits
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-        self.addCleanup(signal.signal, signal.SIGINT, previous)
-        server = ThreadedMockTCPServer(timeout=20).start()
-        server.expect_connect()
-        server.expect_line()
-        worker, started = Worker(interrupt), time.monotonic()
-        with self.assertRaises(KeyboardInterrupt), server, connect(server.address):
-            server.join()
-        self.assertTrue(worker.ended())
-        self.assertLess(time.monotonic() - started, 10)
-
-    def test_join_when_a_callable_blocks_the_server(self) -> None:
-        """A callable that waits in the server's thread is named, instead of waiting for it for ever."""
-        release = threading.Event()
-        with self.assertRaisesRegex(ScriptError, r"thread is blocked at test_threaded.py:\d+ .*release.wait"), \
-                ThreadedMockTCPServer(timeout=0.2) as server:
-            server._thread._patience = 0.1
-            server._thread.loop.slow_callback_duration = 60  # says nothing of what blocks on purpose
-            server.expect_connect(timeout=30)
-            server.send_bytes(lambda _: b"x" if release.wait(30) else b"")
-            with connect(server.address):
-                try:
-                    server.join()
-                finally:
-                    release.set()
-
-    def test_thread_when_it_ends(self) -> None:
-        """When something ends the server's thread, clients are let go, and whoever waits is told."""
-        with self.assertRaisesRegex(ScriptError, "thread has ended: SystemExit: enough") as caught, \
-                ThreadedMockTCPServer() as server:
-            server.expect_connect()
-            server.send_bytes(lambda _: sys.exit("enough"))
-            joined = Worker(server.join)
-            with connect(server.address) as client:
-                self.assertIn(client.recv(1), [b""])
-                self.assertTrue(joined.ended())
-            self.assertIsInstance(joined.error, ScriptError)
-            with self.assertRaisesRegex(ScriptError, "SystemExit"):
-                server.expect_disconnect()
-        self.assertIsInstance(caught.exception.__cause__, SystemExit)
-
-    def test_server_when_the_thread_that_made_it_has_ended(self) -> None:
-        """A server outlives the thread that made and scripted it."""
-        def make() -> ThreadedMockTCPServer:
-            server = ThreadedMockTCPServer().start()
-            script_greeting(server)
-            return server
-
-        maker = Worker(make)
-        self.assertTrue(maker.ended())
-        self.assertEqual(greet(maker.value.address), b"welcome")
-        maker.value.stop()
-
-
 class VerdictTests(unittest.TestCase):
     """Whose exception is reported."""
 
@@ -354,7 +141,7 @@ class VerdictTests(unittest.TestCase):
             greet(server.address)
 
         error = self.failure_of(body)
-        self.assertRegex(str(error), r"^connection 1, step 2 of 2 \(test_threaded.py:.*\): expected b'howdy', got b'he")
+        self.assertRegex(str(error), r"^connection 1, step 2 of 2 \(test_server.py:.*\): expected b'howdy', got b'he")
         self.assertIsInstance(error.client_exception, ConnectionResetError)
         self.assertRegex(str(error).split("then the client raised")[1], "return client.recv")
 
@@ -520,132 +307,6 @@ class HangingClientsTests(unittest.TestCase):
             self.assertTrue(worker.ended())
             self.assertIsInstance(worker.error, ConnectionResetError)
         self.assertIn("expected 13 bytes b'hello, server'", self.ended_by(body))
-
-
-class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
-    """The threaded server in an asynchronous test: nothing blocks the test's loop."""
-
-    async def test_await_when_the_client_is_asynchronous(self) -> None:
-        """Steps and joins of a server in another thread can be awaited in the test's loop."""
-        async with ThreadedMockTCPServer() as server:
-            connected = server.expect_connect()
-            line = server.expect_line()
-            server.send_line(b"world")
-            server.expect_disconnect()
-            reader, writer = await asyncio.open_connection(*server.address)
-            connection = await connected
-            writer.write(b"hello\r\n")
-            self.assertEqual((await line, await reader.readline(), await line), (b"hello", b"world\r\n", b"hello"))
-            with self.assertRaises(TimeoutError):
-                await server.join(0.01)
-            with self.assertRaises(asyncio.TimeoutError):
-                await asyncio.wait_for(server.join(), 0.01)
-            writer.close()
-            await writer.wait_closed()
-            await connection.join()
-            await server.join()
-
-    async def test_await_when_the_script_fails(self) -> None:
-        """Who awaits gets the verdict."""
-        with self.assertRaises(ExpectationError):
-            async with ThreadedMockTCPServer() as server:
-                server.expect_connect()
-                step = server.expect_line(b"HELO")
-                client = connect(server.address)
-                self.addCleanup(client.close)
-                client.sendall(b"EHLO\r\n")
-                with self.assertRaises(ExpectationError):
-                    await step
-                with self.assertRaises(ExpectationError):
-                    await server.join()
-
-    async def test_streams_when_the_client_is_careless(self) -> None:
-        """A client of this process that does not await wait_closed() is told so, though its loop is another one."""
-        with mock.patch.object(verdict, "_LOOKS", 5), \
-                self.assertRaisesRegex(ExpectationError, r"without awaiting wait_closed\(\)"):
-            async with ThreadedMockTCPServer() as server:
-                server.expect_connect()
-                server.expect_disconnect()
-                _, writer = await asyncio.open_connection(*server.address)
-                writer.close()
-
-    async def test_blocking_client_beside_an_asynchronous_one(self) -> None:
-        """A blocking client in a thread of an executor, beside the test's own loop."""
-        async with ThreadedMockTCPServer() as server:
-            script_greeting(server)
-            loop = asyncio.get_running_loop()
-            self.assertEqual(await loop.run_in_executor(None, greet, server.address), b"welcome")
-            await server.join()
-
-    async def test_leaving_when_it_was_stopped_before(self) -> None:
-        """A server that was stopped in the block is not judged again."""
-        async with ThreadedMockTCPServer() as server:
-            server.stop()
-
-
-class BesideTests(unittest.TestCase):
-    """What stands beside a script, on a server in a thread."""
-
-    def test_handler(self) -> None:
-        """A handler serves the connections that no step expects, in the server's thread."""
-        seen: list[Any] = []
-
-        async def handler(connection: Any) -> None:
-            seen.append((type(connection), threading.current_thread().name))
-            async for line in connection.lines():
-                await connection.send_line(line.upper())
-
-        with ThreadedMockTCPServer(handler=handler) as server:
-            for _ in range(2):
-                with connect(server.address) as client:
-                    client.sendall(b"hello\r\n")
-                    self.assertEqual(client.recv(7), b"HELLO\r\n")
-        self.assertEqual(seen, [(ThreadedConnection, "tcpclient_testing server")] * 2)
-
-    def test_allow_and_any_order(self) -> None:
-        """Heartbeats are allowed, and messages may come in any order."""
-        with ThreadedMockTCPServer() as server:
-            connection = server.expect_connect().connection
-            connection.allow(b"PING\r\n", reply=b"PONG\r\n")
-            with connection.any_order():
-                connection.expect_line(b"one")
-                connection.expect_line(b"two")
-            connection.expect_disconnect()
-            with connect(server.address) as client:
-                client.sendall(b"two\r\nPING\r\none\r\n")
-                self.assertEqual(client.recv(6), b"PONG\r\n")
-
-
-class HoldingTests(unittest.TestCase):
-    """hold_until with what other threads and servers do."""
-
-    def test_hold_until_when_another_thread_sets_the_event(self) -> None:
-        """An event of threading holds the server until the test sets it."""
-        release = threading.Event()
-        with ThreadedMockTCPServer() as server:
-            server.expect_connect()
-            server.hold_until(release)
-            server.send_bytes(b"x")
-            server.expect_disconnect()
-            with connect(server.address) as client:
-                answer = Worker(client.recv, 1)
-                release.set()
-                self.assertTrue(answer.ended())
-            self.assertEqual(answer.value, b"x")
-
-    def test_hold_until_when_the_step_is_another_servers(self) -> None:
-        """A step of another server, with another thread, holds as well."""
-        with ThreadedMockTCPServer() as control, ThreadedMockTCPServer() as data:
-            control.expect_connect()
-            data.expect_connect()
-            control.hold_until(data.expect_bytes(b"data"))
-            control.send_bytes(b"226")
-            control.expect_disconnect()
-            data.expect_disconnect()
-            with connect(control.address) as first:
-                with connect(data.address) as second:
-                    second.sendall(b"data")
-                self.assertEqual(first.recv(3), b"226")
 
 
 @unittest.skipUnless(sys.platform == "linux", "looks at descriptors")
