@@ -9,7 +9,7 @@ import unittest
 from typing import Any
 
 from tests.support.outcomes import outcome_of
-from tests.support.reports import ReportsTestCase, greeting
+from tests.support.reports import ReportsTestCase, greeting, misspell
 from tests.support.streams import close, connect
 
 NOTES = sys.version_info >= (3, 11)
@@ -19,9 +19,7 @@ class WrongBytesTests(ReportsTestCase):
     def test_client_raises(self) -> None:
         """A client that raises because the server gave up: the failure, with the client's exception in it."""
         async def test(self: Any) -> None:
-            greeting(self.tcpserver)
-            reader, writer = await connect(self.tcpserver)
-            writer.write(b"hullo")
+            reader, _writer = await misspell(self.tcpserver)
             await reader.readexactly(7)
         self.assertOneFailure(outcome_of(test=test), "first difference at byte 1", "then the client raised",
                               "ConnectionResetError")
@@ -29,9 +27,7 @@ class WrongBytesTests(ReportsTestCase):
     def test_client_raises_its_own_exception(self) -> None:
         """A client that wraps the reset in an exception of its own is no different."""
         async def test(self: Any) -> None:
-            greeting(self.tcpserver)
-            reader, writer = await connect(self.tcpserver)
-            writer.write(b"hullo")
+            reader, _writer = await misspell(self.tcpserver)
             try:
                 await reader.readexactly(7)
             except OSError:
@@ -41,9 +37,7 @@ class WrongBytesTests(ReportsTestCase):
     def test_client_hangs(self) -> None:
         """A client that hangs is interrupted."""
         async def test(self: Any) -> None:
-            greeting(self.tcpserver)
-            _, writer = await connect(self.tcpserver)
-            writer.write(b"hullo")
+            _client = await misspell(self.tcpserver)
             await asyncio.sleep(60)
         started = time.monotonic()
         self.assertOneFailure(outcome_of(test=test, patience=0.02), "first difference at byte 1")
@@ -52,9 +46,7 @@ class WrongBytesTests(ReportsTestCase):
     def test_client_swallows(self) -> None:
         """A client that swallows the reset changes nothing."""
         async def test(self: Any) -> None:
-            greeting(self.tcpserver)
-            reader, writer = await connect(self.tcpserver)
-            writer.write(b"hullo")
+            reader, _writer = await misspell(self.tcpserver)
             try:
                 await reader.readexactly(7)
             except OSError:
@@ -64,9 +56,7 @@ class WrongBytesTests(ReportsTestCase):
     def test_client_swallows_cancellation_a_while(self) -> None:
         """A body that catches CancelledError is cancelled again, until it gives in."""
         async def test(self: Any) -> None:
-            greeting(self.tcpserver)
-            _, writer = await connect(self.tcpserver)
-            writer.write(b"hullo")
+            _client = await misspell(self.tcpserver)
             for _ in range(3):
                 try:
                     await asyncio.sleep(60)
@@ -77,9 +67,7 @@ class WrongBytesTests(ReportsTestCase):
     def test_body_hangs_in_nested_wait_for(self) -> None:
         """wait_for in wait_for, with time-outs of their own, is interrupted like anything else."""
         async def test(self: Any) -> None:
-            greeting(self.tcpserver)
-            _, writer = await connect(self.tcpserver)
-            writer.write(b"hullo")
+            _client = await misspell(self.tcpserver)
             try:
                 await asyncio.wait_for(asyncio.wait_for(asyncio.sleep(60), 50), 55)
             except asyncio.TimeoutError:
@@ -89,9 +77,7 @@ class WrongBytesTests(ReportsTestCase):
     def test_body_waits_for_a_step(self) -> None:
         """A body that awaits a step gets the failure there, and no cancellation."""
         async def test(self: Any) -> None:
-            greeting(self.tcpserver)
-            _, writer = await connect(self.tcpserver)
-            writer.write(b"hullo")
+            _client = await misspell(self.tcpserver)
             try:
                 await self.tcpserver.expect_connect()
             except asyncio.CancelledError:
@@ -101,9 +87,7 @@ class WrongBytesTests(ReportsTestCase):
     def test_body_waits_in_join(self) -> None:
         """So does a body that awaits join()."""
         async def test(self: Any) -> None:
-            greeting(self.tcpserver)
-            _, writer = await connect(self.tcpserver)
-            writer.write(b"hullo")
+            _client = await misspell(self.tcpserver)
             await self.tcpserver.join()
         self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
 
@@ -153,9 +137,7 @@ class WrongBytesTests(ReportsTestCase):
     def test_assertion_that_follows_is_a_consequence(self) -> None:
         """An assertion that fails because the client got nothing stands in the report's last section."""
         async def test(self: Any) -> None:
-            greeting(self.tcpserver)
-            reader, writer = await connect(self.tcpserver)
-            writer.write(b"hullo")
+            reader, _writer = await misspell(self.tcpserver)
             reply = None
             try:
                 reply = await reader.readexactly(7)

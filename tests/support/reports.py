@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import unittest
 from typing import Any
 
 from tests.support.outcomes import Outcome
+from tests.support.streams import connect
 
-__all__ = ["greeting", "ReportsTestCase"]
+__all__ = ["ReportsTestCase", "greeting", "misspell"]
 
 
 def greeting(server: Any) -> None:
@@ -16,6 +18,14 @@ def greeting(server: Any) -> None:
     server.expect_bytes(b"hello")
     server.send_bytes(b"welcome")
     server.expect_disconnect()
+
+
+async def misspell(server: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Script a greeting, and connect a client that says something else; keep its streams, lest they be collected."""
+    greeting(server)
+    reader, writer = await connect(server)
+    writer.write(b"hullo")
+    return reader, writer
 
 
 class ReportsTestCase(unittest.TestCase):
