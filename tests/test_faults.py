@@ -10,58 +10,19 @@ from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, Network, ScriptError
 from tcpclient_testing.aio import connection
-
-
-def outcome(address, *, request=b"", timeout=5.0, after=0, wanted=1000):
-    """What a blocking client gets: the bytes, and how it ended ("end", "TimeoutError", "ConnectionResetError" ...).
-
-    Its time-out is that of each read once `after` bytes have come; until then it is patient.
-    """
-    got = b""
-    try:
-        with socket.create_connection(address, timeout=30) as client:
-            client.sendall(request)
-            while len(got) < wanted:
-                client.settimeout(timeout if len(got) >= after else 30)
-                data = client.recv(wanted)
-                if not data:
-                    return got, "end"
-                got += data
-    except (socket.timeout, TimeoutError):
-        return got, "TimeoutError"
-    except OSError as error:
-        return got, type(error).__name__
-    return got, "all"
-
-
-async def blocking_outcome(address, **options):
-    """The same, in a thread."""
-    return await asyncio.get_running_loop().run_in_executor(None, lambda: outcome(address, **options))
+from tests.support.fault_clients import with_a_thread, with_streams
 
 
 async def stream_outcome(address):
-    """What a client with asyncio's streams gets."""
-    got = b""
-    try:
-        reader, writer = await asyncio.open_connection(*address)
-    except OSError as error:
-        return got, type(error).__name__
-    try:
-        while True:
-            data = await asyncio.wait_for(reader.read(1000), 30)
-            if not data:
-                return got, "end"
-            got += data
-    except asyncio.TimeoutError:
-        return got, "TimeoutError"
-    except OSError as error:
-        return got, type(error).__name__
-    finally:
-        writer.close()
-        try:
-            await writer.wait_closed()
-        except OSError:
-            pass
+    """What a client of asyncio's streams gets: bytes, and how it ended ("end", "timeout", an exception's name)."""
+    seen = await with_streams(address)
+    return seen.data, seen.end
+
+
+async def blocking_outcome(address, **options):
+    """What a client gets that blocks, in a thread."""
+    seen = await with_a_thread(address, **options)
+    return seen.data, seen.end
 
 
 class BreakAfterTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
@@ -116,7 +77,7 @@ class BreakAfterTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
                                                       then=then) for n in offsets))
         for n, got in zip(offsets, outcomes):
             with self.subTest(n=n):
-                self.assertEqual(got, (b"hello"[:n], "TimeoutError"))
+                self.assertEqual(got, (b"hello"[:n], "timeout"))
 
     async def test_place_is_counted_from_the_connections_beginning(self):
         """Bytes that were sent before the step count too, and the place may be reached already."""

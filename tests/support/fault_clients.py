@@ -9,7 +9,9 @@ import ssl
 import sys
 from typing import Any
 
-__all__ = ["CLIENTS", "Seen", "ends_of_a_reset"]
+from .streams import close
+
+__all__ = ["CLIENTS", "Seen", "ends_of_a_reset", "with_a_thread", "with_streams"]
 
 
 class Seen:
@@ -40,12 +42,13 @@ class Seen:
         self.code = errno.errorcode.get(getattr(error, "errno", None) or 0, "")
 
 
-def _blocking(address: Any, context: Any, timeout: float, after: int) -> Seen:
+def _blocking(address: Any, context: Any, timeout: float, after: int, request: bytes) -> Seen:
     seen = Seen()
     try:
         with socket.create_connection(address, timeout=30) as plain:
             client = plain if context is None else context.wrap_socket(plain, server_hostname="localhost")
             with client:
+                client.sendall(request)
                 reading = True
                 while reading:
                     client.settimeout(timeout if len(seen.data) >= after else 30)
@@ -55,9 +58,10 @@ def _blocking(address: Any, context: Any, timeout: float, after: int) -> Seen:
     return seen
 
 
-async def with_a_thread(address: Any, context: Any = None, *, timeout: float = 30, after: int = 0) -> Seen:
-    """A blocking client in another thread; with a context, of `ssl`."""
-    return await asyncio.get_running_loop().run_in_executor(None, _blocking, address, context, timeout, after)
+async def with_a_thread(address: Any, context: Any = None, *, timeout: float = 30, after: int = 0,
+                        request: bytes = b"") -> Seen:
+    """A blocking client in another thread, which begins with its request; with a context, of `ssl`."""
+    return await asyncio.get_running_loop().run_in_executor(None, _blocking, address, context, timeout, after, request)
 
 
 async def with_streams(address: Any, context: Any = None, *, timeout: float = 30, after: int = 0) -> Seen:
@@ -77,11 +81,7 @@ async def with_streams(address: Any, context: Any = None, *, timeout: float = 30
     except (OSError, asyncio.TimeoutError) as error:
         seen.failed(error)
     finally:
-        writer.close()
-        try:
-            await writer.wait_closed()
-        except OSError:
-            pass
+        await close(writer)
     return seen
 
 
