@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from tcpclient_testing import tls
 from tests import make_certificates
+from tests.support.tls_cases import only
 
 # The X509_V_ERR_... that OpenSSL gives for each of them: openssl-verification-options(1), include/openssl/x509_vfy.h.
 VERIFY_CODES = {
@@ -72,11 +73,6 @@ def shake_hands(
         client.turn(server)
         server.turn(client)
     return Handshake(client, server)
-
-
-def only(version: ssl.TLSVersion, **options: object) -> ssl.SSLContext:
-    """A client that speaks this version of TLS and no other."""
-    return tls.client_context(minimum_version=version, maximum_version=version, **options)  # type: ignore[arg-type]
 
 
 class ShippedCertificateTests(unittest.TestCase):

@@ -11,14 +11,10 @@ import unittest
 from tcpclient_testing import MockTCPServer, Network
 from tcpclient_testing.aio import pacing, taking
 from tcpclient_testing.aio.inet_diag import available
-from tcpclient_testing.transcript.entries import NOTED, SENT
+from tcpclient_testing.transcript.entries import SENT
 from tests.support import sizes
 from tests.support.long import LONG
-
-
-def notes(server):
-    """What the transcript notes."""
-    return [entry.content for entry in server.transcript if entry.what == NOTED]
+from tests.support.transcripts import notes
 
 
 class ReadsTests(unittest.IsolatedAsyncioTestCase):

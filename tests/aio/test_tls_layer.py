@@ -14,10 +14,10 @@ from tests.support.tls_cases import (
     TLSTestCase,
     connect,
     distrusting,
-    notes,
     only,
 )
 from tests.support.tls_client import FIN, TLSClient
+from tests.support.transcripts import notes
 
 
 class ConversationTests(TLSTestCase):

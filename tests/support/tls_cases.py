@@ -9,12 +9,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, tls
-from tcpclient_testing.transcript.entries import NOTED
 from tests.support.loops import AsyncTestCase
 from tests.support.tls_client import TLSClient
 
 __all__ = [
-    "VERSIONS", "only", "notes", "connect", "TLSTestCase", "plain", "distrusting", "distrusting_stream",
+    "VERSIONS", "only", "connect", "TLSTestCase", "plain", "distrusting", "distrusting_stream",
     "leaving_midway",
 ]
 
@@ -24,11 +23,6 @@ VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 def only(version: ssl.TLSVersion, **options: Any) -> ssl.SSLContext:
     """A client's context that speaks one version of TLS."""
     return tls.client_context(minimum_version=version, maximum_version=version, **options)
-
-
-def notes(server: MockTCPServer) -> list[str]:
-    """What the transcript says beside the bytes."""
-    return [entry.content for entry in server.transcript if entry.what == NOTED]
 
 
 async def connect(server: MockTCPServer) -> socket.socket:
