@@ -19,7 +19,7 @@ from tcpclient_testing.aio import blocking
 from tcpclient_testing.aio.blocking import BlockedCall, free_sockets, readable, writable
 
 _STDLIB = os.path.join(os.path.dirname(os.__file__), "ssl.py")
-_OURS = os.path.join(os.path.dirname(tcpclient_testing.__file__), "threaded.py")
+_OURS = os.path.join(os.path.dirname(tcpclient_testing.__file__), "threaded", "server.py")
 _INSTALLED = os.path.join(sysconfig.get_paths()["purelib"], "redis", "connection.py")
 
 
