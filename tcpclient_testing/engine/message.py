@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Union
 
-from .framing import Framing, FramingError
-from .matchers import Match, Matcher
+from .framing import FixedLength, Framing, FramingError
+from .matchers import Exactly, Match, Matcher, StartsWith
 from .mismatches import Mismatch, ReadingRaised
 from .wording import counted, shorten, shorten_repr
 
-__all__ = ["Message"]
+__all__ = ["Message", "check_possible"]
 
 __unittest = True
 
@@ -96,6 +96,33 @@ class Message:
             return self.reader.unfinished()
         except Exception:  # noqa: BLE001 - a user's framing
             return b""
+
+
+_OURS = __name__.rpartition(".")[0] + "."
+
+
+def check_possible(method: str, shown: str, framing: Framing, matcher: Matcher[Any]) -> None:
+    """Raise `ValueError` if no message of this framing can ever match; `method` was called with what is `shown`.
+
+    Only framings and matchers of the package are asked; those of a user may be made for reading alone.
+    """
+    if isinstance(framing, FixedLength):
+        wrong = matcher.judge().announce(framing.length) if _is_ours(type(matcher).judge) else None
+        wanted = getattr(wrong, "expected", None)
+        if wanted is not None:
+            least = "at least " if isinstance(matcher, StartsWith) else ""
+            raise ValueError(f"{method}({shown}) can never be met: the message has "
+                             f"{counted(framing.length, 'byte')}, and {matcher!r} takes {least}{wanted}")
+    elif isinstance(matcher, Exactly) and _is_ours(type(framing).encode):
+        try:
+            framing.encode(matcher.data)
+        except ValueError as error:
+            raise ValueError(f"{method}({shown}) can never be met: {error}") from None
+
+
+def _is_ours(method: Any) -> bool:
+    """Whether a method is one of the package's framings and matchers, and not of their base classes."""
+    return str(getattr(method, "__module__", "")).startswith(_OURS) and method not in (Framing.encode, Matcher.judge)
 
 
 def _name(asked: Any) -> str:

@@ -33,7 +33,8 @@ from .expectations import (
 )
 from .fault_methods import FaultMethods
 from .framing import FixedLength, Framing
-from .matchers import Exactly, Matcher, anything, as_matcher
+from .matchers import Matcher, anything, as_matcher
+from .message import check_possible
 from .origin import origin_of
 from .script_beside import BesideMethods
 from .steps import DEFAULT_TIMING, Step
@@ -79,7 +80,9 @@ def checked_ending(where: str, ending: Any) -> bytes:
 class ScriptMethods(BesideMethods, FaultMethods):
     """The steps that can be written on a server and on a connection.
 
-    Each method returns the `Step` at once; it is an ordinary method, not a coroutine. `timeout` is the number of
+    Each method returns the `Step` at once; it is an ordinary method, not a coroutine. What no client could ever do
+    raises where it is written: `ValueError` for a message that can't be one of its framing (of another length, or too
+    long), `ScriptError` for a step that has no place after those before it. `timeout` is the number of
     seconds without progress after which a step has failed once it is its turn (None: never; by default, the server's),
     `within` the number of seconds in all. `within` alone takes the place of the server's time-out; where both are
     given, both hold.
@@ -358,11 +361,8 @@ class ScriptMethods(BesideMethods, FaultMethods):
     def _message(self, method: str, shown: str, framing: Union[Framing, Callable[[Any], Framing]],
                  matcher: Matcher[Any], timeout: Any, within: Any, frame: FrameType) -> Step[Any]:
         timing = timing_of(method, timeout, within)
-        if isinstance(matcher, Exactly):
-            from .delimited import Delimited
-
-            if isinstance(framing, Delimited):
-                _check_framed(f"{method}()", framing, matcher.data)  # no client could ever send it
+        if matcher is not anything and isinstance(framing, Framing):
+            check_possible(method, shown, framing, matcher)
         return self._append(ExpectMessage(method, shown, framing, matcher, origin_of(frame), timing))
 
     def _send(self, method: str, where: str, source: Source, framing: Framing, timeout: Any, within: Any,

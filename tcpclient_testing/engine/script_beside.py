@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 from .arguments import as_bytes, checked_seconds
 from .framing import FixedLength, Framing
 from .matchers import Matcher, as_matcher
+from .message import check_possible
 from .origin import origin_of
 from .wording import shorten, shorten_repr
 
@@ -69,6 +70,7 @@ class BesideMethods:
             divided = _checked_framing("allow", framing)
             if takes_no_bytes(divided, matcher):
                 raise ValueError(f"allow(framing={framing!r}) has messages of no bytes; they would come all the time")
+            check_possible("allow", "message", divided, matcher)
         if times is not None and (isinstance(times, bool) or not isinstance(times, int)):
             raise TypeError(f"allow(times=...) is a number or None, not {shorten_repr(times)}")
         if times is not None and times < 1:

@@ -70,7 +70,8 @@ def random_kind(rng: random.Random) -> Kind:
         return Kind(_UNTIL, matcher)
     if which == 3:
         return Kind(_FRAME, matcher)
-    return Kind(FixedLength(rng.randrange(1, 4)), matcher)
+    # A literal of another length is refused when it is written.
+    return Kind(FixedLength(len(text) if isinstance(matcher, Exactly) else rng.randrange(1, 4)), matcher)
 
 
 def example(kind: Kind, rng: random.Random) -> bytes:

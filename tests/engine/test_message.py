@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unittest
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from tcpclient_testing.engine.frames import FramePart, FrameReader, Framing
-from tcpclient_testing.engine.framing import LengthPrefixed
+from tcpclient_testing.engine.framing import Delimited, FixedLength, LengthPrefixed, Netstring, Varint
 from tcpclient_testing.engine.judging import BytesLike, Judge, Match, Matcher
+from tcpclient_testing.engine.matchers import Regex, StartsWith, Struct
 from tcpclient_testing.engine.mismatches import Mismatch
 
 from .driver import Driver
@@ -176,6 +177,69 @@ class UsersReadingTests(unittest.TestCase):
                 else:
                     driver.half_close()
                 self.assertIn("expected a message that PairReader reads, Judged()", self.failure_of(driver)[0])
+
+
+class PossibleTests(unittest.TestCase):
+    """What no message can ever match is refused where it is written."""
+
+    def assert_refused(self, words: str, write: Callable[[Driver], Any]) -> None:
+        """`write` must raise a ValueError with these words, and leave the script as it is."""
+        driver = Driver()
+        driver.expect_connect()
+        with self.subTest(words=words):
+            with self.assertRaises(ValueError) as caught:
+                write(driver)
+            self.assertIn(words, str(caught.exception))
+            self.assertEqual(len(driver.session.conversations[0].steps), 1)
+
+    def test_fixed_length_when_it_is_another_than_the_expected_one(self) -> None:
+        """A literal of another length, a longer prefix, and a structure of another size are refused."""
+        self.assert_refused("expect_exactly(3, b'abcd') can never be met: the message has 3 bytes, and "
+                            "Exactly(b'abcd') takes 4", lambda script: script.expect_exactly(3, b"abcd"))
+        self.assert_refused("takes 2", lambda script: script.expect_exactly(3, b"ab"))
+        self.assert_refused("takes at least 4", lambda script: script.expect_exactly(3, StartsWith(b"abcd")))
+        self.assert_refused("takes 2", lambda script: script.expect_exactly(3, Struct(">H")))
+        self.assert_refused("the message has 1 byte, and", lambda script: script.expect_frame(
+            b"ab", framing=FixedLength(1)))
+        self.assert_refused("allow(message) can never be met", lambda script: script.allow(
+            b"ab", framing=FixedLength(1)))
+
+    def test_payload_when_it_is_longer_than_the_framing_allows(self) -> None:
+        """A payload beyond max_length, or beyond what the length's field can say, is refused."""
+        for framing in (LengthPrefixed(4, max_length=5), Netstring(max_length=5), Varint(max_length=5),
+                        Delimited(b";", max_length=5)):
+            self.assert_refused(f"can never be met: 6 bytes are too long for {framing!r}",
+                                lambda script, framing=framing: script.expect_frame(b"abcdef", framing=framing))
+        self.assert_refused("256 bytes are too long for LengthPrefixed(1)",
+                            lambda script: script.expect_frame(bytes(256), framing=LengthPrefixed(1)))
+
+    def test_what_is_possible_is_taken(self) -> None:
+        """What some message can match is taken; and of a user's own framing or matcher nothing is presumed."""
+        class Shouted(LengthPrefixed):
+            """Frames that another side may send, though this one can't."""
+
+            def encode(self, payload: bytes) -> bytes:
+                raise ValueError("read only")
+
+        class Either(StartsWith):
+            """A matcher that judges in its own way."""
+
+            def judge(self) -> Judge[bytes]:
+                raise AssertionError("nobody has sent anything")
+
+        driver = Driver()
+        driver.expect_connect()
+        driver.expect_exactly(3, b"abc")
+        driver.expect_exactly(0, b"")
+        driver.expect_exactly(3, StartsWith(b"abc"))
+        driver.expect_exactly(3, Regex(b"abcd"))
+        driver.expect_exactly(2, Struct(">H"))
+        driver.expect_exactly(lambda _: 3, b"abcd")
+        driver.expect_frame(b"abcde", framing=LengthPrefixed(4, max_length=5))
+        driver.expect_frame(b"abc", framing=Shouted())
+        driver.expect_frame(b"abc", framing=Pair(None))
+        driver.expect_exactly(3, Either(b"abcd"))
+        self.assertEqual(len(driver.session.conversations[0].steps), 11)
 
 
 if __name__ == "__main__":

@@ -189,8 +189,8 @@ class MisuseTests(unittest.TestCase):
         driver = Driver()
         driver.expect_connect()
         for words, call in (
-            (r"expect_line\(\): a line is given without", lambda: driver.expect_line(b"a\r\n")),
-            (r"expect_until\(\): .* is given without", lambda: driver.expect_until(b";", b"a;b")),
+            (r"expect_line\(b'a.*'\) can never be met: a line is given without", lambda: driver.expect_line(b"a\r\n")),
+            (r"expect_until\(b';', b'a;b'\) can never be met: .* without", lambda: driver.expect_until(b";", b"a;b")),
             (r"send_line\(line\): a line is given without", lambda: driver.send_line(b"a\r\n")),
         ):
             with self.subTest(words=words), self.assertRaisesRegex(ValueError, words):
