@@ -47,7 +47,7 @@ class Conversation:
                  "closed", "ended", "reset", "draining", "pending", "exact", "due", "turn", "progress", "alarm_at",
                  "gate", "begun", "outbox", "sending", "issued", "taken", "taken_ends", "taken_bytes", "watchers",
                  "began", "taken_at", "unclaimed_at", "kept", "tls", "broken", "beside",
-                 "pool", "silenced", "handed", "sent_eof", "caught_up", "output", "fault", "__weakref__")
+                 "pool", "silenced", "handed", "sent_eof", "got_eof", "caught_up", "output", "fault", "__weakref__")
 
     def __init__(self, session: Session, number: int) -> None:
         self.session = session
@@ -90,6 +90,7 @@ class Conversation:
         self.silenced = False
         self.handed: Optional[Step[Any]] = None
         self.sent_eof: Optional[Step[Any]] = None
+        self.got_eof: Optional[Step[Any]] = None
 
     # Events.
 

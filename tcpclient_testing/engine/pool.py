@@ -182,7 +182,7 @@ def _heads(conversation: Conversation) -> list[Step[Any]]:
 
 def _exchange(one: Conversation, other: Conversation) -> None:
     """Let two conversations, of which no step has begun, change their scripts."""
-    for name in ("steps", "watchers", "beside", "handed", "handle"):
+    for name in ("steps", "watchers", "beside", "handed", "sent_eof", "got_eof", "handle"):
         mine, theirs = getattr(one, name), getattr(other, name)
         setattr(one, name, theirs)
         setattr(other, name, mine)

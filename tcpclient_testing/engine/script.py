@@ -226,7 +226,10 @@ class ScriptMethods(BesideMethods, FaultMethods):
                              matcher, timeout, within, sys._getframe(1))
 
     def expect_eof(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
-        """The client half-closes: it ends its stream. The server's side stays open."""
+        """The client half-closes: it ends its stream. The server's side stays open.
+
+        No step that waits for the client's bytes may follow on this connection.
+        """
         return self._append(ExpectEof(origin_of(sys._getframe(1)), timing_of("expect_eof", timeout, within)))
 
     def expect_disconnect(self, *, wait_closed: bool = True, timeout: Optional[float] = UNSET,

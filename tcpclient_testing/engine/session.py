@@ -155,7 +155,8 @@ class Session:
         conversation.add(step)
         self._fronts[-1] = step
         if step.free and conversation.cursor <= step.index and not conversation.sending \
-                and conversation.beside is None and conversation.sent_eof is None and not self.over:
+                and conversation.beside is None and conversation.sent_eof is None and conversation.got_eof is None \
+                and not self.over:
             self.tail = conversation
 
     def append(self, tail: Conversation, step: Step[Any]) -> None:
@@ -273,6 +274,7 @@ class Session:
     def add_to(self, conversation: Conversation, step: Step[Any], now: float, *, by_handler: bool = False) -> None:
         """Append a step to the script of one connection, whatever the other connections do."""
         self.now = now
+        self.tail = None
         if not conversation.steps:
             raise ScriptError(f"{step} comes before the expect_connect() of connection {conversation.number}: every "
                               "script begins with expect_connect()")
@@ -302,6 +304,11 @@ class Session:
             after = f"only {' or '.join(f'{name}()' for name in allowed)} may follow" if allowed else "none may follow"
             raise ScriptError(f"{step} comes after {last} on connection {conversation.number}, where {after}; "
                               "expect_connect() begins the next connection")
+        if conversation.got_eof is not None:
+            from .after_eof import check_after_eof
+            check_after_eof(conversation, step)
+        elif step.method == "expect_eof":
+            conversation.got_eof = step
 
     def _check_tls(self, conversation: Conversation, step: Step[Any], last: Step[Any]) -> None:
         """Raise `ScriptError` for TLS within TLS, and for a TLS failure where no handshake is."""

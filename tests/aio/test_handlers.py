@@ -54,6 +54,22 @@ class HandlerTests(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(await talk(server, b"a\r\nb\r\n"), b"a\r\nb\r\n")
             self.assertEqual(await talk(server, b""), b"")
 
+    async def test_lines_when_the_handler_has_awaited_the_end_of_the_stream(self) -> None:
+        """There are none; a line that it expects by name can't come, and is refused."""
+        refused = []
+
+        async def count(connection: Connection) -> None:
+            await connection.expect_eof()
+            connection.send_line(b"%d" % len([line async for line in connection.lines()]))
+            try:
+                connection.expect_line()
+            except ScriptError as error:
+                refused.append(str(error))
+
+        async with MockTCPServer(handler=count) as server:
+            self.assertEqual(await talk(server, b""), b"0\r\n")
+        self.assertIn("nothing can come any more", refused[0])
+
     async def test_handler_returns_when_the_client_goes_on(self) -> None:
         """Returning disconnects; what the client still sends is not judged."""
         async with MockTCPServer(handler=echo) as server:

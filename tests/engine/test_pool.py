@@ -81,6 +81,24 @@ class PoolTests(unittest.TestCase):
         play.end(first)
         self.assertEqual(play.stream(2), b"hello b\r\n")
 
+    def test_end_of_stream_in_a_script_when_it_moves(self) -> None:
+        """A script that ends a stream forbids what comes after it wherever it is moved, and nothing in the others."""
+        handles = []
+        with self.play.server.any_order():
+            for name in (b"a", b"b"):
+                handles.append(self.play.expect_connect())
+                handles[-1].expect_line(name)
+            handles[0].expect_eof()
+            handles[0].send_eof()
+        for name in (b"b", b"a"):
+            self.play.receive(self.play.connect(), name + b"\r\n")
+        handles[1].send_line(b"x")
+        handles[1].expect_line()
+        with self.assertRaisesRegex(ScriptError, r"comes after send_eof\(\) on connection 2"):
+            handles[0].send_line(b"x")
+        with self.assertRaisesRegex(ScriptError, r"comes after expect_eof\(\) on connection 2"):
+            handles[0].expect_line()
+
     def test_mismatch_when_no_script_fits(self) -> None:
         """The connection is named, and every script's first message."""
         self.write(b"a", b"b")
