@@ -166,6 +166,18 @@ def extra_connection() -> Recorded:
     return driver
 
 
+def forgotten_connection() -> Recorded:
+    """The client has connected a second time, and left its first connection open."""
+    driver = started()
+    driver.expect_line(b"HELO")
+    driver.expect_disconnect()
+    driver.receive(b"HELO\r\n")
+    driver.connect()
+    driver.receive(b"HELO\r\n", 2)
+    driver.sleep(6)
+    return driver
+
+
 def still_connected() -> Recorded:
     """The client is left open."""
     driver = started()
@@ -228,8 +240,8 @@ def two_connections() -> Recorded:
 
 CASES: tuple[Callable[[], Recorded], ...] = (
     wrong_bytes, never_connected, did_not_reconnect, silent, closed_early, reset, extra_bytes,
-    bytes_instead_of_disconnect, extra_connection, still_connected, idle, not_reading, callable_raises,
-    wrong_frame_length, two_connections,
+    bytes_instead_of_disconnect, extra_connection, forgotten_connection, still_connected, idle, not_reading,
+    callable_raises, wrong_frame_length, two_connections,
 )
 
 

@@ -55,6 +55,9 @@ def tick(conversation: Conversation) -> None:
     since = _latest(conversation, step) if silent else conversation.turn
     mismatch = step.overdue(conversation, now - since, silent) if conversation.beside is None else \
         conversation.beside.overdue(conversation, step, now - since, silent)
+    if step.is_expectation and conversation.accepted:
+        from .uninvited import uninvited
+        mismatch.summary += uninvited(conversation.session)
     conversation.session.fail(conversation, step, mismatch, overdue=True)
 
 

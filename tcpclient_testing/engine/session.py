@@ -26,7 +26,7 @@ from .expectations import ExpectConnect, seconds
 from .mismatches import Mismatch
 from .overdue import next_deadline, tick
 from .steps import Step
-from .wording import counted, shorten
+from .wording import address_text, counted, shorten
 
 if TYPE_CHECKING:
     from .allowing import Allowed, Every
@@ -376,9 +376,10 @@ class Session:
             if extra is not None:
                 self.fail(conversation, None, Mismatch(extra, offset=0))
             if not (allow_open or conversation.ended or conversation.draining or conversation.closed):
+                from .uninvited import uninvited
                 peer = address_text(conversation.peername)
                 self.fail(conversation, None, Mismatch(f"the script is complete, but the client {peer} is still "
-                                                       "connected when the server is left"))
+                                                       f"connected when the server is left{uninvited(self)}"))
 
     def _extra(self, conversation: Conversation) -> Optional[str]:
         """Say what no step of a script that is complete explains."""
@@ -528,11 +529,3 @@ def _times(count: int) -> str:
 
 def _count(connections: int) -> str:
     return counted(connections, "connection") if connections else "no connection"
-
-
-def address_text(peername: Any) -> str:
-    """Say an address: 127.0.0.1:4711, [::1]:4711, or nothing where there is none."""
-    if isinstance(peername, tuple) and len(peername) >= 2:
-        host, port = peername[:2]
-        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
-    return str(peername) if peername else "(unnamed)"

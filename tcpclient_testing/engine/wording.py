@@ -5,10 +5,10 @@ Pure functions from values to text. Offsets and counts are in bytes, counted fro
 
 from __future__ import annotations
 
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
-__all__ = ["counted", "difference_rows", "exception_text", "first_difference", "place", "seconds", "shorten",
-           "shorten_repr"]
+__all__ = ["address_text", "counted", "difference_rows", "exception_text", "first_difference", "place", "seconds",
+           "shorten", "shorten_repr"]
 
 _ROW = 16
 _LEAST = 16
@@ -22,6 +22,14 @@ def counted(number: int, noun: str) -> str:
 def seconds(duration: float) -> str:
     """Say a duration of `duration` seconds: ``0.5 s``, ``30.0 s``."""
     return f"{duration:.1f} s" if duration >= 0.1 or duration == 0 else f"{duration:.3g} s"
+
+
+def address_text(peername: Any) -> str:
+    """Say an address: 127.0.0.1:4711, [::1]:4711, or nothing where there is none."""
+    if isinstance(peername, tuple) and len(peername) >= 2:
+        host, port = peername[:2]
+        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+    return str(peername) if peername else "(unnamed)"
 
 
 def place(start: int, stop: int) -> str:
