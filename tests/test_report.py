@@ -238,10 +238,73 @@ def two_connections() -> Recorded:
     return driver
 
 
+def unordered() -> Recorded:
+    """A connection whose first messages may come in any order; one of them has come."""
+    driver = started()
+    handle = driver.handle()
+    with handle.any_order():
+        handle.expect_line(b"USER a")
+        handle.send_line(b"hello")
+        handle.expect_line(b"NICK b")
+        handle.expect_bytes(b"CAP\r\n")
+    handle.expect_disconnect()
+    driver.receive(b"NICK b\r\n")
+    return driver
+
+
+def any_order_messages_missing() -> Recorded:
+    """Two of three messages do not come."""
+    driver = unordered()
+    driver.sleep(6)
+    return driver
+
+
+def any_order_closed_early() -> Recorded:
+    """The client leaves in the middle of the block."""
+    driver = unordered()
+    driver.half_close()
+    return driver
+
+
+def any_order_other_message() -> Recorded:
+    """A message that is none of those."""
+    driver = unordered()
+    driver.receive(b"QUIT\r\n")
+    return driver
+
+
+def any_order_connections_missing() -> Recorded:
+    """Two of three connections do not come."""
+    driver = Recorded()
+    with driver.any_order():
+        for name in (b"one", b"two", b"three"):
+            driver.expect_connect()
+            driver.expect_line(name)
+            driver.expect_disconnect()
+    driver.connect()
+    driver.receive(b"two\r\n")
+    driver.half_close()
+    driver.sleep(6)
+    return driver
+
+
+def any_order_other_connection() -> Recorded:
+    """A connection that is none of those."""
+    driver = Recorded()
+    with driver.any_order():
+        for name in (b"one", b"two"):
+            driver.expect_connect()
+            driver.expect_line(name)
+    driver.connect()
+    driver.receive(b"three\r\n")
+    return driver
+
+
 CASES: tuple[Callable[[], Recorded], ...] = (
     wrong_bytes, never_connected, did_not_reconnect, silent, closed_early, reset, extra_bytes,
     bytes_instead_of_disconnect, extra_connection, forgotten_connection, still_connected, idle, not_reading,
-    callable_raises, wrong_frame_length, two_connections,
+    callable_raises, wrong_frame_length, two_connections, any_order_messages_missing, any_order_closed_early,
+    any_order_other_message, any_order_connections_missing, any_order_other_connection,
 )
 
 

@@ -26,7 +26,7 @@ from .expectations import CallableRaised, ExpectMessage, lateness
 from .framing import Framing
 from .mismatches import Mismatch
 from .steps import DONE, WAITING, Outcome, Step, Timing
-from .unordered import Unordered
+from .unordered import Unordered, places
 from .wording import counted, shorten
 
 if TYPE_CHECKING:
@@ -210,20 +210,20 @@ class Beside:
                 if outcome is not None:
                     self.candidates = None
                     return outcome
-            return Mismatch(f"expected {self._missing(candidates)}; {self._so_far(conversation, alive)} before the "
-                            f"client {conversation.ending()}")
+            return self._missing(step, ";", f"{self._so_far(conversation, alive)} before the client "
+                                            f"{conversation.ending()}")
         if len(alive) == 1 and alive[0].source is step and self.block_of(step) is None:
             conversation.consume(candidates.commit())
         return WAITING
 
     # What it says.
 
-    @staticmethod
-    def _missing(candidates: Candidates) -> str:
-        wanted = [reading.source for reading in candidates.readings if reading.source.is_expectation]
-        if len(wanted) == 1:
-            return str(wanted[0])
-        return f"in any order, {' and '.join(str(step) for step in wanted[:8])}" + (" ..." if len(wanted) > 8 else "")
+    def _missing(self, step: Step[Any], joint: str, so_far: str) -> Mismatch:
+        """Say that `step`, or all that is left of its block, has not come; `so_far` follows."""
+        block = self.block_of(step)
+        if block is None:
+            return Mismatch(f"expected {step}{joint} {so_far}")
+        return Mismatch(f"{block.missing()}; {so_far}", details=places(block.heads()))
 
     @staticmethod
     def _so_far(conversation: Conversation, alive: list[Reading]) -> str:
@@ -239,7 +239,7 @@ class Beside:
         so_far = self._so_far(conversation, self.candidates.alive())
         got = f"; {so_far}" if so_far != "got nothing" else ""
         late = f"{'nothing received' if silent else 'not complete'} {lateness(duration, silent)}"
-        return Mismatch(f"expected {self._missing(self.candidates)}, {late}{got}")
+        return self._missing(step, ",", f"{late}{got}")
 
     # Time.
 

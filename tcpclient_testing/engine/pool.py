@@ -19,6 +19,7 @@ from .expectations import ExpectMessage, lateness
 from .framing import Framing
 from .mismatches import Mismatch
 from .steps import Step
+from .unordered import listed, places
 from .wording import counted
 
 if TYPE_CHECKING:
@@ -103,8 +104,7 @@ class Pool:
 
     def _script_of(self, arrival: Conversation) -> Optional[Conversation]:
         """Whose script the bytes of this connection satisfy; a failure if they never will any."""
-        holders = sorted(self.unbound, key=lambda conversation: self.order[conversation.steps[0]])
-        sources = [head for holder in holders for head in _heads(holder)]
+        sources = [head for holder in self._holders() for head in _heads(holder)]
         candidates = self._candidates.get(arrival)
         if candidates is None or candidates.sources != sources:
             candidates = self._candidates[arrival] = Candidates([Reading(source, source.message())
@@ -116,9 +116,8 @@ class Pool:
         if not candidates.alive():
             self.session.fail(arrival, None, none_matches(candidates, arrival.unclaimed(256)))
         elif arrival.ended:
-            self.session.fail(arrival, None, Mismatch(
-                f"the client {arrival.ending()} before it had sent anything by which it could be told to which of "
-                f"{counted(len(holders), 'script')} in any_order() it belongs"))
+            self.session.fail(arrival, None, self._untold(
+                f"the client {arrival.ending()} before it had sent anything by which it could be told"))
         return None
 
     def _bind(self, arrival: Conversation, holder: Conversation) -> None:
@@ -157,16 +156,27 @@ class Pool:
             return
         waited = lateness(now - max(self.turn, *(arrival.progress for arrival in self.unbound)), True)
         silent = next((arrival for arrival in self.unbound if arrival.accepted), None)
-        missing = counted(len(self.unbound), "script")
         if silent is not None:
-            self.session.fail(silent, None, Mismatch(
-                f"the client has sent nothing {waited} by which it could be told to which of {missing} in any_order() "
-                "it belongs"), overdue=True)
+            self.session.fail(silent, None, self._untold(
+                f"the client has sent nothing {waited} by which it could be told"), overdue=True)
             return
-        first = min(self.unbound, key=lambda conversation: self.order[conversation.steps[0]])
-        self.session.fail(first, first.steps[0], Mismatch(
-            f"no further client connected to {self.session.host.listening_at()} {waited}; {missing} in any_order() "
-            "still without a connection"), overdue=True)
+        missing = self._holders()
+        beginnings = [conversation.steps[1] for conversation in missing]
+        client = "no further client" if self.session.accepted else "no client"
+        self.session.fail(missing[0], missing[0].steps[0], Mismatch(
+            f"{client} connected to {self.session.host.listening_at()} {waited}; {len(missing)} of "
+            f"{counted(len(self.order), 'script')} in any_order() {'has' if len(missing) == 1 else 'have'} no "
+            f"connection: {listed(beginnings, 'and')}", details=places(beginnings)), overdue=True)
+
+    def _holders(self) -> list[Conversation]:
+        """The conversations whose scripts have no connection yet, in the order in which the scripts were written."""
+        return sorted(self.unbound, key=lambda conversation: self.order[conversation.steps[0]])
+
+    def _untold(self, why: str) -> Mismatch:
+        """A connection can't be bound, and will not be."""
+        beginnings = [conversation.steps[1] for conversation in self._holders()]
+        return Mismatch(f"{why} to which of {counted(len(beginnings), 'script')} in any_order() it belongs; "
+                        f"these begin with {listed(beginnings, 'and')}", details=places(beginnings))
 
 
 def _heads(conversation: Conversation) -> list[Step[Any]]:

@@ -7,6 +7,7 @@ did it, and what was done stands before what is missing, in reports too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
@@ -19,18 +20,22 @@ from .steps import Step, Timing
 if TYPE_CHECKING:
     from .conversation import Conversation
 
-__all__ = ["Block", "Unordered"]
+__all__ = ["Block", "Unordered", "listed", "places"]
 
 __unittest = True
+
+# So many steps are named in a line; where they are more, each has a line of its own below.
+_NAMED = 4
 
 
 class Unordered:
     """The steps of one block: those from `start` on, while it is being written, and the units that are still open."""
 
-    __slots__ = ("start", "units", "turn")
+    __slots__ = ("start", "units", "turn", "count")
 
     def __init__(self, start: int) -> None:
         self.start = start
+        self.count = 0
         self.units: list[list[Step[Any]]] = []
         self.turn: Optional[float] = None
 
@@ -53,12 +58,19 @@ class Unordered:
         """Take note of a step, which stands at the script's end."""
         if step.is_expectation:
             self.units.append([step])
+            self.count += 1
         else:
             self.units[-1].append(step)
 
     def heads(self) -> list[Step[Any]]:
         """The expectations that are still open, in the order in which they were written."""
         return [unit[0] for unit in self.units]
+
+    def missing(self) -> str:
+        """Say which messages have not come: "2 of 3 messages in any order are missing: ..."."""
+        heads = self.heads()
+        return (f"{len(heads)} of {self.count} messages in any order {'is' if len(heads) == 1 else 'are'} missing: "
+                f"{listed(heads, 'and')}")
 
     def move_up(self, step: Step[Any], conversation: Conversation) -> None:
         """The expectation `step` is met: put its unit before those that are still open."""
@@ -80,6 +92,21 @@ class Unordered:
         withins = [timing.within for timing in timings if timing.within is not None]
         return Timing(min((timeout for timeout in timeouts if timeout is not None), default=None),
                       max(0.0, min(withins) - (conversation.turn - self.turn)) if withins else None, None, False)
+
+
+def listed(steps: Sequence[Step[Any]], joint: str) -> str:
+    """Name these steps in a line: the first few of them, and how many more there are."""
+    names = [str(step) for step in steps[:_NAMED]]
+    if len(steps) > _NAMED:
+        names.append(f"{len(steps) - _NAMED} more")
+    return f" {joint} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def places(steps: Sequence[Step[Any]]) -> tuple[str, ...]:
+    """Where each of these steps was written, line by line, if they are too many to be named in one."""
+    if len(steps) <= _NAMED:
+        return ()
+    return ("missing", *(f"  {step} at {step.lines()[0]}" for step in steps))
 
 
 class Block:

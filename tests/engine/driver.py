@@ -72,6 +72,17 @@ class Handle(_Script):
         self.driver.session.add_to(self.conversation, step, self.driver.now)
         self.driver.written()
 
+    def _put_beside(self, written: Any) -> None:
+        self.driver.session.put_beside(self.conversation, written, self.driver.now)
+        self.driver.written()
+
+    def _open_block(self) -> None:
+        self.driver.session.open_block(self.conversation)
+
+    def _close_block(self, whole: bool) -> None:
+        self.driver.session.close_block(self.conversation, self.driver.now)
+        self.driver.written()
+
     @property
     def sent(self) -> bytes:
         """All bytes on the wire."""
@@ -113,6 +124,17 @@ class Driver(_Script):
         else:
             self.session.add(step, self.now)
             self.written()
+
+    def _put_beside(self, written: Any) -> None:
+        self.session.put_beside(None, written, self.now)
+        self.written()
+
+    def _open_block(self) -> None:
+        self.session.open_pool()
+
+    def _close_block(self, whole: bool) -> None:
+        self.session.close_pool(self.now, whole=whole)
+        self.written()
 
     def written(self) -> None:
         """Steps were added: what they send waits for those written after them, as in the real adapter."""
@@ -265,6 +287,10 @@ class Driver(_Script):
     def handle_for(self, conversation: Conversation) -> Handle:
         """Make the handle of a connection."""
         return Handle(self, conversation)
+
+    def rebind(self, handle: Handle, conversation: Conversation) -> None:
+        """The script that was written by this handle is that of another connection."""
+        handle.conversation = conversation
 
     def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
         """Wait for a step; here, that is noted, and once resumed the step has to be done."""

@@ -356,7 +356,8 @@ class UnorderedTests(unittest.TestCase):
         self.play.receive(client, b"2\r\n")
         self.play.wait(6)
         self.assertEqual(self.play.summary,
-                         "expected in any order, expect_line(b'1') and expect_bytes(b'3'), nothing received for 5.0 s")
+                         "2 of 3 messages in any order are missing: expect_line(b'1') and expect_bytes(b'3'); nothing "
+                         "received for 5.0 s")
         self.assertEqual([two.status(), one.status(), three.status()], ["satisfied", "failed", "unfinished"])
 
     def test_within_counts_from_the_beginning_of_the_block(self) -> None:
@@ -394,7 +395,25 @@ class UnorderedTests(unittest.TestCase):
         self.play.receive(client, b"1\r\n")
         self.play.end(client)
         self.assertEqual(self.play.summary,
-                         "expected expect_line(b'2'); got nothing before the client ended its stream")
+                         "1 of 2 messages in any order is missing: expect_line(b'2'); got nothing before the client "
+                         "ended its stream")
+
+    def test_end_of_stream_when_many_messages_are_missing(self) -> None:
+        """The line names the first few; the others are told below, each with its place."""
+        with self.handle.any_order():
+            for number in range(7):
+                self.handle.expect_line(b"%d" % number)
+        client = self.play.connect()
+        self.play.receive(client, b"3\r\n6")
+        self.play.end(client)
+        self.assertEqual(self.play.summary,
+                         "6 of 7 messages in any order are missing: expect_line(b'0'), expect_line(b'1'), "
+                         "expect_line(b'2'), expect_line(b'4') and 2 more; got 1 byte (b'6') before the client ended "
+                         "its stream")
+        failure = self.play.session.failure
+        assert failure is not None
+        self.assertEqual([line.partition(" at test_beside.py")[0] for line in failure.mismatch.details],
+                         ["missing", *(f"  expect_line(b'{number}')" for number in (0, 1, 2, 4, 5, 6))])
 
     def test_exact_steps_before_a_block_when_they_begin_alike(self) -> None:
         """A run of exact bytes ends where the block begins."""

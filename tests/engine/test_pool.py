@@ -120,7 +120,9 @@ class PoolTests(unittest.TestCase):
         self.write(b"a", b"b")
         client = self.play.connect()
         self.play.wait(6)
-        self.assertIn("the client has sent nothing for 5.0 s by which it could be told", self.play.summary)
+        self.assertEqual(self.play.summary,
+                         "the client has sent nothing for 5.0 s by which it could be told to which of 2 scripts in "
+                         "any_order() it belongs; these begin with expect_line(b'a') and expect_line(b'b')")
         self.assertEqual(client.number, 1)
         self.play, self.handles = Play(), []
         self.write(b"a", b"b")
@@ -128,8 +130,13 @@ class PoolTests(unittest.TestCase):
         self.play.receive(client, b"b\r\n")
         self.play.end(client)
         self.play.wait(6)
-        self.assertIn("no further client connected", self.play.summary)
-        self.assertIn("1 script in any_order() still without a connection", self.play.summary)
+        self.assertIn("no further client connected to 127.0.0.1:1 for 5.0 s; 1 of 2 scripts in any_order() has no "
+                      "connection: expect_line(b'a')", self.play.summary)
+        self.play, self.handles = Play(), []
+        self.write(b"a", b"b")
+        self.play.wait(6)
+        self.assertIn("no client connected to 127.0.0.1:1 for 5.0 s; 2 of 2 scripts in any_order() have no "
+                      "connection: expect_line(b'a') and expect_line(b'b')", self.play.summary)
 
     def test_inner_block_when_the_first_messages_may_come_in_any_order(self) -> None:
         """A script may begin with a block of its own: each of its messages tells the connection."""
