@@ -14,7 +14,7 @@ from .arguments import as_bytes, str_advice
 from .bytes_matchers import Exactly, StartsWith
 from .judging import BytesLike, Judge, Match, Matcher
 from .mismatches import CheckRaised, Mismatch, Unmatched
-from .wording import place, shorten_repr
+from .wording import place, shorten, shorten_repr
 
 if TYPE_CHECKING:
     from .digest_matcher import Digest
@@ -68,8 +68,8 @@ class Regex(Matcher["re.Match[bytes]"]):
     """A message that matches a regular expression as a whole (`re.fullmatch`); the result is the `re.Match`.
 
     `pattern` is bytes or a compiled pattern of bytes, `flags` are those of `re`. TypeError for a pattern of str,
-    ValueError for flags beside a compiled pattern, `re.error` for a pattern that isn't one. In `JSON` it is held
-    against strings, in UTF-8.
+    ValueError for flags beside a compiled pattern, and for a pattern that isn't one (with the `re.error` as its
+    cause). In `JSON` it is held against strings, in UTF-8.
     """
 
     __slots__ = ("pattern", "_flags")
@@ -82,7 +82,7 @@ class Regex(Matcher["re.Match[bytes]"]):
                 raise TypeError(f"Regex(pattern) takes a pattern of bytes, got {pattern!r}; compile a b'...'")
             self.pattern = pattern
         else:
-            self.pattern = re.compile(as_bytes(pattern, "Regex(pattern)"), flags)
+            self.pattern = _compiled(as_bytes(pattern, "Regex(pattern)"), flags)
         self._flags = flags or (pattern.flags if isinstance(pattern, re.Pattern) else 0)
 
     def __repr__(self) -> str:
@@ -102,6 +102,15 @@ class Regex(Matcher["re.Match[bytes]"]):
         if part is None or part.end() == part.start():
             return ""
         return f"it matches {place(*part.span())} only, and must match all {len(message)}"
+
+
+def _compiled(pattern: bytes, flags: int) -> re.Pattern[bytes]:
+    try:
+        return re.compile(pattern, flags)
+    except re.error as error:
+        where = "" if error.pos is None else f" at byte {error.pos}"
+        shown = shorten(pattern, error.pos)
+        raise ValueError(f"Regex({shown}) is no regular expression: {error.msg}{where}") from error
 
 
 class Predicate(Matcher[bytes]):

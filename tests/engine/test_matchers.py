@@ -73,12 +73,20 @@ class RegexTests(FeedingTestCase):
             ("abc", 0, TypeError, r"Regex\(pattern\) takes bytes, got the str 'abc'; write b'abc'"),
             (re.compile("abc"), 0, TypeError, r"takes a pattern of bytes, got re.compile\('abc'\); compile a b'...'"),
             (re.compile(b"abc"), re.IGNORECASE, ValueError, "no flags beside a compiled pattern"),
-            (b"(", 0, re.error, "unterminated"),
+            (b"ab(", 0, ValueError, r"^Regex\(b'ab\('\) is no regular expression: missing \), .* at byte 2$"),
+            (b"x" * 999 + b"[", 0, ValueError, r"x\[' \(the last .*\)\) is no regular expression: .* at byte 999$"),
+            (b"x", re.UNICODE, ValueError, "cannot use UNICODE flag with a bytes pattern"),
             (None, 0, TypeError, r"Regex\(pattern\) takes bytes, got None"),
         ]
         for pattern, flags, kind, text in wrong:
             with self.subTest(pattern=pattern), self.assertRaisesRegex(kind, text):
                 Regex(pattern, flags=flags)
+
+    def test_regex_that_is_none_keeps_the_error_of_re(self) -> None:
+        """What `re` raised is the cause."""
+        with self.assertRaises(ValueError) as caught:
+            Regex(b"(")
+        self.assertIsInstance(caught.exception.__cause__, re.error)
 
     def test_regex_repr(self) -> None:
         """The repr has the flags, if there are any."""
