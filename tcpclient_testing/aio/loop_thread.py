@@ -112,10 +112,10 @@ class LoopThread:
         return future
 
     def answer(self, future: concurrent.futures.Future[T], timeout: Optional[float] = None,
-               late: Callable[[], str] = lambda: "not done yet") -> T:
+               late: Callable[[], TimeoutError] = TimeoutError) -> T:
         """Wait for what was asked, and return or raise it.
 
-        Raises `TimeoutError`, with what `late` says, after `timeout` seconds; it is asked for no longer then. Raises
+        Raises the `TimeoutError` that `late` makes after `timeout` seconds; it is asked for no longer then. Raises
         `ScriptError` where the loop is blocked.
         """
         if self.is_current:
@@ -124,7 +124,7 @@ class LoopThread:
         try:
             while not self._wait(future, deadline):
                 if deadline is not None and time.monotonic() >= deadline:
-                    raise TimeoutError(late())
+                    raise late()
                 self._assert_turning()
         except BaseException:
             future.cancel()

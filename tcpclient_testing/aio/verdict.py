@@ -214,6 +214,8 @@ class Verdict:
         come of our giving up, where the client had only half-closed.
         """
         failure = self._runtime.session.failure
+        if getattr(exc, "has_conversation", False):
+            return True  # whoever waited gave up, and only then did the script fail: mostly by the client's going away
         if failure is None or not failure.at_end or exc is None:
             return False
         from tcpclient_testing.report import ExpectationError
@@ -233,7 +235,7 @@ class Verdict:
     def _attach(self, exc: BaseException) -> None:
         """Let the exception be shown with the conversation: as a note, or (3.9 and 3.10) in the chain."""
         runtime = self._runtime
-        if not len(runtime.transcript):
+        if not len(runtime.transcript) or getattr(exc, "has_conversation", False):
             return
         from tcpclient_testing.report import conversation_text, headline
         failure = runtime.session.failure

@@ -22,10 +22,10 @@ __unittest = True
 
 
 def answer(thread: LoopThread, coroutine: Coroutine[Any, Any, None], timeout: Optional[float],
-           late: Callable[[], str]) -> Awaitable[None]:
+           late: Callable[[], TimeoutError]) -> Awaitable[None]:
     """Have a coroutine run in `thread`, and wait until it has ended, or return what can be awaited for that.
 
-    Raises `TimeoutError`, with what `late` says, after `timeout` seconds.
+    Raises the `TimeoutError` that `late` makes after `timeout` seconds.
     """
     loop = events._get_running_loop()
     if loop is thread.loop:
@@ -40,7 +40,7 @@ def answer(thread: LoopThread, coroutine: Coroutine[Any, Any, None], timeout: Op
 class _Answer:
     """What `join` returns where an event loop runs: to be awaited there. It is waited for already."""
 
-    def __init__(self, future: Future[None], timeout: Optional[float], late: Callable[[], str]) -> None:
+    def __init__(self, future: Future[None], timeout: Optional[float], late: Callable[[], TimeoutError]) -> None:
         self._future = future
         self._timeout = timeout
         self._late = late
@@ -53,7 +53,7 @@ class _Answer:
         done, _ = await asyncio.wait((future,), timeout=self._timeout)
         if not done:
             future.cancel()
-            raise TimeoutError(self._late())
+            raise self._late()
         future.result()
 
 

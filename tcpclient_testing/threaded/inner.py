@@ -24,7 +24,7 @@ from tcpclient_testing.report import ExpectationError
 if TYPE_CHECKING:
     from .server import ThreadedMockTCPServer
 
-__all__ = ["InnerServer", "ThreadedConnection", "ThreadedRuntime", "place"]
+__all__ = ["InnerServer", "ThreadedConnection", "ThreadedRuntime"]
 
 __unittest = True
 
@@ -54,8 +54,11 @@ class ThreadedRuntime(Runtime):
             raise self.error()
         if self.thread.is_current:
             super().raise_unsatisfied(step, None)
-        self.thread.answer(self.thread.submit(self._until(step)), seconds,
-                           lambda: f"{place(step)} is not satisfied after {seconds:g} s")
+
+        def too_late() -> TimeoutError:
+            from .late import late, place_of
+            return late(f"{place_of(step)} is not satisfied", seconds or 0.0, None, self.session, self.transcript)
+        self.thread.answer(self.thread.submit(self._until(step)), seconds, too_late)
 
     def exception_of(self, step: Step[Any], timeout: Optional[float]) -> Optional[BaseException]:
         try:
@@ -90,8 +93,3 @@ class InnerServer(MockTCPServer):
 
     def _make_handle_for_handler(self, conversation: Conversation) -> Connection:
         return ThreadedConnection(cast(Any, self.facade), conversation, for_handler=True)
-
-
-def place(step: Step[Any]) -> str:
-    """Say which step of the script it is, and where that was written."""
-    return f"step {step.index + 1} of connection {step.conversation.number}, {step} ({step.lines()[0]})"

@@ -29,7 +29,7 @@ from tcpclient_testing.engine.timing import UNSET, timing_of
 from tcpclient_testing.errors import ScriptError
 
 from .answers import answer
-from .inner import InnerServer, ThreadedConnection, ThreadedRuntime, place
+from .inner import InnerServer, ThreadedConnection, ThreadedRuntime
 
 __all__ = ["ThreadedMockTCPServer"]
 
@@ -254,17 +254,19 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     def join(self, timeout: Optional[float] = None, *, final: bool = False) -> Awaitable[None]:
         """Block until every step added so far is satisfied; raise `ExpectationError` if the script fails.
 
-        Raises `TimeoutError` after `timeout` seconds; the script goes on then. With ``final=True`` it judges as
-        leaving the server does. Where an event loop runs, it does not block: await what it returns.
+        Raises `TimeoutError` after `timeout` seconds, with the state of the script and the transcript in its text; the
+        script goes on then. With ``final=True`` it judges as leaving the server does. Where an event loop runs, it does
+        not block: await what it returns.
         """
-        return self._wait(self._server.join(final=final), timeout, "the script")
+        return self._wait(self._server.join(final=final), timeout, "the script", None)
 
     def join_conversation(self, conversation: Conversation, timeout: Optional[float] = None) -> Awaitable[None]:
         """Block until every step of one connection is satisfied, in the way of `join`."""
         return self._wait(self._server.join_conversation(conversation), timeout,
-                          f"the script of connection {conversation.number}")
+                          f"the script of connection {conversation.number}", conversation)
 
-    def _wait(self, coroutine: Coroutine[Any, Any, None], timeout: Optional[float], what: str) -> Awaitable[None]:
+    def _wait(self, coroutine: Coroutine[Any, Any, None], timeout: Optional[float], what: str,
+              conversation: Optional[Conversation]) -> Awaitable[None]:
         try:
             seconds = checked_seconds("join(timeout)", timeout)
             self._check_started()
@@ -272,7 +274,10 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             coroutine.close()
             raise
 
-        def late() -> str:
-            step = self._runtime.session.first_unsatisfied()
-            return f"{what} is not complete after {seconds:g} s" + ("" if step is None else f"; next is {place(step)}")
-        return answer(self._thread, coroutine, seconds, late)
+        def too_late() -> TimeoutError:
+            from .late import late
+            session = self._runtime.session
+            step = session.first_unsatisfied() if conversation is None or conversation.complete else \
+                conversation.steps[conversation.cursor]
+            return late(f"{what} is not complete", seconds or 0.0, step, session, self._runtime.transcript)
+        return answer(self._thread, coroutine, seconds, too_late)
