@@ -1,4 +1,7 @@
-"""The one piece of advice that a report may give, as far as there is evidence for it: on TLS, on line endings."""
+"""The one piece of advice that a report may give, as far as there is evidence for it.
+
+It is about TLS, the endings of lines, and (in `length_advice`) lengths that count their own header.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING, Optional
 from tcpclient_testing.engine.framing import Delimited
 
 from .client_hello import is_client_hello
+from .length_advice import counted_header
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation import Conversation
@@ -27,8 +31,10 @@ def advice_on(failure: Optional[Failure], transcript: Transcript) -> Optional[st
     if hint is not None:
         return hint
     if conversation.tls is None:
-        return _plain_server(conversation, transcript) or _line_ending(failure, transcript)
-    return _unread_tickets(conversation) if conversation.reset and conversation.tls.done else None
+        hint = _plain_server(conversation, transcript)
+    elif conversation.reset and conversation.tls.done:
+        hint = _unread_tickets(conversation)
+    return hint or _line_ending(failure, transcript) or counted_header(failure, conversation)
 
 
 def _plain_server(conversation: Conversation, transcript: Transcript) -> Optional[str]:
