@@ -1,6 +1,7 @@
 """The one piece of advice that a report may give, as far as there is evidence for it.
 
-It is about TLS, the endings of lines, and (in `length_advice`) lengths that count their own header.
+It is about TLS, the endings of lines, lengths that count their own header (in `length_advice`), and replies that were
+left unread (in `unread_advice`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from tcpclient_testing.engine.framing import Delimited
 
 from .client_hello import is_client_hello
 from .length_advice import counted_header
+from .unread_advice import left_unread
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation import Conversation
@@ -34,7 +36,8 @@ def advice_on(failure: Optional[Failure], transcript: Transcript) -> Optional[st
         hint = _plain_server(conversation, transcript)
     elif conversation.reset and conversation.tls.done:
         hint = _unread_tickets(conversation)
-    return hint or _line_ending(failure, transcript) or counted_header(failure, conversation)
+    return hint or _line_ending(failure, transcript) or counted_header(failure, conversation) \
+        or left_unread(conversation, transcript)
 
 
 def _plain_server(conversation: Conversation, transcript: Transcript) -> Optional[str]:
