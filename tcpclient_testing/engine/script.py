@@ -312,7 +312,12 @@ class ScriptMethods(BesideMethods, FaultMethods):
         return self._append(Disconnect(origin_of(sys._getframe(1)), timing_of("disconnect", timeout, within)))
 
     def reset(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
-        """The server resets the connection, once the client's system has taken what was sent before."""
+        """The server resets the connection, once the client's system has taken what was sent before.
+
+        The client reads that, then ECONNRESET. Over TLS, blocking clients (`ssl.SSLSocket`) on Python 3.10, 3.11.0 to
+        3.11.8 and 3.12.0 to 3.12.2 with OpenSSL 3 read an end of stream instead, ``b""``, unless they were made with
+        ``suppress_ragged_eofs=False`` (https://github.com/python/cpython/issues/115627).
+        """
         return self._append(ResetStep(origin_of(sys._getframe(1)), timing_of("reset", timeout, within)))
 
     def delay(self, seconds: float) -> Step[None]:
