@@ -13,6 +13,7 @@ from asyncio import events
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
+from .aio.raising import raise_alone
 from .aio.server import MockTCPServer
 from .aio.servers_of_test import ServersOfTest
 from .errors import ScriptError
@@ -83,7 +84,7 @@ class ServersOfFixtures(ServersOfTest):
             verdict = self._end(await self.end(None), None) or self._end(await self._judge(), None)
             if verdict is None:
                 return value
-        raise verdict from None
+        return raise_alone(verdict)
 
     def _run_blocking(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         self._began = True
@@ -98,7 +99,7 @@ class ServersOfFixtures(ServersOfTest):
             verdict = self._end(None, None) or self._end(self._judge_threaded(), None)
             if verdict is None:
                 return value
-        raise verdict from None
+        return raise_alone(verdict)
 
     def _begin(self) -> None:
         self._began = True

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional
 
+from .aio.raising import raise_alone
 from .aio.server import MockTCPServer
 from .aio.servers_of_test import JudgedTogether, ServersOfTest
 from .errors import ScriptError
@@ -123,7 +124,7 @@ class MockTCPServerMixin(_Base):
             value = await self._run_tcpserver_body(method, *args, **kwargs)
             instead = await self._tcpservers.end(None)
             if instead is not None:
-                raise instead from None
+                raise_alone(instead)
             return value
 
         async def async_setting_up() -> None:
@@ -146,7 +147,7 @@ class MockTCPServerMixin(_Base):
             instead = await self._tcpservers.end(exc)
             if instead is None:
                 raise
-        raise instead from None
+        return raise_alone(instead)
 
     async def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
@@ -262,7 +263,7 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
             value = self._run_tcpserver_body(method, *args, **kwargs)
             instead = self._end_tcpserver_bodies(None)
             if instead is not None:
-                raise instead from None
+                raise_alone(instead)
             return value
 
         def prepared() -> None:
@@ -280,7 +281,7 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
             instead = self._end_tcpserver_bodies(exc)
             if instead is None:
                 raise
-        raise instead from None
+        return raise_alone(instead)
 
     def _end_tcpserver_bodies(self, exc: Optional[BaseException]) -> Optional[BaseException]:
         """The body has ended: return what is to be raised instead of `exc`, the verdict that came first."""

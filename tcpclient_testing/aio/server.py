@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 from .body import Body
 from .handle import Connection
 from .listening import listen
+from .raising import raise_alone
 from .runtime import Runtime
 from .verdict import Verdict
 from .view import ServerView
@@ -268,7 +269,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             if self._runtime.handlers is not None:
                 await self._runtime.handlers.cancelled()
         if instead is not None:
-            raise instead from None
+            raise_alone(instead)
 
     def leave_at_once(self) -> bool:
         """Leave if there is nothing to wait for: the script is done, every client gone, and the body has ended.

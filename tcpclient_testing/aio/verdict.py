@@ -246,8 +246,8 @@ class Verdict:
         if note is not None:
             note(text)
         else:
-            # At the far end of what is shown, so that nothing of the client's own chain is lost.
-            _shown_chain(exc)[-1].__cause__ = ConversationSoFar(text)
+            _attach_by_chain(exc, ConversationSoFar("no error, but what had passed when the exception below was "
+                                                    f"raised\n{text}"))
 
 
 class ImpliedDisconnect(ExpectDisconnect):
@@ -264,6 +264,21 @@ class ImpliedDisconnect(ExpectDisconnect):
 
 class ConversationSoFar(Exception):
     """The conversation that a client's own exception interrupted; it is only there to be shown."""
+
+
+ConversationSoFar.__module__ = "tcpclient_testing"
+
+
+def _attach_by_chain(exc: BaseException, told: ConversationSoFar) -> None:
+    """Let `told` be shown with `exc`: at the far end of its chain, so that nothing of that is lost.
+
+    "During handling of the above exception, another exception occurred" is nearer to the truth than "the direct cause".
+    """
+    last = _shown_chain(exc)[-1]
+    if last.__context__ is None:
+        last.__context__, last.__suppress_context__ = told, False
+    else:  # one that was suppressed, and is to stay so
+        last.__cause__ = told
 
 
 def _shown_chain(exc: BaseException) -> list[BaseException]:

@@ -166,7 +166,7 @@ class VerdictTests(unittest.TestCase):
                 server.expect_bytes(b"hello")
                 with connect(server.address):
                     1 / 0  # noqa: B018 - it raises
-            shown = getattr(caught.exception, "__notes__", None) or [str(caught.exception.__cause__)]
+            shown = getattr(caught.exception, "__notes__", None) or [str(caught.exception.__context__)]
             self.assertIn("client connected from", shown[0])
 
     def test_client_exception_when_the_connection_breaks_after_a_half_close(self) -> None:
