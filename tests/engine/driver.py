@@ -275,12 +275,12 @@ class Driver(_Script):
             assert command.conversation is not None
             self.tell(command.conversation.number, Released(self.now, command.step))
 
-    def upgraded(self, error: Optional[BaseException] = None) -> None:
-        """Let the TLS handshakes end."""
+    def upgraded(self, info: Any = None) -> None:
+        """Let the TLS handshakes end well."""
         waiting, self.upgrading = self.upgrading, []
         for command in waiting:
             assert command.conversation is not None
-            self.tell(command.conversation.number, Upgraded(self.now, command.step, error))
+            self.tell(command.conversation.number, Upgraded(self.now, info))
 
     # What the engine asks of its host.
 

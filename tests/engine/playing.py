@@ -150,20 +150,22 @@ class Play:
         pending = self.session.commands
         while pending:
             command = pending.pop(0)
-            kind, conversation = type(command), command.conversation
-            if kind is commands.Send and conversation is not None:
-                self._write(conversation, conversation.take_output())
-            elif kind is commands.SendAside and conversation is not None:
-                self._write(conversation, [command.data])
-            elif kind in (commands.HalfClose, commands.ResetConnection) and conversation is not None:
-                conversation.receive(Flushed(self.now))
-            elif kind is commands.Close and conversation is not None:
-                conversation.closed = True
-            elif kind is commands.StartTimer:
+            conversation = command.conversation
+            if isinstance(command, commands.StartTimer):
                 self.timer = command.deadline
-            elif kind is commands.RunCoroutine:
+            elif isinstance(command, commands.RunCoroutine):
                 self.coroutines.append(command)
-            elif kind is commands.StartHandler and conversation is not None:
+            elif conversation is None:
+                continue
+            elif isinstance(command, commands.Send):
+                self._write(conversation, conversation.take_output())
+            elif isinstance(command, commands.SendAside):
+                self._write(conversation, [command.data])
+            elif isinstance(command, (commands.HalfClose, commands.ResetConnection)):
+                conversation.receive(Flushed(self.now))
+            elif isinstance(command, commands.Close):
+                conversation.closed = True
+            elif isinstance(command, commands.StartHandler):
                 self.handed.append(conversation)
 
     def _write(self, conversation: Conversation, chunks: Iterable[bytes]) -> None:
