@@ -216,7 +216,8 @@ class ExpectMessage(Step[T], Generic[T]):
         so_far = reading.so_far()
         nothing = silent or not (so_far or reading.judge.received)
         late = f"{'nothing received' if nothing else 'not complete'} {lateness(duration, silent)}"
-        waiting = f"; {counted(len(so_far), 'byte')} are waiting: {shorten(so_far)}" if so_far else ""
+        verb = "is" if len(so_far) == 1 else "are"
+        waiting = f"; {counted(len(so_far), 'byte')} {verb} waiting: {shorten(so_far)}" if so_far else ""
         return Mismatch(f"expected {self.expected(reading)}, {late}{waiting}")
 
 
