@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import sys
 import traceback
 import unittest
 from typing import Any
 
-from tcpclient_testing import MockTCPServer
+from tcpclient_testing import ExpectationError, MockTCPServer
 
 
 async def own_failure(error: BaseException, *, slowly: bool = False) -> None:
@@ -69,6 +71,107 @@ class AttachingTests(unittest.TestCase):
         self.assertTrue(text.startswith("tcpclient_testing.ConversationSoFar: no error, but what had passed when the "
                                         "exception below was raised\nthe conversation with 127.0.0.1"), text)
         self.assertEqual(text.count("direct cause"), 1, "that of the client's own chain")
+
+
+class PassingTests(unittest.TestCase):
+    """What is raised, where the script has failed first."""
+
+    async def body(self, error: BaseException) -> None:
+        """Let the script fail, and the body raise this then."""
+        async with MockTCPServer(allow_open=True, timeout=0.05, cancel_body=False) as server:
+            step = server.expect_connect()
+            try:
+                await step
+            except ExpectationError:
+                raise error from None
+
+    def raised(self, error: BaseException) -> BaseException:
+        """What arrives where the server is left."""
+        try:
+            asyncio.run(self.body(error))
+        except BaseException as arrived:
+            return arrived
+        raise AssertionError("nothing was raised")
+
+    def test_error_is_a_consequence(self) -> None:
+        """The verdict is raised; the error stands in its last section."""
+        error = ConnectionResetError("gone")
+        arrived = self.raised(error)
+        self.assertIsInstance(arrived, ExpectationError)
+        self.assertIs(getattr(arrived, "client_exception", None), error)
+        self.assertTrue(str(arrived).endswith("ConnectionResetError: gone"), arrived)
+
+    def test_what_is_no_error_passes(self) -> None:
+        """A skip, and an exit."""
+        for error in (unittest.SkipTest("not here"), SystemExit(3)):
+            with self.subTest(error=error):
+                self.assertIs(self.raised(error), error)
+
+
+class ImpliedDisconnectTests(unittest.TestCase):
+    """Scripts that do not say how their connection ends, left as the pytest plugin leaves them."""
+
+    def leave(self, client: Any, write: Any = lambda server: None) -> str:
+        """Let a client connect and do its part, then leave the server; return the verdict's first line, if any."""
+        async def main() -> None:
+            server = await MockTCPServer(timeout=5).start()
+            server.expect_connect()
+            write(server)
+            _, writer = await asyncio.open_connection(*server.address)
+            try:
+                await client(server, writer)
+                await server.leave(implied_disconnect=True)
+            finally:
+                server.close()
+                writer.close()
+
+        try:
+            asyncio.run(main())
+        except ExpectationError as error:
+            return str(error).splitlines()[0]
+        return ""
+
+    def test_client_closes(self) -> None:
+        """All is well, even if it closes only when the server is being left."""
+        async def at_once(_: Any, writer: Any) -> None:
+            writer.close()
+            await writer.wait_closed()
+
+        async def late(_: Any, writer: Any) -> None:
+            async def close() -> None:
+                await asyncio.sleep(0.02)
+                writer.close()
+                await writer.wait_closed()
+            self.closing = asyncio.ensure_future(close())
+
+        for client in (at_once, late):
+            with self.subTest(client=client.__name__):
+                self.assertEqual(self.leave(client), "")
+
+    def test_client_does_not_wait_until_it_is_closed(self) -> None:
+        """The step that nobody wrote asks for as much as one that somebody did."""
+        async def client(_: Any, writer: Any) -> None:
+            writer.close()
+
+        self.assertIn("wait_closed()", self.leave(client))
+
+    def test_client_stays(self) -> None:
+        """It is found out, also where the server has disconnected and waits for no answer."""
+        async def client(server: Any, _: Any) -> None:
+            await server.join()
+
+        self.assertIn("the script is complete, but the client 127.0.0.1", self.leave(client))
+        self.assertIn("the server has disconnected, but the client is still connected when the server is left",
+                      self.leave(client, lambda server: server.disconnect()))
+
+    def test_end_that_is_written_is_left_alone(self) -> None:
+        """A script that says how it ends gets nothing added."""
+        async def client(_: Any, writer: Any) -> None:
+            # A close that leaves nothing to linger is a reset.
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+        self.assertEqual(self.leave(client, lambda server: server.expect_reset()), "")
 
 
 if __name__ == "__main__":
