@@ -139,7 +139,8 @@ class ImpliedDisconnectTests(unittest.TestCase):
 
         async def late(_: Any, writer: Any) -> None:
             async def close() -> None:
-                await asyncio.sleep(0.02)
+                for _ in range(5):
+                    await asyncio.sleep(0)
                 writer.close()
                 await writer.wait_closed()
             self.closing = asyncio.ensure_future(close())
