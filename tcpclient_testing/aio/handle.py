@@ -10,9 +10,9 @@ from tcpclient_testing.engine.framing import Framing
 from tcpclient_testing.engine.judging import BytesLike, Matcher
 from tcpclient_testing.engine.matchers import anything, as_matcher
 from tcpclient_testing.engine.script import ScriptMethods
-from tcpclient_testing.engine.session import address_text
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.engine.timing import UNSET
+from tcpclient_testing.engine.wording import address_text
 from tcpclient_testing.transcript.entries import RECEIVED, SENT
 
 if TYPE_CHECKING:

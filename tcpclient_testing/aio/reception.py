@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.engine.session import address_text
+from tcpclient_testing.engine.wording import address_text
 
 from .attaching import Attaching
 from .connection import LINGER_NOT, ConnectionProtocol

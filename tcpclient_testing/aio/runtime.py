@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, cast
 
 from tcpclient_testing.engine import commands
 from tcpclient_testing.engine.conversation import Conversation
-from tcpclient_testing.engine.session import Session, address_text
+from tcpclient_testing.engine.session import Session
 from tcpclient_testing.engine.steps import Step
+from tcpclient_testing.engine.wording import address_text
 from tcpclient_testing.transcript.entries import Transcript
 
 from .body import Body

@@ -22,11 +22,11 @@ from tcpclient_testing.errors import ScriptError
 
 from .commands import Command, GiveUp, StartTimer
 from .conversation import Conversation
-from .expectations import ExpectConnect, seconds
+from .expectations import ExpectConnect
+from .grammar import check_place
 from .mismatches import Mismatch
 from .overdue import next_deadline, tick
 from .steps import Step
-from .wording import address_text, counted, shorten
 
 if TYPE_CHECKING:
     from .allowing import Allowed, Every
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .host import Host
     from .pool import Pool
 
-__all__ = ["Failure", "Session", "address_text"]
+__all__ = ["Failure", "Session"]
 
 __unittest = True
 
@@ -93,7 +93,7 @@ class Session:
         self.tail: Optional[Conversation] = None
         self._fronts: list[Step[Any]] = []
         self.reminder: Optional[float] = None
-        self._awake_since = 0.0
+        self.awake_since = 0.0
         self._calls: deque[Callable[[], None]] = deque()
         self._calling = False
 
@@ -151,7 +151,7 @@ class Session:
             raise ScriptError(f"{step} has no place at the beginning of the server's any_order(), which holds whole "
                               "connections, each begun by expect_connect(); for messages of one connection, use "
                               "any_order() of expect_connect().connection")
-        self.check(conversation, step)
+        check_place(conversation, step)
         conversation.add(step)
         self._fronts[-1] = step
         if step.free and conversation.cursor <= step.index and not conversation.sending \
@@ -278,49 +278,8 @@ class Session:
         if not conversation.steps:
             raise ScriptError(f"{step} comes before the expect_connect() of connection {conversation.number}: every "
                               "script begins with expect_connect()")
-        self.check(conversation, step, by_handler=by_handler)
+        check_place(conversation, step, by_handler=by_handler)
         conversation.add(step)
-
-    def check(self, conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
-        """Raise `ScriptError` where the script allows no further step like this."""
-        if conversation.handed is not None and not by_handler:
-            raise ScriptError(f"{step} comes after {conversation.handed} on connection {conversation.number}, whose "
-                              "rest is the handler's; expect_connect() begins the next connection")
-        if conversation.beside is not None and conversation.beside.writing is not None:
-            conversation.beside.writing.check(step)
-        if step.method == "hand_over":
-            conversation.handed = step
-        last = conversation.steps[-1]
-        self._check_tls(conversation, step, last)
-        if step.method == "reset" and not self.can_reset:
-            raise ScriptError(f"{step}: a Unix-domain socket has no reset, only a close; use disconnect()")
-        if step.method == "send_eof":
-            conversation.sent_eof = step
-        elif conversation.sent_eof is not None and step.method in _SENDING:
-            raise ScriptError(f"{step} comes after {conversation.sent_eof} on connection {conversation.number}, with "
-                              "which the server has ended its stream: nothing can be sent any more")
-        allowed = _LAST_STEPS.get(last.method)
-        if allowed is not None and step.method not in allowed:
-            after = f"only {' or '.join(f'{name}()' for name in allowed)} may follow" if allowed else "none may follow"
-            raise ScriptError(f"{step} comes after {last} on connection {conversation.number}, where {after}; "
-                              "expect_connect() begins the next connection")
-        if conversation.got_eof is not None:
-            from .after_eof import check_after_eof
-            check_after_eof(conversation, step)
-        elif step.method == "expect_eof":
-            conversation.got_eof = step
-
-    def _check_tls(self, conversation: Conversation, step: Step[Any], last: Step[Any]) -> None:
-        """Raise `ScriptError` for TLS within TLS, and for a TLS failure where no handshake is."""
-        if step.method == "start_tls":
-            before = next((each for each in conversation.steps if each.method == "start_tls"), None)
-            if before is not None or self.tls_context is not None:
-                raise ScriptError(f"{step} comes on connection {conversation.number}, which speaks TLS already: "
-                                  f"{before or 'the server has tls='}")
-        elif step.method == "expect_tls_failure" and last.method != "start_tls" and not (
-                last.method == "expect_connect" and self.tls_context is not None):
-            raise ScriptError(f"{step} comes after {last} on connection {conversation.number}; it comes after "
-                              "start_tls(), or after the expect_connect() of a server with tls=")
 
     # The verdict.
 
@@ -365,31 +324,9 @@ class Session:
 
     def settle(self, now: float, *, allow_open: bool, allow_extra: bool) -> None:
         """Judge what is left when every step is satisfied: connections and bytes that no step explains."""
+        from .leftovers import judge_leftovers
         self.now = now
-        for conversation in self.conversations:
-            if conversation.fault is not None and not conversation.fault.struck:
-                self.fail(conversation, conversation.fault, conversation.fault.missed(conversation))
-            if conversation.broken is not None and conversation.steps \
-                    and conversation.steps[-1].method != "expect_tls_failure":
-                self.fail(conversation, None, conversation.broken)
-            extra = None if allow_extra else self._extra(conversation)
-            if extra is not None:
-                self.fail(conversation, None, Mismatch(extra, offset=0))
-            if not (allow_open or conversation.ended or conversation.draining or conversation.closed):
-                from .uninvited import uninvited
-                peer = address_text(conversation.peername)
-                self.fail(conversation, None, Mismatch(f"the script is complete, but the client {peer} is still "
-                                                       f"connected when the server is left{uninvited(self)}"))
-
-    def _extra(self, conversation: Conversation) -> Optional[str]:
-        """Say what no step of a script that is complete explains."""
-        came = conversation.unclaimed()
-        if not conversation.steps:
-            sent = f", and sent {counted(len(came), 'byte')}: {shorten(came)}" if came else ""
-            return f"the client connected {_times(self.accepted)}, but the script expects {_count(self.expected)}{sent}"
-        if came:
-            return f"the script is complete, but the client sent {counted(len(came), 'more byte')}: {shorten(came)}"
-        return None
+        judge_leftovers(self, allow_open=allow_open, allow_extra=allow_extra)
 
     # Time.
 
@@ -406,6 +343,7 @@ class Session:
 
     def tick(self, now: float) -> None:
         """The time of a reminder has come: judge what is overdue, and ask for the next one."""
+        from .idleness import idle_until, tick_idle
         self.now = now
         self.reminder = None
         for conversation in self.conversations:
@@ -415,63 +353,17 @@ class Session:
                 tick(conversation)
         for pool in self.pools:
             pool.tick()
-        self._tick_idle()
+        tick_idle(self)
         deadlines = [deadline for deadline in (next_deadline(conversation) for conversation in self.conversations
                                                if conversation.gate is None) if deadline is not None]
         deadlines += [deadline for deadline in (pool.deadline() for pool in self.pools) if deadline is not None]
-        idle = self._idle()
+        idle = idle_until(self)
         if idle is not None:
             deadlines.append(idle[0])
         elif self.idle_timeout is not None and any(conversation.open for conversation in self.conversations):
             deadlines.append(now + self.idle_timeout)  # a step is due now; look again when it may be done
         if deadlines and not self.over:
             self.remind(min(deadlines))
-
-    def _idle(self) -> Optional[tuple[float, Conversation]]:
-        """When idleness will have lasted too long, and on which connection: no step is due anywhere, and a client
-        is connected with which nothing happens, or goes on with what no step explains.
-        """
-        if self.idle_timeout is None:
-            return None
-        latest, waiting = self._awake_since, None
-        extra: Optional[tuple[float, Conversation]] = None
-        for conversation in self.conversations:
-            if conversation.pool is not None or (conversation.waits_for_somebody and conversation.gate is None):
-                return None
-            if not conversation.accepted:
-                continue
-            latest = max(latest, conversation.latest())
-            if waiting is None and (conversation.open or conversation.kept_open):
-                waiting = conversation
-            since = conversation.unexplained_since()
-            if since is not None and not self.allow_extra:
-                since = max(since, self._awake_since)
-                if extra is None or since < extra[0]:
-                    extra = since, conversation
-        if extra is not None and (waiting is None or extra[0] <= latest):
-            return extra[0] + self.idle_timeout, extra[1]
-        return None if waiting is None else (latest + self.idle_timeout, waiting)
-
-    def _tick_idle(self) -> None:
-        idle = self._idle()
-        if idle is None or self.now < idle[0]:
-            return
-        assert self.idle_timeout is not None
-        deadline, waiting = idle
-        lasted = seconds(self.now - deadline + self.idle_timeout)
-        extra = None if self.allow_extra else self._extra(waiting)
-        client = f"the client {address_text(waiting.peername)}"
-        if extra is not None:
-            text = f"{extra}; no step has explained it for {lasted}"
-        elif waiting.draining:
-            text = f"the script is complete; {client} is still connected {lasted} after the server disconnected"
-        elif waiting.handed is not None:
-            text = f"the handler has not returned, although {client} {waiting.ending()}" if waiting.ended else \
-                f"the handler waits for the client; {client} is still connected and waits"
-            text += f"; nothing happened for {lasted}"
-        else:
-            text = f"the script is complete; {client} is still connected and waits; nothing happened for {lasted}"
-        self.fail(waiting, None, Mismatch(text), overdue=True)
 
     def begin_time(self, now: float) -> None:
         """The clock reads `now`: what was written before there was a clock, at the time 0, has been written now."""
@@ -484,7 +376,7 @@ class Session:
 
     def restart(self, now: float) -> None:
         """Time stood still until `now`: a debugger was at work, or the loop did not turn. Time-outs begin anew."""
-        self.now = self._awake_since = now
+        self.now = self.awake_since = now
         for conversation in self.conversations:
             conversation.restart()
 
@@ -509,23 +401,3 @@ def _beside_of(conversation: Conversation) -> Beside:
         conversation.beside = Beside()
         conversation.session.tail = None
     return conversation.beside
-
-
-_SENDING = frozenset({"send_bytes", "send_line", "send_frame"})
-
-# Which steps may follow these; every other step may be followed by any.
-_LAST_STEPS: dict[str, tuple[str, ...]] = {
-    "disconnect": ("expect_disconnect", "expect_reset"),
-    "reset": (),
-    "expect_disconnect": (),
-    "expect_reset": (),
-    "expect_tls_failure": (),
-}
-
-
-def _times(count: int) -> str:
-    return {1: "once", 2: "twice"}.get(count, f"{count} times")
-
-
-def _count(connections: int) -> str:
-    return counted(connections, "connection") if connections else "no connection"

@@ -1,0 +1,76 @@
+"""The grammar of a script: which step may stand behind which on one connection.
+
+What can never be met is refused where it is written, not when its turn comes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tcpclient_testing.errors import ScriptError
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+    from .steps import Step
+
+__all__ = ["check_place"]
+
+__unittest = True
+
+_SENDING = frozenset({"send_bytes", "send_line", "send_frame"})
+
+# Which steps may follow these; every other step may be followed by any.
+_LAST_STEPS: dict[str, tuple[str, ...]] = {
+    "disconnect": ("expect_disconnect", "expect_reset"),
+    "reset": (),
+    "expect_disconnect": (),
+    "expect_reset": (),
+    "expect_tls_failure": (),
+}
+
+
+def check_place(conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
+    """Raise `ScriptError` where the connection's script, which has begun, allows no further step like this.
+
+    `by_handler` tells that a handler writes it, on a connection that is the handler's from some step on.
+    """
+    if conversation.handed is not None and not by_handler:
+        raise ScriptError(f"{step} comes after {conversation.handed} on connection {conversation.number}, whose "
+                          "rest is the handler's; expect_connect() begins the next connection")
+    if conversation.beside is not None and conversation.beside.writing is not None:
+        conversation.beside.writing.check(step)
+    if step.method == "hand_over":
+        conversation.handed = step
+    last = conversation.steps[-1]
+    _check_tls(conversation, step, last)
+    if step.method == "reset" and not conversation.session.can_reset:
+        raise ScriptError(f"{step}: a Unix-domain socket has no reset, only a close; use disconnect()")
+    if step.method == "send_eof":
+        conversation.sent_eof = step
+    elif conversation.sent_eof is not None and step.method in _SENDING:
+        raise ScriptError(f"{step} comes after {conversation.sent_eof} on connection {conversation.number}, with "
+                          "which the server has ended its stream: nothing can be sent any more")
+    allowed = _LAST_STEPS.get(last.method)
+    if allowed is not None and step.method not in allowed:
+        after = f"only {' or '.join(f'{name}()' for name in allowed)} may follow" if allowed else "none may follow"
+        raise ScriptError(f"{step} comes after {last} on connection {conversation.number}, where {after}; "
+                          "expect_connect() begins the next connection")
+    if conversation.got_eof is not None:
+        from .after_eof import check_after_eof
+        check_after_eof(conversation, step)
+    elif step.method == "expect_eof":
+        conversation.got_eof = step
+
+
+def _check_tls(conversation: Conversation, step: Step[Any], last: Step[Any]) -> None:
+    """Raise `ScriptError` for TLS within TLS, and for a TLS failure where no handshake is."""
+    tls_context = conversation.session.tls_context
+    if step.method == "start_tls":
+        before = next((each for each in conversation.steps if each.method == "start_tls"), None)
+        if before is not None or tls_context is not None:
+            raise ScriptError(f"{step} comes on connection {conversation.number}, which speaks TLS already: "
+                              f"{before or 'the server has tls='}")
+    elif step.method == "expect_tls_failure" and last.method != "start_tls" and not (
+            last.method == "expect_connect" and tls_context is not None):
+        raise ScriptError(f"{step} comes after {last} on connection {conversation.number}; it comes after "
+                          "start_tls(), or after the expect_connect() of a server with tls=")

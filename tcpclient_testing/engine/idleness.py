@@ -1,0 +1,66 @@
+"""Idleness: a client is connected, and nothing happens, although no step is due whose time-out would notice it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional
+
+from .leftovers import unexplained
+from .mismatches import Mismatch
+from .wording import address_text, seconds
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+    from .session import Session
+
+__all__ = ["idle_until", "tick_idle"]
+
+__unittest = True
+
+
+def idle_until(session: Session) -> Optional[tuple[float, Conversation]]:
+    """When idleness will have lasted too long, and on which connection: no step is due anywhere, and a client is
+    connected with which nothing happens, or goes on with what no step explains. None where that isn't so.
+    """
+    if session.idle_timeout is None:
+        return None
+    latest, waiting = session.awake_since, None
+    extra: Optional[tuple[float, Conversation]] = None
+    for conversation in session.conversations:
+        if conversation.pool is not None or (conversation.waits_for_somebody and conversation.gate is None):
+            return None
+        if not conversation.accepted:
+            continue
+        latest = max(latest, conversation.latest())
+        if waiting is None and (conversation.open or conversation.kept_open):
+            waiting = conversation
+        since = conversation.unexplained_since()
+        if since is not None and not session.allow_extra:
+            since = max(since, session.awake_since)
+            if extra is None or since < extra[0]:
+                extra = since, conversation
+    if extra is not None and (waiting is None or extra[0] <= latest):
+        return extra[0] + session.idle_timeout, extra[1]
+    return None if waiting is None else (latest + session.idle_timeout, waiting)
+
+
+def tick_idle(session: Session) -> None:
+    """Let the session fail if idleness has lasted too long."""
+    idle = idle_until(session)
+    if idle is None or session.now < idle[0]:
+        return
+    assert session.idle_timeout is not None
+    deadline, waiting = idle
+    lasted = seconds(session.now - deadline + session.idle_timeout)
+    extra = None if session.allow_extra else unexplained(waiting)
+    client = f"the client {address_text(waiting.peername)}"
+    if extra is not None:
+        text = f"{extra}; no step has explained it for {lasted}"
+    elif waiting.draining:
+        text = f"the script is complete; {client} is still connected {lasted} after the server disconnected"
+    elif waiting.handed is not None:
+        text = f"the handler has not returned, although {client} {waiting.ending()}" if waiting.ended else \
+            f"the handler waits for the client; {client} is still connected and waits"
+        text += f"; nothing happened for {lasted}"
+    else:
+        text = f"the script is complete; {client} is still connected and waits; nothing happened for {lasted}"
+    session.fail(waiting, None, Mismatch(text), overdue=True)

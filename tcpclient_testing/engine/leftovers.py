@@ -1,0 +1,47 @@
+"""What is left when every step is satisfied: connections and bytes that no step explains, faults that never struck."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional
+
+from .mismatches import Mismatch
+from .uninvited import uninvited
+from .wording import address_text, counted, shorten
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+    from .session import Session
+
+__all__ = ["judge_leftovers", "unexplained"]
+
+__unittest = True
+
+
+def judge_leftovers(session: Session, *, allow_open: bool, allow_extra: bool) -> None:
+    """Let the session fail for the first thing that is left; for what is allowed it doesn't."""
+    for conversation in session.conversations:
+        if conversation.fault is not None and not conversation.fault.struck:
+            session.fail(conversation, conversation.fault, conversation.fault.missed(conversation))
+        if conversation.broken is not None and conversation.steps \
+                and conversation.steps[-1].method != "expect_tls_failure":
+            session.fail(conversation, None, conversation.broken)
+        extra = None if allow_extra else unexplained(conversation)
+        if extra is not None:
+            session.fail(conversation, None, Mismatch(extra, offset=0))
+        if not (allow_open or conversation.ended or conversation.draining or conversation.closed):
+            peer = address_text(conversation.peername)
+            session.fail(conversation, None, Mismatch(f"the script is complete, but the client {peer} is still "
+                                                      f"connected when the server is left{uninvited(session)}"))
+
+
+def unexplained(conversation: Conversation) -> Optional[str]:
+    """Say what no step of a script that is complete explains; None if there is nothing."""
+    session, came = conversation.session, conversation.unclaimed()
+    if not conversation.steps:
+        sent = f", and sent {counted(len(came), 'byte')}: {shorten(came)}" if came else ""
+        times = {1: "once", 2: "twice"}.get(session.accepted, f"{session.accepted} times")
+        expected = counted(session.expected, "connection") if session.expected else "no connection"
+        return f"the client connected {times}, but the script expects {expected}{sent}"
+    if came:
+        return f"the script is complete, but the client sent {counted(len(came), 'more byte')}: {shorten(came)}"
+    return None
