@@ -93,10 +93,7 @@ class StartTLSTests(TLSTestCase):
     async def asking(server: MockTCPServer) -> TLSClient:
         """A client that asks for TLS, and begins its handshake without waiting for the go-ahead."""
         client = await TLSClient.connect(server, shake=False)
-        try:
-            client.tls.do_handshake()
-        except ssl.SSLWantReadError:
-            pass
+        client.begin_handshake()
         await client.loop.sock_sendall(client.sock, b"STARTTLS\r\n" + client.outgoing.read())
         return client
 
@@ -126,10 +123,7 @@ class StartTLSTests(TLSTestCase):
         async def client(server: MockTCPServer) -> None:
             client = await TLSClient.connect(server, shake=False)
             self.addCleanup(client.close)
-            try:
-                client.tls.do_handshake()
-            except ssl.SSLWantReadError:
-                pass
+            client.begin_handshake()
             await client.loop.sock_sendall(client.sock, b"STARTTLS\r\n" + client.outgoing.read())
         self.assert_says(await self.failure(self.script, client, tls=None), "in clear before the server was ready")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -46,6 +47,11 @@ class TLSClient:
         """Close every client that there was."""
         while cls.opened:
             cls.opened.pop().close()
+
+    def begin_handshake(self) -> None:
+        """Write the first message of a handshake, and leave it to the caller to send it."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.do_handshake()
 
     async def handshake(self) -> None:
         """Shake hands; if this side refuses, its alert goes out. Raises what `ssl` raises, or ConnectionError."""
