@@ -19,6 +19,7 @@ from tcpclient_testing.aio.clock import (
     own_thread,
 )
 from tcpclient_testing.aio.quiet import child_lives
+from tests.support.long import LONG
 from tests.support.virtual import HOUR, PYTHON, THOUSAND, LoopTestCase, close, echo, echo_server
 
 
@@ -159,7 +160,7 @@ class ThreadTests(LoopTestCase):
         """What a thread does with `call_soon_threadsafe`, sooner or later, comes before a time-out of an hour."""
 
         async def main():
-            for pause in [0.03] + 200 * [0]:
+            for pause in [0.03] + (200 if LONG else 50) * [0]:
                 event = asyncio.Event()
 
                 def act(event=event, pause=pause):

@@ -47,25 +47,25 @@ class ReadsTests(unittest.IsolatedAsyncioTestCase):
 
     async def test_reads_are_exact_with_streams(self):
         """A client with asyncio's streams."""
-        await self.assert_reads("streams", 1000 if LONG else 15)
+        await self.assert_reads("streams", 1000 if LONG else 10)
 
     async def test_reads_are_exact_with_wait_for(self):
         """A client whose reads have a time-out each."""
-        await self.assert_reads("wait_for", 1000 if LONG else 15)
+        await self.assert_reads("wait_for", 1000 if LONG else 10)
 
     async def test_reads_are_exact_with_a_protocol(self):
         """A client with a protocol of asyncio's."""
-        await self.assert_reads("protocol", 1000 if LONG else 15)
+        await self.assert_reads("protocol", 1000 if LONG else 10)
 
     @unittest.skipUnless(available(), "the kernel does not tell what another thread has read")
     async def test_reads_are_exact_with_a_thread(self):
         """A blocking client in another thread."""
-        await self.assert_reads("thread", 1000 if LONG else 15)
+        await self.assert_reads("thread", 1000 if LONG else 10)
 
     @unittest.skipUnless(available(), "the kernel does not tell what another process has read")
     async def test_reads_are_exact_with_a_process(self):
         """A blocking client in another process."""
-        await self.assert_reads("process", 1000 if LONG else 15)
+        await self.assert_reads("process", 1000 if LONG else 6)
 
     async def test_every_byte_comes_alone(self):
         """`chunk=1` gives one byte a read, across messages."""

@@ -12,6 +12,7 @@ from typing import Any
 from tcpclient_testing import ScriptError
 from tcpclient_testing.threaded import ThreadedConnection, ThreadedMockTCPServer
 from tests.support.blocking import Worker, connect, eventually
+from tests.support.long import LONG
 
 
 class ScriptTests(unittest.TestCase):
@@ -73,6 +74,7 @@ class ScriptTests(unittest.TestCase):
 
     def test_script_when_many_threads_write(self) -> None:
         """Eight threads, each with a connection of its own, write and run eight scripts at once."""
+        rounds = 200 if LONG else 20
         with ThreadedMockTCPServer() as server:
             handles = [server.expect_connect().connection for _ in range(8)]
             clients = []
@@ -83,7 +85,7 @@ class ScriptTests(unittest.TestCase):
             def converse(handle: ThreadedConnection, client: socket.socket) -> list[bytes]:
                 with client:
                     lines = []
-                    for number in range(50):
+                    for number in range(rounds):
                         line = handle.expect_line()
                         handle.send_line(b"reply %d" % number)
                         client.sendall(b"request %d\r\n" % number)
@@ -96,7 +98,7 @@ class ScriptTests(unittest.TestCase):
             for worker in workers:
                 self.assertTrue(worker.ended())
                 self.assertIsNone(worker.error)
-                self.assertEqual(worker.value, [b"request %d" % number for number in range(50)])
+                self.assertEqual(worker.value, [b"request %d" % number for number in range(rounds)])
 
 
 class BesideTests(unittest.TestCase):
