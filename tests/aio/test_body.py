@@ -7,13 +7,22 @@ import sys
 import time
 import unittest
 from typing import Any, Callable
+from unittest import mock
 
+from tcpclient_testing.aio import body as body_module
 from tcpclient_testing.aio.body import Body, consequence
 from tests.support.loops import AsyncTestCase
 
 
 class BodyTests(AsyncTestCase):
     """Each test has an inner task, the body, and interrupts it."""
+
+    def setUp(self) -> None:
+        """Interrupt sooner, and again sooner."""
+        for name, value in ("_PATIENCE", 0.02), ("_INSISTENCE", 0.02):
+            patch = mock.patch.object(body_module, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
 
     async def interrupted(self, work: Callable[[], Any], *, waits_for_us: Callable[[Any], bool] = lambda _: False) \
             -> tuple[Body, bool]:
@@ -30,7 +39,7 @@ class BodyTests(AsyncTestCase):
             except asyncio.CancelledError:
                 pass
             answers.append((body, await body.absorb()))
-            await asyncio.sleep(0.12)  # longer than the time after which it would be cancelled again
+            await asyncio.sleep(0.05)  # longer than the time after which it would be cancelled again
 
         await asyncio.wait_for(asyncio.ensure_future(run()), 30)
         return answers[0]
@@ -79,7 +88,7 @@ class BodyTests(AsyncTestCase):
         body = Body(task, lambda _: False)
         self.assertFalse(await body.absorb())
         body.interrupt()
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.05)
         self.assertFalse(body.interrupted)
 
     @unittest.skipIf(sys.version_info < (3, 11), "tasks count their cancellations from 3.11 on")
@@ -89,7 +98,7 @@ class BodyTests(AsyncTestCase):
 
         async def cancelled_twice() -> None:
             task: Any = asyncio.current_task()
-            task.get_loop().call_later(0.11, task.cancel)
+            task.get_loop().call_later(0.03, task.cancel)
             try:
                 await asyncio.sleep(60)
             finally:

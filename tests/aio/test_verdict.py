@@ -9,6 +9,7 @@ import sys
 import traceback
 import unittest
 from typing import Any
+from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer
 
@@ -156,6 +157,7 @@ class ImpliedDisconnectTests(unittest.TestCase):
 
         self.assertIn("wait_closed()", self.leave(client))
 
+    @mock.patch("tcpclient_testing.aio.verdict._MOMENT", 0.02)
     def test_client_stays(self) -> None:
         """It is found out, also where the server has disconnected and waits for no answer."""
         async def client(server: Any, _: Any) -> None:
