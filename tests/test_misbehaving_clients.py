@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 import time
@@ -18,12 +19,18 @@ from tests.support.loops import AsyncTestCase
 _BOUND = 10.0  # seconds; the time-outs are much shorter, the machine may be busy
 
 
+_patches = contextlib.ExitStack()
+
+
 def setUpModule() -> None:
     """Interrupt test bodies sooner, and wait less for clients to go: they hang, and stay, on purpose."""
     for module, name in (body, "_PATIENCE"), (body, "_INSISTENCE"), (verdict, "_MOMENT"):
-        patch = mock.patch.object(module, name, 0.02)
-        patch.start()
-        unittest.addModuleCleanup(patch.stop)
+        _patches.enter_context(mock.patch.object(module, name, 0.02))
+
+
+def tearDownModule() -> None:
+    """Wait as ever again; pytest does no module's clean-ups, so they are none."""
+    _patches.close()
 
 
 def script(server: Any) -> None:

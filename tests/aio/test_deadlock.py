@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import os
 import socket
@@ -28,12 +29,18 @@ SHORTEST = 0.01  # seconds between two looks
 BOUND = TIMEOUT + 0.3 + 3.0
 
 
+_patches = contextlib.ExitStack()
+
+
 def setUpModule() -> None:
     """Let the watchdog look more often, and try again sooner."""
     for name, value in ("_SHORTEST", SHORTEST), ("_AGAIN", 0.03):
-        patch = mock.patch.object(watchdog, name, value)
-        patch.start()
-        unittest.addModuleCleanup(patch.stop)
+        _patches.enter_context(mock.patch.object(watchdog, name, value))
+
+
+def tearDownModule() -> None:
+    """Look as ever again; pytest does no module's clean-ups, so they are none."""
+    _patches.close()
 
 
 Body = Callable[[MockTCPServer], Coroutine[Any, Any, None]]
