@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import socket
 import unittest
@@ -300,6 +301,25 @@ class ResetTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
             self.tcpserver.reset()
             self.assertEqual(await stream_outcome(self.tcpserver.address), (b"bye", "ConnectionResetError"))
             await self.tcpserver.join()
+
+    async def test_slow_client_reads_all_of_a_long_reply_before_the_reset(self):
+        """What the client's system has not even acknowledged is not thrown away by the reset either."""
+        size = 4 * 1024 * 1024
+
+        def read_slowly() -> int:
+            count = 0
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client.settimeout(20)
+                client.connect(self.tcpserver.address)
+                with contextlib.suppress(ConnectionResetError):
+                    while data := client.recv(4096):
+                        count += len(data)
+            return count
+        self.tcpserver.expect_connect()
+        self.tcpserver.send_bytes(bytes(size))
+        self.tcpserver.reset()
+        self.assertEqual(await asyncio.get_running_loop().run_in_executor(None, read_slowly), size)
 
     async def test_client_that_does_not_read_is_reset(self):
         """A client that leaves the last bytes unread is not waited for long."""
