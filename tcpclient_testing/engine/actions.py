@@ -76,6 +76,8 @@ class SendBytes(Action):
         data = bytes(payload)
         try:
             self.data = data if self.encode is None else self.encode(data)
+        except ValueError as error:
+            return Mismatch(f"what the callable of {self.method}() returned can't be sent: {error}")
         except Exception as error:  # noqa: BLE001 - a framing of the user's
             return CallableRaised(self, error)
         return None

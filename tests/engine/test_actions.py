@@ -56,6 +56,12 @@ class CallableTests(ActionTestCase):
             self.assertIn(words, self.driver.verdict[2])
             self.assertEqual(self.driver.verdict[1], 1)
 
+    def test_what_a_callable_returns_is_no_message(self) -> None:
+        """It is what it returned that is at fault: the callable itself has raised nothing."""
+        self.driver.send_line(lambda _: b"a\r\nb")
+        self.driver.turn()
+        self.assertRegex(self.driver.verdict[2], "^what the callable of send_line.. returned can't be sent: a line is ")
+
     def test_coroutine_that_gives_nothing_is_overdue(self) -> None:
         """The step's time-out holds for the computing as well; bytes from the client do not put it off."""
         async def reply(last: Any) -> bytes:
