@@ -56,7 +56,7 @@ class MQTTTests(ThreadedMockTCPServerMixin, unittest.TestCase):
         """The client under test, whose thread runs until the test ends."""
         import paho.mqtt.client as mqtt
         client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="tester", reconnect_on_failure=True)
-        client.reconnect_delay_set(min_delay=0.05, max_delay=0.05)  # type: ignore[arg-type]
+        client.reconnect_delay_set(min_delay=0.05, max_delay=0.05)
         client.connect(self.tcpserver.host, self.tcpserver.port, keepalive=60)
         client.loop_start()
         self.addCleanup(client.loop_stop)
