@@ -168,7 +168,7 @@ def lint(gate: Gate) -> str:
 
 
 def types(gate: Gate) -> str:
-    """Mypy, strict, on the package, the examples, and what drives the engine in tests, as Linux, macOS and Windows see them."""
+    """Mypy, strict, on the package, the examples, and the engine's drivers, as Linux, macOS and Windows see them."""
     cache = gate.work / "mypy"
     for platform in ("win32", "darwin", "linux"):
         result = gate.run(gate.tools, "-m", "mypy", "--cache-dir", cache, "--platform", platform)
