@@ -36,6 +36,9 @@ __all__ = ["Beside"]
 
 __unittest = True
 
+# So much of a message stays pending beside an allow() that is used up, so that the report can tell that.
+_LEAST = 4096
+
 
 class Beside:
     """What stands beside the steps of one conversation."""
@@ -163,7 +166,7 @@ class Beside:
         block = self.block_of(step)
         if block is not None:
             return permits + block.heads()
-        if not permits or (self.writing is not None and position >= self.writing.start):
+        if not self.permits or (self.writing is not None and position >= self.writing.start):
             return permits
         if position > here and isinstance(step, ExpectMessage) and not isinstance(step.framing, Framing):
             return permits  # it is asked for its length when it is its turn, not before
@@ -212,7 +215,8 @@ class Beside:
                     return outcome
             return self._missing(step, ";", f"{self._so_far(conversation, alive)} before the client "
                                             f"{conversation.ending()}")
-        if len(alive) == 1 and alive[0].source is step and self.block_of(step) is None:
+        if len(alive) == 1 and alive[0].source is step and self.block_of(step) is None \
+                and (candidates.seen > _LEAST or all(permit.left != 0 for permit in self.permits)):
             conversation.consume(candidates.commit())
         return WAITING
 
