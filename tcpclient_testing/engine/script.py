@@ -21,7 +21,7 @@ from .actions import (
     SendEof,
     StartTLSStep,
 )
-from .arguments import as_bytes, checked_seconds
+from .arguments import as_bytes, as_count, checked_seconds
 from .expectations import (
     ExpectBytes,
     ExpectBytesTimed,
@@ -182,8 +182,10 @@ class ScriptMethods(BesideMethods, FaultMethods):
         """The client sends `n` bytes; the result is these bytes.
 
         `n` may be a callable: it is called with the result of the connection's last satisfied expectation when the
-        step's turn comes, which is how a length that a header announced is used. With ``keep=False`` the bytes are
-        counted and let go, and the result is their number.
+        step's turn comes, which is how a length that a header announced is used; 0 is a message of no bytes then. With
+        ``keep=False`` the bytes are counted and let go, and the result is their number.
+
+        Raises `TypeError` for what isn't a number, `ValueError` for less than 1: nothing would be expected.
         """
         checked = as_matcher(matcher, "expect_exactly(matcher)")
         if not keep:
@@ -198,9 +200,9 @@ class ScriptMethods(BesideMethods, FaultMethods):
             length: Callable[[Any], int] = n
 
             def framing(last: Any) -> Framing:
-                return FixedLength(length(last))
+                return FixedLength(as_count(length(last), "what it returned", 0))
         else:
-            framing = FixedLength(n)
+            framing = FixedLength(as_count(n, "expect_exactly(n)", 1))
         shown += ("" if matcher is anything else f", {_shown(matcher)}") + ("" if keep else ", keep=False")
         return self._message("expect_exactly", shown, framing, checked, timeout, within, sys._getframe(1))
 

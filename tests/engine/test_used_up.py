@@ -28,12 +28,12 @@ class UsedUpTests(unittest.TestCase):
     def test_message_that_comes_once_too_often(self) -> None:
         """Whatever is expected in its place, and wherever the bytes were divided, the allow() is named."""
         for pieces in ((b"PING\r\n" * 3,), (b"PING\r\n" * 2, b"P"), (b"PING\r\nPING", b"\r\nPI", b"NG\r\n")):
-            for write, words in ((lambda: self.driver.expect_line(b"END"), "expected b'END', got b'P"),
-                                 (lambda: self.driver.expect_bytes(b"END"), "expected b'END', got b'P"),
-                                 (lambda: self.driver.expect_disconnect(), "expected the client to disconnect, got ")):
-                with self.subTest(pieces=pieces, words=words):
+            for method, arguments, words in (("expect_line", (b"END",), "expected b'END', got b'P"),
+                                             ("expect_bytes", (b"END",), "expected b'END', got b'P"),
+                                             ("expect_disconnect", (), "expected the client to disconnect, got ")):
+                with self.subTest(pieces=pieces, method=method):
                     self.setUp()
-                    write()
+                    getattr(self.driver, method)(*arguments)
                     said = self.said(*pieces)
                     self.assertTrue(said.startswith(words), said)
                     self.assertTrue(said.endswith(self.used), said)
