@@ -76,6 +76,8 @@ class Session:
         self.conversations: list[Conversation] = []
         self.expected = 0
         self.accepted = 0
+        #: How many connections were reset since fail_connections() says so; the script does not count them.
+        self.turned_away = 0
         self.commands: list[Command] = []
         self.failure: Optional[Failure] = None
         #: Whether nothing moves any more: the script failed, or the server was left.
