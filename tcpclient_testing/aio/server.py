@@ -21,7 +21,8 @@ from tcpclient_testing.engine.expectations import ExpectConnect
 from tcpclient_testing.engine.fault_methods import ServerFaultMethods
 from tcpclient_testing.engine.framing import Framing, LengthPrefixed
 from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.script import ScriptMethods, checked_ending
+from tcpclient_testing.engine.script import ScriptMethods
+from tcpclient_testing.engine.script_actions import checked_ending
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.engine.timing import UNSET, timing_of
 from tcpclient_testing.errors import ScriptError
