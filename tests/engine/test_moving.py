@@ -63,6 +63,25 @@ class DisplacingTests(unittest.IsolatedAsyncioTestCase):
         self.assertEqual([answers[name] for name in (b"x", b"z", b"B", b"later", b"last")],
                          [b"x\r\n", b"z\r\n", b"script B\r\n", b"script later\r\n", b"last\r\n"])
 
+    async def test_handle_of_a_script_that_moved(self) -> None:
+        """It is the handle of the connection that the script is for in the end, and writes that one's script."""
+        async with MockTCPServer(handler=echo) as server:
+            with server.any_order():
+                handle = server.expect_connect().connection
+                handle.expect_line(b"A")
+            for name in (b"other", b"A"):
+                reader, writer = await streams.connect(server)
+                writer.write(name + b"\r\n")
+                if name == b"A":
+                    handle.send_line(b"by its handle")
+                    handle.expect_disconnect()
+                answer = await reader.readline()
+                await streams.close(writer)
+            self.assertEqual(answer, b"by its handle\r\n")
+            await server.join(final=True)
+            self.assertEqual((handle.index, handle.received), (server.connections[1].index, b"A\r\n"))
+            self.assertEqual(server.connections[0].received, b"other\r\n")
+
     async def test_connection_that_ends_before_it_is_told_when_there_is_a_handler(self) -> None:
         """Nothing is wrong with it: the handler's loop ends."""
         async with MockTCPServer(handler=echo) as server:
