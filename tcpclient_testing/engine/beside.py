@@ -21,7 +21,7 @@ from tcpclient_testing.errors import ScriptError
 
 from .allowing import Allowed, Beat, Every, Permit
 from .asides import Aside, Asides
-from .candidates import Candidates, Reading, none_matches
+from .candidates import KEPT, Candidates, Reading, none_matches
 from .expectations import CallableRaised, ExpectMessage, lateness
 from .framing import Framing
 from .mismatches import Mismatch
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Beside"]
 
 __unittest = True
-
-# So much of a message stays pending beside an allow() that is used up, so that the report can tell that.
-_LEAST = 4096
 
 
 class Beside:
@@ -216,7 +213,7 @@ class Beside:
             return self._missing(step, ";", f"{self._so_far(conversation, alive)} before the client "
                                             f"{conversation.ending()}")
         if len(alive) == 1 and alive[0].source is step and self.block_of(step) is None \
-                and (candidates.seen > _LEAST or all(permit.left != 0 for permit in self.permits)):
+                and (candidates.seen > KEPT or all(permit.left != 0 for permit in self.permits)):
             conversation.consume(candidates.commit())
         return WAITING
 

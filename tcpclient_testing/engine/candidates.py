@@ -24,12 +24,14 @@ from .wording import counted, shorten
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Candidates", "NoneMatches", "Reading", "none_matches"]
+__all__ = ["KEPT", "Candidates", "NoneMatches", "Reading", "none_matches"]
 
 __unittest = True
 
 _NOTHING = memoryview(b"")
 _WINDOW = 64
+#: So much of a message stays pending beside an allow() that is used up, so that a report can tell that.
+KEPT = 4096
 
 
 class Reading:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-
 from tcpclient_testing.engine.wording import counted, shorten
 
-from .entries import NOTED, RECEIVED, SENT, Transcript
+from .entries import RECEIVED, SENT, Transcript
 from .entry import Entry
+from .gathering import gathered
 
 __all__ = ["clock", "lines"]
 
 _SHOWN_FIRST = 12
 _SHOWN_LAST = 24
-# So many resets by the server are a line each.
-_ALIKE = 4
 
 
 def clock(duration: float) -> str:
@@ -26,29 +23,14 @@ def clock(duration: float) -> str:
 
 
 def lines(transcript: Transcript) -> list[str]:
-    """Render the entries, one a line; of a long transcript the beginning and the end.
-
-    That the server has reset many connections, one after another, for the same reason, is one line.
-    """
-    entries = list(transcript)
+    """Render the entries, one a line; of a long transcript the beginning and the end."""
+    entries = gathered(list(transcript))
     several = len({entry.number for entry in entries if entry.number}) > 1
-    shown: list[str] = []
-    for _, group in groupby(enumerate(entries), _sameness):
-        alike = [entry for _, entry in group]
-        if len(alike) > _ALIKE:
-            alike = [Entry(alike[0].time, 0, NOTED, f"{len(alike)} connections {alike[0].content}", 0)]
-        shown += [_line(entry, transcript.started, several) for entry in alike]
+    shown = [_line(entry, transcript.started, several) for entry in entries]
     if len(shown) > _SHOWN_FIRST + _SHOWN_LAST + 1 or transcript.dropped:
         left_out = max(0, len(shown) - _SHOWN_FIRST - _SHOWN_LAST) + transcript.dropped
         shown[_SHOWN_FIRST:max(_SHOWN_FIRST, len(shown) - _SHOWN_LAST)] = [f"... {left_out} more entries"]
     return shown
-
-
-def _sameness(numbered: tuple[int, Entry]) -> tuple[object, ...]:
-    """What neighbouring entries that may be one line have in common; an entry that stands for itself has its place."""
-    place, entry = numbered
-    at_once = entry.what == NOTED and entry.number and entry.content.startswith("reset by the server")
-    return (entry.content,) if at_once else (place,)
 
 
 def _line(entry: Entry, started: float, several: bool) -> str:
