@@ -178,7 +178,8 @@ def _row(step: Step[Any], conversation: Conversation, failure: Optional[Failure]
     place = f":{lines[0].line}"
     if len(lines) > 1:
         place = f"{lines[0]} from {lines[-1]}" if lines[0].path != lines[-1].path else f"{place} from :{lines[-1].line}"
-    return (">" if failed else "", str(step), step.status(), time, place)
+    marked = failed or (failure is not None and step in getattr(failure.mismatch, "steps", ()))
+    return (">" if marked else "", str(step), step.status(), time, place)
 
 
 def _exception_lines(exception: BaseException) -> list[str]:

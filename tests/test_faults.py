@@ -245,6 +245,16 @@ class ServerFaultTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
         with self.assertRaisesRegex(ValueError, r"fail_connections\(n\)"):
             server.fail_connections(-1)
 
+    async def test_client_that_does_not_come_back(self):
+        """A client that was turned away did connect: the report says so."""
+        server = MockTCPServer(timeout=0.1, cancel_body=False)
+        with self.assertRaisesRegex(ExpectationError, r"the client did not connect again .* for 0\.1 s after "
+                                    r"fail_connections\(\) had reset 1 connection\n"):
+            async with server:
+                server.fail_connections(2)
+                server.expect_connect()
+                self.assertEqual(await blocking_outcome(server.address), (b"", "ConnectionResetError"))
+
     async def test_connections_belong_to_servers(self):
         """A connection can't refuse connections."""
         self.assertFalse(hasattr(self.tcpserver.expect_connect().connection, "refuse_connections"))

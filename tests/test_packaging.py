@@ -86,6 +86,13 @@ class PublicNamesTests(unittest.TestCase):
         names = getattr(tcpclient_testing, "__all__", ())
         self.assertEqual([name for name in names if not hasattr(tcpclient_testing, name)], [])
 
+    def test_dir_names_them(self) -> None:
+        """dir() and completion know them, loaded or not, beside what every module has."""
+        code = ("import tcpclient_testing as package; listed = dir(package); "
+                "print({*package.__all__, '__doc__', '__name__'} - {*listed}, listed == sorted(listed))")
+        done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+        self.assertEqual(done.stdout, "set() True\n", done.stderr)
+
     def test_every_public_name_is_documented(self) -> None:
         """Each public class and function, and each of a class's public methods, has a docstring or inherits one."""
         self.assertEqual(sorted(set(undocumented_names())), [])

@@ -156,6 +156,7 @@ class Reception:
     def _fail(self, accepted: socket.socket, peername: Any) -> None:
         """Reset a connection that is none of the script's."""
         self._to_fail -= 1
+        self._runtime.session.turned_away += 1
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
         accepted.close()
         self._note(f"reset a connection from {address_text(peername)}, as fail_connections() says ({self._to_fail} "

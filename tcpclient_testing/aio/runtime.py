@@ -228,7 +228,8 @@ class Runtime:
         from tcpclient_testing.report import ExpectationError, Report
         if self._report is None:
             from .advice import advice_on
-            hint = self.hint() or advice_on(self.session.failure, self.transcript)
+            from .too_early import awaited_too_early
+            hint = self.hint() or awaited_too_early(self) or advice_on(self.session.failure, self.transcript)
             self._report = Report.of(self.session, self.transcript, hint=hint)
         error = ExpectationError(self._report)
         error.client_exception = self.client_exception

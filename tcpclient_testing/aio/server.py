@@ -21,7 +21,8 @@ from tcpclient_testing.engine.expectations import ExpectConnect
 from tcpclient_testing.engine.fault_methods import ServerFaultMethods
 from tcpclient_testing.engine.framing import Framing, LengthPrefixed
 from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.script import ScriptMethods, checked_ending
+from tcpclient_testing.engine.script import ScriptMethods
+from tcpclient_testing.engine.script_actions import checked_ending
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.engine.timing import UNSET, timing_of
 from tcpclient_testing.errors import ScriptError
@@ -92,9 +93,9 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     which clients receive, such as ``Network(chunk=1)``.
 
     `handler` is a coroutine function that serves the connections that the script does not mention: it is called with
-    each one that is accepted when every `expect_connect()` written so far has its connection. It awaits steps, and
-    reads by ``async for line in connection.lines()``. When it returns, the server disconnects; what it raises is the
-    failure.
+    each one that is accepted when every `expect_connect()` written so far has its connection, and beside `any_order()`
+    with each that is for none of its scripts. It awaits steps, and reads by
+    ``async for line in connection.lines()``. When it returns, the server disconnects; what it raises is the failure.
 
     With ``pipelining=False`` the client must wait for the answer to each request: whatever it sent between an expected
     message and the first send after it, before the last byte of that send was handed over, is a failure.

@@ -28,10 +28,13 @@ def str_advice(value: str) -> str:
     return 'write b"...", or encode it'
 
 
-def as_count(value: Any, where: str, least: int, most: Optional[int] = None) -> int:
-    """`value` as a number of bytes; TypeError if it is no int, ValueError if it is out of range, naming `where`."""
+def as_count(value: Any, where: str, least: int, most: Optional[int] = None, *, of: str = "bytes") -> int:
+    """`value` as a number of bytes, or `of` what it is; TypeError if it is no int, ValueError if it is out of range.
+
+    Both name `where`.
+    """
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{where} takes a number of bytes, got {shorten_repr(value)}")
+        raise TypeError(f"{where} takes a number of {of}, got {shorten_repr(value)}")
     if value < least or (most is not None and value > most):
         limits = f"{least} or more" if most is None else f"{least} to {most}"
         raise ValueError(f"{where} must be {limits}, got {value}")

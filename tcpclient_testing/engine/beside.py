@@ -21,7 +21,7 @@ from tcpclient_testing.errors import ScriptError
 
 from .allowing import Allowed, Beat, Every, Permit
 from .asides import Aside, Asides
-from .candidates import Candidates, Reading, none_matches
+from .candidates import KEPT, Candidates, Reading, none_matches
 from .expectations import CallableRaised, ExpectMessage, lateness
 from .framing import Framing
 from .mismatches import Mismatch
@@ -163,7 +163,7 @@ class Beside:
         block = self.block_of(step)
         if block is not None:
             return permits + block.heads()
-        if not permits or (self.writing is not None and position >= self.writing.start):
+        if not self.permits or (self.writing is not None and position >= self.writing.start):
             return permits
         if position > here and isinstance(step, ExpectMessage) and not isinstance(step.framing, Framing):
             return permits  # it is asked for its length when it is its turn, not before
@@ -212,7 +212,8 @@ class Beside:
                     return outcome
             return self._missing(step, ";", f"{self._so_far(conversation, alive)} before the client "
                                             f"{conversation.ending()}")
-        if len(alive) == 1 and alive[0].source is step and self.block_of(step) is None:
+        if len(alive) == 1 and alive[0].source is step and self.block_of(step) is None \
+                and (candidates.seen > KEPT or all(permit.left != 0 for permit in self.permits)):
             conversation.consume(candidates.commit())
         return WAITING
 

@@ -24,12 +24,14 @@ from .wording import counted, shorten
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Candidates", "Reading", "none_matches"]
+__all__ = ["KEPT", "Candidates", "NoneMatches", "Reading", "none_matches"]
 
 __unittest = True
 
 _NOTHING = memoryview(b"")
 _WINDOW = 64
+#: So much of a message stays pending beside an allow() that is used up, so that a report can tell that.
+KEPT = 4096
 
 
 class Reading:
@@ -126,7 +128,7 @@ class Candidates:
         return count
 
 
-def none_matches(candidates: Candidates, received: bytes) -> Mismatch:
+def none_matches(candidates: Candidates, received: bytes) -> NoneMatches:
     """Say that every candidate is out: `received` are the bytes since the boundary, as many as came."""
     expected = [reading for reading in candidates.readings if reading.source.is_expectation]
     others = [reading for reading in candidates.readings if not reading.source.is_expectation]
@@ -144,14 +146,19 @@ def none_matches(candidates: Candidates, received: bytes) -> Mismatch:
         details.append(f"nor is it what {reading.source} at {reading.source.lines()[0]} lets through")
         details.append(f"  {reading.mismatch.summary if reading.mismatch else ''}")
     raised = (getattr(reading.mismatch, "exception", None) for reading in [*expected, *others])
-    return _NoneMatches(summary, tuple(details), offset or 0, next(filter(None, raised), None))
+    return NoneMatches(summary, tuple(details), offset or 0, next(filter(None, raised), None))
 
 
-class _NoneMatches(Mismatch):
-    """Every candidate is out; `exception` is what the first of them raised that is wrong itself, if one is."""
+class NoneMatches(Mismatch):
+    """Every candidate is out; `exception` is what the first of them raised that is wrong itself, if one is.
 
-    __slots__ = ("exception",)
+    `steps` are those that a report marks, where the failure belongs to none of them alone.
+    """
 
-    def __init__(self, summary: str, details: tuple[str, ...], offset: int, exception: Optional[BaseException]) -> None:
+    __slots__ = ("exception", "steps")
+
+    def __init__(self, summary: str, details: tuple[str, ...], offset: Optional[int],
+                 exception: Optional[BaseException], steps: Sequence[Any] = ()) -> None:
         super().__init__(summary, details=details, offset=offset)
         self.exception = exception
+        self.steps = steps

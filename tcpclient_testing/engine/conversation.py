@@ -261,6 +261,9 @@ class Conversation:
             elif outcome is QUEUED:
                 self._queue(position)
             elif isinstance(outcome, Mismatch):
+                if beside is not None:
+                    from .used_up import used_up
+                    outcome.summary += used_up(self)
                 session.fail(self, steps[self.cursor] if step.is_expectation else step, outcome)
                 return
             else:

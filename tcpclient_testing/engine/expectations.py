@@ -79,8 +79,10 @@ class ExpectConnect(Step[T]):
             from .handshake import unfinished_handshake
             return unfinished_handshake(conversation, duration, silent)
         session = conversation.session
-        what = "no client connected" if not session.accepted else "the client did not connect again"
-        return Mismatch(f"{what} to {session.host.listening_at()} {lateness(duration, silent)}")
+        turned_away = session.turned_away
+        what = "the client did not connect again" if session.accepted or turned_away else "no client connected"
+        why = f" after fail_connections() had reset {counted(turned_away, 'connection')}" if turned_away else ""
+        return Mismatch(f"{what} to {session.host.listening_at()} {lateness(duration, silent)}{why}")
 
 
 class ExpectBytes(Step[bytes]):
@@ -203,7 +205,9 @@ class ExpectMessage(Step[T], Generic[T]):
     def expected(self, reading: Message) -> str:
         """Say what is expected, as it follows "expected "."""
         what = reading.waiting_for()
-        return what if self.matcher is anything else f"{what}, {self.matcher!r}"
+        if self.matcher is anything:
+            return what
+        return f"{what}, {shorten(self.matcher.data) if type(self.matcher) is Exactly else repr(self.matcher)}"
 
     def ended(self, conversation: Conversation, reading: Message) -> Mismatch:
         """Say that the client's stream ended before the message did."""

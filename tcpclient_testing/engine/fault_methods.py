@@ -109,7 +109,8 @@ class ServerFaultMethods:
         """
         from .faults import FailConnectionsStep
 
-        return self._setting(FailConnectionsStep(as_count(n, "fail_connections(n)", 0), origin_of(sys._getframe(1))))
+        return self._setting(FailConnectionsStep(as_count(n, "fail_connections(n)", 0, of="connections"),
+                                                 origin_of(sys._getframe(1))))
 
     def _setting(self, step: Step[None]) -> Step[None]:
         self._add(step)

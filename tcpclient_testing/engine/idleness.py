@@ -53,6 +53,7 @@ def tick_idle(session: Session) -> None:
     lasted = seconds(session.now - deadline + session.idle_timeout)
     extra = None if session.allow_extra else unexplained(waiting)
     client = f"the client {address_text(waiting.peername)}"
+    nothing = "the client sent nothing" if waiting.beside is not None and waiting.beside.beats else "nothing happened"
     if extra is not None:
         text = f"{extra}; no step has explained it for {lasted}"
     elif waiting.draining:
@@ -60,7 +61,7 @@ def tick_idle(session: Session) -> None:
     elif waiting.handed is not None:
         text = f"the handler has not returned, although {client} {waiting.ending()}" if waiting.ended else \
             f"the handler waits for the client; {client} is still connected and waits"
-        text += f"; nothing happened for {lasted}"
+        text += f"; {nothing} for {lasted}"
     else:
-        text = f"the script is complete; {client} is still connected and waits; nothing happened for {lasted}"
+        text = f"the script is complete; {client} is still connected and waits; {nothing} for {lasted}"
     session.fail(waiting, None, Mismatch(text), overdue=True)

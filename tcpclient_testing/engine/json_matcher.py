@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any, Union
 
 from .judging import Match, Matcher, apply_to_value
@@ -25,10 +26,10 @@ class JSON(Matcher[Any]):
 
     In the place of any value may stand ``...`` or `anything` (the key must be there), or another matcher. `Predicate`
     gets the parsed value; `JSON` is held against the value with its own `exact`; `Regex`, `StartsWith` and other
-    matchers of bytes are held against strings, in UTF-8. Duplicate keys and NaN are as `json.loads` takes them: the
-    last one counts, NaN is accepted.
+    matchers of bytes are held against strings, in UTF-8. Of duplicate keys the last one counts, as with `json.loads`.
+    NaN and Infinity, which that accepts, are no JSON (RFC 8259, section 6). Integers may have any number of digits.
 
-    TypeError for an expected value that JSON can't hold, which its path names.
+    TypeError, or ValueError for NaN and Infinity, for an expected value that JSON can't hold, which its path names.
     """
 
     __slots__ = ("expected", "exact")
@@ -38,13 +39,15 @@ class JSON(Matcher[Any]):
         self.exact = exact
 
     def __repr__(self) -> str:
-        expected = "" if self.expected is ... else repr(self.expected)
+        expected = "" if self.expected is ... else _repr(self.expected)
         exact = "exact=True" if self.exact else ""
         return f"JSON({', '.join(filter(None, (expected, exact)))})"
 
     def match(self, message: bytes) -> Union[Match[Any], Mismatch]:
         """Judge a whole message."""
-        import json
+        from json import JSONDecodeError
+
+        from .json_reading import read
 
         try:
             text = message.decode("utf-8")
@@ -52,11 +55,11 @@ class JSON(Matcher[Any]):
             reason = f"{error.object[error.start : error.start + 1]!r} isn't UTF-8 (RFC 8259, section 8.1),"
             return NotJSON(shorten_repr(self, 200), message, reason, error.start)
         try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
-            reason = error.msg[:1].lower() + error.msg[1:]
+            value = read(text)
+        except JSONDecodeError as error:
+            reason = error.msg if error.msg.startswith("JSON ") else error.msg[:1].lower() + error.msg[1:]
             return NotJSON(shorten_repr(self, 200), message, reason, len(text[: error.pos].encode("utf-8")))
-        except (ValueError, RecursionError) as error:  # a number of too many digits; nested too deeply
+        except RecursionError as error:  # nested too deeply
             return NotJSON(shorten_repr(self, 200), message, exception_text(error), None)
         return self.match_value(value)
 
@@ -68,8 +71,17 @@ class JSON(Matcher[Any]):
         return Match(value)
 
 
+def _repr(value: Any) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # an integer somewhere in it is too long for repr()
+        return shorten_repr(value)
+
+
 def _frozen(value: Any, path: str) -> Any:
     """A copy of an expected value, so that later changes of it don't change the script."""
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"JSON(expected) has {value} at {path}, which JSON can't hold (RFC 8259, section 6)")
     if value is ... or value is None or isinstance(value, (bool, int, float, str, Matcher)):
         return value
     if isinstance(value, dict):
@@ -134,11 +146,9 @@ def _from_matcher(matcher: Matcher[Any], value: Any, path: str) -> Iterator[tupl
 
 
 def _same(expected: Any, value: Any) -> bool:
-    """Equality as JSON has it: a bool is no number; and NaN, which JSON has not, is itself."""
+    """Equality as JSON has it: a bool is no number."""
     if isinstance(expected, bool) or isinstance(value, bool):
         return expected is value
-    if expected != expected:
-        return bool(value != value)
     return bool(expected == value)
 
 

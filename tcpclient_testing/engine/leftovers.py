@@ -43,5 +43,9 @@ def unexplained(conversation: Conversation) -> Optional[str]:
         expected = counted(session.expected, "connection") if session.expected else "no connection"
         return f"the client connected {times}, but the script expects {expected}{sent}"
     if came:
-        return f"the script is complete, but the client sent {counted(len(came), 'more byte')}: {shorten(came)}"
+        used = ""
+        if conversation.beside is not None:
+            from .used_up import used_up
+            used = used_up(conversation)
+        return f"the script is complete, but the client sent {counted(len(came), 'more byte')}: {shorten(came)}{used}"
     return None

@@ -173,6 +173,9 @@ def as_matcher(value: Any, where: str) -> Matcher[Any]:
         advice = f"a compiled pattern; write Regex({got})"
     elif isinstance(value, type) and issubclass(value, Matcher):
         advice = f"the class {value.__name__}; write {value.__name__}(...)"
+    elif callable(getattr(value, "match", None)):
+        owner = value if isinstance(value, type) else type(value)
+        advice = f"{got}; derive {owner.__name__} from tcpclient_testing.matchers.Matcher"
     elif callable(value):
         advice = f"the function {got}; write Predicate(...)"
     else:

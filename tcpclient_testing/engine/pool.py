@@ -4,7 +4,9 @@
 
 Each connection is bound to a script by what it sends first: the first messages of the scripts are candidates for its
 bytes, by the rule of `candidates`. Until then it belongs to no script. Conversations are numbered in the order of
-acceptance; so it is the script that moves, to the conversation of the connection that it is bound to.
+acceptance; so it is the script that moves, to the conversation of the connection that it is bound to (see `moving`).
+Where the server has a handler, a connection that can't be for any of the scripts is the handler's, and the scripts wait
+for those that come after it.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.errors import ScriptError
 
-from .candidates import Candidates, Reading, none_matches
+from .candidates import Candidates, NoneMatches, Reading
 from .expectations import ExpectMessage, lateness
 from .framing import Framing
 from .mismatches import Mismatch
+from .moving import displace, exchange
+from .pool_words import none_begins
 from .steps import Step
 from .unordered import listed, places
 from .wording import counted
@@ -34,7 +38,8 @@ __unittest = True
 class Pool:
     """The scripts of one block, and the connections that came for them. `gates` are the steps before the block."""
 
-    __slots__ = ("session", "gates", "unbound", "order", "ready", "turn", "_written", "_candidates")
+    __slots__ = ("session", "gates", "unbound", "order", "ready", "turn", "_written", "_candidates",
+                 "_taken")
 
     def __init__(self, session: Session, gates: Sequence[Step[Any]]) -> None:
         self.session = session
@@ -45,6 +50,7 @@ class Pool:
         self.turn = 0.0
         self._written = False
         self._candidates: dict[Conversation, Candidates] = {}
+        self._taken: list[tuple[Conversation, list[Step[Any]]]] = []
 
     # Writing.
 
@@ -92,18 +98,17 @@ class Pool:
         while progress and not self.session.over:
             progress = False
             for arrival in [conversation for conversation in self.unbound if conversation.accepted]:
-                script = self._script_of(arrival)
-                if script is not None:
-                    self._bind(arrival, script)
-                    progress = True
-                    break
-                if self.session.over:
+                progress = self._place(arrival)
+                if progress or self.session.over:
                     break
         if self.ready and self.unbound and not self.session.over:
             self._remind()
 
-    def _script_of(self, arrival: Conversation) -> Optional[Conversation]:
-        """Whose script the bytes of this connection satisfy; a failure if they never will any."""
+    def _place(self, arrival: Conversation) -> bool:
+        """Bind this connection if its bytes satisfy a script; say whether it is no question any more.
+
+        If they never will any, it is the handler's, or a failure where there is none.
+        """
         sources = [head for holder in self._holders() for head in _heads(holder)]
         candidates = self._candidates.get(arrival)
         if candidates is None or candidates.sources != sources:
@@ -111,23 +116,42 @@ class Pool:
                                                                  for source in sources])
         winner = candidates.run(arrival.pending)
         if winner is not None:
-            script: Conversation = winner.source.conversation
-            return script
-        if not candidates.alive():
-            self.session.fail(arrival, None, none_matches(candidates, arrival.unclaimed(256)))
-        elif arrival.ended:
+            self._bind(arrival, winner.source.conversation)
+            return True
+        if candidates.alive() and not arrival.ended:
+            return False
+        if self.session.handler is not None:
+            self._candidates.pop(arrival)
+            displace(arrival)
+            self.session.give_to_handler(arrival)
+            return True
+        if candidates.alive():
             self.session.fail(arrival, None, self._untold(
                 f"the client {arrival.ending()} before it had sent anything by which it could be told"))
-        return None
+        else:
+            self._refuse(arrival, candidates)
+        return False
 
     def _bind(self, arrival: Conversation, holder: Conversation) -> None:
+        self._taken.append((arrival, _heads(holder)))
         if holder is not arrival:
-            _exchange(arrival, holder)
+            exchange(arrival, holder)
         self.unbound.remove(arrival)
         self._candidates.pop(arrival, None)
         arrival.gate = arrival.pool = None
         arrival.due, arrival.turn = arrival.steps[0], self.turn
         arrival.advance()
+        if not self.unbound:
+            self.session.give_rest_to_handler()
+
+    def _refuse(self, arrival: Conversation, candidates: Candidates) -> None:
+        """The bytes of this connection never will satisfy a script that has no connection yet."""
+        step = None
+        if len(candidates.readings) == 1:  # the one script that is left was meant for it
+            step = candidates.readings[0].source
+            if step.conversation is not arrival:
+                exchange(arrival, step.conversation)
+        self.session.fail(arrival, step, none_begins(candidates, arrival, self._taken))
 
     # Time.
 
@@ -175,8 +199,9 @@ class Pool:
     def _untold(self, why: str) -> Mismatch:
         """A connection can't be bound, and will not be."""
         beginnings = [conversation.steps[1] for conversation in self._holders()]
-        return Mismatch(f"{why} to which of {counted(len(beginnings), 'script')} in any_order() it belongs; "
-                        f"these begin with {listed(beginnings, 'and')}", details=places(beginnings))
+        return NoneMatches(f"{why} to which of {counted(len(beginnings), 'script')} in any_order() it belongs; "
+                           f"these begin with {listed(beginnings, 'and')}",
+                           tuple(f"{step} at {step.lines()[0]}" for step in beginnings), None, None, beginnings)
 
 
 def _heads(conversation: Conversation) -> list[Step[Any]]:
@@ -189,14 +214,3 @@ def _heads(conversation: Conversation) -> list[Step[Any]]:
     block = None if conversation.beside is None else conversation.beside.block_of(step)
     return [step] if block is None else block.heads()
 
-
-def _exchange(one: Conversation, other: Conversation) -> None:
-    """Let two conversations, of which no step has begun, change their scripts."""
-    for name in ("steps", "watchers", "beside", "handed", "sent_eof", "got_eof", "handle"):
-        mine, theirs = getattr(one, name), getattr(other, name)
-        setattr(one, name, theirs)
-        setattr(other, name, mine)
-    for conversation in (one, other):
-        conversation.session.host.rebind(conversation.handle, conversation)
-        for step in conversation.steps:
-            step.conversation = conversation

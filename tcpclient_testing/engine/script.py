@@ -1,27 +1,16 @@
-"""The methods by which scripts are written, shared by servers and connections.
+"""The methods by which scripts are written, shared by servers and connections: what the client has to do, and the rest.
 
-Each checks its arguments, notes the line that called it, and hands a step to `_add`; whatever is wrong with the
-arguments is raised there, where the script is written.
+What the server does is in `script_actions`, what breaks the network in `fault_methods`, what stands beside the order
+in `script_beside`. Each method checks its arguments, notes the line that called it, and hands a step to `_add`;
+whatever is wrong with the arguments is raised there, where the script is written.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union, overload
 
-from .actions import (
-    Delay,
-    Disconnect,
-    HoldUntil,
-    PauseReadingStep,
-    ResetStep,
-    ResumeReadingStep,
-    SendBytes,
-    SendEof,
-    StartTLSStep,
-)
-from .arguments import as_bytes, checked_seconds
+from .arguments import as_bytes, as_count, checked_seconds
 from .expectations import (
     ExpectBytes,
     ExpectBytesTimed,
@@ -33,9 +22,11 @@ from .expectations import (
 )
 from .fault_methods import FaultMethods
 from .framing import FixedLength, Framing
+from .judging import BytesLike
 from .matchers import Matcher, anything, as_matcher
 from .message import check_possible
 from .origin import origin_of
+from .script_actions import ActionMethods
 from .script_beside import BesideMethods
 from .steps import DEFAULT_TIMING, Step
 from .timing import UNSET, timing_of
@@ -44,14 +35,11 @@ from .wording import shorten
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["ScriptMethods", "Source", "checked_ending"]
+__all__ = ["ScriptMethods"]
 
 __unittest = True
 
 T = TypeVar("T")
-BytesLike = Union[bytes, bytearray, memoryview]
-#: What may be sent: bytes, or a callable (a coroutine function too) that gives them when it is the step's turn.
-Source = Union[BytesLike, Callable[[Any], Union[BytesLike, Awaitable[BytesLike]]]]
 
 
 def _message_bytes(where: str, data: Any) -> bytes:
@@ -61,23 +49,7 @@ def _message_bytes(where: str, data: Any) -> bytes:
     return checked
 
 
-def _check_framed(where: str, framing: Framing, payload: bytes) -> None:
-    """Raise `ValueError` for what can't be framed: here, where the script is written."""
-    try:
-        framing.encode(payload)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-
-
-def checked_ending(where: str, ending: Any) -> bytes:
-    """Return the ending of lines as bytes; raise `TypeError` for what isn't bytes, `ValueError` for nothing at all."""
-    checked = as_bytes(ending, where)
-    if not checked:
-        raise ValueError(f"{where} is empty; lines would never end")
-    return checked
-
-
-class ScriptMethods(BesideMethods, FaultMethods):
+class ScriptMethods(ActionMethods, BesideMethods, FaultMethods):
     """The steps that can be written on a server and on a connection.
 
     Each method returns the `Step` at once; it is an ordinary method, not a coroutine. What no client could ever do
@@ -87,24 +59,6 @@ class ScriptMethods(BesideMethods, FaultMethods):
     `within` the number of seconds in all. `within` alone takes the place of the server's time-out; where both are
     given, both hold.
     """
-
-    def _add(self, step: Step[Any]) -> None:
-        """Append the step to the script."""
-        raise NotImplementedError
-
-    def _default_framing(self) -> Framing:
-        """The framing of `expect_frame` and `send_frame` where they name none."""
-        raise NotImplementedError
-
-    def _default_ending(self) -> bytes:
-        """The ending of lines where `expect_line` and `send_line` name none."""
-        raise NotImplementedError
-
-    def _server_context(self, context: Any) -> Any:
-        """The TLS context that `start_tls(context)` means."""
-        raise NotImplementedError
-
-    # Expectations.
 
     def expect_bytes(self, data: BytesLike, *, timeout: Optional[float] = UNSET,
                      within: Optional[float] = None) -> Step[bytes]:
@@ -182,8 +136,10 @@ class ScriptMethods(BesideMethods, FaultMethods):
         """The client sends `n` bytes; the result is these bytes.
 
         `n` may be a callable: it is called with the result of the connection's last satisfied expectation when the
-        step's turn comes, which is how a length that a header announced is used. With ``keep=False`` the bytes are
-        counted and let go, and the result is their number.
+        step's turn comes, which is how a length that a header announced is used; 0 is a message of no bytes then. With
+        ``keep=False`` the bytes are counted and let go, and the result is their number.
+
+        Raises `TypeError` for what isn't a number, `ValueError` for less than 1: nothing would be expected.
         """
         checked = as_matcher(matcher, "expect_exactly(matcher)")
         if not keep:
@@ -198,9 +154,9 @@ class ScriptMethods(BesideMethods, FaultMethods):
             length: Callable[[Any], int] = n
 
             def framing(last: Any) -> Framing:
-                return FixedLength(length(last))
+                return FixedLength(as_count(length(last), "what it returned", 0))
         else:
-            framing = FixedLength(n)
+            framing = FixedLength(as_count(n, "expect_exactly(n)", 1))
         shown += ("" if matcher is anything else f", {_shown(matcher)}") + ("" if keep else ", keep=False")
         return self._message("expect_exactly", shown, framing, checked, timeout, within, sys._getframe(1))
 
@@ -273,127 +229,12 @@ class ScriptMethods(BesideMethods, FaultMethods):
         return self._append(ExpectTLSFailure(by, origin_of(sys._getframe(1)),
                                              timing_of("expect_tls_failure", timeout, within)))
 
-    # Actions.
-
-    def send_bytes(self, data: Source, *, timeout: Optional[float] = UNSET,
-                   within: Optional[float] = None) -> Step[None]:
-        """The server sends `data`.
-
-        `data` may be a callable, or a coroutine function: it is called, when it is the step's turn, with the result of
-        the connection's last satisfied expectation, and returns the bytes. The step is satisfied once the operating
-        system has taken the last byte.
-        """
-        source = data if type(data) is bytes or callable(data) else as_bytes(data, "send_bytes(data)")
-        return self._append(SendBytes("send_bytes", source, None, origin_of(sys._getframe(1)),
-                                      timing_of("send_bytes", timeout, within)))
-
-    def send_line(self, line: Source, *, ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET,
-                  within: Optional[float] = None) -> Step[None]:
-        """The server sends `line` (or what the callable `line` returns) and its ending."""
-        framing = self._lines("send_line", ending)
-        return self._send("send_line", "send_line(line)", line, framing, timeout, within, sys._getframe(1))
-
-    def send_frame(self, payload: Source, *, framing: Optional[Framing] = None, timeout: Optional[float] = UNSET,
-                   within: Optional[float] = None) -> Step[None]:
-        """The server sends a frame with `payload` (or what the callable `payload` returns)."""
-        checked = self._framing("send_frame", framing)
-        return self._send("send_frame", "send_frame(payload)", payload, checked, timeout, within, sys._getframe(1))
-
-    def send_eof(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
-        """The server half-closes: the client reads an end of stream, and may go on sending (shutdown(2))."""
-        return self._append(SendEof(origin_of(sys._getframe(1)), timing_of("send_eof", timeout, within)))
-
-    def disconnect(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
-        """The server closes: everything is delivered, then a FIN; what the client still sends is read, not judged.
-
-        Only `expect_disconnect` or `expect_reset` may follow on this connection, for those who want the client's own
-        close judged.
-        """
-        return self._append(Disconnect(origin_of(sys._getframe(1)), timing_of("disconnect", timeout, within)))
-
-    def reset(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
-        """The server resets the connection, once the client's system has taken what was sent before.
-
-        The client reads that, then ECONNRESET. Over TLS, blocking clients (`ssl.SSLSocket`) on Python 3.10, 3.11.0 to
-        3.11.8 and 3.12.0 to 3.12.2 with OpenSSL 3 read an end of stream instead, ``b""``, unless they were made with
-        ``suppress_ragged_eofs=False`` (https://github.com/python/cpython/issues/115627).
-        """
-        return self._append(ResetStep(origin_of(sys._getframe(1)), timing_of("reset", timeout, within)))
-
-    def delay(self, seconds: float) -> Step[None]:
-        """The server waits for `seconds` seconds before the next step."""
-        duration = checked_seconds("delay(seconds)", seconds)
-        if duration is None:
-            raise TypeError("delay(seconds) is a number of seconds")
-        return self._append(Delay(duration, origin_of(sys._getframe(1))))
-
-    def hold_until(self, event: Any, *, timeout: Optional[float] = UNSET,
-                   within: Optional[float] = None) -> Step[None]:
-        """The server waits until `event` is set: an `asyncio.Event`, a `threading.Event`, or another step's end."""
-        if not isinstance(event, Step) and not (callable(getattr(event, "is_set", None))
-                                                and callable(getattr(event, "wait", None))):
-            raise TypeError(f"hold_until(event) is an asyncio.Event, a threading.Event or a step, "
-                            f"not {type(event).__name__}: {event!r}")
-        return self._append(HoldUntil(event, origin_of(sys._getframe(1)), timing_of("hold_until", timeout, within)))
-
-    def start_tls(self, context: Any = True, *, timeout: Optional[float] = UNSET,
-                  within: Optional[float] = None) -> Step[None]:
-        """The server upgrades the connection to TLS; the client begins the handshake (STARTTLS, RFC 3207).
-
-        `context` is an `ssl.SSLContext` of a server, the name of a shipped certificate or the path of another one, or
-        True for the throwaway certificate that comes with the package (see `tcpclient_testing.tls`). The step is
-        satisfied when the handshake has ended. Bytes that the client sent in clear before are a failure (with
-        ``expect_silence(0.05)`` before the go-ahead, a client that does not wait for it is found out for sure), and so
-        is a handshake that comes to nothing, unless `expect_tls_failure` follows.
-        """
-        return self._append(StartTLSStep(self._server_context(context), origin_of(sys._getframe(1)),
-                                         timing_of("start_tls", timeout, within)))
-
-    def pause_reading(self) -> Step[None]:
-        """The server takes nothing more from the client, so that the client's writes block in the end."""
-        return self._append(PauseReadingStep(origin_of(sys._getframe(1)), DEFAULT_TIMING))
-
-    def resume_reading(self) -> Step[None]:
-        """The server takes the client's bytes again."""
-        return self._append(ResumeReadingStep(origin_of(sys._getframe(1)), DEFAULT_TIMING))
-
-    # What the methods above share.
-
-    def _append_action(self, step: Step[None]) -> Step[None]:
-        return self._append(step)
-
-    def _append(self, step: Step[T]) -> Step[T]:
-        self._add(step)
-        return step
-
     def _message(self, method: str, shown: str, framing: Union[Framing, Callable[[Any], Framing]],
                  matcher: Matcher[Any], timeout: Any, within: Any, frame: FrameType) -> Step[Any]:
         timing = timing_of(method, timeout, within)
         if matcher is not anything and isinstance(framing, Framing):
             check_possible(method, shown, framing, matcher)
         return self._append(ExpectMessage(method, shown, framing, matcher, origin_of(frame), timing))
-
-    def _send(self, method: str, where: str, source: Source, framing: Framing, timeout: Any, within: Any,
-              frame: FrameType) -> Step[None]:
-        if not callable(source):
-            source = as_bytes(source, where)
-            _check_framed(where, framing, source)
-        return self._append(SendBytes(method, source, framing.encode, origin_of(frame),
-                                      timing_of(method, timeout, within)))
-
-    def _framing(self, method: str, framing: Optional[Framing]) -> Framing:
-        if framing is None:
-            return self._default_framing()
-        if not isinstance(framing, Framing):
-            raise TypeError(f"{method}(framing=...) is a Framing such as LengthPrefixed(4), "
-                            f"not {type(framing).__name__}: {framing!r}")
-        return framing
-
-    def _lines(self, method: str, ending: Optional[BytesLike]) -> Framing:
-        from .delimited import Delimited
-
-        return Delimited(self._default_ending() if ending is None
-                         else checked_ending(f"{method}(ending=...)", ending), label="a line")
 
 
 def _shown(matcher: Any, **options: Any) -> str:

@@ -76,6 +76,8 @@ class Session:
         self.conversations: list[Conversation] = []
         self.expected = 0
         self.accepted = 0
+        #: How many connections were reset since fail_connections() says so; the script does not count them.
+        self.turned_away = 0
         self.commands: list[Command] = []
         self.failure: Optional[Failure] = None
         #: Whether nothing moves any more: the script failed, or the server was left.
@@ -89,7 +91,7 @@ class Session:
         self.everywhere: list[Union[Allowed, Every]] = []
         self.pools: list[Pool] = []
         self._pool: Optional[Pool] = None
-        self._newest: Optional[Conversation] = None
+        self.newest: Optional[Conversation] = None
         self.tail: Optional[Conversation] = None
         self._fronts: list[Step[Any]] = []
         self.reminder: Optional[float] = None
@@ -103,8 +105,8 @@ class Session:
         """A client was accepted; return its conversation."""
         self.now = now
         conversation = self.reserve(self.accepted)
-        if self.handler is not None and self.accepted == self.expected:
-            self._give_to_handler(conversation)
+        if self.handler is not None and self.accepted == self.expected and not self._undecided():
+            self.give_to_handler(conversation)
         self.accepted += 1
         conversation.connected(peername)
         self.remind_of_idleness()
@@ -120,7 +122,11 @@ class Session:
                 self._equip(conversation)
         return self.conversations[position]
 
-    def _give_to_handler(self, conversation: Conversation) -> None:
+    def _undecided(self) -> bool:
+        """Whether scripts in any order are still without a connection, so that a further one may be for them."""
+        return self._pool is not None or any(pool.unbound for pool in self.pools)
+
+    def give_to_handler(self, conversation: Conversation) -> None:
         """No `expect_connect()` claims this connection: it is the handler's, from its beginning."""
         from .handing import HandOver, origin_of_handler
         self.expected += 1
@@ -128,6 +134,11 @@ class Session:
         conversation.add(ExpectConnect(origin))
         conversation.handed = HandOver(self.handler, origin)
         conversation.add(conversation.handed)
+
+    def give_rest_to_handler(self) -> None:
+        """The last scripts in any order have their connections: those that are left are the handler's."""
+        while self.handler is not None and self.accepted > self.expected and not self._undecided():
+            self.give_to_handler(self.conversations[self.expected])
 
     def _equip(self, conversation: Conversation) -> None:
         beside = _beside_of(conversation)
@@ -143,7 +154,7 @@ class Session:
         if step.is_setting or (step.may_come_first and not self.expected):
             self._add_setting(step)
             return
-        conversation = self._newest
+        conversation = self.newest
         if conversation is None:
             raise ScriptError(f"{step} comes before the first expect_connect(): every script begins with "
                               "expect_connect()")
@@ -175,14 +186,15 @@ class Session:
         self.now = now
         conversation = self.reserve(self.expected)
         self.expected += 1
-        self._newest = conversation
+        self.newest = conversation
         self.tail = None
+        step.conversation = conversation
         if self._pool is not None:
             self._fronts.append(step)
             self._pool.add(conversation, step)
         else:
             gates, self._fronts = self._fronts, [step]
-            self._shut_gate(conversation, gates)
+            self._shut_gate(step, gates)
         conversation.add(step)
 
     def _add_setting(self, step: Step[Any]) -> None:
@@ -211,15 +223,15 @@ class Session:
         self.server.move_to(step.index + 1)
         self.server.tell_watchers()
 
-    def _shut_gate(self, conversation: Conversation, gates: list[Step[Any]]) -> None:
-        """Let the conversation begin when all these steps are satisfied."""
-        conversation.gate = gate = next((gate for gate in gates if not gate.satisfied), None)
+    def _shut_gate(self, step: Step[Any], gates: list[Step[Any]]) -> None:
+        """Let the script that begins with `step` begin when all these steps are satisfied."""
+        step.conversation.gate = gate = next((gate for gate in gates if not gate.satisfied), None)
         if gate is not None:
-            gate.conversation.when_done(gate, lambda: self._open_gate(conversation, gates))
+            gate.conversation.when_done(gate, lambda: self._open_gate(step, gates))
 
-    def _open_gate(self, conversation: Conversation, gates: list[Step[Any]]) -> None:
-        self._shut_gate(conversation, gates)
-        conversation.advance()
+    def _open_gate(self, step: Step[Any], gates: list[Step[Any]]) -> None:
+        self._shut_gate(step, gates)
+        step.conversation.advance()
 
     def open_pool(self) -> None:
         """The connections that are written now may come in any order."""
@@ -246,7 +258,7 @@ class Session:
         """Something holds from here on: on this connection; on the newest one that is expected; or on all."""
         self.now = now
         if conversation is None:
-            conversation = self._newest
+            conversation = self.newest
         if conversation is None:
             self.everywhere.append(written)
             for early in self.conversations:

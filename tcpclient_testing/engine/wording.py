@@ -67,6 +67,8 @@ def shorten_repr(value: object, limit: int = 60) -> str:
     try:
         text = " ".join(repr(value).split("\n"))
     except Exception as error:  # noqa: BLE001 - a repr of the user's, which must not take the report down with it
+        if type(value) is int:  # more digits than sys.get_int_max_str_digits()
+            return f"<int of {value.bit_length()} bits>"
         return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
     if len(text) <= limit + 20:
         return text

@@ -6,6 +6,7 @@ from tcpclient_testing.engine.wording import counted, shorten
 
 from .entries import RECEIVED, SENT, Transcript
 from .entry import Entry
+from .gathering import gathered
 
 __all__ = ["clock", "lines"]
 
@@ -23,7 +24,7 @@ def clock(duration: float) -> str:
 
 def lines(transcript: Transcript) -> list[str]:
     """Render the entries, one a line; of a long transcript the beginning and the end."""
-    entries = list(transcript)
+    entries = gathered(list(transcript))
     several = len({entry.number for entry in entries if entry.number}) > 1
     shown = [_line(entry, transcript.started, several) for entry in entries]
     if len(shown) > _SHOWN_FIRST + _SHOWN_LAST + 1 or transcript.dropped:

@@ -42,6 +42,7 @@ class MessageTests(unittest.TestCase):
             (lambda d: d.expect_line(StartsWith(b"P"), within=2), b"PA",
              f"{line}, StartsWith(b'P'), not complete within 2.0 s; 2 bytes are waiting: b'PA'"),
             (lambda d: d.expect_line(within=2), b"", f"{line}, nothing received within 2.0 s"),
+            (lambda d: d.expect_line(b"x"), b"", f"{line}, b'x', nothing received for 5.0 s"),
             (lambda d: d.expect_exactly(3), b"a",
              "expected 3 bytes, nothing received for 5.0 s; 1 byte is waiting: b'a'"),
             (lambda d: d.expect_frame(), b"\0",
@@ -186,6 +187,15 @@ class ConnectTests(unittest.TestCase):
         driver.expect_connect()
         driver.sleep(6)
         self.assertEqual(driver.verdict[2], "the client did not connect again to 127.0.0.1:4711 for 5.0 s")
+
+    def test_client_that_came_only_to_be_turned_away(self) -> None:
+        """Connections that fail_connections() has reset are no connection of the script's, but they came."""
+        driver = Driver()
+        driver.session.turned_away = 1
+        driver.expect_connect()
+        driver.sleep(5)
+        self.assertEqual(driver.verdict[2], "the client did not connect again to 127.0.0.1:4711 for 5.0 s after "
+                         "fail_connections() had reset 1 connection")
 
     def test_client_that_comes_too_early(self) -> None:
         """The time counts from the step's turn; a little may be missing, since the client's began before."""

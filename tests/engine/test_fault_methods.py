@@ -30,6 +30,8 @@ class ArgumentTests(unittest.TestCase):
                     with self.subTest(method=method, wrong=wrong), self.assertRaisesRegex(error, rf"{method}\(n\)"):
                         getattr(target, method)(wrong)
         self.assertEqual(len(self.driver.handle().conversation.steps), before)
+        with self.assertRaisesRegex(TypeError, r"fail_connections\(n\) takes a number of connections, got 'x'"):
+            self.server.fail_connections("x")
 
     def test_conditions_are_a_network_or_none(self) -> None:
         """Anything else is a TypeError that shows what one looks like; the class is no instance of itself."""

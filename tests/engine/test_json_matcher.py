@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 from tcpclient_testing.engine.judging import Match, Matcher
@@ -35,10 +36,38 @@ class JSONTests(FeedingTestCase):
             with self.subTest(expected=expected):
                 self.assertMatches(JSON(expected), message, result)
 
-    def test_json_with_nan(self) -> None:
-        """NaN, which `json` accepts, equals itself here."""
-        self.assertIsInstance(judged(JSON([math.nan]), [b"[NaN]"]), Match)
-        self.assertIsInstance(judged(JSON([math.nan]), [b"[1]"]), ValueDiffers)
+    def test_constants_that_json_has_not(self) -> None:
+        """NaN and Infinity are refused where they stand, and as an expected value; words in strings are strings."""
+        for message, word, offset in ((b'{"a": NaN}', "NaN", 6),
+                                      (b'{"NaN": "\\"NaN", "b": [-Infinity]}', "-Infinity", 23),
+                                      ('{"é": Infinity}'.encode(), "Infinity", 7),
+                                      (b"[" + b"1" * 10_000 + b", NaN]", "NaN", 10_003)):
+            with self.subTest(message=message[:40]):
+                verdict = judged(JSON(), [message])
+                assert isinstance(verdict, NotJSON)
+                self.assertIn(f"which isn't JSON: JSON has no {word} (RFC 8259, section 6) at byte {offset}",
+                              verdict.summary)
+                self.assertEqual(verdict.offset, offset)
+        for value in (math.nan, math.inf, -math.inf):
+            with self.assertRaisesRegex(ValueError, r"JSON\(expected\) has .* at \$\.a\[0\], which JSON can't hold"):
+                JSON({"a": [value]})
+
+    def test_integers_of_many_digits(self) -> None:
+        """They are read exactly, whatever int() is allowed to, and reports can do without their digits."""
+        for digits in (640, 4300, 10_000, 50_001):
+            with self.subTest(digits=digits):
+                number = 10 ** digits - 1
+                verdict = judged(JSON({"a": number}), [b'{"a": %s}' % (b"9" * digits)])
+                assert isinstance(verdict, Match)
+                self.assertEqual(verdict.result, {"a": number})
+                self.assertIsInstance(judged(JSON(-number), [b"-" + b"9" * digits]), Match)
+        self.assertIsInstance(judged(JSON([1]), [b"[" + b"9" * 10_000 + b"]"]), ValueDiffers)
+        verdict = judged(JSON({"a": 10 ** 10_000}), [b'{"a": 1}'])
+        assert isinstance(verdict, ValueDiffers)
+        if hasattr(sys, "set_int_max_str_digits"):
+            self.assertEqual(verdict.summary, "at $.a: expected <int of 33220 bits>, got 1")
+            self.assertEqual(repr(JSON(10 ** 10_000)), "JSON(<int of 33220 bits>)")
+            self.assertIn("repr raises ValueError", repr(JSON([10 ** 10_000])))
 
     def test_json_with_matchers(self) -> None:
         """Matchers of bytes see strings, a predicate sees the value, a nested JSON has its own strictness."""

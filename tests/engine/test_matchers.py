@@ -177,12 +177,24 @@ class AsMatcherTests(unittest.TestCase):
             (5, "got 5"),
             (re.compile(b"a"), "got a compiled pattern; write Regex(re.compile(b'a'))"),
             (Regex, "got the class Regex; write Regex(...)"),
+            (Even(), "got Even(); derive Even from tcpclient_testing.matchers.Matcher"),
             (len, "got the function <built-in function len>; write Predicate(...)"),
         ]
         for value, text in wrong:
             with self.subTest(value=value), self.assertRaises(TypeError) as caught:
                 as_matcher(value, "expect_line(line)")
             self.assertEqual(str(caught.exception), f"expect_line(line) takes bytes or a matcher, {text}")
+
+
+class Even:
+    """A matcher by its looks alone."""
+
+    def __repr__(self) -> str:
+        return "Even()"
+
+    def match(self, message: bytes) -> object:
+        """Not asked."""
+        raise AssertionError(message)
 
 
 class MatchersModuleTests(unittest.TestCase):

@@ -7,6 +7,8 @@ import unittest
 from typing import Any
 
 from tcpclient_testing.errors import ScriptError
+from tcpclient_testing.report import conversation_text
+from tcpclient_testing.transcript.entries import Transcript
 
 from .playing import Play
 
@@ -107,7 +109,53 @@ class PoolTests(unittest.TestCase):
         failure = self.play.session.failure
         assert failure is not None
         self.assertIs(failure.conversation, client)
-        self.assertIn("expected one of 2 messages in any order, got b'x'", self.play.summary)
+        one, two = (f"expect_line({name!r}) at {handle.conversation.steps[1].lines()[0]}"
+                    for name, handle in zip((b"a", b"b"), self.handles))
+        self.assertEqual(self.play.summary, f"expected one of 2 messages in any order ({one}, {two}), got b'x', "
+                         "with which none of them begins")
+        self.assertEqual([line[0:10] for line in self.marked()], ["  > 2 expe", "  > 2 expe"])
+
+    def marked(self) -> list[str]:
+        """The lines that the report marks."""
+        text = conversation_text(self.play.session, Transcript(0.0, 0))
+        return [line for line in text if line.startswith("  >")]
+
+    def test_mismatch_when_one_script_is_left(self) -> None:
+        """That one was meant for the connection: its step has failed, and the scripts that are taken are named."""
+        self.write(b"a", b"b")
+        self.play.receive(self.play.connect(), b"b\r\n")
+        last = self.play.connect()
+        self.play.receive(last, b"other\r\n")
+        failure = self.play.session.failure
+        assert failure is not None
+        self.assertEqual(failure.conversation, last)
+        self.assertEqual(failure.step, self.handles[0].conversation.steps[1])
+        self.assertEqual(self.play.summary, "expected b'a', got b'other'; first difference at byte 0")
+        self.assertEqual(len(self.marked()), 1)
+        self.assertIn(f"  connection 1: expect_line(b'b') at {self.handles[1].conversation.steps[1].lines()[0]}",
+                      failure.mismatch.details)
+
+    def test_mismatch_when_the_script_is_taken(self) -> None:
+        """A second connection that begins as the first did is told which one that was."""
+        self.write(b"a", b"b")
+        for _ in range(2):
+            self.play.receive(self.play.connect(), b"b\r\n")
+        place = self.handles[1].conversation.steps[1].lines()[0]
+        self.assertEqual(self.play.summary, "expected b'a', got b'b'; first difference at byte 0; connection 1 has the "
+                         f"script of expect_line(b'b') at {place}")
+
+    def test_many_scripts_when_none_fits(self) -> None:
+        """The first line names a few of them."""
+        self.write(b"a", b"b", b"c", b"d", b"e")
+        self.play.receive(self.play.connect(), b"x")
+        self.assertRegex(self.play.summary, r"one of 5 messages in any order \(.*b'a'.*, .*b'b'.*, .*b'c'.*, 2 more\)")
+
+    def test_steps_after_the_block_when_scripts_have_moved(self) -> None:
+        """The newest expected connection is the one whose script was written last, whatever its number."""
+        self.write(b"a", b"b")
+        self.play.receive(self.play.connect(), b"b\r\n")
+        self.assertIs(self.play.session.newest, self.handles[1].conversation)
+        self.assertEqual(self.handles[1].conversation.number, 1)
 
     def test_end_of_stream_when_nothing_was_sent(self) -> None:
         """A client that goes away before it can be told is a failure at once."""

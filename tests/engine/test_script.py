@@ -146,6 +146,29 @@ class ShownTests(ScriptTestCase):
                          [(__file__, helper.__code__.co_firstlineno + 2),
                           (__file__, method.__code__.co_firstlineno + 2)])
 
+    def test_numbers_of_bytes_that_can_not_be(self) -> None:
+        """The method is named, what it counts, and the callable where it was that."""
+        driver = Driver()
+        driver.expect_connect()
+        for n, kind, text in ((-1, ValueError, "expect_exactly(n) must be 1 or more, got -1"),
+                              (0, ValueError, "expect_exactly(n) must be 1 or more, got 0"),
+                              ("3", TypeError, "expect_exactly(n) takes a number of bytes, got '3'")):
+            with self.subTest(n=n), self.assertRaises(kind) as caught:
+                driver.expect_exactly(n)  # type: ignore[call-overload]
+            self.assertEqual(str(caught.exception), text)
+        for value, text in (("x", "TypeError: what it returned takes a number of bytes, got 'x'"),
+                            (-1, "ValueError: what it returned must be 0 or more, got -1")):
+            driver = Driver()
+            driver.expect_connect()
+            driver.expect_exactly(lambda _, value=value: value)  # type: ignore[misc]
+            driver.connect()
+            self.assertIn(f"the callable of expect_exactly() raised {text}", driver.verdict[2])
+        driver = Driver()
+        driver.expect_connect()
+        step = driver.expect_exactly(lambda _: 0)
+        driver.connect()
+        self.assertEqual(step.result(), b"")
+
 
 if __name__ == "__main__":
     unittest.main()
