@@ -34,7 +34,7 @@ _TURNS = 16
 Server = Union[MockTCPServer, "ThreadedMockTCPServer"]
 
 
-class ServersOfFixtures(ServersOfTest):
+class ServersOfFixtures(ServersOfTest[MockTCPServer]):
     """The servers of one test under pytest, and what is known of the test.
 
     `asynchronous` and `blocking` tell which fixtures it has taken; `later` has the code of each fixture that was set up
@@ -110,9 +110,7 @@ class ServersOfFixtures(ServersOfTest):
             if server.loop is not None and server.loop is not loop:
                 raise ScriptError("the server lives in another event loop than the test: an asynchronous fixture has "
                                   "used it first; give the fixture and the test the same loop_scope")
-        task = asyncio.current_task()
-        assert task is not None
-        self.begin(task)
+        self.begin()
 
     def _end(self, verdict: Optional[BaseException], exc: Optional[BaseException]) -> Optional[BaseException]:
         """The body has ended, with `exc` or without, and so far with this verdict; return the verdict."""

@@ -11,6 +11,7 @@ consequence, and stands in the verdict's report; there is one report a test.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import unittest
 from asyncio import events
 from collections.abc import Awaitable, Iterator, Mapping
@@ -19,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional
 
 from .aio.raising import raise_alone
 from .aio.server import MockTCPServer
-from .aio.servers_of_test import JudgedTogether, ServersOfTest
+from .aio.servers_of_test import ServersOfTest
 from .errors import ScriptError
+from .testcase_parts import Wrapped
 
 __all__ = ["MockTCPServerMixin", "ThreadedMockTCPServerMixin"]
 
@@ -79,7 +81,7 @@ class MockTCPServerMixin(_Base):
 
     def _tcpserver_loop(self) -> Optional[asyncio.AbstractEventLoop]:
         """The loop of a test that is going to be run in it: `setUp` and sync clean-ups are called while it pauses."""
-        if not asyncio.iscoroutinefunction(getattr(self, self._testMethodName)):
+        if not inspect.iscoroutinefunction(getattr(self, self._testMethodName)):
             return None
         runner = getattr(self, "_asyncioRunner", None)  # 3.11 and later
         return runner.get_loop() if runner is not None else getattr(self, "_asyncioTestLoop", None)
@@ -96,20 +98,18 @@ class MockTCPServerMixin(_Base):
 
     def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
         """Run the test; its method and `asyncTearDown` by way of wrappers that know when they end."""
-        with _loops_of(self), _Wrapped(self, self._tcpserver_wrappers()):
+        with _loops_of(self), Wrapped(self, self._tcpserver_wrappers()):
             return super().run(result)
 
     def debug(self) -> None:
         """Run the test without collecting errors."""
-        with _loops_of(self), _Wrapped(self, self._tcpserver_wrappers()):
+        with _loops_of(self), Wrapped(self, self._tcpserver_wrappers()):
             try:
                 super().debug()
             finally:
                 for server in self._tcpservers.live():  # debug() stops at the first exception, before the clean-ups
                     server.close()
-                if getattr(self, "_asyncioTestLoop", None) is not None:
-                    # 3.9 and 3.10 leave it to __del__, where ending the loop hangs once the test is garbage.
-                    self._tearDownAsyncioLoop()  # type: ignore[attr-defined]
+                _end_loop_of(self)
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
         method = getattr(self, self._testMethodName)
@@ -118,50 +118,23 @@ class MockTCPServerMixin(_Base):
 
         async def body(*args: Any, **kwargs: Any) -> Any:
             self._check_tcpserver_loop()
-            task = asyncio.current_task()
-            assert task is not None
-            self._tcpservers.begin(task)
-            value = await self._run_tcpserver_body(method, *args, **kwargs)
-            instead = await self._tcpservers.end(None)
-            if instead is not None:
-                raise_alone(instead)
-            return value
+            return await self._tcpservers.run_body(method, *args, **kwargs)
 
         async def async_setting_up() -> None:
-            await self._run_tcpserver_body(async_set_up)
+            await self._tcpservers.run_set_up(async_set_up)
 
         async def async_tearing_down() -> None:
-            await self._run_tcpserver_teardown(async_tear_down)
+            await self._tcpservers.run_tear_down(async_tear_down)
         wrappers: dict[str, Callable[..., Any]] = {
             "setUp": lambda: self._run_tcpserver_cleanup(set_up), "asyncSetUp": async_setting_up,
             "asyncTearDown": async_tearing_down, "tearDown": lambda: self._run_tcpserver_cleanup(tear_down)}
-        if asyncio.iscoroutinefunction(method):
+        if inspect.iscoroutinefunction(method):
             wrappers[self._testMethodName] = body
         return wrappers
 
-    async def _run_tcpserver_body(self, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
-        """Run the test method, or `asyncSetUp`; what is raised instead of its exception is the verdict, if first."""
-        try:
-            return await method(*args, **kwargs)
-        except BaseException as exc:
-            instead = await self._tcpservers.end(exc)
-            if instead is None:
-                raise
-        return raise_alone(instead)
-
-    async def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
-        try:
-            value = function(*args, **kwargs)
-            if asyncio.iscoroutine(value) or hasattr(value, "__await__"):
-                await value
-        except Exception as exc:
-            if not self._tcpservers.is_consequence(exc):
-                raise
-
     def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Add a function to be called after the test, as `unittest.TestCase` does."""
-        if asyncio.iscoroutinefunction(function):
+        if inspect.iscoroutinefunction(function):
             super().addCleanup(function, *args, **kwargs)
         else:
             super().addCleanup(self._run_tcpserver_cleanup, function, *args, **kwargs)
@@ -176,7 +149,7 @@ class MockTCPServerMixin(_Base):
 
     def addAsyncCleanup(self, func: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> None:
         """Add a coroutine function to be called after the test, as `unittest.IsolatedAsyncioTestCase` does."""
-        super().addAsyncCleanup(self._run_tcpserver_teardown, func, *args, **kwargs)
+        super().addAsyncCleanup(self._tcpservers.run_tear_down, func, *args, **kwargs)
 
     def _check_tcpserver_loop(self) -> None:
         """Raise `ScriptError` if the test is to run on virtual time, and its loop isn't ours."""
@@ -189,8 +162,8 @@ class MockTCPServerMixin(_Base):
                                   f"but runs on {kind}: remove one of the two")
 
     @property
-    def _tcpservers(self) -> ServersOfTest:
-        servers: Optional[ServersOfTest] = self.__dict__.get("_servers_of_test")
+    def _tcpservers(self) -> ServersOfTest[MockTCPServer]:
+        servers: Optional[ServersOfTest[MockTCPServer]] = self.__dict__.get("_servers_of_test")
         if servers is None:
             servers = self.__dict__["_servers_of_test"] = ServersOfTest()
         return servers
@@ -212,7 +185,9 @@ def _loops_of(test: MockTCPServerMixin) -> Iterator[None]:
 class ThreadedMockTCPServerMixin(_ThreadedBase):
     """Gives an `unittest.TestCase`, for a client that blocks, the server `self.tcpserver`; name it before `TestCase`.
 
-    `tcpserver_options` holds the arguments with which servers are made: those of `ThreadedMockTCPServer`.
+    `tcpserver_options` holds the arguments with which servers are made: those of `ThreadedMockTCPServer`. With an
+    `unittest.IsolatedAsyncioTestCase` tests may be `async def`, too: for a client that blocks in a thread or process of
+    its own while the test's loop goes on.
     """
 
     tcpserver_options: ClassVar[Mapping[str, Any]] = {}
@@ -231,7 +206,8 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
         server = ThreadedMockTCPServer(**{**self.tcpserver_options, **options})
         server.open()
         self._tcpservers.add(server)
-        super().addCleanup(self._leave_tcpserver, server)
+        in_loop = isinstance(self, unittest.IsolatedAsyncioTestCase)
+        super().addCleanup(self._leave_tcpserver_in_loop if in_loop else self._leave_tcpserver, server)
         return server
 
     def _leave_tcpserver(self, server: ThreadedMockTCPServer) -> None:
@@ -242,22 +218,32 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
             self._tcpservers.excuse()
             raise
 
+    async def _leave_tcpserver_in_loop(self, server: ThreadedMockTCPServer) -> None:
+        """Do the same where the client may live in the test's loop, which has to go on meanwhile."""
+        try:
+            await server.leave_in_loop()
+        except BaseException:
+            self._tcpservers.excuse()
+            raise
+
     def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
         """Run the test; its method and `tearDown` by way of wrappers that know when they end."""
-        with _Wrapped(self, self._tcpserver_wrappers()):
+        with Wrapped(self, self._tcpserver_wrappers()):
             return super().run(result)
 
     def debug(self) -> None:
         """Run the test without collecting errors."""
-        with _Wrapped(self, self._tcpserver_wrappers()):
+        with Wrapped(self, self._tcpserver_wrappers()):
             try:
                 super().debug()
             finally:
                 for server in self._tcpservers.live():  # debug() stops at the first exception, before the clean-ups
                     server.close()
+                _end_loop_of(self)
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
         method, set_up, tear_down = getattr(self, self._testMethodName), self.setUp, self.tearDown
+        servers = self._tcpservers
 
         def body(*args: Any, **kwargs: Any) -> Any:
             value = self._run_tcpserver_body(method, *args, **kwargs)
@@ -266,12 +252,28 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
                 raise_alone(instead)
             return value
 
+        async def async_body(*args: Any, **kwargs: Any) -> Any:
+            return await servers.run_body(method, *args, **kwargs)
+
         def prepared() -> None:
             self._run_tcpserver_body(set_up)
 
         def torn_down() -> None:
             self._run_tcpserver_teardown(tear_down)
-        return {self._testMethodName: body, "setUp": prepared, "tearDown": torn_down}
+        # Whether a test is awaited is decided by what its method is: a wrapper has to be of the same kind.
+        wrappers: dict[str, Callable[..., Any]] = {
+            self._testMethodName: async_body if inspect.iscoroutinefunction(method) else body,
+            "setUp": prepared, "tearDown": torn_down}
+        if isinstance(self, unittest.IsolatedAsyncioTestCase):
+            async_set_up, async_tear_down = self.asyncSetUp, self.asyncTearDown
+
+            async def async_prepared() -> None:
+                await servers.run_set_up(async_set_up)
+
+            async def async_torn_down() -> None:
+                await servers.run_tear_down(async_tear_down)
+            wrappers.update(asyncSetUp=async_prepared, asyncTearDown=async_torn_down)
+        return wrappers
 
     def _run_tcpserver_body(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run the test method, or `setUp`; what is raised instead of its exception is the verdict that came first."""
@@ -287,45 +289,32 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
         """The body has ended: return what is to be raised instead of `exc`, the verdict that came first."""
         return self._tcpservers.concluded(exc, [server.body_ended(exc) for server in self._tcpservers.live()])
 
-    def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
         try:
-            function(*args, **kwargs)
+            return function(*args, **kwargs)
         except Exception as exc:
             if not self._tcpservers.is_consequence(exc):
                 raise
+            return None
 
     def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Add a function to be called after the test, as `unittest.TestCase` does."""
-        super().addCleanup(self._run_tcpserver_teardown, function, *args, **kwargs)
+        # What an `IsolatedAsyncioTestCase` is to await, the functions of its addAsyncCleanup() too, says so itself.
+        run: Callable[..., Any] = self._run_tcpserver_teardown
+        if inspect.iscoroutinefunction(function) and isinstance(self, unittest.IsolatedAsyncioTestCase):
+            run = self._tcpservers.run_tear_down
+        super().addCleanup(run, function, *args, **kwargs)
 
     @property
-    def _tcpservers(self) -> JudgedTogether[ThreadedMockTCPServer]:
-        servers: Optional[JudgedTogether[ThreadedMockTCPServer]] = self.__dict__.get("_servers_of_test")
+    def _tcpservers(self) -> ServersOfTest[ThreadedMockTCPServer]:
+        servers: Optional[ServersOfTest[ThreadedMockTCPServer]] = self.__dict__.get("_servers_of_test")
         if servers is None:
-            servers = self.__dict__["_servers_of_test"] = JudgedTogether()
+            servers = self.__dict__["_servers_of_test"] = ServersOfTest()
         return servers
 
 
-class _Wrapped:
-    """While a test runs, its instance has wrappers for some of its methods, under the same names."""
-
-    def __init__(self, test: unittest.TestCase, wrappers: dict[str, Callable[..., Any]]) -> None:
-        self._test = test
-        self._wrappers = wrappers
-        self._before = dict(test.__dict__)
-
-    def __enter__(self) -> None:
-        for name, wrapper in self._wrappers.items():
-            original = getattr(self._test, name)
-            for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
-                setattr(wrapper, attribute, getattr(original, attribute, None))
-            # Marks such as unittest.skip and expectedFailure are attributes of the method.
-            wrapper.__dict__.update(getattr(original, "__dict__", {}))
-            self._test.__dict__[name] = wrapper
-
-    def __exit__(self, *exc_info: object) -> None:
-        for name in self._wrappers:
-            self._test.__dict__.pop(name, None)
-            if name in self._before:  # pytest, too, puts a method there, and takes it away
-                self._test.__dict__[name] = self._before[name]
+def _end_loop_of(test: unittest.TestCase) -> None:
+    """End the loop of a test whose debug() has ended: 3.9 and 3.10 leave it to __del__, where that hangs."""
+    if getattr(test, "_asyncioTestLoop", None) is not None:
+        test._tearDownAsyncioLoop()  # type: ignore[attr-defined]

@@ -25,7 +25,7 @@ LAYERS = (
     ("aio/",),  # 4  sockets and the loop
     ("threaded/", "sweeps/", "tapes/"),  # 5
     (  # 6
-        *("testcase.py", "cli.py", "__main__.py"),
+        *("testcase.py", "testcase_parts.py", "cli.py", "__main__.py"),
         *("pytest_plugin.py", "pytest_fixtures.py", "pytest_loops.py", "pytest_options.py"),
         *("pytest_clocks.py", "pytest_servers.py", "pytest_tracebacks.py"),
     ),

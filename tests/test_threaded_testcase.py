@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import unittest
 from typing import Any, Optional
 
 from tcpclient_testing import ThreadedMockTCPServerMixin
 from tests.support.blocking import connect, threads
-from tests.support.outcomes import threaded_outcome_of
+from tests.support.loops import AsyncTestCase
+from tests.support.outcomes import Outcome, threaded_outcome_of
 
 
 def script(case: Any) -> None:
@@ -160,3 +163,108 @@ class ThreadedReportTests(unittest.TestCase):
         with self.assertRaisesRegex(AssertionError, "got b'howdy'"):
             case.debug()
         case.doCleanups()
+
+
+async def talk(case: Any, request: bytes = b"hello") -> bytes:
+    """Do what the script says, if it is this request, in the test's own loop."""
+    reader, writer = await asyncio.open_connection(*case.tcpserver.address)
+    try:
+        writer.write(request)
+        return await reader.readexactly(7)
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+class AsynchronousTests(unittest.TestCase):
+    """The mixin with an `IsolatedAsyncioTestCase`."""
+
+    def setUp(self) -> None:
+        self.seen: list[str] = []
+
+    def outcome_of(self, **attributes: Any) -> Outcome:
+        """Run such a case; return how it ended."""
+        return threaded_outcome_of(base=AsyncTestCase, **attributes)
+
+    def part(self, name: str) -> Any:
+        """Return a part of a test that notes that it was run."""
+        async def run(case: Any) -> None:
+            await asyncio.sleep(0)
+            self.seen.append(name)
+        return run
+
+    def test_each_part_is_run(self) -> None:
+        """Set-up, test, tear-down and clean-ups of both kinds are awaited, in this order."""
+        async def test(case: Any) -> None:
+            case.addAsyncCleanup(self.part("asynchronous clean-up"), case)
+            case.addCleanup(self.seen.append, "clean-up")
+            await self.part("test")(case)
+        outcome = self.outcome_of(
+            setUp=lambda case: self.seen.append("setUp"), asyncSetUp=self.part("asyncSetUp"), test=test,
+            asyncTearDown=self.part("asyncTearDown"), tearDown=lambda case: self.seen.append("tearDown"))
+        self.assertEqual(outcome.kinds, [], outcome)
+        self.assertEqual(self.seen, ["setUp", "asyncSetUp", "test", "asyncTearDown", "tearDown", "clean-up",
+                                     "asynchronous clean-up"])
+
+    def test_each_part_may_fail(self) -> None:
+        """What each of them raises is reported."""
+        async def fail(case: Any) -> None:
+            await asyncio.sleep(0)
+            case.fail("it was run")
+
+        async def clean(case: Any) -> None:
+            case.addAsyncCleanup(fail, case)
+        nothing = self.part("test")
+        for parts in ({"test": fail}, {"asyncSetUp": fail}, {"asyncTearDown": fail}, {"test": clean}):
+            with self.subTest(parts=list(parts)):
+                outcome = self.outcome_of(**{"test": nothing, **parts})
+                self.assertEqual(outcome.kinds, ["failure"], outcome)
+                self.assertIn("it was run", outcome.text)
+
+    def test_verdict(self) -> None:
+        """It is one report, the cause first, be it found in the test or at the end; a good client passes."""
+        async def good(case: Any) -> None:
+            script(case)
+            case.assertEqual(await talk(case), b"welcome")
+
+        async def bad(case: Any) -> None:
+            script(case)
+            await talk(case, b"howdy")
+
+        async def missing(case: Any) -> None:
+            case.tcpserver.expect_connect(timeout=0.02)
+
+        async def by_itself(case: Any) -> None:
+            script(case)
+            await talk(case)
+            raise LookupError("by itself")
+        for test, kinds, words in ((good, [], ""), (bad, ["failure"], "got b'howdy'"),
+                                   (missing, ["failure"], "no client connected"), (by_itself, ["error"], "by itself")):
+            with self.subTest(test=test.__name__):
+                outcome = self.outcome_of(test=test)
+                self.assertEqual(outcome.kinds, kinds, outcome)
+                self.assertIn(words, outcome.text)
+
+    def test_loop_goes_on_while_the_verdict_is_awaited(self) -> None:
+        """A client in the test's loop may do its part until the end."""
+        async def test(case: Any) -> None:
+            script(case)
+            case.client = asyncio.ensure_future(talk(case))
+        self.assertEqual(self.outcome_of(test=test, tcpserver_options={}).kinds, [])
+
+    def test_debug(self) -> None:
+        """debug() runs the body, and raises what it raises."""
+        async def test(case: Any) -> None:
+            script(case)
+            await talk(case, b"howdy")
+        case = type("Case", (ThreadedMockTCPServerMixin, AsyncTestCase), {"test": test})("test")
+        with self.assertRaisesRegex(AssertionError, "got b'howdy'"):
+            case.debug()
+        case._cleanups.clear()
+        getattr(case, "_tearDownAsyncioRunner", lambda: None)()  # else unittest does it whenever the test is collected
+
+    def test_synchronous_test(self) -> None:
+        """A test that is no coroutine function is judged as ever."""
+        outcome = self.outcome_of(test=wrong)
+        self.assertEqual(outcome.kinds, ["failure"], outcome)

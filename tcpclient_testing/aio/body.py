@@ -50,6 +50,11 @@ class Body:
         # Again, since a cancellation can be lost: wait_for of 3.9 to 3.11 drops one that comes with its own result.
         self._timer = self._loop.call_later(_INSISTENCE, self._cancel)
 
+    async def release(self) -> bool:
+        """The body has ended: interrupt it no more. Return whether it was interrupted, and by nobody else."""
+        interrupted = self.interrupted
+        return not await self.absorb() and interrupted
+
     async def absorb(self) -> bool:
         """The body has ended: interrupt it no more. Return True if the task was cancelled by somebody else too."""
         self._over = True

@@ -226,23 +226,27 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
 
     def set_body(self, task: asyncio.Task[Any]) -> None:
         """From now on `task` is the body of the test, which is interrupted when the script has failed."""
+        self.attach(task.get_loop())
         if self._cancel_body:
             runtime = self._runtime
             runtime.body = Body(task, runtime.waiters.includes)
             if runtime.session.failure is not None:
                 runtime.body.interrupt()
 
-    async def body_ended(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:
+    async def release_body(self) -> bool:
+        """The body has ended, and is interrupted no more; return whether it was, and by nobody else."""
+        body, self._runtime.body = self._runtime.body, None
+        return body is not None and await body.release()
+
+    async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False,
+                       attach: bool = True) -> Optional[BaseException]:
         """The body has ended, with `exc` or without: return what is to be raised instead, or None.
 
-        If there is an exception, this was the verdict: none is given any more when the server is left. Where `exc`
-        stands, the conversation is attached to it, unless ``attach=False``: somebody else shows it then.
+        If there is an exception, this was the verdict: none is given any more when the server is left. `interrupted`
+        is what `release_body` said. Where `exc` stands, the conversation is attached to it, unless ``attach=False``:
+        somebody else shows it then.
         """
         runtime = self._runtime
-        body, runtime.body = runtime.body, None
-        interrupted = body is not None and body.interrupted
-        if body is not None and await body.absorb():
-            interrupted = False
         instead: Optional[BaseException] = None
         if exc is not None:
             instead = self._verdict.instead_of(exc, interrupted=interrupted, attach=attach)
@@ -252,17 +256,19 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             self._reported = True
         return instead
 
-    async def leave(self, exc: Optional[BaseException] = None, *, implied_disconnect: bool = False) -> None:
+    async def leave(self, exc: Optional[BaseException] = None, *, implied_disconnect: bool = False,
+                    interrupted: bool = False) -> None:
         """Give the verdict, in view of the exception that the body ended with, and close everything.
 
         With `implied_disconnect`, a script that does not say how its connection ends is taken to end with an
-        `expect_disconnect()`.
+        `expect_disconnect()`. `interrupted` tells that we have interrupted the body, where that is not this server's.
         """
         instead = None
         try:
             if self._runtime.running:
                 self.attach()
-                instead = await self.body_ended(exc)
+                interrupted = await self.release_body() or interrupted
+                instead = await self.conclude(exc, interrupted=interrupted)
                 if not self._reported:
                     await self.judge(implied_disconnect=implied_disconnect)
         finally:

@@ -1,9 +1,10 @@
 """The servers of one test, as a test framework sees them: the body that they interrupt, and whose failure came first.
 
-    begin -> (body) -> end -> tear-down: is_consequence -> the verdict
+    set-up -> body: the verdict, if there is one by then -> tear-down, clean-ups -> the verdict
 
 One test, one report: the earliest failure is the verdict; what is raised after it is a consequence; when the test has
-its report, the other servers give none.
+its report, the other servers give none. Each part of a test that is a coroutine is the body while it runs: it is
+interrupted when a script has failed.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar
 
-from .server import MockTCPServer
+from .raising import raise_alone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Protocol
+    from typing import Callable, Protocol
 
     class Judged(Protocol):
         """What is asked of a server here, be it in the test's own loop or in a thread."""
@@ -25,27 +26,93 @@ if TYPE_CHECKING:
         def failed_at(self) -> float: ...
         def blames(self, exc: BaseException) -> bool: ...
         def excuse(self, exc: Optional[BaseException] = None) -> None: ...
+        def set_body(self, task: asyncio.Task[Any]) -> None: ...
+        async def release_body(self) -> bool: ...
+        async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False,
+                           attach: bool = True) -> Optional[BaseException]: ...
 
-__all__ = ["JudgedTogether", "ServersOfTest"]
+__all__ = ["ServersOfTest"]
 
 __unittest = True
 
 S = TypeVar("S", bound="Judged")
 
 
-class JudgedTogether(Generic[S]):
-    """The servers that a test has made, in that order, whose verdicts make one report."""
+class ServersOfTest(Generic[S]):
+    """The servers that a test has made, in that order, whose verdicts make one report; and its body while that runs."""
 
     def __init__(self) -> None:
         self.servers: list[S] = []
+        self._body: Optional[asyncio.Task[Any]] = None
 
     def add(self, server: S) -> None:
         """The test has made `server`."""
         self.servers.append(server)
+        if self._body is not None:
+            server.set_body(self._body)
 
     def live(self) -> list[S]:
         """The servers that were not left yet; those whose script has failed come first, the earliest before all."""
         return sorted((server for server in self.servers if not server.closed), key=lambda server: server.failed_at())
+
+    # The parts of a test that are coroutines.
+
+    def begin(self) -> None:
+        """The task that runs is the body from now on: it is to be interrupted when a script has failed."""
+        body = self._body = asyncio.current_task()
+        assert body is not None
+        for server in self.live():
+            server.set_body(body)
+
+    async def release(self) -> bool:
+        """The body is interrupted no more; return whether it was, and by nobody else."""
+        self._body = None
+        return any([await server.release_body() for server in self.live()])
+
+    async def end(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:
+        """The body has ended: return what is to be raised instead of `exc`, the verdict that came first."""
+        interrupted = await self.release()
+        return self.concluded(exc, [
+            await server.conclude(exc, interrupted=interrupted and server.failed_at() < float("inf"), attach=attach)
+            for server in self.live()])
+
+    async def run_body(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run the test method; what is raised when it ends is the verdict, if there is one by then."""
+        self.begin()
+        try:
+            value = await function(*args, **kwargs)
+        except BaseException as exc:
+            instead = await self.end(exc)
+            if instead is None:
+                raise
+        else:
+            instead = await self.end(None)
+            if instead is None:
+                return value
+        return raise_alone(instead)
+
+    async def run_set_up(self, function: Callable[..., Any]) -> None:
+        """Run `asyncSetUp`; what is raised instead of its exception is the verdict, if that came first."""
+        try:
+            await function()
+            return
+        except BaseException as exc:
+            instead = await self.end(exc)
+            if instead is None:
+                raise
+        raise_alone(instead)
+
+    async def run_tear_down(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
+        try:
+            value = function(*args, **kwargs)
+            if asyncio.iscoroutine(value) or hasattr(value, "__await__"):
+                await value
+        except Exception as exc:
+            if not self.is_consequence(exc):
+                raise
+
+    # What becomes of exceptions.
 
     def concluded(self, exc: Optional[BaseException],
                   verdicts: Sequence[Optional[BaseException]]) -> Optional[BaseException]:
@@ -73,33 +140,3 @@ class JudgedTogether(Generic[S]):
         """The test has its one report, which is `exc` if given: no server gives a verdict any more."""
         for server in self.live():
             server.excuse(exc)
-
-
-class ServersOfTest(JudgedTogether[MockTCPServer]):
-    """The servers that live in the test's own loop, and the task of its body while that runs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._body: Optional[asyncio.Task[Any]] = None
-
-    def add(self, server: MockTCPServer) -> None:
-        """The test has made `server`."""
-        super().add(server)
-        if self._body is not None:
-            self._tell(server, self._body)
-
-    def begin(self, body: asyncio.Task[Any]) -> None:
-        """The body begins, in this task: it is to be interrupted when a script has failed."""
-        self._body = body
-        for server in self.live():
-            self._tell(server, body)
-
-    @staticmethod
-    def _tell(server: MockTCPServer, body: asyncio.Task[Any]) -> None:
-        server.attach(body.get_loop())
-        server.set_body(body)
-
-    async def end(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:
-        """The body has ended: return what is to be raised instead of `exc`, the verdict that came first."""
-        self._body = None
-        return self.concluded(exc, [await server.body_ended(exc, attach=attach) for server in self.live()])

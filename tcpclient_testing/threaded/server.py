@@ -86,13 +86,7 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
 
     async def __aexit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
                         traceback: Optional[TracebackType]) -> None:
-        if self._runtime.closed:
-            self._end()
-            return
-        try:
-            await asyncio.wrap_future(self._thread.submit(self._leave(exc)))
-        finally:
-            self._end()
+        await self.leave_in_loop(exc)
 
     def start(self: S) -> S:
         """Listen, and accept clients from now on; return the server. Raises `OSError` where the port is taken."""
@@ -135,6 +129,22 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         finally:
             self._end()
 
+    async def leave_in_loop(self, exc: Optional[BaseException] = None) -> None:
+        """Do what `leave` does, for a caller whose event loop has to go on meanwhile."""
+        try:
+            if self._runtime.running and not self._runtime.closed:
+                await self._answered(self._leave(exc))
+        finally:
+            self._end()
+
+    async def _answered(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Have a coroutine run in the thread, and await its answer in another loop."""
+        try:
+            return await asyncio.wrap_future(self._thread.submit(coroutine))
+        except (AssertionError, ScriptError) as error:
+            # They are about the script; the way through the loop is of no interest.
+            raise error.with_traceback(None)  # noqa: B904 - the same exception
+
     async def _leave(self, exc: Optional[BaseException], implied_disconnect: bool = False) -> None:
         await self._take_in(exc)
         await self._server.leave(exc, implied_disconnect=implied_disconnect)
@@ -168,13 +178,26 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
 
     # What test frameworks ask, as of `MockTCPServer`; what needs no waiting is in `ServerView`.
 
-    def body_ended(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:
-        """The body has ended, with `exc` or without: return what is to be raised instead, or None."""
-        return self._thread.answer(self._thread.submit(self._body_ended(exc, attach)))
+    def set_body(self, task: asyncio.Task[Any]) -> None:
+        """From now on `task` is the body of the test."""
 
-    async def _body_ended(self, exc: Optional[BaseException], attach: bool) -> Optional[BaseException]:
+    async def release_body(self) -> bool:
+        """The body has ended, and is interrupted no more; return whether it was, and by nobody else."""
+        return False
+
+    def body_ended(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:
+        """The body, which blocks, has ended, with `exc` or without: return what is to be raised instead, or None."""
+        return self._thread.answer(self._thread.submit(self._conclude(exc, False, attach)))
+
+    async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False,
+                       attach: bool = True) -> Optional[BaseException]:
+        """The body, a coroutine, has ended: do the same. `interrupted` is what `release_body` said."""
+        return await self._answered(self._conclude(exc, interrupted, attach))
+
+    async def _conclude(self, exc: Optional[BaseException], interrupted: bool,
+                        attach: bool) -> Optional[BaseException]:
         await self._take_in(exc)
-        return await self._server.body_ended(exc, attach=attach)
+        return await self._server.conclude(exc, interrupted=interrupted, attach=attach)
 
     def judge(self, *, implied_disconnect: bool = False) -> None:
         """Do what ``join(final=True)`` does; with `implied_disconnect` as `leave` does."""

@@ -52,10 +52,10 @@ def outcome_of(*, patience: float = 0.1, **attributes: Any) -> Outcome:
         return _outcome((MockTCPServerMixin, AsyncTestCase), {"tcpserver_options": quick, **attributes})
 
 
-def threaded_outcome_of(**attributes: Any) -> Outcome:
+def threaded_outcome_of(*, base: type = unittest.TestCase, **attributes: Any) -> Outcome:
     """Run the method `test` of a blocking test case with its mixin and these attributes; return how it ended."""
     options = {"timeout": 0.2, "idle_timeout": 0.3}
-    return _outcome((ThreadedMockTCPServerMixin, unittest.TestCase), {"tcpserver_options": options, **attributes})
+    return _outcome((ThreadedMockTCPServerMixin, base), {"tcpserver_options": options, **attributes})
 
 
 def _outcome(bases: tuple[type, ...], attributes: dict[str, Any]) -> Outcome:
