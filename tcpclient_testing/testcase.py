@@ -22,7 +22,7 @@ from .aio.raising import raise_alone
 from .aio.server import MockTCPServer
 from .aio.servers_of_test import ServersOfTest
 from .errors import ScriptError
-from .testcase_parts import Wrapped
+from .testcase_parts import Wrapped, check_bases
 
 __all__ = ["MockTCPServerMixin", "ThreadedMockTCPServerMixin"]
 
@@ -48,6 +48,11 @@ class MockTCPServerMixin(_Base):
 
     #: Whether the tests run on virtual time: see `VirtualClockEventLoop`.
     virtual_time: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_bases(cls, MockTCPServerMixin, unittest.IsolatedAsyncioTestCase,
+                    ", or use ThreadedMockTCPServerMixin for a client that blocks")
 
     @property
     def tcpserver(self) -> MockTCPServer:
@@ -191,6 +196,10 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
     """
 
     tcpserver_options: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_bases(cls, ThreadedMockTCPServerMixin, unittest.TestCase, "")
 
     @property
     def tcpserver(self) -> ThreadedMockTCPServer:

@@ -1,10 +1,10 @@
-"""How a test case comes by wrappers for its parts, in place of its methods, while it runs."""
+"""How a test case comes by wrappers for its parts, in place of its methods, while it runs; and what it has to be."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
-__all__ = ["Wrapped"]
+__all__ = ["Wrapped", "check_bases"]
 
 __unittest = True
 
@@ -31,3 +31,30 @@ class Wrapped:
             self._test.__dict__.pop(name, None)
             if name in self._before:  # pytest, too, puts a method there, and takes it away
                 self._test.__dict__[name] = self._before[name]
+
+
+def check_bases(cls: type, mixin: type, needed: type, advice: str) -> None:
+    """Raise `TypeError` if `cls`, a test case, has not the base `needed`, or has one of unittest's before `mixin`.
+
+    A mixin of mixins is no test case yet, and passes. `advice` says what else can be done in the first case.
+    """
+    of_unittest = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "unittest"]
+    if not of_unittest:
+        return
+    others = [base for base in cls.__bases__ if not issubclass(base, mixin)]
+    bases = [base for base in cls.__bases__ if issubclass(base, mixin)] + others
+    if not issubclass(cls, needed):
+        wrong = next(base for base in cls.__bases__ if issubclass(base, of_unittest[-1]))
+        remedy = f"write `{_header(cls, [needed if base is wrong else base for base in bases])}`" \
+            if wrong in of_unittest else f"derive {_name(wrong)} from that"
+        raise TypeError(f"{mixin.__name__} is for {_name(needed)}, which {cls.__name__} is not: {remedy}{advice}")
+    if cls.__mro__.index(mixin) > cls.__mro__.index(of_unittest[0]):
+        raise TypeError(f"{mixin.__name__} is to be named before the test case class: write `{_header(cls, bases)}`")
+
+
+def _header(cls: type, bases: list[type]) -> str:
+    return f"class {cls.__name__}({', '.join(map(_name, bases))})"
+
+
+def _name(base: type) -> str:
+    return f"unittest.{base.__name__}" if base.__module__.partition(".")[0] == "unittest" else base.__name__

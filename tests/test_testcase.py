@@ -9,7 +9,7 @@ import unittest
 import unittest.mock
 from typing import Any
 
-from tcpclient_testing import ExpectationError, MockTCPServerMixin, ScriptError
+from tcpclient_testing import ExpectationError, MockTCPServerMixin, ScriptError, ThreadedMockTCPServerMixin
 from tests.support.loops import AsyncTestCase
 from tests.support.outcomes import outcome_of, quick
 from tests.support.reports import ReportsTestCase, greeting
@@ -216,3 +216,48 @@ class MisuseTests(ReportsTestCase):
             seen.append((self.id(), self.shortDescription()))
         outcome_of(test=test)
         self.assertEqual(seen, [("tests.support.outcomes.Inner.test", "Say it.")])
+
+
+class BasesTests(unittest.TestCase):
+    """Test cases of the wrong kind are refused where they are written, before they could stop the whole run."""
+
+    def assertRefused(self, bases: tuple[type, ...], *words: str) -> None:
+        """A class with these bases can't be made, and the error has these words."""
+        with self.assertRaises(TypeError) as caught:
+            type("Wrong", bases, {})
+        for word in words:
+            self.assertIn(word, str(caught.exception))
+
+    def test_plain_test_case(self) -> None:
+        """The asynchronous mixin needs a test case with a loop; the error says what to write."""
+        self.assertRefused((MockTCPServerMixin, unittest.TestCase),
+                           "MockTCPServerMixin is for unittest.IsolatedAsyncioTestCase, which Wrong is not",
+                           "class Wrong(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase)",
+                           "ThreadedMockTCPServerMixin")
+        own = type("Own", (unittest.TestCase,), {})
+        self.assertRefused((MockTCPServerMixin, own), "which Wrong is not: derive Own from that, or use Threaded")
+
+    def test_mixin_after_the_test_case(self) -> None:
+        """Its methods would never be called; the error says what to write."""
+        self.assertRefused((unittest.IsolatedAsyncioTestCase, MockTCPServerMixin),
+                           "MockTCPServerMixin is to be named before the test case class",
+                           "class Wrong(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase)")
+        self.assertRefused((AsyncTestCase, MockTCPServerMixin), "class Wrong(MockTCPServerMixin, AsyncTestCase)")
+        self.assertRefused((unittest.TestCase, ThreadedMockTCPServerMixin),
+                           "class Wrong(ThreadedMockTCPServerMixin, unittest.TestCase)")
+
+    def test_bases_that_will_do(self) -> None:
+        """A mixin of mixins is no test case yet; test cases derived from others, with the mixin first, are fine."""
+        class Site(MockTCPServerMixin):
+            pass
+
+        class Base(unittest.IsolatedAsyncioTestCase):
+            pass
+
+        for bases in ((Site, Base), (Site, unittest.IsolatedAsyncioTestCase), (MockTCPServerMixin, Base),
+                      (Base, MockTCPServerMixin, unittest.IsolatedAsyncioTestCase),
+                      (ThreadedMockTCPServerMixin, Base), (ThreadedMockTCPServerMixin, unittest.TestCase)):
+            with self.subTest(bases=bases):
+                case = type("Right", bases, {})
+                self.assertTrue(issubclass(type("Derived", (case,), {}), unittest.TestCase))
+        self.assertRefused((Base, Site), "class Wrong(Site, Base)")
