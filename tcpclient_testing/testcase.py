@@ -82,7 +82,7 @@ class MockTCPServerMixin(_Base):
         """Leave a server that has nothing to wait for without a further run of the loop; else in one."""
         if not server.leave_at_once():
             # A clean-up that is added now is the next one.
-            super().addAsyncCleanup(self._leave_tcpserver, server)
+            super().addCleanup(self._leave_tcpserver, server)
 
     def _tcpserver_loop(self) -> Optional[asyncio.AbstractEventLoop]:
         """The loop of a test that is going to be run in it: `setUp` and sync clean-ups are called while it pauses."""
@@ -140,7 +140,7 @@ class MockTCPServerMixin(_Base):
     def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Add a function to be called after the test, as `unittest.TestCase` does."""
         if inspect.iscoroutinefunction(function):
-            super().addCleanup(function, *args, **kwargs)
+            super().addCleanup(self._tcpservers.run_tear_down, function, *args, **kwargs)
         else:
             super().addCleanup(self._run_tcpserver_cleanup, function, *args, **kwargs)
 
@@ -154,7 +154,7 @@ class MockTCPServerMixin(_Base):
 
     def addAsyncCleanup(self, func: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> None:
         """Add a coroutine function to be called after the test, as `unittest.IsolatedAsyncioTestCase` does."""
-        super().addAsyncCleanup(self._tcpservers.run_tear_down, func, *args, **kwargs)
+        super().addCleanup(self._tcpservers.run_tear_down, func, *args, **kwargs)
 
     def _check_tcpserver_loop(self) -> None:
         """Raise `ScriptError` if the test is to run on virtual time, and its loop isn't ours."""

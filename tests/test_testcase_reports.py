@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 import unittest
@@ -42,6 +43,65 @@ class WrongBytesTests(ReportsTestCase):
         started = time.monotonic()
         self.assertOneFailure(outcome_of(test=test, patience=0.02), "first difference at byte 1")
         self.assertLess(time.monotonic() - started, 5.0)
+
+    def test_client_hangs_in_another_part_of_the_test(self) -> None:
+        """It is interrupted in asyncSetUp, asyncTearDown, and asynchronous clean-ups of either kind, too."""
+        async def hang(self: Any) -> None:
+            _client = await misspell(self.tcpserver)
+            await asyncio.sleep(60)
+
+        async def swallow(self: Any) -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await hang(self)
+
+        async def nothing(self: Any) -> None:
+            pass
+
+        async def clean_up(self: Any) -> None:
+            greeting(self.tcpserver)
+            self.addAsyncCleanup(later, self)
+
+        async def clean_up_by_the_other_method(self: Any) -> None:
+            greeting(self.tcpserver)
+            self.addCleanup(later, self)
+
+        async def later(self: Any) -> None:
+            _, self.writer = await connect(self.tcpserver)
+            self.writer.write(b"hullo")
+            await asyncio.sleep(60)
+
+        async def raising(self: Any) -> None:
+            try:
+                await later(self)
+            finally:
+                raise LookupError("no device")
+        started = time.monotonic()
+        parts: list[dict[str, Any]] = [
+            {"asyncSetUp": hang}, {"asyncSetUp": swallow}, {"asyncTearDown": hang}, {"test": clean_up},
+            {"test": clean_up_by_the_other_method},
+            {"asyncSetUp": self._script, "asyncTearDown": raising}]
+        for part in parts:
+            with self.subTest(part=part):
+                outcome = outcome_of(patience=0.02, **{"test": nothing, **part})
+                self.assertOneFailure(outcome, "first difference at byte 1")
+                self.assertNotIn("CancelledError", outcome.text)
+                self.assertEqual("then the client raised" in outcome.text, "LookupError" in outcome.text)
+        self.assertIn("LookupError", outcome.text)
+        self.assertLess(time.monotonic() - started, 20.0)
+
+    @staticmethod
+    async def _script(test: Any) -> None:
+        greeting(test.tcpserver)
+
+    def test_part_that_others_cancel(self) -> None:
+        """A clean-up that somebody else cancels is reported as that."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            self.addAsyncCleanup(cancelled)
+
+        async def cancelled() -> None:
+            raise asyncio.CancelledError
+        self.assertIn("CancelledError", outcome_of(test=test).text)
 
     def test_client_swallows(self) -> None:
         """A client that swallows the reset changes nothing."""

@@ -17,15 +17,22 @@ __unittest = True
 
 _PATIENCE = 0.1
 _INSISTENCE = 0.05
+# Parts of a test that clean up do so for other things than the client, too: they have longer.
+_PATIENCE_WHILE_CLEANING = 1.0
 
 
 class Body:
-    """The task that runs a test; `waits_for_us` tells whether it is about to be told of the failure anyway."""
+    """The task that runs a test, or a part of it; `cleaning` tells that this part cleans up after the others.
 
-    def __init__(self, task: asyncio.Task[Any], waits_for_us: Callable[[asyncio.Task[Any]], bool]) -> None:
+    `waits_for_us` tells whether the task is about to be told of the failure anyway.
+    """
+
+    def __init__(self, task: asyncio.Task[Any], waits_for_us: Callable[[asyncio.Task[Any]], bool], *,
+                 cleaning: bool = False) -> None:
         self._task = task
         self._loop = task.get_loop()
         self._waits_for_us = waits_for_us
+        self._patience = _PATIENCE_WHILE_CLEANING if cleaning else _PATIENCE
         self._cancelled = 0
         self._others = task.cancelling() if hasattr(task, "cancelling") else 0
         self._timer: Optional[asyncio.TimerHandle] = None
@@ -39,7 +46,7 @@ class Body:
     def interrupt(self) -> None:
         """Cancel the task a moment from now, if it is still running then."""
         if self._timer is None and not self._over:
-            self._timer = self._loop.call_later(_PATIENCE, self._cancel)
+            self._timer = self._loop.call_later(self._patience, self._cancel)
 
     def _cancel(self) -> None:
         if self._over or self._task.done():

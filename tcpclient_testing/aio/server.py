@@ -224,12 +224,15 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             session.timeout = session.timeout if timeout_given else _DAY
             session.idle_timeout = session.idle_timeout if idle_timeout_given else _DAY
 
-    def set_body(self, task: asyncio.Task[Any]) -> None:
-        """From now on `task` is the body of the test, which is interrupted when the script has failed."""
+    def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
+        """From now on `task` is the body of the test, which is interrupted when the script has failed.
+
+        If it is `cleaning` up after the others, it is given longer.
+        """
         self.attach(task.get_loop())
         if self._cancel_body:
             runtime = self._runtime
-            runtime.body = Body(task, runtime.waiters.includes)
+            runtime.body = Body(task, runtime.waiters.includes, cleaning=cleaning)
             if runtime.session.failure is not None:
                 runtime.body.interrupt()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar
 
+from .body import consequence
 from .raising import raise_alone
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
         def failed_at(self) -> float: ...
         def blames(self, exc: BaseException) -> bool: ...
         def excuse(self, exc: Optional[BaseException] = None) -> None: ...
-        def set_body(self, task: asyncio.Task[Any]) -> None: ...
+        def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None: ...
         async def release_body(self) -> bool: ...
         async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False,
                            attach: bool = True) -> Optional[BaseException]: ...
@@ -44,12 +45,13 @@ class ServersOfTest(Generic[S]):
     def __init__(self) -> None:
         self.servers: list[S] = []
         self._body: Optional[asyncio.Task[Any]] = None
+        self._cleaning = False
 
     def add(self, server: S) -> None:
         """The test has made `server`."""
         self.servers.append(server)
         if self._body is not None:
-            server.set_body(self._body)
+            server.set_body(self._body, cleaning=self._cleaning)
 
     def live(self) -> list[S]:
         """The servers that were not left yet; those whose script has failed come first, the earliest before all."""
@@ -57,12 +59,13 @@ class ServersOfTest(Generic[S]):
 
     # The parts of a test that are coroutines.
 
-    def begin(self) -> None:
+    def begin(self, *, cleaning: bool = False) -> None:
         """The task that runs is the body from now on: it is to be interrupted when a script has failed."""
         body = self._body = asyncio.current_task()
         assert body is not None
+        self._cleaning = cleaning
         for server in self.live():
-            server.set_body(body)
+            server.set_body(body, cleaning=cleaning)
 
     async def release(self) -> bool:
         """The body is interrupted no more; return whether it was, and by nobody else."""
@@ -91,26 +94,39 @@ class ServersOfTest(Generic[S]):
                 return value
         return raise_alone(instead)
 
-    async def run_set_up(self, function: Callable[..., Any]) -> None:
+    async def run_set_up(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run `asyncSetUp`; what is raised instead of its exception is the verdict, if that came first."""
+        self.begin()
         try:
-            await function()
-            return
+            value = await function(*args, **kwargs)
         except BaseException as exc:
             instead = await self.end(exc)
             if instead is None:
                 raise
-        raise_alone(instead)
+        else:
+            await self.release()  # the verdict is the test's: what was set up is torn down then
+            return value
+        return raise_alone(instead)
 
     async def run_tear_down(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
+        self.begin(cleaning=True)
         try:
             value = function(*args, **kwargs)
             if asyncio.iscoroutine(value) or hasattr(value, "__await__"):
                 await value
-        except Exception as exc:
-            if not self.is_consequence(exc):
+        except asyncio.CancelledError as exc:
+            if not await self.release():
                 raise
+            hidden = consequence(exc)
+            if hidden is not None:
+                self.is_consequence(hidden)
+        except BaseException as exc:
+            await self.release()
+            if not (isinstance(exc, Exception) and self.is_consequence(exc)):
+                raise
+        else:
+            await self.release()
 
     # What becomes of exceptions.
 

@@ -178,7 +178,7 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
 
     # What test frameworks ask, as of `MockTCPServer`; what needs no waiting is in `ServerView`.
 
-    def set_body(self, task: asyncio.Task[Any]) -> None:
+    def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
         """From now on `task` is the body of the test."""
 
     async def release_body(self) -> bool:
