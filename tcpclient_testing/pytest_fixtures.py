@@ -122,7 +122,7 @@ class ThreadedTCPServerFactory:
         from .threaded import ThreadedMockTCPServer
         server = ThreadedMockTCPServer(**{**self._options, **options})
         server.open()
-        self._servers.threaded.append(server)
+        self._servers.add(server)
         return server
 
     def stop(self) -> None:

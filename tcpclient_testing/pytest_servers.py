@@ -34,7 +34,7 @@ _TURNS = 16
 Server = Union[MockTCPServer, "ThreadedMockTCPServer"]
 
 
-class ServersOfFixtures(ServersOfTest[MockTCPServer]):
+class ServersOfFixtures(ServersOfTest["Server"]):
     """The servers of one test under pytest, and what is known of the test.
 
     `asynchronous` and `blocking` tell which fixtures it has taken; `later` has the code of each fixture that was set up
@@ -43,7 +43,6 @@ class ServersOfFixtures(ServersOfTest[MockTCPServer]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.threaded: list[ThreadedMockTCPServer] = []
         self.asynchronous = False
         self.blocking = False
         self.later: list[Optional[CodeType]] = []
@@ -52,9 +51,15 @@ class ServersOfFixtures(ServersOfTest[MockTCPServer]):
         self._over = False
         self._verdict: Optional[BaseException] = None
 
-    def _live(self) -> list[Server]:
-        servers: list[Server] = [*self.live(), *(server for server in self.threaded if not server.closed)]
-        return sorted(servers, key=lambda server: server.failed_at())
+    @property
+    def _in_loop(self) -> list[MockTCPServer]:
+        """The servers that live in the test's loop."""
+        return [server for server in self.servers if isinstance(server, MockTCPServer)]
+
+    @property
+    def _threaded(self) -> list[ThreadedMockTCPServer]:
+        """The servers that have a thread."""
+        return [server for server in self.servers if not isinstance(server, MockTCPServer)]
 
     # The body.
 
@@ -77,11 +82,11 @@ class ServersOfFixtures(ServersOfTest[MockTCPServer]):
             value = await function(*args, **kwargs)
         except BaseException as exc:
             self.frame = frame_of(function, exc)
-            verdict = self._end(await self.end(exc, attach=False), exc)
+            verdict = self._end(await self._ended(exc), exc)
             if verdict is None:
                 raise
         else:
-            verdict = self._end(await self.end(None), None) or self._end(await self._judge(), None)
+            verdict = self._end(await self._ended(None), None) or self._end(await self._judge(), None)
             if verdict is None:
                 return value
         return raise_alone(verdict)
@@ -92,11 +97,11 @@ class ServersOfFixtures(ServersOfTest[MockTCPServer]):
             value = function(*args, **kwargs)
         except BaseException as exc:
             self.frame = frame_of(function, exc)
-            verdict = self._end(None, exc)
+            verdict = self._end(self._ended_blocking(exc), exc)
             if verdict is None:
                 raise
         else:
-            verdict = self._end(None, None) or self._end(self._judge_threaded(), None)
+            verdict = self._end(self._ended_blocking(None), None) or self._end(self._judge_threaded(), None)
             if verdict is None:
                 return value
         return raise_alone(verdict)
@@ -106,17 +111,23 @@ class ServersOfFixtures(ServersOfTest[MockTCPServer]):
         loop = events._get_running_loop()
         if loop is None:
             return  # trio's
-        for server in self.live():
-            if server.loop is not None and server.loop is not loop:
+        for server in self._in_loop:
+            if not server.closed and server.loop is not None and server.loop is not loop:
                 raise ScriptError("the server lives in another event loop than the test: an asynchronous fixture has "
                                   "used it first; give the fixture and the test the same loop_scope")
         self.begin()
 
+    async def _ended(self, exc: Optional[BaseException]) -> Optional[BaseException]:
+        if events._get_running_loop() is None:
+            return self._ended_blocking(exc)  # trio's
+        return await self.end(exc, attach=False)
+
+    def _ended_blocking(self, exc: Optional[BaseException]) -> Optional[BaseException]:
+        return self.concluded(exc, [server.body_ended(exc, attach=False) for server in self.live()
+                                    if not isinstance(server, MockTCPServer)])
+
     def _end(self, verdict: Optional[BaseException], exc: Optional[BaseException]) -> Optional[BaseException]:
         """The body has ended, with `exc` or without, and so far with this verdict; return the verdict."""
-        for server in self.threaded:
-            if not server.closed:
-                verdict = verdict or server.body_ended(exc, attach=False)
         self._over = self._over or verdict is not None or exc is not None
         self._verdict = self._verdict or verdict
         return verdict
@@ -127,7 +138,7 @@ class ServersOfFixtures(ServersOfTest[MockTCPServer]):
         if self.later:
             for _ in range(_TURNS):
                 await asyncio.sleep(0) if events._get_running_loop() else None
-            for server in self._live():
+            for server in self.live():
                 if server.failed_at() < float("inf"):
                     return server.verdict()
                 if server.settled():
@@ -140,7 +151,7 @@ class ServersOfFixtures(ServersOfTest[MockTCPServer]):
 
     async def leave_all(self) -> Optional[BaseException]:
         """Leave all servers: return the verdict, the earliest failure; None if there is none."""
-        live = self._live()
+        live = self.live()
         for server in live:
             try:
                 await _awaited(server, server.leave)
@@ -151,7 +162,7 @@ class ServersOfFixtures(ServersOfTest[MockTCPServer]):
     def _judge_threaded(self) -> Optional[BaseException]:
         if not self.later:
             return self.leave_threaded()
-        for server in self.threaded:
+        for server in self._threaded:
             if not server.closed and server.settled():
                 try:
                     server.judge(implied_disconnect=True)
@@ -161,7 +172,7 @@ class ServersOfFixtures(ServersOfTest[MockTCPServer]):
 
     def leave_threaded(self) -> Optional[BaseException]:
         """Leave the servers that have a thread: return the verdict, the earliest failure; None if there is none."""
-        live = [server for server in self._live() if not isinstance(server, MockTCPServer)]
+        live = [server for server in self.live() if not isinstance(server, MockTCPServer)]
         for server in live:
             try:
                 server.leave(implied_disconnect=True)
@@ -182,7 +193,7 @@ class ServersOfFixtures(ServersOfTest[MockTCPServer]):
     def verdict_instead_of(self, exc: Exception) -> Optional[BaseException]:
         """A fixture has raised while it was set up: return what is to be raised instead, or None."""
         self._over = True
-        for server in self._live():
+        for server in self.live():
             if server.blames(exc) and not isinstance(exc, ExpectationError):
                 self._verdict = server.verdict()
                 return self._verdict
@@ -200,7 +211,7 @@ class ServersOfFixtures(ServersOfTest[MockTCPServer]):
         return None
 
     def _leave_asynchronous(self) -> Optional[BaseException]:
-        live = self.live()
+        live = [server for server in self.live() if isinstance(server, MockTCPServer)]
         for server in live:
             failure = server.verdict()
             if failure is not None:
@@ -218,11 +229,9 @@ class ServersOfFixtures(ServersOfTest[MockTCPServer]):
         return loop.run_until_complete(self.leave_all())
 
     def _close(self) -> None:
-        loops = {server.loop for server in self.live()}
+        loops = {server.loop for server in self._in_loop if not server.closed}
         for server in self.servers:
             server.close()
-        for thread in self.threaded:
-            thread.close()
         for loop in loops:
             if loop is not None and not (loop.is_closed() or loop.is_running()):
                 loop.run_until_complete(_some_turns())
@@ -249,7 +258,7 @@ class ServersOfFixtures(ServersOfTest[MockTCPServer]):
 
     def sections(self, verdict: Optional[ExpectationError]) -> list[tuple[str, str]]:
         """The sections of a failed test's report; `verdict`, if that was it, shows the script itself."""
-        servers: list[Server] = [*self.servers, *self.threaded]
+        servers = self.servers
         lines: list[str] = []
         for server in servers:
             if len(server.transcript) or server.connections:

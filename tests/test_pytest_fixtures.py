@@ -188,6 +188,18 @@ class ThreadedTests(PluginTestCase):
                 """, "expected b'hello', got b'hullo'", ">       threaded_tcpserver.expect_bytes(b\"hello\")",
                                 "- tcpserver transcript -")
 
+    def test_asynchronous_test_is_interrupted(self) -> None:
+        """An asynchronous test that waits for something of its own is interrupted when the script has failed."""
+        self.fails_once("""
+            @pytest.mark.asyncio
+            async def test_it(threaded_tcpserver):
+                threaded_tcpserver.expect_connect()
+                threaded_tcpserver.expect_bytes(b"hello")
+                with socket.create_connection(threaded_tcpserver.address) as client:
+                    client.sendall(b"hullo")
+                    await asyncio.sleep(60)
+        """, "expected b'hello', got b'hullo'", ">       threaded_tcpserver.expect_bytes(b\"hello\")")
+
     def test_fixture_closes_the_client(self) -> None:
         """What only the tear-down of a fixture does is judged after it."""
         self.run_tests("""

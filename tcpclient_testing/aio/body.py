@@ -9,6 +9,7 @@ was added to the task's count of cancellations, and tells whether somebody else 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any, Callable, Optional
 
 __all__ = ["Body", "consequence"]
@@ -47,6 +48,11 @@ class Body:
         """Cancel the task a moment from now, if it is still running then."""
         if self._timer is None and not self._over:
             self._timer = self._loop.call_later(self._patience, self._cancel)
+
+    def interrupt_from_elsewhere(self) -> None:
+        """Do the same, in the body's loop; asked in another thread."""
+        with contextlib.suppress(RuntimeError):  # that loop is closed: the body has ended
+            self._loop.call_soon_threadsafe(self.interrupt)
 
     def _cancel(self) -> None:
         if self._over or self._task.done():

@@ -368,6 +368,10 @@ class Runtime:
         for protocol in list(self.protocols.values()):
             protocol.reset("reset by the server: the script failed")
         self.waiters.give_up()
+        self.interrupt_body()
+
+    def interrupt_body(self) -> None:
+        """The script has failed: whoever runs the test is to hear of it, whatever they wait for."""
         if self.body is not None:
             self.body.interrupt()
 

@@ -120,7 +120,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         self._watch_streams = watch_streams
         self._allow_open = allow_open
         self._allow_extra = allow_extra
-        self._cancel_body = cancel_body
+        self.cancels_body = cancel_body
         self._given_timeouts = (timeout is not UNSET, idle_timeout is not UNSET)
         self._runtime = self._runtime_type(_scaled("timeout", 5.0 if timeout is UNSET else timeout),
                                            _scaled("idle_timeout", 30.0 if idle_timeout is UNSET else idle_timeout),
@@ -230,7 +230,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         If it is `cleaning` up after the others, it is given longer.
         """
         self.attach(task.get_loop())
-        if self._cancel_body:
+        if self.cancels_body:
             runtime = self._runtime
             runtime.body = Body(task, runtime.waiters.includes, cleaning=cleaning)
             if runtime.session.failure is not None:

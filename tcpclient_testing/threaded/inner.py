@@ -21,6 +21,8 @@ from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.report import ExpectationError
 
+from .answers import Awaiting
+
 if TYPE_CHECKING:
     from .server import ThreadedMockTCPServer
 
@@ -30,17 +32,26 @@ __unittest = True
 
 
 class ThreadedRuntime(Runtime):
-    """A runtime whose steps may be asked in any thread."""
+    """A runtime whose steps may be asked in any thread. Its body, if it has one, runs in another loop."""
 
     threaded = True
     thread: LoopThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.awaiting = Awaiting()
 
     def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
         if events._get_running_loop() is self.loop:
             return super().wait_for(step)
         if self.session.over:
             raise self.error()
-        return asyncio.wrap_future(self.thread.submit(self._until(step))).__await__()
+        return self.awaiting.answer(asyncio.wrap_future(self.thread.submit(self._until(step))))
+
+    def interrupt_body(self) -> None:
+        body = self.body  # the other thread may take it away just now
+        if body is not None:
+            body.interrupt_from_elsewhere()
 
     async def _until(self, step: Step[Any]) -> None:
         if self.session.over and not step.satisfied:
@@ -87,6 +98,9 @@ class InnerServer(MockTCPServer):
 
     _runtime_type: ClassVar[type[Runtime]] = ThreadedRuntime
     facade: ThreadedMockTCPServer
+
+    async def release_body(self) -> bool:
+        return False  # it is not in this loop: the facade does it
 
     def _make_handle(self, conversation: Conversation) -> Connection:
         return ThreadedConnection(cast(Any, self.facade), conversation)

@@ -15,6 +15,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Callable, Optional, TypeVar, cast
 
+from tcpclient_testing.aio.body import Body
 from tcpclient_testing.aio.loop_thread import LoopThread
 from tcpclient_testing.aio.server import ConnectStep
 from tcpclient_testing.aio.view import ServerView
@@ -82,6 +83,9 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
 
     async def __aenter__(self: S) -> S:
         self.open()
+        task = asyncio.current_task()
+        assert task is not None
+        self.set_body(task)
         return self
 
     async def __aexit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
@@ -132,8 +136,9 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     async def leave_in_loop(self, exc: Optional[BaseException] = None) -> None:
         """Do what `leave` does, for a caller whose event loop has to go on meanwhile."""
         try:
+            interrupted = await self.release_body()
             if self._runtime.running and not self._runtime.closed:
-                await self._answered(self._leave(exc))
+                await self._answered(self._leave(exc, interrupted=interrupted))
         finally:
             self._end()
 
@@ -145,9 +150,10 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             # They are about the script; the way through the loop is of no interest.
             raise error.with_traceback(None)  # noqa: B904 - the same exception
 
-    async def _leave(self, exc: Optional[BaseException], implied_disconnect: bool = False) -> None:
+    async def _leave(self, exc: Optional[BaseException], implied_disconnect: bool = False, *,
+                     interrupted: bool = False) -> None:
         await self._take_in(exc)
-        await self._server.leave(exc, implied_disconnect=implied_disconnect)
+        await self._server.leave(exc, implied_disconnect=implied_disconnect, interrupted=interrupted)
 
     async def _take_in(self, exc: Optional[BaseException]) -> None:
         """Before an exception is judged: what the client did before it raised is to be judged first."""
@@ -179,11 +185,17 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     # What test frameworks ask, as of `MockTCPServer`; what needs no waiting is in `ServerView`.
 
     def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
-        """From now on `task` is the body of the test."""
+        """From now on `task`, of any loop, is the body of the test: as `MockTCPServer.set_body` has it."""
+        if self._server.cancels_body:
+            runtime = self._runtime
+            body = runtime.body = Body(task, runtime.awaiting.includes, cleaning=cleaning)
+            if runtime.session.failure is not None:  # else the server's thread sees the body when it does
+                body.interrupt_from_elsewhere()
 
     async def release_body(self) -> bool:
-        """The body has ended, and is interrupted no more; return whether it was, and by nobody else."""
-        return False
+        """The body, which is the running task, is interrupted no more; return whether it was, and by nobody else."""
+        body, self._runtime.body = self._runtime.body, None
+        return body is not None and await body.release()
 
     def body_ended(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:
         """The body, which blocks, has ended, with `exc` or without: return what is to be raised instead, or None."""
@@ -303,4 +315,4 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             step = session.first_unsatisfied() if conversation is None or conversation.complete else \
                 conversation.steps[conversation.cursor]
             return late(f"{what} is not complete", seconds or 0.0, step, session, self._runtime.transcript)
-        return answer(self._thread, coroutine, seconds, too_late)
+        return answer(self._thread, coroutine, seconds, too_late, self._runtime.awaiting)

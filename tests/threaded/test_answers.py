@@ -8,10 +8,11 @@ import sys
 import threading
 import time
 import unittest
+from typing import Any, cast
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, ScriptError
-from tcpclient_testing.aio import verdict
+from tcpclient_testing.aio import body, verdict
 from tcpclient_testing.threaded import ThreadedMockTCPServer
 from tests.support.blocking import Worker, connect, eventually
 from tests.support.greetings import greet, script_greeting
@@ -164,6 +165,59 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
                     await step
                 with self.assertRaises(ExpectationError):
                     await server.join()
+
+    async def test_body_that_waits_for_something_else_is_interrupted(self) -> None:
+        """It is when the script has failed, and the verdict comes out; nothing of the cancellation stays behind."""
+        started = time.monotonic()
+        with self.assertRaisesRegex(ExpectationError, "got b'EHLO"):
+            async with ThreadedMockTCPServer() as server:
+                server.expect_connect()
+                server.expect_line(b"HELO")
+                with connect(server.address) as client:
+                    client.sendall(b"EHLO\r\n")
+                    await asyncio.sleep(60)
+        self.assertLess(time.monotonic() - started, 30)
+        task: Any = asyncio.current_task()
+        self.assertEqual(getattr(task, "cancelling", lambda: 0)(), 0)
+        await asyncio.sleep(0.1)  # longer than the time after which it would be interrupted again
+
+    async def test_body_that_begins_after_the_failure_is_interrupted(self) -> None:
+        """It need not have been there when the script failed."""
+        with ThreadedMockTCPServer() as server, connect(server.address) as client:
+            server.expect_connect()
+            step = server.expect_line(b"HELO")
+            client.sendall(b"EHLO\r\n")
+            with self.assertRaises(ExpectationError):
+                await step
+            task = asyncio.current_task()
+            assert task is not None
+            server.set_body(task)
+            with self.assertRaises(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            self.assertTrue(await server.release_body())
+            server.excuse()
+
+    async def test_body_that_waits_for_the_server_is_not_interrupted(self) -> None:
+        """It gets the verdict where it waits, and may go on for a moment."""
+        with mock.patch.object(body, "_PATIENCE", 0.0), self.assertRaises(ExpectationError):
+            async with ThreadedMockTCPServer() as server:
+                server.expect_connect()
+                step = server.expect_line(b"HELO", timeout=0.05)
+                with connect(server.address):
+                    for awaited in (step, server.join()):
+                        with self.assertRaises(ExpectationError):
+                            await awaited
+                        self.assertFalse(server._runtime.awaiting.includes(cast(Any, asyncio.current_task())))
+
+    async def test_body_is_left_alone_if_that_is_asked_for(self) -> None:
+        """With cancel_body=False nothing is interrupted."""
+        with mock.patch.object(body, "_PATIENCE", 0.01), self.assertRaises(ExpectationError):
+            async with ThreadedMockTCPServer(cancel_body=False) as server:
+                server.expect_connect()
+                server.expect_line(b"HELO")
+                with connect(server.address) as client:
+                    client.sendall(b"EHLO\r\n")
+                    await asyncio.sleep(0.1)
 
     async def test_streams_when_the_client_is_careless(self) -> None:
         """A client of this process that does not await wait_closed() is told so, though its loop is another one."""
