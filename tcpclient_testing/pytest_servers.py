@@ -43,6 +43,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
 
     def __init__(self) -> None:
         super().__init__()
+        self.threaded: list[ThreadedMockTCPServer] = []
         self.asynchronous = False
         self.blocking = False
         self.later: list[Optional[CodeType]] = []
@@ -56,10 +57,11 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         """The servers that live in the test's loop."""
         return [server for server in self.servers if isinstance(server, MockTCPServer)]
 
-    @property
-    def _threaded(self) -> list[ThreadedMockTCPServer]:
-        """The servers that have a thread."""
-        return [server for server in self.servers if not isinstance(server, MockTCPServer)]
+    def add(self, server: Server) -> None:
+        """The test has made `server`."""
+        super().add(server)
+        if not isinstance(server, MockTCPServer):
+            self.threaded.append(server)
 
     # The body.
 
@@ -162,7 +164,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
     def _judge_threaded(self) -> Optional[BaseException]:
         if not self.later:
             return self.leave_threaded()
-        for server in self._threaded:
+        for server in self.threaded:
             if not server.closed and server.settled():
                 try:
                     server.judge(implied_disconnect=True)

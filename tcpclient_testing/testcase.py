@@ -215,6 +215,7 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
         server = ThreadedMockTCPServer(**{**self.tcpserver_options, **options})
         server.open()
         self._tcpservers.add(server)
+        server.accompany(self._tcpservers.servers)
         in_loop = isinstance(self, unittest.IsolatedAsyncioTestCase)
         super().addCleanup(self._leave_tcpserver_in_loop if in_loop else self._leave_tcpserver, server)
         return server

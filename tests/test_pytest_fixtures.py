@@ -188,6 +188,7 @@ class ThreadedTests(PluginTestCase):
                 """, "expected b'hello', got b'hullo'", ">       threaded_tcpserver.expect_bytes(b\"hello\")",
                                 "- tcpserver transcript -")
 
+    @needs("pytest_asyncio")
     def test_asynchronous_test_is_interrupted(self) -> None:
         """An asynchronous test that waits for something of its own is interrupted when the script has failed."""
         self.fails_once("""
@@ -199,6 +200,21 @@ class ThreadedTests(PluginTestCase):
                     client.sendall(b"hullo")
                     await asyncio.sleep(60)
         """, "expected b'hello', got b'hullo'", ">       threaded_tcpserver.expect_bytes(b\"hello\")")
+
+    def test_one_of_two_servers_fails(self) -> None:
+        """A test that waits at the other one is freed, and reports the first failure."""
+        text = self.fails_once("""
+            def test_it(threaded_tcpserver, threaded_tcpserver_factory):
+                other = threaded_tcpserver_factory(timeout=60)
+                for server in (threaded_tcpserver, other):
+                    server.expect_connect()
+                    server.expect_bytes(b"hello")
+                with socket.create_connection(threaded_tcpserver.address) as client:
+                    client.sendall(b"hullo")
+                    with socket.create_connection(other.address) as client:
+                        client.recv(1)
+        """, "expected b'hello', got b'hullo'", "then the client raised", "the script of another server failed")
+        self.assertNotIn("1 error", text)
 
     def test_fixture_closes_the_client(self) -> None:
         """What only the tear-down of a fixture does is judged after it."""

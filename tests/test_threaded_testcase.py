@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import unittest
 from typing import Any, Optional
+from unittest import mock
 
 from tcpclient_testing import ThreadedMockTCPServerMixin
+from tcpclient_testing.threaded import inner
 from tests.support.blocking import connect, threads
 from tests.support.loops import AsyncTestCase
 from tests.support.outcomes import Outcome, threaded_outcome_of
@@ -39,6 +42,14 @@ def wrong(case: Any) -> None:
     """A test whose client says something else."""
     script(case)
     converse(case, b"howdy")
+
+
+def write_on(server: Any) -> None:
+    """Write a script that never ends, as it seems."""
+    connection = server.connections[0]
+    while True:
+        connection.send_bytes(b"x")
+        time.sleep(0.01)
 
 
 class ThreadedMixinTests(ThreadedMockTCPServerMixin, unittest.TestCase):
@@ -142,6 +153,58 @@ class ThreadedReportTests(unittest.TestCase):
             case.start_tcpserver().expect_connect(timeout=0.02)
             case.tcpserver.expect_connect(timeout=0.02)
         self.assertOne("failure", "no client connected", test=test)
+
+    def test_report_when_the_test_waits_at_another_server(self) -> None:
+        """When one server's script fails, whoever waits at another is freed, and the first failure is the report."""
+        ways: list[tuple[str, Any]] = [
+            ("recv", lambda case: case.client.recv(1)), ("join", lambda case: case.other.join()),
+            ("result", lambda case: case.step.result()), ("writing on", lambda case: write_on(case.other))]
+        for name, wait in ways:
+            def test(case: Any, wait: Any = wait) -> None:
+                case.other = case.start_tcpserver()
+                case.other.expect_connect()
+                case.step = case.other.expect_line()
+                case.client = connect(case.other.address)
+                case.addCleanup(case.client.close)
+                script(case)
+                with connect(case.tcpserver.address) as client:
+                    client.sendall(b"howdy")
+                    wait(case)
+            with self.subTest(name):
+                self.assertOne("failure", "expected b'hello', got b'howdy'", test=test,
+                               tcpserver_options={"timeout": 60})
+
+    def test_report_when_a_server_is_made_after_the_failure(self) -> None:
+        """Who waits at that one is freed, too."""
+        def test(case: Any) -> None:
+            script(case)
+            with connect(case.tcpserver.address) as client:
+                client.sendall(b"howdy")
+                with contextlib.suppress(AssertionError):
+                    case.tcpserver.join()
+                other = case.start_tcpserver(timeout=60)
+                other.expect_connect()
+                other.join()
+        self.assertOne("failure", "expected b'hello', got b'howdy'", test=test)
+
+    def test_other_servers_go_on_if_that_is_asked_for(self) -> None:
+        """The failure of a server with cancel_body=False changes nothing for those who wait at another."""
+        seen = []
+
+        def test(case: Any) -> None:
+            other = case.start_tcpserver(timeout=60, cancel_body=True)
+            other.expect_connect()
+            script(case)
+            with connect(case.tcpserver.address) as client, connect(other.address) as another:
+                client.sendall(b"howdy")
+                another.settimeout(0.3)
+                try:
+                    another.recv(1)
+                except OSError as error:
+                    seen.append(type(error).__name__)
+        with mock.patch.object(inner, "_MOMENT", 0.01):
+            self.assertOne("failure", "got b'howdy'", test=test, tcpserver_options={"cancel_body": False})
+        self.assertIn(seen[0], ("timeout", "TimeoutError"))
 
     def test_skips_and_expected_failures(self) -> None:
         """A skip in the middle stays a skip, and an expected failure is one where the body shows it."""

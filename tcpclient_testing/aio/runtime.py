@@ -53,6 +53,9 @@ class Runtime:
     #: Whether the loop has a thread of its own, in which no test runs.
     threaded = False
 
+    #: Why connections are reset when the server gives up, for the transcript.
+    giving_up = "the script failed"
+
     def __init__(self, timeout: Optional[float], idle_timeout: Optional[float], transcript_limit: int,
                  make_handle: Callable[[Conversation], Any]) -> None:
         self.session = Session(self, timeout, idle_timeout)
@@ -366,7 +369,7 @@ class Runtime:
     def _give_up(self, command: commands.GiveUp) -> None:
         self.reception.close()
         for protocol in list(self.protocols.values()):
-            protocol.reset("reset by the server: the script failed")
+            protocol.reset(f"reset by the server: {self.giving_up}")
         self.waiters.give_up()
         self.interrupt_body()
 

@@ -7,8 +7,9 @@ connections that it makes write their script by way of the facade, `ThreadedMock
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from asyncio import events
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, cast
 
 from tcpclient_testing.aio.handle import Connection
@@ -18,6 +19,7 @@ from tcpclient_testing.aio.server import MockTCPServer
 from tcpclient_testing.aio.waiting import Joined
 from tcpclient_testing.engine.arguments import checked_seconds
 from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps import Step
 from tcpclient_testing.report import ExpectationError
 
@@ -30,6 +32,9 @@ __all__ = ["InnerServer", "ThreadedConnection", "ThreadedRuntime"]
 
 __unittest = True
 
+# How long (seconds) a test may take to see for itself that the script of one of its servers has failed.
+_MOMENT = 0.1
+
 
 class ThreadedRuntime(Runtime):
     """A runtime whose steps may be asked in any thread. Its body, if it has one, runs in another loop."""
@@ -40,6 +45,8 @@ class ThreadedRuntime(Runtime):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.awaiting = Awaiting()
+        self.companions: Sequence[ThreadedMockTCPServer] = ()
+        self._followed: Optional[ThreadedRuntime] = None
 
     def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
         if events._get_running_loop() is self.loop:
@@ -52,6 +59,30 @@ class ThreadedRuntime(Runtime):
         body = self.body  # the other thread may take it away just now
         if body is not None:
             body.interrupt_from_elsewhere()
+        for companion in tuple(self.companions):
+            companion._runtime.hear_of(self)
+
+    def hear_of(self, failed: ThreadedRuntime) -> None:
+        """The script of `failed`, another server of the test, has failed: a moment from now, free whoever waits here.
+
+        A test that blocks can't be interrupted, but what it waits for can end.
+        """
+        if failed is not self:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+                self.loop.call_soon_threadsafe(self.loop.call_later, _MOMENT, self._follow, failed)
+
+    def _follow(self, failed: ThreadedRuntime) -> None:
+        session = self.session
+        if session.over or failed.closed:
+            return
+        self._followed = failed
+        self.giving_up = "the script of another server failed"
+        session.now = self.loop.time()
+        session.fail(None, None, Mismatch("the script of another server of this test had failed"))
+        self.perform()
+
+    def error(self) -> ExpectationError:
+        return super().error() if self._followed is None else self._followed.error()
 
     async def _until(self, step: Step[Any]) -> None:
         if self.session.over and not step.satisfied:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Callable, Optional, TypeVar, cast
@@ -183,6 +183,14 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         return cast("list[ThreadedConnection]", self._server.connections)
 
     # What test frameworks ask, as of `MockTCPServer`; what needs no waiting is in `ServerView`.
+
+    def accompany(self, servers: Sequence[ThreadedMockTCPServer]) -> None:
+        """This is one of the `servers` of one test, which may grow: if it fails, whoever waits at another is freed."""
+        if self._server.cancels_body:
+            self._runtime.companions = servers
+        for server in servers:
+            if server._runtime.session.failure is not None and server._runtime.companions:
+                self._runtime.hear_of(server._runtime)
 
     def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
         """From now on `task`, of any loop, is the body of the test: as `MockTCPServer.set_body` has it."""
