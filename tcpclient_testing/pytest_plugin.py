@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from .pytest_clocks import current_policy, virtual_loops_of
+from .pytest_fixture_parts import interruptible_fixture
 from .pytest_fixtures import (
     FIXTURES,
     SERVERS,
@@ -54,7 +55,11 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any],
                          request: pytest.FixtureRequest) -> Generator[None, Any, None]:
     """Note the fixtures that are torn down before the server: they may still close the client."""
     function = inspect.unwrap(fixturedef.func)  # plugins for asynchronous tests put another in its place now
-    with clock_of_fixture(request, fixturedef.argname, function):
+    servers = request.node.stash.get(SERVERS, None)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(clock_of_fixture(request, fixturedef.argname, function))
+        if servers is not None and fixturedef.scope == "function":
+            stack.enter_context(interruptible_fixture(fixturedef, request, servers))
         yield
     servers = request.node.stash.get(SERVERS, None)
     if servers is not None and fixturedef.scope == "function" and _may_close_clients(function):

@@ -10,9 +10,11 @@ import functools
 import inspect
 import sys
 from asyncio import events
+from collections.abc import AsyncGenerator
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
+from .aio.body import consequence
 from .aio.raising import raise_alone
 from .aio.server import MockTCPServer
 from .aio.servers_of_test import ServersOfTest
@@ -191,6 +193,57 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         return verdict
 
     # Set-up and tear-down.
+
+    async def run_fixture_set_up(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run a fixture until it has its value, and interrupt it if a script has failed; raise the verdict then."""
+        self._begin_fixture(cleaning=False)
+        try:
+            value = await function(*args, **kwargs)
+        except asyncio.CancelledError as exc:
+            if not await self.release():
+                raise
+            instead = consequence(exc) or self._first_verdict()
+        except BaseException:
+            await self.release()
+            raise
+        else:
+            await self.release()
+            return value
+        return raise_alone(instead)
+
+    async def run_fixture_tear_down(self, values: AsyncGenerator[Any, None]) -> bool:
+        """Run the rest of a fixture, and interrupt it if a script has failed; return whether it has another value."""
+        self._begin_fixture(cleaning=True)
+        try:
+            await values.__anext__()
+        except StopAsyncIteration:
+            await self.release()
+            return False
+        except asyncio.CancelledError as exc:
+            if not await self.release():
+                raise
+            hidden = consequence(exc)
+            if hidden is not None:
+                self.is_consequence(hidden)
+            return False
+        except BaseException:
+            await self.release()
+            raise
+        await self.release()
+        return True
+
+    def _begin_fixture(self, *, cleaning: bool) -> None:
+        """The fixture is the body for those servers that live in its loop, which need not be that of the test."""
+        loop = events._get_running_loop()
+        task = None if loop is None else asyncio.current_task()
+        for server in self.live():
+            if task is not None and (not isinstance(server, MockTCPServer) or server.loop is loop):
+                server.set_body(task, cleaning=cleaning)
+
+    def _first_verdict(self) -> BaseException:
+        verdict = next(filter(None, (server.verdict() for server in self.live())))
+        self._verdict = verdict
+        return verdict
 
     def verdict_instead_of(self, exc: Exception) -> Optional[BaseException]:
         """A fixture has raised while it was set up: return what is to be raised instead, or None."""
