@@ -156,7 +156,12 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         await self.leave(exc)
 
     async def start(self: S) -> S:
-        """Listen, and accept clients from now on; return the server. Raises `OSError` where the port is taken."""
+        """Listen, and accept clients from now on; return the server. Raises `OSError` where the port is taken.
+
+        Whoever awaits a step or `join` hears of a failure at once; but nobody is interrupted who waits for something
+        else, such as an event of the client's own. Only ``async with`` knows the task that it has to cancel: the one
+        that calls `start` may be a fixture's, or have ended long before the failure.
+        """
         self.open()
         return self
 

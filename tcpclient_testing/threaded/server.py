@@ -93,7 +93,11 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         await self.leave_in_loop(exc)
 
     def start(self: S) -> S:
-        """Listen, and accept clients from now on; return the server. Raises `OSError` where the port is taken."""
+        """Listen, and accept clients from now on; return the server. Raises `OSError` where the port is taken.
+
+        A coroutine that waits for something of its own is not interrupted when the script has failed, as it is in
+        ``async with``.
+        """
         self.open()
         return self
 

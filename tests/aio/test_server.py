@@ -105,6 +105,17 @@ class WaitingTests(AsyncTestCase):
         with self.assertRaises(ExpectationError):
             await other.stop()
 
+    async def test_start_makes_no_body(self) -> None:
+        """Who calls start() is not cancelled, since it need not be who runs the test; stop() has the verdict."""
+        with unittest.mock.patch("tcpclient_testing.aio.body._PATIENCE", 0.01):
+            server = await MockTCPServer(timeout=0.02).start()
+            step = server.expect_connect()
+            await asyncio.sleep(0.1)
+            with self.assertRaises(ExpectationError):
+                await step
+            with self.assertRaises(ExpectationError):
+                await server.stop()
+
     async def test_hold_until_a_step_of_another_connection_or_server(self) -> None:
         """hold_until(step) holds a connection until the step is satisfied, wherever that belongs."""
         async with MockTCPServer() as server, MockTCPServer() as other:
