@@ -15,7 +15,7 @@ import inspect
 import unittest
 from asyncio import events
 from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional
 
 from .aio.raising import raise_alone
@@ -137,6 +137,13 @@ class MockTCPServerMixin(_Base):
             wrappers[self._testMethodName] = body
         return wrappers
 
+    @contextmanager
+    def subTest(self, *args: Any, **params: Any) -> Iterator[None]:
+        """Run a subtest, as `unittest.TestCase` does; the verdict that it has reported is not reported again."""
+        reports = getattr(self._outcome, "result_supports_subtests", False)  # type: ignore[attr-defined]
+        with super().subTest(*args, **params), self._tcpservers.subtest() if reports else nullcontext():
+            yield
+
     def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Add a function to be called after the test, as `unittest.TestCase` does."""
         if inspect.iscoroutinefunction(function):
@@ -256,17 +263,25 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
         servers = self._tcpservers
 
         def body(*args: Any, **kwargs: Any) -> Any:
-            value = self._run_tcpserver_body(method, *args, **kwargs)
-            instead = self._end_tcpserver_bodies(None)
-            if instead is not None:
-                raise_alone(instead)
-            return value
+            try:
+                value = method(*args, **kwargs)
+            except BaseException as exc:
+                instead = self._end_tcpserver_bodies(exc)
+                if servers.is_told(exc, instead):
+                    return None
+                if instead is None:
+                    raise
+            else:
+                instead = self._end_tcpserver_bodies(None)
+                if instead is None:
+                    return value
+            return raise_alone(instead)
 
         async def async_body(*args: Any, **kwargs: Any) -> Any:
             return await servers.run_body(method, *args, **kwargs)
 
         def prepared() -> None:
-            self._run_tcpserver_body(set_up)
+            self._run_tcpserver_set_up(set_up)
 
         def torn_down() -> None:
             self._run_tcpserver_teardown(tear_down)
@@ -285,10 +300,10 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
             wrappers.update(asyncSetUp=async_prepared, asyncTearDown=async_torn_down)
         return wrappers
 
-    def _run_tcpserver_body(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run the test method, or `setUp`; what is raised instead of its exception is the verdict that came first."""
+    def _run_tcpserver_set_up(self, method: Callable[..., Any]) -> Any:
+        """Run `setUp`; what is raised instead of its exception is the verdict that came first."""
         try:
-            return method(*args, **kwargs)
+            return method()
         except BaseException as exc:
             instead = self._end_tcpserver_bodies(exc)
             if instead is None:
@@ -307,6 +322,13 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
             if not self._tcpservers.is_consequence(exc):
                 raise
             return None
+
+    @contextmanager
+    def subTest(self, *args: Any, **params: Any) -> Iterator[None]:
+        """Run a subtest, as `unittest.TestCase` does; the verdict that it has reported is not reported again."""
+        reports = getattr(self._outcome, "result_supports_subtests", False)  # type: ignore[attr-defined]
+        with super().subTest(*args, **params), self._tcpservers.subtest() if reports else nullcontext():
+            yield
 
     def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Add a function to be called after the test, as `unittest.TestCase` does."""

@@ -168,6 +168,65 @@ class MarksTests(ReportsTestCase):
         self.assertEqual(outcome.kinds, ["failure"], outcome)
         self.assertIn("1 != 0", outcome.text)
 
+    def test_verdict_that_a_subtest_reports(self) -> None:
+        """It is the one report, with what the client raised; what comes after it is a consequence."""
+        async def joined(case: Any, reader: Any) -> None:
+            await case.tcpserver.join()
+
+        async def raised(case: Any, reader: Any) -> None:
+            await reader.readexactly(7)
+
+        async def hanging(case: Any, reader: Any) -> None:
+            await asyncio.sleep(60)
+
+        async def nothing(case: Any) -> None:
+            pass
+
+        async def another(case: Any) -> None:
+            with case.subTest(number=2):
+                case.tcpserver.expect_connect()
+
+        async def written(case: Any) -> None:
+            case.tcpserver.expect_connect()
+
+        async def hangs(case: Any) -> None:
+            await asyncio.sleep(60)
+        for part in joined, raised, hanging:
+            for rest in nothing, another, written, hangs:
+                async def test(self: Any, part: Any = part, rest: Any = rest) -> None:
+                    with self.subTest(number=1):
+                        greeting(self.tcpserver)
+                        reader, writer = await connect(self.tcpserver)
+                        self.addCleanup(writer.close)
+                        writer.write(b"hullo")
+                        await part(self, reader)
+                    await rest(self)
+                with self.subTest(part=part.__name__, rest=rest.__name__):
+                    outcome = outcome_of(test=test, patience=0.02)
+                    self.assertOneFailure(outcome, "first difference at byte 1")
+                    self.assertEqual("ConnectionResetError" in outcome.text, part is raised)
+
+    def test_skip_in_a_subtest(self) -> None:
+        """It hides no failure of the script's."""
+        async def test(self: Any) -> None:
+            greeting(self.tcpserver)
+            _, writer = await connect(self.tcpserver)
+            self.addCleanup(writer.close)
+            writer.write(b"hullo")
+            await asyncio.wait([asyncio.ensure_future(self.tcpserver.join())])
+            with self.subTest(number=1):
+                self.skipTest("not here")
+        self.assertIn("failure", outcome_of(test=test).kinds)
+
+    def test_subtest_of_an_expected_failure(self) -> None:
+        """A verdict in a subtest is the failure that was expected."""
+        @unittest.expectedFailure
+        async def test(self: Any) -> None:
+            with self.subTest(number=1):
+                self.tcpserver.expect_connect(timeout=0.01)
+                await self.tcpserver.join()
+        self.assertEqual(outcome_of(test=test).kinds, ["expected failure"])
+
     @unittest.skipIf(sys.version_info < (3, 11), "unittest of 3.9 and 3.10 hangs after a KeyboardInterrupt, by itself")
     def test_keyboard_interrupt_passes(self) -> None:
         """KeyboardInterrupt is nobody's to keep, and the server is closed all the same."""

@@ -206,6 +206,44 @@ class ThreadedReportTests(unittest.TestCase):
             self.assertOne("failure", "got b'howdy'", test=test, tcpserver_options={"cancel_body": False})
         self.assertIn(seen[0], ("timeout", "TimeoutError"))
 
+    def test_verdict_that_a_subtest_reports(self) -> None:
+        """It is the one report; what comes after it is a consequence."""
+        def nothing(case: Any) -> None:
+            pass
+
+        def another(case: Any) -> None:
+            with case.subTest(number=2):
+                case.tcpserver.expect_connect()
+
+        def written(case: Any) -> None:
+            case.tcpserver.expect_connect()
+        for rest in nothing, another, written:
+            def test(case: Any, rest: Any = rest) -> None:
+                with case.subTest(number=1):
+                    wrong(case)
+                rest(case)
+            with self.subTest(rest=rest.__name__):
+                self.assertOne("failure", "got b'howdy'", "then the client raised", test=test)
+
+    def test_failure_of_a_subtest_before_the_verdict(self) -> None:
+        """A subtest that finds fault with something else reports that, and the verdict is the test's."""
+        def test(case: Any) -> None:
+            with case.subTest(number=1):
+                case.fail("something else")
+            wrong(case)
+        outcome = threaded_outcome_of(test=test)
+        self.assertEqual(outcome.kinds, ["failure", "failure"], outcome)
+
+    def test_debug_when_a_subtest_fails(self) -> None:
+        """Where a subtest reports nothing, the verdict ends the test."""
+        def test(case: Any) -> None:
+            with case.subTest(number=1):
+                wrong(case)
+        case = type("Case", (ThreadedMockTCPServerMixin, unittest.TestCase), {"test": test})("test")
+        with self.assertRaisesRegex(AssertionError, "got b'howdy'"):
+            case.debug()
+        case.doCleanups()
+
     def test_skips_and_expected_failures(self) -> None:
         """A skip in the middle stays a skip, and an expected failure is one where the body shows it."""
         def skip(case: Any) -> None:

@@ -254,6 +254,17 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         is what `release_body` said. Where `exc` stands, the conversation is attached to it, unless ``attach=False``:
         somebody else shows it then.
         """
+        return self.conclude_part(exc, interrupted=interrupted, attach=attach)
+
+    @property
+    def interrupts_body(self) -> bool:
+        """Whether the body was interrupted, and runs yet."""
+        body = self._runtime.body
+        return body is not None and body.interrupted
+
+    def conclude_part(self, exc: Optional[BaseException], *, interrupted: bool,
+                      attach: bool = True) -> Optional[BaseException]:
+        """Do what `conclude` does, where the body goes on: after a subtest, say."""
         runtime = self._runtime
         instead: Optional[BaseException] = None
         if exc is not None:

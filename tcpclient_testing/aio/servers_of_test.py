@@ -10,13 +10,17 @@ interrupted when a script has failed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar
+
+from tcpclient_testing.report import ExpectationError
 
 from .body import consequence
 from .raising import raise_alone
+from .verdict import is_control
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Callable, Protocol
 
     class Judged(Protocol):
@@ -31,6 +35,10 @@ if TYPE_CHECKING:
         async def release_body(self) -> bool: ...
         async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False,
                            attach: bool = True) -> Optional[BaseException]: ...
+        @property
+        def interrupts_body(self) -> bool: ...
+        def conclude_part(self, exc: Optional[BaseException], *, interrupted: bool,
+                          attach: bool = True) -> Optional[BaseException]: ...
 
 __all__ = ["ServersOfTest"]
 
@@ -46,6 +54,7 @@ class ServersOfTest(Generic[S]):
         self.servers: list[S] = []
         self._body: Optional[asyncio.Task[Any]] = None
         self._cleaning = False
+        self._told = False
 
     def add(self, server: S) -> None:
         """The test has made `server`."""
@@ -86,6 +95,8 @@ class ServersOfTest(Generic[S]):
             value = await function(*args, **kwargs)
         except BaseException as exc:
             instead = await self.end(exc)
+            if self.is_told(exc, instead):
+                return None
             if instead is None:
                 raise
         else:
@@ -127,6 +138,35 @@ class ServersOfTest(Generic[S]):
                 raise
         else:
             await self.release()
+
+    # Subtests, whose exceptions are reported by themselves.
+
+    @contextlib.contextmanager
+    def subtest(self) -> Iterator[None]:
+        """Run a subtest: what it raises once a script has failed is the verdict, and the test has its report."""
+        try:
+            yield
+            return
+        except BaseException as exc:
+            interrupted = isinstance(exc, asyncio.CancelledError) and \
+                any(server.interrupts_body for server in self.live())
+            if not (isinstance(exc, Exception) or interrupted) or is_control(exc):
+                raise
+            if self._told:
+                return  # a consequence, like all that comes after the verdict
+            failed = [server for server in self.live() if server.failed_at() < float("inf")]
+            if not failed:
+                raise
+            verdicts = [server.conclude_part(exc, interrupted=interrupted) for server in failed]
+            self._told = True
+            instead = self.concluded(exc, verdicts)
+            if instead is None:
+                raise
+        raise_alone(instead)
+
+    def is_told(self, exc: BaseException, instead: Optional[BaseException]) -> bool:
+        """Whether a subtest has reported the verdict before the body ended with `exc`, and so with a consequence."""
+        return self._told and (instead is not None or isinstance(exc, ExpectationError))
 
     # What becomes of exceptions.
 

@@ -19,7 +19,7 @@ from .body import consequence
 from .runtime import Runtime
 from .watch import StreamWatch
 
-__all__ = ["Verdict"]
+__all__ = ["Verdict", "is_control"]
 
 __unittest = True
 
@@ -184,7 +184,7 @@ class Verdict:
         own = isinstance(exc, asyncio.CancelledError) and interrupted
         # What pytest.fail() raises is no Exception, but an error all the same.
         error = isinstance(exc, Exception) or type(exc).__name__ == "Failed"
-        if not (own or error) or type(exc).__name__ in ("SkipTest", "Skipped"):
+        if not (own or error) or is_control(exc):
             return None
         from tcpclient_testing.report import ExpectationError
         if isinstance(exc, ExpectationError):
@@ -248,6 +248,11 @@ class Verdict:
         else:
             _attach_by_chain(exc, ConversationSoFar("no error, but what had passed when the exception below was "
                                                     f"raised\n{text}"))
+
+
+def is_control(exc: BaseException) -> bool:
+    """Whether a test framework raises this to say how the test goes on: a skip, or unittest's end after a subtest."""
+    return type(exc).__name__ in ("SkipTest", "Skipped", "_ShouldStop")
 
 
 class ImpliedDisconnect(ExpectDisconnect):

@@ -211,12 +211,23 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
 
     def body_ended(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:
         """The body, which blocks, has ended, with `exc` or without: return what is to be raised instead, or None."""
-        return self._thread.answer(self._thread.submit(self._conclude(exc, False, attach)))
+        return self.conclude_part(exc, interrupted=False, attach=attach)
 
     async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False,
                        attach: bool = True) -> Optional[BaseException]:
         """The body, a coroutine, has ended: do the same. `interrupted` is what `release_body` said."""
         return await self._answered(self._conclude(exc, interrupted, attach))
+
+    @property
+    def interrupts_body(self) -> bool:
+        """Whether the body was interrupted, and runs yet."""
+        body = self._runtime.body
+        return body is not None and body.interrupted
+
+    def conclude_part(self, exc: Optional[BaseException], *, interrupted: bool,
+                      attach: bool = True) -> Optional[BaseException]:
+        """Do what `conclude` does, where the body goes on: after a subtest, say."""
+        return self._thread.answer(self._thread.submit(self._conclude(exc, interrupted, attach)))
 
     async def _conclude(self, exc: Optional[BaseException], interrupted: bool,
                         attach: bool) -> Optional[BaseException]:
