@@ -102,7 +102,11 @@ def _judged_call(item: pytest.Item) -> Generator[None, Any, None]:
         servers.later.append(None)  # it may have fixtures made, or add finalizers
     item.obj = servers.wrap(function)  # type: ignore[attr-defined]
     try:
-        yield
+        outcome = yield
+        if outcome.excinfo is not None and isinstance(outcome.excinfo[1], RuntimeError):
+            stopped = servers.stopped(outcome.excinfo[1])
+            if stopped is not None:
+                _force_exception(outcome, pytest.fail.Exception(str(stopped), pytrace=False))
     finally:
         item.obj = function  # type: ignore[attr-defined]
 

@@ -121,6 +121,12 @@ class ServersOfFixtures(ServersOfTest["Server"]):
                                   "used it first; give the fixture and the test the same loop_scope")
         self.begin()
 
+    def stopped(self, error: RuntimeError) -> Optional[BaseException]:
+        """The call of the test has ended with `error`: return what is to be raised instead, if the body has not."""
+        stopped = self.abandon(error)
+        self._over = self._over or stopped is not None
+        return stopped
+
     async def _ended(self, exc: Optional[BaseException]) -> Optional[BaseException]:
         if events._get_running_loop() is None:
             return self._ended_blocking(exc)  # trio's

@@ -116,6 +116,16 @@ class MockTCPServerMixin(_Base):
                     server.close()
                 _end_loop_of(self)
 
+    def _callTestMethod(self, method: Callable[..., Any]) -> Any:
+        """Run the test method (unittest's own way of it), and say so if its loop was stopped in the middle of it."""
+        try:
+            return super()._callTestMethod(method)  # type: ignore[misc]
+        except RuntimeError as error:
+            stopped = self._tcpservers.abandon(error)
+            if stopped is None:
+                raise
+        raise stopped
+
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
         method = getattr(self, self._testMethodName)
         set_up, async_set_up = self.setUp, self.asyncSetUp

@@ -274,6 +274,26 @@ class MisuseTests(PluginTestCase):
             def test_it(client): pass
         """, "ScopeMismatch", "tcpserver")
 
+    def test_loop_that_the_test_stops(self) -> None:
+        """One failure says so, and nothing else; a RuntimeError of the test's own stands."""
+        result = self.run_tests("""
+            @pytest.mark.asyncio
+            async def test_it(tcpserver):
+                tcpserver.expect_connect()
+                asyncio.get_running_loop().call_soon(asyncio.get_running_loop().stop)
+                await asyncio.sleep(0.05)
+        """, subprocess=True)
+        result.assert_outcomes(failed=1)
+        text = self.text(result)
+        self.assertIn("the event loop was stopped or closed while the test ran in it", text)
+        self.assertNotIn("Traceback", text + "\n".join(result.stderr.lines))
+        self.assertNotIn("no client connected", text)
+        self.fails_once("""
+            @pytest.mark.asyncio
+            async def test_it(tcpserver):
+                raise RuntimeError("of the test's own")
+        """, "of the test's own")
+
     def test_loop_that_is_closed_too_early(self) -> None:
         """The server can't be judged in a loop that was closed, and says so."""
         result = self.run_tests("""

@@ -277,6 +277,41 @@ class MisuseTests(ReportsTestCase):
         self.assertEqual(seen, [("tests.support.outcomes.Inner.test", "Say it.")])
 
 
+    def test_loop_that_the_test_stops(self) -> None:
+        """One error says so, soon; a RuntimeError of the test's own stands."""
+        async def stop(self: Any) -> None:
+            self.tcpserver.expect_connect()
+            asyncio.get_running_loop().call_soon(asyncio.get_running_loop().stop)
+            await asyncio.sleep(60)
+
+        async def own(self: Any) -> None:
+            raise RuntimeError("of the test's own")
+        started = time.monotonic()
+        self.assertOneError(outcome_of(test=stop, tcpserver_options={}), "ScriptError",
+                            "the event loop was stopped or closed while the test ran in it")
+        self.assertLess(time.monotonic() - started, 4.0)
+        self.assertOneError(outcome_of(test=own), "of the test's own")
+
+    def test_parts_that_the_test_calls(self) -> None:
+        """A test may tear down and set up again by itself, and is interrupted all the same."""
+        seen = []
+
+        async def part(self: Any) -> None:
+            await asyncio.sleep(0)
+            seen.append(self)
+
+        async def test(self: Any) -> None:
+            await self.asyncTearDown()
+            await self.asyncSetUp()
+            greeting(self.tcpserver)
+            _, self.writer = await connect(self.tcpserver)
+            self.writer.write(b"hullo")
+            await asyncio.sleep(60)
+        outcome = outcome_of(test=test, asyncSetUp=part, asyncTearDown=part, patience=0.02)
+        self.assertOneFailure(outcome, "first difference at byte 1")
+        self.assertEqual(len(seen), 4)
+
+
 class BasesTests(unittest.TestCase):
     """Test cases of the wrong kind are refused where they are written, before they could stop the whole run."""
 

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar
 
+from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.report import ExpectationError
 
 from .body import consequence
@@ -81,6 +82,22 @@ class ServersOfTest(Generic[S]):
         self._body = None
         return any([await server.release_body() for server in self.live()])
 
+    def abandon(self, error: RuntimeError) -> Optional[ScriptError]:
+        """The run of the body has ended with `error`: perhaps that of a loop which was stopped in the middle of it.
+
+        Return the test's report then, and end the body; None if that has ended, and `error` is its own.
+        """
+        body, self._body = self._body, None
+        if body is None or body.done():
+            return None
+        self.excuse()
+        with contextlib.suppress(RuntimeError):  # the loop was closed
+            body.cancel()
+        stopped = ScriptError("the event loop was stopped or closed while the test ran in it, before the server could "
+                              "judge: let whoever runs the test make, stop and close the loop")
+        stopped.__cause__ = error
+        return stopped
+
     async def end(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:
         """The body has ended: return what is to be raised instead of `exc`, the verdict that came first."""
         interrupted = await self.release()
@@ -107,6 +124,8 @@ class ServersOfTest(Generic[S]):
 
     async def run_set_up(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run `asyncSetUp`; what is raised instead of its exception is the verdict, if that came first."""
+        if self._body is not None:
+            return await function(*args, **kwargs)  # called by the test itself, which is the body
         self.begin()
         try:
             value = await function(*args, **kwargs)
@@ -121,6 +140,9 @@ class ServersOfTest(Generic[S]):
 
     async def run_tear_down(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
+        if self._body is not None:
+            await function(*args, **kwargs)
+            return
         self.begin(cleaning=True)
         try:
             value = function(*args, **kwargs)
