@@ -45,6 +45,8 @@ __unittest = True
 # A timer that comes so much too late (seconds) shows that the loop stood still, and the client in it perhaps as well:
 # time-outs begin anew then.
 _STANDSTILL = 0.25
+# Real time on a virtual loop that a report speaks of (seconds): more than the rest that `bystanders` asks of a thread.
+_WORTH_TELLING = 0.5
 
 
 class Runtime:
@@ -231,9 +233,16 @@ class Runtime:
             from .too_early import awaited_too_early
             hint = self.hint() or awaited_too_early(self) or advice_on(self.session.failure, self.transcript)
             self._report = Report.of(self.session, self.transcript, hint=hint)
+            self._report.body += self._real_time()
         error = ExpectationError(self._report)
         error.client_exception = self.client_exception
         return error
+
+    def _real_time(self) -> list[str]:
+        """What a report says of virtual time that was real."""
+        waited = getattr(self.loop, "really_waited", {}).items()
+        lines = [f"    for {lasted:.1f} s, because {reason}" for reason, lasted in waited if lasted >= _WORTH_TELLING]
+        return ["  virtual time was real", *lines] if lines else []
 
     # Commands.
 

@@ -72,6 +72,9 @@ class WaitingLoop(Protocol):
     def why_real(self) -> Optional[str]:
         """Say why time is real, or return None where it may jump."""
 
+    def _really_waited(self, reason: str, seconds: float) -> None:
+        """Note that a timer was waited for in real time, and why."""
+
     def _next_timer(self) -> Optional[float]:
         """Give the time of the next timer, or None."""
 
@@ -108,9 +111,9 @@ class DecidingSelector(selectors.BaseSelector):
         when = self._loop._next_timer()
         look = _SHORTEST_LOOK
         while True:
-            real = self._loop.why_real() is not None
-            self._stand_still_or_flow(real)
-            if not real:
+            reason = self._loop.why_real()
+            self._stand_still_or_flow(reason is not None)
+            if reason is None:
                 events = self._poll()
                 if events or self._loop._work_is_ready():
                     return self._busy(events)
@@ -118,11 +121,13 @@ class DecidingSelector(selectors.BaseSelector):
             if when is None:
                 self._clock.flow()
                 return self._inner.select(None)
-            if not real:
+            if reason is None:
                 self._clock.jump(when)
                 return []
             # The end of a thread or a process wakes no selector: look again now and then.
+            began = time.monotonic()
             events = self._inner.select(min(max(0.0, when - self._clock.time()), look))
+            self._loop._really_waited(reason, time.monotonic() - began)
             if events or self._clock.time() >= when or self._loop._work_is_ready():
                 return events
             look = min(2 * look, _LONGEST_LOOK)
