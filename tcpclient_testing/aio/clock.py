@@ -101,6 +101,7 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         self._holds: list[str] = []
         self._standing = standing_threads()
         self._waited: dict[str, float] = {}
+        self._lookouts: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         inner = selectors.DefaultSelector() if selector is None else selector
         super().__init__(DecidingSelector(inner, self, self._virtual_clock, DEFAULT_GRACE if grace is None else grace))
 
@@ -205,6 +206,25 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         job.add_done_callback(jobs.discard)
         future.add_done_callback(lambda _future: jobs.discard(job) if job.done() else None)
 
+    async def wait_until(self, happened: Callable[[], bool]) -> None:
+        """Wait until `happened()` returns true: for what wakes no loop, such as a threading.Event.
+
+        It is asked in every turn of the loop, before every jump, and every few milliseconds while time is real. No
+        timer is spent on it, so that time still jumps to the next thing that happens.
+        """
+        if happened():
+            return
+        lookout = happened, self.create_future()
+        self._lookouts.append(lookout)
+        try:
+            await lookout[1]
+        finally:
+            self._lookouts.remove(lookout)
+
+    def _looks_out(self) -> bool:
+        """Tell whether somebody is in `wait_until()`."""
+        return bool(self._lookouts)
+
     # Attributes of asyncio's base classes that typeshed does not declare; the same from 3.9 to 3.14.
     _closed = True  # until the constructor has got as far as the base class: __del__ asks
     _scheduled: list[asyncio.TimerHandle]
@@ -217,7 +237,16 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         return when if when < math.inf else None
 
     def _work_is_ready(self) -> bool:
-        """Tell whether a signal handler has scheduled a callback or stopped the loop since the turn began."""
+        """Tell whether there is something to do: what is looked out for has happened, or a signal handler has
+        scheduled a callback or stopped the loop since the turn began.
+        """
+        for happened, future in self._lookouts:
+            if not future.done():
+                try:
+                    if happened():
+                        future.set_result(None)
+                except Exception as error:  # noqa: BLE001 - it belongs to whoever waits
+                    future.set_exception(error)
         return bool(cast(Any, self)._ready or cast(Any, self)._stopping)
 
     def _sockets(self) -> list[int]:

@@ -72,6 +72,9 @@ class FakeLoop:
     def _sockets(self):
         return []
 
+    def _looks_out(self):
+        return False
+
 
 class DecidingSelectorTests(unittest.TestCase):
     """When the selector waits, and when it jumps."""
