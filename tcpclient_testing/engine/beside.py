@@ -27,7 +27,7 @@ from .candidates import KEPT, Candidates, Reading, none_matches
 from .expectations import CallableRaised, ExpectMessage, lateness
 from .framing import Framing
 from .mismatches import Mismatch
-from .steps import DONE, WAITING, Outcome, Step, Timing
+from .steps import DONE, WAITING, Outcome, Step
 from .unordered import Unordered, places
 from .wording import counted, shorten
 
@@ -276,10 +276,10 @@ class Beside:
 
     # Time.
 
-    def timing(self, conversation: Conversation, step: Step[Any]) -> Timing:
-        """The time-outs of the step whose turn it is."""
+    def limits(self, conversation: Conversation, step: Step[Any]) -> tuple[Optional[float], Optional[float]]:
+        """The `timeout` and the `within` of the step whose turn it is."""
         block = self.block_of(step) if self.blocks else None
-        return step.timing if block is None else block.timing(conversation)
+        return step.timing.limits(conversation.session) if block is None else block.limits(conversation)
 
     def deadline(self) -> Optional[float]:
         """When the next heartbeat is due."""
