@@ -16,21 +16,21 @@ from typing import Any, Optional, Union
 import pytest
 
 from .aio.server import MockTCPServer
+from .engine.timing import SCALE
 
 __all__ = ["pytest_addoption", "pytest_configure", "pytest_unconfigure", "server_options", "wants_virtual_time"]
 
 __unittest = True
 __tracebackhide__ = True
 
-_SCALE = "TCPCLIENT_TESTING_TIMEOUT_SCALE"
 _SCALE_BEFORE: pytest.StashKey[Optional[str]] = pytest.StashKey()
 _OPTIONS = tuple(name for name in inspect.signature(MockTCPServer.__init__).parameters if name != "self")
 _CONFIGURATION = (
     ("timeout", "SECONDS", "seconds without progress after which a step has failed, or 'none' (default: 5)"),
     ("idle_timeout", "SECONDS", ("seconds after which a complete script has failed because a client stays connected "
                                  "and nothing happens, or 'none' (default: 30)")),
-    ("timeout_scale", "FACTOR", ("multiply these time-outs, on slow machines; goes before the environment variable "
-                                 f"{_SCALE} (default: 1)")),
+    ("timeout_scale", "FACTOR", ("multiply these time-outs and those of steps, on slow machines; goes before "
+                                 f"the environment variable {SCALE} (default: 1)")),
 )
 
 
@@ -53,17 +53,17 @@ def pytest_configure(config: pytest.Config) -> None:
         _option(config, name)
     scale = _option(config, "timeout_scale")
     if scale is not None:
-        config.stash[_SCALE_BEFORE] = os.environ.get(_SCALE)
-        os.environ[_SCALE] = repr(scale)
+        config.stash[_SCALE_BEFORE] = os.environ.get(SCALE)
+        os.environ[SCALE] = repr(scale)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave the environment as it was."""
     if _SCALE_BEFORE in config.stash:
         before = config.stash[_SCALE_BEFORE]
-        os.environ.pop(_SCALE, None)
+        os.environ.pop(SCALE, None)
         if before is not None:
-            os.environ[_SCALE] = before
+            os.environ[SCALE] = before
 
 
 def _option(config: pytest.Config, name: str) -> Union[float, str, None]:

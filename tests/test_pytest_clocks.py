@@ -56,6 +56,13 @@ class VirtualTimeTests(PluginTestCase):
         """A client that backs off for an hour passes in no time, and only the marked test has virtual time."""
         self.run_tests(BACK_OFF.format(mark="@pytest.mark.asyncio")).assert_outcomes(passed=2)
 
+    @needs("xdist")
+    @needs("pytest_asyncio")
+    def test_hour_under_xdist(self) -> None:
+        """The thread by which a worker of pytest-xdist hears of its tests does not make time real."""
+        run = self.run_tests(BACK_OFF.format(mark="@pytest.mark.asyncio"), "-n1", subprocess=True)
+        run.assert_outcomes(passed=2)
+
     @needs("pytest_asyncio")
     def test_hour_in_automatic_mode(self) -> None:
         """In automatic mode the marker for virtual time is the only one."""

@@ -37,6 +37,18 @@ class OptionTests(PluginTestCase):
                 self.assertIn("no client connected to 127.0.0.1:", self.text(result))
         self.assertNotEqual(os.environ.get("TCPCLIENT_TESTING_TIMEOUT_SCALE"), "10.0")
 
+    def test_scale_of_a_step(self) -> None:
+        """The scale multiplies what is written in a script, too."""
+        source = """
+            @pytest.mark.asyncio
+            async def test_it(tcpserver):
+                tcpserver.expect_connect(timeout=50)
+                await tcpserver.join()
+        """
+        result = self.run_tests(source, "--tcpserver-timeout-scale=0.004")
+        result.assert_outcomes(failed=1)
+        self.assertIn("for 0.2 s", self.text(result))
+
     def test_time_out_none(self) -> None:
         """The time-outs can be switched off."""
         self.run_tests(GREETING.format(mark="@pytest.mark.asyncio"), "--tcpserver-timeout=none",

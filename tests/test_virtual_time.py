@@ -182,6 +182,92 @@ class ServerTests(unittest.TestCase):
         run(talk())
 
 
+class CountedEvent(threading.Event):
+    """Counts how often it is looked at."""
+
+    looks = 0
+
+    def is_set(self):
+        """Whether it is set."""
+        self.looks += 1
+        return super().is_set()
+
+
+class HoldTests(unittest.TestCase):
+    """`hold_until` with an event that wakes no loop."""
+
+    async def held(self, event, release):
+        """A client that is answered when the event is set; how long that took."""
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        async with MockTCPServer() as server:
+            server.expect_connect()
+            server.hold_until(event)
+            server.disconnect()
+            release()
+            reader, writer = await asyncio.open_connection(*server.address)
+            await reader.read()
+            writer.close()
+            await writer.wait_closed()
+        return loop.time() - start
+
+    def test_event_of_threading_is_set_by_a_timer(self):
+        """Time jumps to that timer, and the event is looked at in a few turns only."""
+        async def talk():
+            event = CountedEvent()
+            elapsed = await self.held(event, lambda: asyncio.get_running_loop().call_later(HOUR, event.set))
+            self.assertLess(event.looks, 50)
+            return elapsed
+
+        self.assertEqual(run(talk()), HOUR)
+
+    def test_event_of_threading_is_set_while_the_loop_never_rests(self):
+        """Nor does it have to wait for the loop to become quiet."""
+        async def talk():
+            event = threading.Event()
+            loop = asyncio.get_running_loop()
+
+            async def spin():
+                while True:
+                    await asyncio.sleep(0)
+
+            spinning = loop.create_task(spin())
+            try:
+                await asyncio.wait_for(self.held(event, lambda: loop.call_soon(event.set)), HOUR)
+            finally:
+                spinning.cancel()
+
+        run(talk())
+
+    def test_event_that_nobody_sets(self):
+        """The step's time-out of a day comes at once, and does not spin until then."""
+        event = CountedEvent()
+        with self.assertRaisesRegex(ExpectationError, r"held for 86400.0 s: CountedEvent is not set"):
+            run(self.held(event, int))
+        self.assertLess(event.looks, 50)
+
+    def test_step_of_another_server(self):
+        """A step is looked at as an event is."""
+        async def talk():
+            async with MockTCPServer() as other:
+                other.expect_connect()
+                line = other.expect_line(b"go")
+
+                async def client():
+                    _, writer = await asyncio.open_connection(*other.address)
+                    await asyncio.sleep(HOUR)
+                    writer.write(b"go\r\n")
+                    writer.close()
+                    await writer.wait_closed()
+
+                tasks = []
+                elapsed = await self.held(line, lambda: tasks.append(asyncio.ensure_future(client())))
+                await tasks[0]
+                return elapsed
+
+        self.assertEqual(run(talk()), HOUR)
+
+
 class BackoffTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
     """`expect_connect(after=, within=)`, and `virtual_time` on the mixin."""
 

@@ -7,8 +7,10 @@ The rules of its time:
    a time-out fire, and a reply that is under way inside this process always comes before any timer.
 3. When nothing can happen before the next timer, time jumps to exactly that timer. "Nothing" is: no callback is
    ready, no socket is ready, no job is in an executor, no other thread and no child process lives, and the kernel
-   holds no data back (see `quiet.py`).
-4. While one of those lives, time is real: it flows on, second by second, from where it stands.
+   holds no data back (see `quiet.py`). A thread counts from when it lives to its end, unless it is known to do nothing
+   for the test, or at rest since before the loop was made (see `bystanders.py`).
+4. While one of those lives, time is real: it flows on, second by second, from where it stands. Whoever has waited for
+   more than a second because of that is told why, by a RuntimeWarning and in the report of a failure.
 5. With no timer at all the loop blocks as any loop does, and that waiting too counts as time.
 6. A loop that never becomes quiet gets real time in the end, else its own time-outs could never end it: after one
    second of callbacks alone (`while not done: await asyncio.sleep(0)`), after ten of talking without a pause.
@@ -26,13 +28,16 @@ import contextlib
 import math
 import selectors
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, Optional, TypeVar, cast
 
 from tcpclient_testing.errors import ScriptError
 
+from .bystanders import standing_threads
 from .quiet import child_lives, living_thread, own_thread
 from .timekeeping import DEFAULT_GRACE, DecidingSelector, VirtualClock
 
@@ -48,6 +53,18 @@ _NO_POLICY = (
     "event loop policies are deprecated from Python 3.14 on; pass loop_factory=VirtualClockEventLoop to whatever runs "
     "the loop (asyncio.run, asyncio.Runner, IsolatedAsyncioTestCase)"
 )
+
+
+# Whoever waits for longer (seconds) on virtual time should know why.
+_LONG_WAIT = 1.0
+_JOB = "a job is in an executor"
+
+
+def _warn(reason: str) -> None:
+    advice = ("" if not reason.startswith("thread") else "; if that thread does nothing for the test, "
+              "VirtualClockEventLoop.set_aside(thread) lets time jump")
+    warnings.warn(f"virtual time has been real for more than {_LONG_WAIT:g} s because {reason}{advice}",
+                  RuntimeWarning, stacklevel=1)
 
 
 class _CountedExecutor:
@@ -82,6 +99,9 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         self._virtual_clock = VirtualClock()  # before the base class, which may ask for the time
         self._executor_jobs: set[Future[Any]] = set()
         self._holds: list[str] = []
+        self._standing = standing_threads()
+        self._waited: dict[str, float] = {}
+        self._lookouts: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         inner = selectors.DefaultSelector() if selector is None else selector
         super().__init__(DecidingSelector(inner, self, self._virtual_clock, DEFAULT_GRACE if grace is None else grace))
 
@@ -115,13 +135,35 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         Ask it when a test on virtual time takes as long as on real time. It must be called in the loop's thread.
         """
         if self._executor_jobs:
-            return "a job is in an executor"
+            return _JOB
         if self._holds:
             return self._holds[-1]
-        thread = living_thread(getattr(self._default_executor, "_threads", ()))
+        thread = living_thread(getattr(self._default_executor, "_threads", ()), self._standing)
         if thread is not None:
             return thread
         return "a child process lives" if child_lives() else None
+
+    @property
+    def really_waited(self) -> dict[str, float]:
+        """For how many seconds timers were waited for in real time, by the reasons that `why_real()` gave."""
+        return dict(self._waited)
+
+    @staticmethod
+    def set_aside(thread: threading.Thread) -> None:
+        """Let time jump although `thread` lives: it does nothing that a test could wait for.
+
+        For a thread that flushes a log or collects statistics, and wakes up by itself for that. Never for one that
+        serves a connection, computes an answer or sets an event: a reply of its would come after every time-out.
+        """
+        own_thread(thread)
+
+    def _really_waited(self, reason: str, seconds: float) -> None:
+        """Note a wait; the first time that it comes to more than a second for one reason, warn."""
+        before = self._waited.get(reason, 0.0)
+        after = self._waited[reason] = before + seconds
+        if before <= _LONG_WAIT < after and reason != _JOB and reason not in self._holds:
+            # In the next turn: what a warning raises where warnings are errors must not come out of the selector.
+            self.call_soon(_warn, reason)
 
     @contextlib.contextmanager
     def hold(self, reason: str = "the clock is held") -> Iterator[None]:
@@ -164,6 +206,25 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         job.add_done_callback(jobs.discard)
         future.add_done_callback(lambda _future: jobs.discard(job) if job.done() else None)
 
+    async def wait_until(self, happened: Callable[[], bool]) -> None:
+        """Wait until `happened()` returns true: for what wakes no loop, such as a threading.Event.
+
+        It is asked in every turn of the loop, before every jump, and every few milliseconds while time is real. No
+        timer is spent on it, so that time still jumps to the next thing that happens.
+        """
+        if happened():
+            return
+        lookout = happened, self.create_future()
+        self._lookouts.append(lookout)
+        try:
+            await lookout[1]
+        finally:
+            self._lookouts.remove(lookout)
+
+    def _looks_out(self) -> bool:
+        """Tell whether somebody is in `wait_until()`."""
+        return bool(self._lookouts)
+
     # Attributes of asyncio's base classes that typeshed does not declare; the same from 3.9 to 3.14.
     _closed = True  # until the constructor has got as far as the base class: __del__ asks
     _scheduled: list[asyncio.TimerHandle]
@@ -176,7 +237,16 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         return when if when < math.inf else None
 
     def _work_is_ready(self) -> bool:
-        """Tell whether a signal handler has scheduled a callback or stopped the loop since the turn began."""
+        """Tell whether there is something to do: what is looked out for has happened, or a signal handler has
+        scheduled a callback or stopped the loop since the turn began.
+        """
+        for happened, future in self._lookouts:
+            if not future.done():
+                try:
+                    if happened():
+                        future.set_result(None)
+                except Exception as error:  # noqa: BLE001 - it belongs to whoever waits
+                    future.set_exception(error)
         return bool(cast(Any, self)._ready or cast(Any, self)._stopping)
 
     def _sockets(self) -> list[int]:

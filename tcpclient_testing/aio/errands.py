@@ -7,6 +7,7 @@ conversation.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.commands import Await, RunCoroutine
@@ -66,12 +67,18 @@ class Errands:
 
     async def _hold(self, command: Await) -> None:
         event = command.event
-        if isinstance(event, Step):
-            while not event.satisfied:  # noqa: ASYNC110 - a step of another server, which may live in another thread
-                await asyncio.sleep(_LOOK)
+        if isinstance(event, Step):  # a step of another server, which may live in another thread
+            await self._until(lambda: event.satisfied)
         elif asyncio.iscoroutinefunction(event.wait) and not self._runtime.threaded:
             await event.wait()
         else:
-            while not event.is_set():  # noqa: ASYNC110 - another thread sets it
-                await asyncio.sleep(_LOOK)
+            await self._until(event.is_set)
         self._tell(command.conversation, Released(self._runtime.loop.time(), command.step))
+
+    async def _until(self, happened: Callable[[], bool]) -> None:
+        """Wait for what wakes no loop, since another thread may bring it about."""
+        loop = self._runtime.loop
+        if hasattr(loop, "wait_until"):  # on virtual time a timer every now and then would be all that happens
+            await loop.wait_until(happened)
+        while not happened():  # noqa: ASYNC110 - there is nothing to await
+            await asyncio.sleep(_LOOK)

@@ -22,6 +22,8 @@ import weakref
 from collections.abc import Callable, Collection, Iterable
 from typing import Optional
 
+from .bystanders import is_tools_frame, is_tools_thread, sleeps
+
 if sys.platform == "linux":
     import fcntl
     import termios
@@ -44,15 +46,17 @@ def own_thread(thread: threading.Thread) -> threading.Thread:
     return thread
 
 
-def living_thread(idle: Collection[threading.Thread] = ()) -> Optional[str]:
+def living_thread(idle: Collection[threading.Thread] = (),
+                  standing: Collection[threading.Thread] = ()) -> Optional[str]:
     """Name a living thread besides the calling one, or return None.
 
     Not counted: threads set aside with `own_thread()`, the threads in `idle` (workers of an executor that has no
-    job), and those of a debugger. Threads that `threading` does not know are counted, if Python code runs in them
-    or `_thread.start_new_thread()` made them.
+    job), those of a debugger and of tools that run tests, and of those in `standing` (which lived before the loop) the
+    ones that are at rest: see `bystanders`. Threads that `threading` does not know are counted, if Python code runs in
+    them or `_thread.start_new_thread()` made them.
     """
     while count := _thread._count():  # usually 0: 30 ns; the main thread isn't counted, but then it is the caller
-        found = _find_living_thread(count, idle)
+        found = _find_living_thread(count, idle, standing)
         if found is not _UNKNOWN or not (_own_threads_end() or _thread._count() < count):
             return found
     return None
@@ -61,22 +65,30 @@ def living_thread(idle: Collection[threading.Thread] = ()) -> Optional[str]:
 _UNKNOWN = "a thread that was not started through threading lives"
 
 
-def _find_living_thread(count: int, idle: Collection[threading.Thread]) -> Optional[str]:
+def _find_living_thread(count: int, idle: Collection[threading.Thread],
+                        standing: Collection[threading.Thread]) -> Optional[str]:
     """Name a thread among `count` that are neither set aside nor the caller."""
     me = threading.get_ident()
     main = threading.main_thread()
-    for thread in threading.enumerate():
+    threads = threading.enumerate()
+    for thread in threads:
         ident = thread.ident
         if isinstance(thread, threading._DummyThread):
             # A thread that came from C, or from _thread. Before Python 3.13 the entry outlives its thread.
-            if ident != me and thread not in _own_threads and ident in sys._current_frames():
+            frame = sys._current_frames().get(ident or 0)
+            if frame is None:
+                continue
+            if ident != me and thread not in _own_threads and not is_tools_frame(frame):
                 return f"thread {thread.name!r} lives"
-            continue
+        elif not (ident == me or thread in _own_threads or thread in idle or _is_nobodys(thread)
+                  or (thread in standing and sleeps(thread))):
+            return f"thread {thread.name!r} lives"
         if thread is not main:
             count -= 1
-        if ident == me or thread in _own_threads or thread in idle or _is_nobodys(thread):
-            continue
-        return f"thread {thread.name!r} lives"
+    if count > 0:
+        known = {thread.ident for thread in threads}
+        count -= sum(ident not in known and (ident == me or is_tools_frame(frame))
+                     for ident, frame in sys._current_frames().items())
     # A thread that is just ending, or has ended between the two looks, is still in the number.
     return _UNKNOWN if count > 0 else None
 
@@ -98,9 +110,9 @@ def _own_threads_end() -> bool:
 
 
 def _is_nobodys(thread: threading.Thread) -> bool:
-    """Tell whether a thread is the watchdog's, or was made by pydevd (PyCharm, VS Code); each marks its own."""
+    """Tell whether a thread is the watchdog's or pydevd's (PyCharm, VS Code), which mark their own, or a tool's."""
     return getattr(thread, "tcpclient_testing_owned", False) is True \
-        or getattr(thread, "is_pydev_daemon_thread", False) is True
+        or getattr(thread, "is_pydev_daemon_thread", False) is True or is_tools_thread(thread)
 
 
 def _find_child_lives() -> Callable[[], bool]:

@@ -18,6 +18,7 @@ from tcpclient_testing.engine import commands
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.session import Session
 from tcpclient_testing.engine.steps import Step
+from tcpclient_testing.engine.timing import SCALE
 from tcpclient_testing.engine.wording import address_text
 from tcpclient_testing.transcript.entries import Transcript
 
@@ -45,6 +46,8 @@ __unittest = True
 # A timer that comes so much too late (seconds) shows that the loop stood still, and the client in it perhaps as well:
 # time-outs begin anew then.
 _STANDSTILL = 0.25
+# Real time on a virtual loop that a report speaks of (seconds): more than the rest that `bystanders` asks of a thread.
+_WORTH_TELLING = 0.5
 
 
 class Runtime:
@@ -234,9 +237,20 @@ class Runtime:
             from .too_early import awaited_too_early
             hint = self.hint() or awaited_too_early(self) or advice_on(self.session.failure, self.transcript)
             self._report = Report.of(self.session, self.transcript, hint=hint)
+            self._report.body += self._about_time()
         error = ExpectationError(self._report)
         error.client_exception = self.client_exception
         return error
+
+    def _about_time(self) -> list[str]:
+        """What a report says of time-outs that aren't what is written, and of virtual time that was real."""
+        about = []
+        session = self.session
+        if session.failure is not None and session.failure.overdue and session.scale != 1:
+            about = ["  time-outs", f"    are {session.scale:g} times as long as written: {SCALE}"]
+        waited = getattr(self.loop, "really_waited", {}).items()
+        lines = [f"    for {lasted:.1f} s, because {reason}" for reason, lasted in waited if lasted >= _WORTH_TELLING]
+        return about + ["  virtual time was real", *lines] if lines else about
 
     # Commands.
 

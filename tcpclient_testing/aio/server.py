@@ -24,7 +24,7 @@ from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.script import ScriptMethods
 from tcpclient_testing.engine.script_actions import checked_ending
 from tcpclient_testing.engine.steps import Step
-from tcpclient_testing.engine.timing import UNSET, timing_of
+from tcpclient_testing.engine.timing import SCALE, UNSET, timing_of
 from tcpclient_testing.errors import ScriptError
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ C = TypeVar("C")
 S = TypeVar("S", bound="MockTCPServer")
 
 _DAY = 86400.0
-_SCALE = "TCPCLIENT_TESTING_TIMEOUT_SCALE"
 
 
 class ConnectStep(ExpectConnect[C]):
@@ -122,9 +121,13 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         self._allow_extra = allow_extra
         self.cancels_body = cancel_body
         self._given_timeouts = (timeout is not UNSET, idle_timeout is not UNSET)
-        self._runtime = self._runtime_type(_scaled("timeout", 5.0 if timeout is UNSET else timeout),
-                                           _scaled("idle_timeout", 30.0 if idle_timeout is UNSET else idle_timeout),
+        timeout = _checked_timeout("timeout", 5.0 if timeout is UNSET else timeout)
+        idle_timeout = _checked_timeout("idle_timeout", 30.0 if idle_timeout is UNSET else idle_timeout)
+        scale = _scale()
+        self._runtime = self._runtime_type(None if timeout is None else timeout * scale,
+                                           None if idle_timeout is None else idle_timeout * scale,
                                            transcript_limit, self._make_handle)
+        self._runtime.session.scale = scale
         self._runtime.session.allow_extra = allow_extra
         self._runtime.handle_for_handler = self._make_handle_for_handler
         self._runtime.session.pipelining = bool(pipelining)
@@ -485,16 +488,20 @@ def _checked_unix_path(path: Any, host: Any, port: Any) -> str:
     return checked_path(path, host, port)
 
 
-def _scaled(name: str, value: Any) -> Optional[float]:
-    """A default time-out in seconds, multiplied for slow machines by what the environment says."""
-    seconds = checked_seconds(f"MockTCPServer({name}=...)", value, positive=True)
-    scale = os.environ.get(_SCALE)
-    if seconds is None or not scale:
-        return seconds
+def _checked_timeout(name: str, value: Any) -> Optional[float]:
+    """A default time-out, in seconds."""
+    return checked_seconds(f"MockTCPServer({name}=...)", value, positive=True)
+
+
+def _scale() -> float:
+    """What time-outs are multiplied by, for slow machines: what the environment says."""
+    scale = os.environ.get(SCALE)
+    if not scale:
+        return 1.0
     try:
         factor = float(scale)
     except ValueError:
         factor = 0.0
     if not (isfinite(factor) and factor > 0):
-        raise ValueError(f"{_SCALE} is a number greater than 0, not {scale!r}")
-    return seconds * factor
+        raise ValueError(f"{SCALE} is a number greater than 0, not {scale!r}")
+    return factor

@@ -24,6 +24,7 @@ _Events = list[tuple[selectors.SelectorKey, int]]
 DEFAULT_GRACE = 0.0 if sys.platform == "linux" else 0.01
 _KERNEL_PATIENCE = 0.25  # for data that a socket holds back: a delayed acknowledgement 40 ms, a retransmission 200 ms
 _SHORTEST_LOOK, _LONGEST_LOOK = 0.001, 0.02  # how often is looked whether the last thread or child has ended
+_LOOK_OUT = 0.004  # how often at least, where somebody waits for that (see `VirtualClockEventLoop.wait_until`)
 # Beyond so many turns and so many seconds without being quiet, a loop counts as one that never will be. Callbacks
 # alone that call one another get less of it than a conversation that goes on and on.
 _BUSY_TURNS, _SPINNING_SECONDS, _TALKING_SECONDS = 1000, 1.0, 10.0
@@ -72,6 +73,9 @@ class WaitingLoop(Protocol):
     def why_real(self) -> Optional[str]:
         """Say why time is real, or return None where it may jump."""
 
+    def _really_waited(self, reason: str, seconds: float) -> None:
+        """Note that a timer was waited for in real time, and why."""
+
     def _next_timer(self) -> Optional[float]:
         """Give the time of the next timer, or None."""
 
@@ -80,6 +84,9 @@ class WaitingLoop(Protocol):
 
     def _sockets(self) -> list[int]:
         """List descriptors of sockets, registered or not."""
+
+    def _looks_out(self) -> bool:
+        """Tell whether something is waited for that wakes nobody; ask `_work_is_ready()` now and then."""
 
 
 class DecidingSelector(selectors.BaseSelector):
@@ -104,28 +111,38 @@ class DecidingSelector(selectors.BaseSelector):
         """Wait until a socket is ready or time has come to the loop's next timer, really or by a jump."""
         if timeout is not None and timeout <= 0:  # callbacks are ready, or a timer is due
             self._stand_still_or_flow(self._loop.why_real() is not None)
+            self._loop._work_is_ready()
             return self._busy(self._inner.select(0))
         when = self._loop._next_timer()
         look = _SHORTEST_LOOK
         while True:
-            real = self._loop.why_real() is not None
-            self._stand_still_or_flow(real)
-            if not real:
+            reason = self._loop.why_real()
+            self._stand_still_or_flow(reason is not None)
+            if reason is None:
                 events = self._poll()
                 if events or self._loop._work_is_ready():
                     return self._busy(events)
             self._busy_turns = 0
             if when is None:
                 self._clock.flow()
-                return self._inner.select(None)
-            if not real:
+                events = self._inner.select(look if self._loop._looks_out() else None)
+                if events or self._loop._work_is_ready():
+                    return events
+                look = self._longer(look)
+                continue
+            if reason is None:
                 self._clock.jump(when)
                 return []
             # The end of a thread or a process wakes no selector: look again now and then.
+            began = time.monotonic()
             events = self._inner.select(min(max(0.0, when - self._clock.time()), look))
+            self._loop._really_waited(reason, time.monotonic() - began)
             if events or self._clock.time() >= when or self._loop._work_is_ready():
                 return events
-            look = min(2 * look, _LONGEST_LOOK)
+            look = self._longer(look)
+
+    def _longer(self, look: float) -> float:
+        return min(2 * look, _LOOK_OUT if self._loop._looks_out() else _LONGEST_LOOK)
 
     def _poll(self) -> _Events:
         """Ask for ready sockets without waiting, or with as little waiting as the system's delivery needs."""

@@ -11,6 +11,8 @@ Invariants
 - While actions are under way, the expectation that follows them is a candidate already, so that it makes no difference
   whether a message came before or after they were done. It may win; it is satisfied when its turn has come.
 - What is written after a message was found to be an allowed one comes too late to claim it.
+- An allowed message is no progress, neither of the step that waits nor against idleness: `progress` is what the
+  conversation's was when nothing was pending, and is put back when what has come can only be an allowed message.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from .candidates import KEPT, Candidates, Reading, none_matches
 from .expectations import CallableRaised, ExpectMessage, lateness
 from .framing import Framing
 from .mismatches import Mismatch
-from .steps import DONE, WAITING, Outcome, Step, Timing
+from .steps import DONE, WAITING, Outcome, Step
 from .unordered import Unordered, places
 from .wording import counted, shorten
 
@@ -36,11 +38,15 @@ __all__ = ["Beside"]
 
 __unittest = True
 
+# So many bytes of the last allowed message are kept for reports.
+_KEPT = 64
+
 
 class Beside:
     """What stands beside the steps of one conversation."""
 
-    __slots__ = ("permits", "beats", "blocks", "writing", "candidates", "won", "asides")
+    __slots__ = ("permits", "beats", "blocks", "writing", "candidates", "won", "asides", "progress", "_came", "_last",
+                 "_since")
 
     def __init__(self) -> None:
         self.permits: list[Permit] = []
@@ -50,6 +56,10 @@ class Beside:
         self.candidates: Optional[Candidates] = None
         self.won: Optional[Reading] = None
         self.asides = Asides()
+        self.progress = 0.0
+        self._came = 0
+        self._last = b""
+        self._since = -1.0
 
     # What is written.
 
@@ -134,6 +144,9 @@ class Beside:
                     return
             winner = self.candidates.run(conversation.pending)
             if winner is None:
+                if conversation.pending and not any(reading.source.is_expectation
+                                                    for reading in self.candidates.alive()):
+                    conversation.progress = self.progress
                 return
             if isinstance(winner.source, Permit):
                 self._allow(conversation, winner)
@@ -142,7 +155,13 @@ class Beside:
 
     def _allow(self, conversation: Conversation, winner: Reading) -> None:
         self.candidates = None
+        self._last = conversation.unclaimed(min(winner.end, _KEPT))
         conversation.consume(winner.end)
+        if not conversation.pending:
+            conversation.progress = self.progress
+        since = max(self.progress, conversation.turn)
+        self._came = self._came + 1 if since == self._since else 1
+        self._since = since
         assert winner.result is not None
         reply = winner.source.came(conversation, winner.result.result)
         if reply is not None:
@@ -199,6 +218,7 @@ class Beside:
             won.source.take(won.result.result)
             conversation.consume(won.end)
             self.won = self.candidates = None
+            self.progress = conversation.session.now
             return DONE
         assert candidates is not None
         alive = candidates.alive()
@@ -235,19 +255,31 @@ class Beside:
 
     def overdue(self, conversation: Conversation, step: Step[Any], duration: float, silent: bool) -> Mismatch:
         """Say what is missing after so many seconds."""
+        allowed = self.allowed_meanwhile(conversation)
+        meanwhile = f"; {allowed} came meanwhile" if allowed else ""
         if self.candidates is None or not step.reads:
-            return step.overdue(conversation, duration, silent)
+            mismatch = step.overdue(conversation, duration, silent and not allowed)
+            mismatch.summary += meanwhile
+            return mismatch
         so_far = self._so_far(conversation, self.candidates.alive())
         got = f"; {so_far}" if so_far != "got nothing" else ""
+        if silent and allowed:
+            return self._missing(step, ",", f"nothing but {allowed} received {lateness(duration, silent)}{got}")
         late = f"{'nothing received' if silent else 'not complete'} {lateness(duration, silent)}"
-        return self._missing(step, ",", f"{late}{got}")
+        return self._missing(step, ",", f"{late}{got}{meanwhile}")
+
+    def allowed_meanwhile(self, conversation: Conversation) -> str:
+        """Name the allowed messages that have come since anything else happened; "" if there were none."""
+        if self._since != max(self.progress, conversation.turn):
+            return ""
+        return f"{counted(self._came, 'allowed message')} ({shorten(self._last)})"
 
     # Time.
 
-    def timing(self, conversation: Conversation, step: Step[Any]) -> Timing:
-        """The time-outs of the step whose turn it is."""
+    def limits(self, conversation: Conversation, step: Step[Any]) -> tuple[Optional[float], Optional[float]]:
+        """The `timeout` and the `within` of the step whose turn it is."""
         block = self.block_of(step) if self.blocks else None
-        return step.timing if block is None else block.timing(conversation)
+        return step.timing.limits(conversation.session) if block is None else block.limits(conversation)
 
     def deadline(self) -> Optional[float]:
         """When the next heartbeat is due."""

@@ -113,9 +113,11 @@ class Conversation:
         """The client's next bytes; what nobody claims now is copied before this returns."""
         if self.draining or not data:
             return  # nor is it progress: a client that never stops would never be overdue
-        self.progress = self.session.now
         view = data if type(data) is memoryview else memoryview(data)
         pending = self.pending
+        if self.beside is not None and not pending:
+            self.beside.progress = self.progress
+        self.progress = self.session.now
         if not pending:
             self.kept = 0
             self.unclaimed_at = self.session.now

@@ -60,7 +60,8 @@ class ExpectConnect(Step[T]):
         if not conversation.accepted:
             return WAITING
         waited = max(conversation.accepted_at - conversation.began, 0.0)
-        after, within = self.timing.after, self.timing.within
+        after = self.timing.after
+        _, within = self.timing.limits(conversation.session)
         if after is not None and waited < after - min(_LENIENCE, after / 10):
             return Mismatch(f"expected the client to connect after {seconds(after)} at the earliest, it connected "
                             f"after {seconds(waited)}")

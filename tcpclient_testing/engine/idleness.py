@@ -53,7 +53,7 @@ def tick_idle(session: Session) -> None:
     lasted = seconds(session.now - deadline + session.idle_timeout)
     extra = None if session.allow_extra else unexplained(waiting)
     client = f"the client {address_text(waiting.peername)}"
-    nothing = "the client sent nothing" if waiting.beside is not None and waiting.beside.beats else "nothing happened"
+    nothing = _nothing(waiting)
     if extra is not None:
         text = f"{extra}; no step has explained it for {lasted}"
     elif waiting.draining:
@@ -65,3 +65,11 @@ def tick_idle(session: Session) -> None:
     else:
         text = f"the script is complete; {client} is still connected and waits; {nothing} for {lasted}"
     session.fail(waiting, None, Mismatch(text), overdue=True)
+
+
+def _nothing(conversation: Conversation) -> str:
+    """Say that nothing happened, but for heartbeats: the server's own, and what `allow()` allows."""
+    beside = conversation.beside
+    allowed = "" if beside is None else beside.allowed_meanwhile(conversation)
+    but = f"nothing but {allowed}" if allowed else "nothing"
+    return f"the client sent {but}" if beside is not None and beside.beats else f"{but} happened"

@@ -23,15 +23,15 @@ def deadline_of(conversation: Conversation) -> Optional[float]:
     cursor = conversation.cursor
     if step is None or cursor >= len(conversation.steps) or (step.index < cursor and not conversation.sending):
         return None
-    timing = step.timing if conversation.beside is None else conversation.beside.timing(conversation, step)
-    timeout = conversation.session.timeout if timing.default else timing.timeout
-    if timing is DEFAULT_TIMING and conversation.alarm_at is None:
+    if conversation.beside is None and step.timing is DEFAULT_TIMING and conversation.alarm_at is None:
+        timeout = conversation.session.timeout
         return None if timeout is None else _latest(conversation, step) + timeout
+    timeout, within = _limits(conversation, step)
     deadlines = [] if conversation.alarm_at is None else [conversation.alarm_at]
     if timeout is not None:
-        deadlines.append(_latest(conversation, step) + (timing.after or 0.0) + timeout)
-    if timing.within is not None:
-        deadlines.append(conversation.turn + timing.within)
+        deadlines.append(_latest(conversation, step) + (step.timing.after or 0.0) + timeout)
+    if within is not None:
+        deadlines.append(conversation.turn + within)
     return min(deadlines) if deadlines else None
 
 
@@ -49,8 +49,7 @@ def tick(conversation: Conversation) -> None:
         conversation.advance()
         return
     step = conversation.steps[conversation.cursor]
-    timing = step.timing if conversation.beside is None else conversation.beside.timing(conversation, step)
-    within = timing.within
+    _, within = _limits(conversation, step)
     silent = within is None or now < conversation.turn + within
     since = _latest(conversation, step) if silent else conversation.turn
     mismatch = step.overdue(conversation, now - since, silent) if conversation.beside is None else \
@@ -59,6 +58,13 @@ def tick(conversation: Conversation) -> None:
         from .uninvited import uninvited
         mismatch.summary += uninvited(conversation.session)
     conversation.session.fail(conversation, step, mismatch, overdue=True)
+
+
+def _limits(conversation: Conversation, step: Step[Any]) -> tuple[Optional[float], Optional[float]]:
+    """The `timeout` and the `within` that hold for the step that is due."""
+    if conversation.beside is None:
+        return step.timing.limits(conversation.session)
+    return conversation.beside.limits(conversation, step)
 
 
 def _latest(conversation: Conversation, step: Step[Any]) -> float:

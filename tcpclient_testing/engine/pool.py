@@ -162,10 +162,9 @@ class Pool:
         progress = max(self.turn, *(arrival.progress for arrival in self.unbound))
         deadlines = []
         for conversation in self.unbound:
-            timing = conversation.steps[0].timing
-            timeout = self.session.timeout if timing.default else timing.timeout
+            timeout, within = conversation.steps[0].timing.limits(self.session)
             deadlines += [] if timeout is None else [progress + timeout]
-            deadlines += [] if timing.within is None else [self.turn + timing.within]
+            deadlines += [] if within is None else [self.turn + within]
         return min(deadlines, default=None)
 
     def _remind(self) -> None:

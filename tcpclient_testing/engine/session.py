@@ -70,6 +70,8 @@ class Session:
         self.host = host
         self.timeout = timeout
         self.idle_timeout = idle_timeout
+        #: What the time-outs of steps are multiplied by; those above are already.
+        self.scale = 1.0
         self.now = 0.0
         self.tls_context: Any = None
         self.can_reset = True

@@ -23,6 +23,7 @@ from .origin import Origin
 
 if TYPE_CHECKING:
     from .conversation import Conversation
+    from .session import Session
     from .source_lines import SourceLine
 
 __all__ = ["DEFAULT_TIMING", "DONE", "QUEUED", "UNTIMED", "WAITING", "Lasting", "Outcome", "Step", "Timing"]
@@ -55,7 +56,8 @@ class Timing:
     """How long a step may take, in seconds; None is for ever.
 
     `timeout` is the longest time without progress once it is the step's turn, `within` the longest time in all,
-    and `after` the time before which the step must not be satisfied. `default` stands for "as the server says".
+    and `after` the time before which the step must not be satisfied. `default` stands for "as the server says". These
+    are as they are written; `limits` tells how long they are.
     """
 
     __slots__ = ("timeout", "within", "after", "default")
@@ -66,6 +68,18 @@ class Timing:
         self.within = within
         self.after = after
         self.default = default
+
+    def limits(self, session: Session) -> tuple[Optional[float], Optional[float]]:
+        """`timeout` and `within` as they hold on a server: its default, and what is written multiplied by its scale.
+
+        Of a `within` that begins with an `after`, the time behind that is multiplied.
+        """
+        timeout, within, after = self.timeout, self.within, self.after or 0.0
+        if self.default:
+            timeout = session.timeout
+        elif timeout is not None:
+            timeout *= session.scale
+        return timeout, None if within is None else after + (within - after) * session.scale
 
 
 DEFAULT_TIMING: Final = Timing(None, None, None, True)

@@ -7,9 +7,13 @@ from typing import Any
 from .arguments import checked_seconds
 from .steps import DEFAULT_TIMING, Timing
 
-__all__ = ["UNSET", "timing_of"]
+__all__ = ["SCALE", "UNSET", "timing_of"]
 
 __unittest = True
+
+
+#: The environment variable that multiplies time-outs, on slow machines.
+SCALE = "TCPCLIENT_TESTING_TIMEOUT_SCALE"
 
 
 class _Unset:

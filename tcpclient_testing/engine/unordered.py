@@ -15,7 +15,7 @@ from tcpclient_testing.errors import ScriptError
 
 from .expectations import ExpectMessage
 from .framing import Framing
-from .steps import Step, Timing
+from .steps import Step
 
 if TYPE_CHECKING:
     from .conversation import Conversation
@@ -82,16 +82,14 @@ class Unordered:
             moved.index = position
             position += 1
 
-    def timing(self, conversation: Conversation) -> Timing:
-        """The time-outs of the block: of each kind the shortest; `within` counts from the block's turn."""
+    def limits(self, conversation: Conversation) -> tuple[Optional[float], Optional[float]]:
+        """The `timeout` and the `within` of the block: the shortest; `within` counts from the block's turn."""
         if self.turn is None:
             self.turn = conversation.turn
-        default = conversation.session.timeout
-        timings = [head.timing for head in self.heads()]
-        timeouts = [default if timing.default else timing.timeout for timing in timings]
-        withins = [timing.within for timing in timings if timing.within is not None]
-        return Timing(min((timeout for timeout in timeouts if timeout is not None), default=None),
-                      max(0.0, min(withins) - (conversation.turn - self.turn)) if withins else None, None, False)
+        limits = [head.timing.limits(conversation.session) for head in self.heads()]
+        withins = [within for _, within in limits if within is not None]
+        return (min((timeout for timeout, _ in limits if timeout is not None), default=None),
+                max(0.0, min(withins) - (conversation.turn - self.turn)) if withins else None)
 
 
 def listed(steps: Sequence[Step[Any]], joint: str) -> str:

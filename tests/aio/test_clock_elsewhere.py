@@ -263,6 +263,31 @@ class ThreadTests(LoopTestCase):
         self.run_in_loop(main(endless=True))
         self.assertTrue(0.15 < self.loop.virtual_time_elapsed < HOUR)
 
+    def test_event_of_a_thread_is_looked_out_for_without_timers(self):
+        """A loop that has nothing else to do looks now and then, at a bounded rate."""
+        looks = []
+
+        async def main():
+            event = threading.Event()
+            thread = own_thread(threading.Timer(0.1, event.set))
+            thread.start()
+            await self.loop.wait_until(lambda: looks.append(1) or event.is_set())
+            thread.join()
+
+        self.run_in_loop(main())
+        self.assertTrue(0.09 < self.loop.virtual_time_elapsed < HOUR)
+        self.assertLess(len(looks), 80)
+
+    def test_what_is_looked_out_for_raises(self):
+        """The exception comes out where it is waited for, and is asked for no longer."""
+        async def main():
+            answers = [False]
+            with self.assertRaises(IndexError):
+                await self.loop.wait_until(answers.pop)
+            await asyncio.sleep(HOUR)
+
+        self.run_in_loop(main())
+
     def test_clock_is_held(self):
         """Inside `hold()` time is real, for the reason given; holds may be nested."""
 

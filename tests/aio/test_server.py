@@ -296,6 +296,28 @@ def descriptors() -> int:
 
 
 @unittest.skipUnless(os.path.isdir("/proc/self/fd"), "needs /proc")
+class ScaleTests(AsyncTestCase):
+    """Time-outs on slow machines: TCPCLIENT_TESTING_TIMEOUT_SCALE."""
+
+    async def failure(self, **step: Any) -> str:
+        """The report of a server that nobody connects to."""
+        with unittest.mock.patch.dict(os.environ, TCPCLIENT_TESTING_TIMEOUT_SCALE="4"):
+            server = MockTCPServer(timeout=0.02)
+        with self.assertRaises(ExpectationError) as caught:
+            async with server:
+                server.expect_connect(**step)
+        return str(caught.exception)
+
+    async def test_time_outs_are_multiplied(self) -> None:
+        """That of the server and those of steps, and the report says why they are so long."""
+        for step, words in (({}, r"for 0\.0?[89]\d* s|for 0\.1 s"), ({"timeout": 0.05}, r"for 0\.2 s"),
+                            ({"within": 0.05}, r"within 0\.2 s")):
+            with self.subTest(step):
+                report = await self.failure(**step)
+                self.assertRegex(report.splitlines()[0], words)
+                self.assertIn("    are 4 times as long as written: TCPCLIENT_TESTING_TIMEOUT_SCALE", report)
+
+
 class LeakTests(unittest.TestCase):
     async def one(self, kind: int) -> None:
         """One server: passing, failing, left by an exception, cancelled while it waits or before it has accepted."""

@@ -54,6 +54,10 @@ class FakeLoop:
         self.timer = timer
         self.clock = clock
         self.ready = False
+        self.waited = 0.0
+
+    def _really_waited(self, reason, seconds):
+        self.waited += seconds
 
     def why_real(self):
         reason = self.reasons.pop(0) if self.reasons else None
@@ -67,6 +71,9 @@ class FakeLoop:
 
     def _sockets(self):
         return []
+
+    def _looks_out(self):
+        return False
 
 
 class DecidingSelectorTests(unittest.TestCase):
@@ -124,6 +131,7 @@ class DecidingSelectorTests(unittest.TestCase):
         self.assertEqual(self.selector.select(0.03), [])
         self.assertGreaterEqual(self.elapsed(), 0.03)
         self.assertTrue(self.loop.reasons)
+        self.assertGreaterEqual(self.loop.waited, 0.03)
 
     def test_callbacks_are_ready(self):
         """With callbacks to run there is no waiting and no jump."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unittest
+from collections.abc import Callable
 from typing import Any
 
 from tcpclient_testing.engine.framing import Delimited, FixedLength, LengthPrefixed, Netstring, Varint
@@ -103,20 +104,63 @@ class AllowTests(unittest.TestCase):
         self.play.receive(client, b"NGx")
         self.assertEqual((self.play.summary, self.play.session.complete), ("", True))
 
-    def test_timeout_restarts_when_an_allowed_message_comes(self) -> None:
-        """Bytes are progress, whosever they are; silence is none."""
+    def heartbeats(self, expect: Callable[[Any], Any], *chunks: bytes, every: float = 1.0) -> str:
+        """The failure of a script whose client sends these chunks, again and again, and nothing else."""
+        play = Play()
+        play.server.allow(b"PING\r\n", reply=b"PONG\r\n")
+        handle = play.expect_connect()
+        expect(handle)
+        client = play.connect()
+        for _ in range(30):
+            for chunk in chunks:
+                play.wait(every)
+                play.receive(client, chunk)
+        return play.summary
+
+    def test_allowed_messages_are_no_progress_when_a_message_is_due(self) -> None:
+        """A client that sends nothing but heartbeats is overdue, however they are split; they are told of."""
+        ping = r"b'PING\r\n'"
+        self.assertEqual(self.heartbeats(lambda handle: handle.expect_line(b"hello"), b"PING\r\n"),
+                         f"expected expect_line(b'hello'), nothing but 4 allowed messages ({ping}) received for 5.0 s")
+        self.assertEqual(self.heartbeats(lambda handle: handle.expect_line(), b"PI", b"NG\r\n", every=0.6),
+                         f"expected expect_line(), nothing but 4 allowed messages ({ping}) received for 5.0 s")
+        self.assertEqual(self.heartbeats(lambda handle: handle.expect_line(b"hello"), b"PING\r\nPI", b"NG\r\n"),
+                         f"expected expect_line(b'hello'), nothing but 4 allowed messages ({ping}) received for 5.0 s")
+        self.assertEqual(self.heartbeats(lambda handle: handle.expect_line(b"hello", within=7), b"PING\r\n"),
+                         f"expected expect_line(b'hello'), not complete within 7.0 s; 6 allowed messages ({ping}) "
+                         "came meanwhile")
+
+    def test_allowed_messages_are_no_progress_when_an_end_is_due(self) -> None:
+        """So it is where the client is to go."""
+        self.assertRegex(self.heartbeats(lambda handle: handle.expect_disconnect(), b"PING\r\n"),
+                         r"disconnect within 5.0 s; it is still connected; "
+                         r"4 allowed messages \(b'PING.r.n'\) came meanwhile$")
+
+    def test_bytes_of_the_message_are_progress_between_allowed_ones(self) -> None:
+        """What the step waits for restarts its time-out, also behind an allowed message in one chunk."""
         self.play.server.allow(b"PING\r\n")
         handle = self.play.expect_connect()
         handle.expect_line(b"hello")
         client = self.play.connect()
-        for _ in range(4):
+        for chunk in (b"PING\r\nhe", b"l", b"l", b"o"):
             self.play.wait(4)
-            self.play.receive(client, b"PING\r\n")
+            self.play.receive(client, chunk)
         self.assertEqual(self.play.summary, "")
-        self.play.receive(client, b"PI")
         self.play.wait(5.1)
-        self.assertEqual(self.play.summary, "expected expect_line(b'hello'), nothing received for 5.0 s; got 2 bytes "
-                                            "(b'PI')")
+        self.assertEqual(self.play.summary, "expected expect_line(b'hello'), nothing received for 5.0 s; got 5 bytes "
+                                            "(b'hello')")
+
+    def test_complete_script_when_only_allowed_messages_come(self) -> None:
+        """Heartbeats are no reason to wait for ever for a client that nobody expects anything of."""
+        self.play.session.idle_timeout = 30.0
+        self.play.server.allow(b"PING\r\n", reply=b"PONG\r\n")
+        self.play.expect_connect()
+        client = self.play.connect()
+        for _ in range(5):
+            self.play.wait(7)
+            self.play.receive(client, b"PING\r\n")
+        self.assertRegex(self.play.summary, r"the script is complete; the client .* is still connected and waits; "
+                                            r"nothing but 4 allowed messages \(b'PING.r.n'\) happened for 30.0 s")
 
     def test_callable_raises_when_it_computes_the_reply(self) -> None:
         """The failure names the line of the allow(), and keeps the exception."""
