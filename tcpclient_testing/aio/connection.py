@@ -13,13 +13,14 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any, Optional, Union, cast
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union, cast
 
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.events import Event, Flushed, HalfClosed, Progressed, Received, Reset
 
 if TYPE_CHECKING:
     from .pacing import Pacer
+    from .resets import ResetLook
     from .runtime import Runtime
     from .taking import Taking
 
@@ -40,7 +41,8 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
     """The adapter between a transport and a conversation."""
 
     __slots__ = ("runtime", "loop", "peername", "conversation", "transport", "buffer", "outgoing", "paused", "slice",
-                 "draining", "lost", "left", "stopped", "crowded", "pacer", "written", "achieved", "taking")
+                 "draining", "lost", "left", "stopped", "crowded", "pacer", "written", "achieved", "taking", "owed",
+                 "reset_look")
 
     def __init__(self, runtime: Runtime, buffer: memoryview, peername: Any) -> None:
         self.runtime = runtime
@@ -61,6 +63,9 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         self.written = 0
         self.achieved: list[int] = []
         self.taking: Optional[Taking] = None
+        #: Up to which byte of what is `on_the_wire` the script wants the client to have it.
+        self.owed = 0
+        self.reset_look: Optional[ResetLook] = None
 
     # What the transport calls.
 
@@ -108,7 +113,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Optional[BaseException]) -> None:
         self.lost = True
         self.outgoing.clear()
-        for waiting in (self.pacer, self.taking):
+        for waiting in (self.pacer, self.taking, self.reset_look):
             if waiting is not None:
                 waiting.cancel()
         conversation = self.conversation
@@ -146,10 +151,64 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
     def stream_ended(self, how: str) -> bool:
         """The client will send no more; return whether our side stays open."""
         self.note(how)
-        self.tell(HalfClosed(self.loop.time()))
+        if self._sends_script:
+            self.owed = self.on_the_wire
+        if self._judge_end(self._tell_end):
+            return True
         if self.draining:
             return False
         return self.transport is not None and self.transport.can_write_eof()
+
+    def _tell_end(self, reset: bool) -> None:
+        if reset:
+            self._found_reset()
+        self.tell(Reset(self.loop.time()) if reset else HalfClosed(self.loop.time()))
+        if self.draining and self.transport is not None:
+            self.transport.close()
+
+    def _found_reset(self) -> None:
+        """The client's end has turned out to be a reset, which the transport has not noticed."""
+        self.note("reset by the client")
+        self.conversation.closed = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _judge_end(self, then: Callable[[bool], None]) -> bool:
+        """Call `then` with whether the client, whose stream has ended, has reset the connection over what was sent.
+
+        Return whether that has to be waited for.
+        """
+        known: Optional[bool] = False
+        if self.owed and not self.over and not self.conversation.cut_off:
+            from .resets import ResetLook
+            self.reset_look = ResetLook(self)
+            known = self.reset_look.known()
+            if known is None:
+                self.reset_look.wait(then)
+                return True
+        then(bool(known))
+        return False
+
+    @property
+    def _sends_script(self) -> bool:
+        """Whether a write of the script is under way, and not one that is made beside it."""
+        conversation = self.conversation
+        return conversation.sending and (conversation.beside is None or not conversation.beside.asides.under_way)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the client's stream has ended, and it is being looked whether that is a reset."""
+        return self.reset_look is not None and self.reset_look.waiting
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing that the client does matters any more."""
+        return self.lost or self.left or self.conversation.closed or self.runtime.session.over
+
+    @property
+    def on_the_wire(self) -> int:
+        """How many bytes the connection was given in all. (A TLS layer counts what it makes of them.)"""
+        return int(getattr(self.transport, "on_the_wire", self.written))
 
     def tell(self, event: Event) -> None:
         """Let the conversation know of an event, and carry out what it wants."""
@@ -230,13 +289,28 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
                 taken, self.slice = self.slice - left, left
                 self.conversation.receive(Progressed(self.loop.time(), taken))
         elif not self.lost and ((self.pacer is not None and self.pacer.busy)
-                                or (self.taking is not None and self.taking.waiting)):
+                                or (self.taking is not None and self.taking.waiting) or self.in_doubt):
             # It is us that the client waits for: no time-out of the client's.
             self.conversation.receive(Progressed(self.loop.time(), 0))
+            if self.in_doubt:
+                self.conversation.progress = self.loop.time()
 
     def flushed(self) -> None:
         """Everything has been handed over."""
-        self.conversation.receive(Flushed(self.loop.time()))
+        conversation = self.conversation
+        if self._sends_script:
+            self.owed = self.on_the_wire
+            if conversation.ended and not conversation.reset:
+                if not self.in_doubt:
+                    self._judge_end(self._tell_flushed)
+                return
+        conversation.receive(Flushed(self.loop.time()))
+
+    def _tell_flushed(self, reset: bool) -> None:
+        """What was sent after the client's end is handed over, and was answered with a reset, or not."""
+        if reset:
+            self._found_reset()
+        self.conversation.receive(Flushed(self.loop.time(), reset))
 
     def start_tls(self, context: Any, begun: bytes, *, starttls: bool) -> None:
         """Put TLS between the transport and the conversation; `starttls` says that they spoke in clear before."""

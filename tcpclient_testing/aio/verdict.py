@@ -65,7 +65,9 @@ class Verdict:
             await asyncio.sleep(0)
         else:
             deadline = runtime.loop.time() + _MOMENT
-            while not self._settled(allow_open) and runtime.loop.time() < deadline:  # noqa: ASYNC110 - many sources
+            while not self._settled(allow_open):
+                if runtime.loop.time() >= deadline and not self._in_doubt():
+                    break
                 await asyncio.sleep(_PAUSE)
         if runtime.handlers is not None:
             await runtime.handlers.finish(allow_open=allow_open)
@@ -98,7 +100,7 @@ class Verdict:
         deadline = self._runtime.loop.time() + _MOMENT
         turns = 0
         while not all(conversation.ended or conversation.closed for conversation in conversations):
-            if turns >= _TURNS and self._runtime.loop.time() >= deadline:
+            if turns >= _TURNS and self._runtime.loop.time() >= deadline and not self._in_doubt():
                 break
             turns += 1
             await asyncio.sleep(0 if turns < _TURNS else _PAUSE)
@@ -111,6 +113,10 @@ class Verdict:
         return all(conversation.ended or conversation.closed
                    or (self._runtime.protocols[conversation].all_read() if conversation.draining else allow_open)
                    for conversation in self._runtime.session.conversations if conversation.accepted)
+
+    def _in_doubt(self) -> bool:
+        """Whether it is not known yet how some client has ended its stream; that takes a moment at most."""
+        return any(protocol.in_doubt for protocol in self._runtime.protocols.values())
 
     def nothing_left(self) -> bool:
         """Whether nothing is left to judge, nor can come: every step satisfied, every client gone as it should."""

@@ -167,6 +167,11 @@ class Conversation:
             self.move_to(self.taken + len(self.taken_ends))
             if self.beside is not None:
                 self.beside.asides.pump(self)
+            if self.issued > self.cursor and self.reset:
+                step = self.steps[self.cursor]
+                assert isinstance(step, SendBytes)
+                self.session.fail(self, step, step.cut_short(self))
+                return
             if self.issued > self.cursor:
                 self._give_turn(self.steps[self.cursor])
                 self._start_write(self.cursor)

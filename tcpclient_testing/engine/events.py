@@ -97,11 +97,20 @@ class Progressed(Event):
 
 
 class Flushed(Event):
-    """The operating system has taken everything that was to be sent."""
+    """The operating system has taken everything that was to be sent.
 
-    __slots__ = ()
+    `reset` says that it was sent after the client had ended its stream, and that the client answered it with a RST.
+    """
+
+    __slots__ = ("reset",)
+
+    def __init__(self, now: float, reset: bool = False) -> None:
+        self.now = now
+        self.reset = reset
 
     def apply(self, conversation: Conversation) -> None:
+        if self.reset:
+            conversation.reset = True
         conversation.flushed()
 
 
