@@ -22,11 +22,17 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     Endpoint = tuple[str, int]
 
 __all__ = ["ClientStream"]
 
 __unittest = True
+
+
+def _gone() -> None:
+    """What a weak reference says of an object that was collected."""
 
 
 class ClientStream:
@@ -79,7 +85,7 @@ class ClientStream:
         # One object for the reader's whole life, in every version: it is emptied and filled, never replaced.
         self._buffer: bytearray | bytes = getattr(reader, "_buffer", b"")
         self._protocol = weakref.ref(protocol)
-        self._writer = weakref.ref(writer)
+        self._writer: Callable[[], asyncio.StreamWriter | None] = weakref.ref(writer)
         self._closed_directly = self._handed_over = False
 
     @property
@@ -144,6 +150,8 @@ class ClientStream:
     def _writer_collected(self, writer: asyncio.StreamWriter) -> None:
         self.collected = not self.close_called
         self._look(writer)
+        # Where warnings are errors, the one that it gives now keeps it alive after all: it has closed itself by then.
+        self._writer = _gone
 
     def __repr__(self) -> str:
         told = [fact for fact in (*self.__slots__, "connection_lost") if getattr(self, fact) is True and fact[0] != "_"]

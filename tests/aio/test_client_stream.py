@@ -254,6 +254,19 @@ class CollectionTests(WatchedServerTestCase):
         self.assertFalse(stream.close_called or stream.transport_closed_directly)
         self.assertEqual(complaint(stream), "the client never called writer.close(); its stream was garbage collected")
 
+    @unittest.skipIf(sys.version_info < (3, 11), "a collected writer warns of nothing")
+    async def test_a_dropped_stream_is_told_from_a_closed_one_where_warnings_are_errors(self) -> None:
+        """The error of its destructor keeps the writer alive (pytest does): what it did then is nobody's doing."""
+        _, writer, stream = await self.connect()
+        kept: list[Any] = []
+        with mock.patch.object(sys, "unraisablehook", kept.append), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            del writer
+        self.assertEqual(len(kept), 1)
+        await turns()
+        self.assertEqual(complaint(stream), "the client never called writer.close(); its stream was garbage collected")
+        kept.clear()
+
     async def test_nothing_is_kept_alive_when_a_stream_was_closed(self) -> None:
         """What the client drops goes at once, without the collector, as it does when nobody watches."""
         gc.disable()
