@@ -46,6 +46,7 @@ class ClientStream:
         "_closed_directly",
         "_handed_over",
         "_protocol",
+        "_task",
         "_writer",
         "client_address",
         "close_called",
@@ -87,6 +88,25 @@ class ClientStream:
         self._protocol = weakref.ref(protocol)
         self._writer: Callable[[], asyncio.StreamWriter | None] = weakref.ref(writer)
         self._closed_directly = self._handed_over = False
+        self._task: Callable[[], asyncio.Task[Any] | None] = _gone
+        self.acted()
+
+    def acted(self) -> None:
+        """The client does something with its writer: whoever it is may be about to do the rest."""
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            return  # in no loop
+        if task is not None:
+            self._task = weakref.ref(task)
+
+    def may_go_on(self, current: asyncio.Task[Any] | None) -> bool:
+        """Whether the task that last closed or half-closed the writer may do more with it.
+
+        It can't if it has ended, if it is the `current` one, which is busy asking, or if the writer was collected.
+        """
+        task = self._task()
+        return task is not None and task is not current and not task.done() and self._writer() is not None
 
     @property
     def connection_lost(self) -> bool:

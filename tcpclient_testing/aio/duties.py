@@ -11,6 +11,10 @@ When it is sound to ask for a `complaint()`: once the server has seen the end of
   0.3 ms, and up to 3 ms under load.
 
 So: end the grace as soon as ``stream.connection_lost and complaint(stream) is None``, and in any case when it is over.
+
+No number of turns, nor any time, is enough for a client that runs in a task of its own and has something else to do
+between ``close()`` and ``wait_closed()``. As long as such a task goes on, what is `unfinished` is no fault yet: judge
+it when the server is left, and not before some time has passed.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .client_stream import ClientStream
 
-__all__ = ["complaint"]
+__all__ = ["complaint", "unfinished"]
 
 __unittest = True
 
@@ -55,6 +59,11 @@ def complaint(stream: ClientStream, *, wait_closed: bool = True) -> str | None:
     many = "byte" if len(unread) == 1 else "bytes"
     more = "..." if len(unread) > _SHOWN else ""
     return f"the client left {len(unread)} {many} of the server's reply unread: {unread[:_SHOWN]!r}{more}"
+
+
+def unfinished(stream: ClientStream, *, wait_closed: bool = True) -> bool:
+    """Return whether there is something that the client can still do about a `complaint`."""
+    return not stream.close_called or (wait_closed and not stream.wait_closed_awaited)
 
 
 def _not_closed(stream: ClientStream) -> str:

@@ -463,7 +463,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
                 await Joined(step)
             if not final or runtime.session.complete:
                 break
-        await self._verdict.look_at_streams()
+        await self._verdict.look_at_streams(final=final)
         if final:
             await self._verdict.settle(allow_open=self._allow_open, allow_extra=self._allow_extra)
         if runtime.session.failure is not None:

@@ -140,36 +140,45 @@ class Verdict:
         from .duties import complaint
         return stream.connection_lost and complaint(stream, wait_closed=last.wait_closed) is None
 
-    async def look_at_streams(self) -> None:
-        """Judge how clients that use asyncio's streams have closed, where an `expect_disconnect()` asks for it."""
+    async def look_at_streams(self, *, final: bool) -> None:
+        """Judge how clients that use asyncio's streams have closed, where an `expect_disconnect()` asks for it.
+
+        Unless it is `final`, those that may still do their duty, in a task of their own, are left for later.
+        """
         if self._watch is None or self._runtime.session.over:
             return
         for conversation in self._runtime.session.conversations:
             if conversation not in self._looked_at and conversation.accepted:
                 step = next((step for step in conversation.steps[-1:] if isinstance(step, ExpectDisconnect)), None)
-                if step is not None and step.satisfied:
+                if step is not None and step.satisfied and await self._look_at(conversation, step, final):
                     self._looked_at.add(conversation)
-                    await self._look_at(conversation, step)
 
-    async def _look_at(self, conversation: Conversation, step: ExpectDisconnect) -> None:
+    async def _look_at(self, conversation: Conversation, step: ExpectDisconnect, final: bool) -> bool:
+        """Judge how one client has closed; return False, and do nothing, if that has to be put off."""
         assert self._watch is not None
         stream = self._watch.stream_of(conversation.peername)
         if stream is None:
-            return
-        from .duties import complaint
+            return True
+        from .duties import complaint, unfinished
         words = complaint(stream, wait_closed=step.wait_closed)
-        elsewhere = stream.thread_id != threading.get_ident()
-        for _ in range(_LOOKS if elsewhere else _TURNS):
-            if words is None:
+        elsewhere, here = stream.thread_id != threading.get_ident(), asyncio.current_task()
+        looks = 0
+        while words is not None:
+            at_work = unfinished(stream, wait_closed=step.wait_closed) and stream.may_go_on(here)
+            if at_work and not final and (elsewhere or looks >= _TURNS):
+                return False
+            # Turns of this loop say nothing about a client in another one, or about one that waits for something.
+            if looks >= (_LOOKS if elsewhere or at_work else _TURNS):
                 break
-            # Turns of this loop say nothing about a client in another one.
-            await asyncio.sleep(_PAUSE if elsewhere else 0)
+            await asyncio.sleep(_PAUSE if elsewhere or looks >= _TURNS else 0)
+            looks += 1
             words = complaint(stream, wait_closed=step.wait_closed)
         if words is not None:
             runtime = self._runtime
             runtime.session.now = runtime.loop.time()
             runtime.session.fail(conversation, step, Mismatch(words))
             runtime.perform()
+        return True
 
     def ending_of(self, conversation: Conversation) -> str:
         """How a client ended its stream: as far as the evidence goes."""

@@ -154,11 +154,13 @@ class _WatchedStreamWriter(asyncio.StreamWriter, metaclass=_StandIn):
     def write_eof(self) -> None:
         if self._client_stream is not None:
             self._client_stream.eof_written = True
+            self._client_stream.acted()
         super().write_eof()
 
     def close(self) -> None:
         if self._client_stream is not None:
             self._client_stream.close_called = True
+            self._client_stream.acted()
         super().close()
 
     async def wait_closed(self) -> None:

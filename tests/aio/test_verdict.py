@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer
+from tcpclient_testing.aio import verdict
 
 
 async def own_failure(error: BaseException, *, slowly: bool = False) -> None:
@@ -175,6 +176,86 @@ class ImpliedDisconnectTests(unittest.TestCase):
             writer.transport.abort()
 
         self.assertEqual(self.leave(client, lambda server: server.expect_reset()), "")
+
+
+class UnfinishedClientTests(unittest.IsolatedAsyncioTestCase):
+    """Clients that close in a task of their own, and get to `wait_closed()` later, or never."""
+
+    NEVER = r"the client closed its stream without awaiting wait_closed\(\)"
+
+    async def connect_and_close(self, server: Any, *, half: bool = False) -> asyncio.StreamWriter:
+        """Be a client that ends its stream."""
+        _, writer = await asyncio.open_connection(*server.address)
+        if half:
+            writer.write_eof()
+        else:
+            writer.close()
+        return writer
+
+    async def test_client_that_tidies_up_first(self) -> None:
+        """Neither `join()` nor leaving is a race that it could lose."""
+        async def turns() -> None:
+            for _ in range(50):
+                await asyncio.sleep(0)
+
+        async def client(server: Any, tidy: Any, half: bool) -> None:
+            writer = await self.connect_and_close(server, half=half)
+            await tidy()
+            writer.close()
+            await writer.wait_closed()
+
+        for half in (False, True):
+            for tidy in (turns, lambda: asyncio.sleep(0.02)):
+                for joined in (True, False):
+                    with self.subTest(half=half, joined=joined):
+                        async with MockTCPServer() as server:
+                            server.expect_connect()
+                            ended = server.expect_disconnect()
+                            task = asyncio.create_task(client(server, tidy, half))
+                            await (server.join() if joined else ended)
+                        await task
+
+    async def test_client_that_never_waits(self) -> None:
+        """It is told when the server is left, however long its task goes on."""
+        async def client(server: Any) -> None:
+            self.writer = await self.connect_and_close(server)
+            await asyncio.sleep(60)
+
+        with mock.patch.object(verdict, "_LOOKS", 20), self.assertRaisesRegex(ExpectationError, self.NEVER):
+            async with MockTCPServer(cancel_body=False) as server:
+                server.expect_connect()
+                server.expect_disconnect()
+                task = asyncio.create_task(client(server))
+                self.addCleanup(task.cancel)
+                await server.join()
+
+    async def test_client_that_has_ended(self) -> None:
+        """Nothing can come any more of a task that is done, nor of the one that asks, nor of a stream that is gone."""
+        async def dropped(server: Any) -> None:
+            await self.connect_and_close(server)
+            await asyncio.sleep(60)
+
+        async def in_a_task(server: Any) -> None:
+            self.writer = await asyncio.ensure_future(self.connect_and_close(server))
+
+        async def in_the_body(server: Any) -> None:
+            self.writer = await self.connect_and_close(server)
+
+        async def in_a_task_that_drops_it(server: Any) -> None:
+            task = asyncio.create_task(dropped(server))
+            self.addCleanup(task.cancel)
+
+        for client in (in_a_task, in_the_body, in_a_task_that_drops_it):
+            with self.subTest(client=client.__name__):
+                server = await MockTCPServer(cancel_body=False).start()
+                try:
+                    server.expect_connect()
+                    server.expect_disconnect()
+                    await client(server)
+                    with self.assertRaisesRegex(ExpectationError, self.NEVER):
+                        await server.join()
+                finally:
+                    server.close()
 
 
 if __name__ == "__main__":
