@@ -5,6 +5,8 @@ from __future__ import annotations
 import unittest
 from typing import Any
 
+from tcpclient_testing.engine.events import Flushed
+
 from .driver import CLOSED, HALF_CLOSED, RESET, Driver
 
 
@@ -247,6 +249,41 @@ class EndTests(unittest.TestCase):
         driver.reset()
         driver.turn()
         self.assertEqual(driver.handle().wire, [b"x", RESET])
+
+
+class ResetAfterTheEndTests(unittest.TestCase):
+    """What was sent after the end of the client's stream, and was answered with a reset."""
+
+    def test_send_is_satisfied(self) -> None:
+        """It was handed over; what comes next finds the reset."""
+        for following, expected in (("expect_disconnect", "expected the client to disconnect, it reset the connection"),
+                                    ("send_eof", "the client reset the connection before send_eof()"),
+                                    ("expect_reset", None)):
+            with self.subTest(following=following):
+                driver = Driver()
+                driver.taking = False
+                driver.expect_connect()
+                driver.connect()
+                driver.half_close()
+                sent = driver.send_bytes(b"value")
+                getattr(driver, following)()
+                driver.turn()
+                driver.tell(1, Flushed(driver.now, reset=True))
+                self.assertTrue(sent.satisfied)
+                self.assertEqual(None if driver.verdict is None else str(driver.verdict[2]), expected)
+
+    def test_send_that_was_to_follow(self) -> None:
+        """It can't be done any more."""
+        driver = Driver()
+        driver.taking = False
+        driver.expect_connect()
+        driver.connect()
+        driver.half_close()
+        driver.send_bytes(b"value")
+        driver.turn()
+        driver.send_bytes(b"more")
+        driver.tell(1, Flushed(driver.now, reset=True))
+        self.assertEqual(str(driver.verdict[2]), "the client reset the connection when it had taken 0 of 4 bytes")
 
 
 if __name__ == "__main__":
