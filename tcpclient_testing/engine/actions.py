@@ -272,6 +272,7 @@ class PauseReadingStep(Action):
     method = "pause_reading"
 
     def proceed(self, conversation: Conversation) -> Outcome:
+        conversation.paused = conversation.paused or self
         conversation.command(PauseReading(conversation))
         return DONE
 
@@ -283,5 +284,6 @@ class ResumeReadingStep(Action):
     method = "resume_reading"
 
     def proceed(self, conversation: Conversation) -> Outcome:
+        conversation.paused = None
         conversation.command(ResumeReading(conversation))
         return DONE

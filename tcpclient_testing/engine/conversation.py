@@ -47,7 +47,8 @@ class Conversation:
                  "closed", "ended", "reset", "draining", "pending", "exact", "due", "turn", "progress", "alarm_at",
                  "gate", "begun", "outbox", "sending", "issued", "taken", "taken_ends", "taken_bytes", "watchers",
                  "began", "taken_at", "unclaimed_at", "kept", "tls", "broken", "beside",
-                 "pool", "silenced", "handed", "sent_eof", "got_eof", "caught_up", "output", "fault", "__weakref__")
+                 "pool", "silenced", "handed", "sent_eof", "got_eof", "caught_up", "output", "fault", "paused",
+                 "__weakref__")
 
     def __init__(self, session: Session, number: int) -> None:
         self.session = session
@@ -91,6 +92,8 @@ class Conversation:
         self.handed: Optional[Step[Any]] = None
         self.sent_eof: Optional[Step[Any]] = None
         self.got_eof: Optional[Step[Any]] = None
+        #: The `pause_reading()` since which nothing is seen of the client.
+        self.paused: Optional[Step[Any]] = None
 
     # Events.
 

@@ -29,6 +29,10 @@ def judge_leftovers(session: Session, *, allow_open: bool, allow_extra: bool) ->
         if extra is not None:
             session.fail(conversation, None, Mismatch(extra, offset=0))
         if not (allow_open or conversation.ended or conversation.draining or conversation.closed):
+            if conversation.paused is not None:
+                from .paused import unseen
+                session.fail(conversation, None, Mismatch("the script is complete, but the server is left and has not "
+                                                          f"seen the client disconnect: {unseen(conversation)}"))
             peer = address_text(conversation.peername)
             session.fail(conversation, None, Mismatch(f"the script is complete, but the client {peer} is still "
                                                       f"connected when the server is left{uninvited(session)}"))

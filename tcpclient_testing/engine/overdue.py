@@ -52,8 +52,13 @@ def tick(conversation: Conversation) -> None:
     _, within = _limits(conversation, step)
     silent = within is None or now < conversation.turn + within
     since = _latest(conversation, step) if silent else conversation.turn
-    mismatch = step.overdue(conversation, now - since, silent) if conversation.beside is None else \
-        conversation.beside.overdue(conversation, step, now - since, silent)
+    if conversation.paused is not None and step.is_expectation:
+        from .paused import overdue_unseen
+        mismatch = overdue_unseen(conversation, step, now - since, silent)
+    elif conversation.beside is None:
+        mismatch = step.overdue(conversation, now - since, silent)
+    else:
+        mismatch = conversation.beside.overdue(conversation, step, now - since, silent)
     if step.is_expectation and conversation.accepted:
         from .uninvited import uninvited
         mismatch.summary += uninvited(conversation.session)

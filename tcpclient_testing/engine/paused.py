@@ -1,0 +1,34 @@
+"""What can be said of a client while the server does not read: nothing, so that is what is said.
+
+Between `pause_reading()` and `resume_reading()` neither bytes nor an end are seen. What had come before may satisfy an
+expectation all the same: so to write one there is no misuse; but where it is not met, it is not the client that is
+late.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .expectations import lateness
+from .mismatches import Mismatch
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+    from .steps import Step
+
+__all__ = ["overdue_unseen", "unseen"]
+
+__unittest = True
+
+
+def unseen(conversation: Conversation) -> str:
+    """Say that the server has stopped reading, and where."""
+    paused = conversation.paused
+    assert paused is not None
+    return f"the server has stopped reading ({paused}, {paused.lines()[0]})"
+
+
+def overdue_unseen(conversation: Conversation, step: Step[Any], duration: float, silent: bool) -> Mismatch:
+    """Say that an expectation was not met; whether the client has done it can't be seen."""
+    return Mismatch(f"{step} was not satisfied {lateness(duration, silent)}, but {unseen(conversation)} and sees "
+                    "nothing of the client: resume_reading() has to come first")
