@@ -238,6 +238,16 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             self.outgoing.extend(map(memoryview, chunks))
         self.pump()
 
+    def send_held(self) -> None:
+        """Write what was held back."""
+        now, number, transcript = self.loop.time(), self.conversation.number, self.runtime.transcript
+        held, self.outgoing = self.outgoing, deque()
+        for piece in held:
+            transcript.sent(now, number, bytes(piece))
+        joined = sum(map(len, held)) <= _SLICE
+        self.outgoing.extend([memoryview(b"".join(held))] if joined else held)
+        self.pump()
+
     def send_aside(self, data: bytes) -> None:
         """Write what belongs to no step of the script."""
         if self.conversation.cut_off:

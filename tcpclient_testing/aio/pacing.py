@@ -3,6 +3,7 @@
     idle --pump--> held --the client has taken the last chunk--> scheduled --due--> written --more--> held
                                                                                        `--all written--> idle
 
+What follows when the conditions end is held back once, too: else it would be read with the last chunk, or parts of it.
 Nothing is held for ever: a client that doesn't read gets the next chunk all the same after a bound, which is noted.
 """
 
@@ -46,6 +47,7 @@ class Conditions:
             protocol.note(f"network conditions: {network!r}")
         elif before is not None:
             protocol.note("no network conditions any more")
+            before.retire()
 
 
 class Pacer:
@@ -64,6 +66,7 @@ class Pacer:
         self._untaken = protocol.written > 0
         self._chunk = b""
         self._achieved = achieved
+        self._retiring = False
 
     @property
     def busy(self) -> bool:
@@ -73,6 +76,10 @@ class Pacer:
     def pump(self) -> None:
         """Take what the protocol has to send; begin with it, unless that is under way."""
         protocol = self._protocol
+        if self._retiring:
+            if protocol.outgoing and not (self.busy or protocol.lost):
+                self._proceed()
+            return
         while protocol.outgoing:
             self._shaper.give(protocol.outgoing.popleft())
         if not (self.busy or protocol.paused or protocol.lost):
@@ -80,6 +87,12 @@ class Pacer:
                 self._proceed()
             else:
                 protocol.flushed()  # the operating system has taken the rest of the last chunk
+
+    def retire(self) -> None:
+        """Hold back what comes next, until the client has taken the last chunk; after that there are no conditions."""
+        if self._untaken:
+            self._retiring = True
+            self._protocol.pacer = self
 
     def cancel(self) -> None:
         """Send nothing more."""
@@ -104,7 +117,11 @@ class Pacer:
         else:
             protocol.note(f"the client has not read all of the first {counted(protocol.written, 'byte')} after "
                           f"{BOUND:g} s: the next chunk goes out, and may be read together with what is there")
-        self._schedule()
+        if self._retiring:
+            protocol.pacer = None
+            protocol.send_held()
+        else:
+            self._schedule()
         protocol.runtime.perform()
 
     def _schedule(self) -> None:

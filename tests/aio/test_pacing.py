@@ -196,8 +196,27 @@ class SetNetworkTests(unittest.IsolatedAsyncioTestCase):
             server.disconnect()
 
         got, noted = await self.reads(script)
-        self.assertEqual(got[:2], [4, 2])
+        self.assertEqual(got, [4, 2, 2, 4])
         self.assertEqual(noted[:2], ["network conditions: Network(chunk=2)", "no network conditions any more"])
+
+    @unittest.skipUnless(available(), "the kernel does not tell what another thread has read")
+    async def test_what_follows_the_conditions_is_read_apart(self):
+        """By each kind of client, and once only: what is sent after that has no conditions."""
+        self.addCleanup(sizes.end_the_process)
+        for kind, client in sizes.KINDS.items():
+            with self.subTest(kind=kind):
+                async with MockTCPServer() as server:
+                    server.expect_connect()
+                    server.set_network(Network(chunk=1))
+                    server.send_bytes(b"abc")
+                    server.set_network(None)
+                    server.send_bytes(b"defg")
+                    server.send_bytes(b"hi")
+                    server.disconnect()
+                    self.assertEqual(await client(server.address), [1, 1, 1, 6])
+                    self.assertEqual(server.connections[0].sent, b"abcdefghi")
+                    self.assertEqual([entry.content for entry in server.transcript if entry.what == SENT],
+                                     [b"a", b"b", b"c", b"defg", b"hi"])
 
     async def test_conditions_come_before_the_script(self):
         """On a server, before the first connection, they are those of every connection."""
