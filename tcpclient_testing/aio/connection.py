@@ -132,6 +132,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self.paused = False
+        self._tell_untaken()
         now = self.loop.time()
         if self.slice:
             taken, self.slice = self.slice, 0
@@ -287,9 +288,19 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         if self.paused:
             # resume_writing comes when the last byte of this slice was taken.
             self.slice = transport.get_write_buffer_size()
+            self._tell_untaken()
             self.conversation.receive(Progressed(self.loop.time(), len(data) - self.slice))
         elif self.outgoing:
             self.conversation.receive(Progressed(self.loop.time(), len(data)))
+
+    def _tell_untaken(self) -> None:
+        """Let the transcript claim no more than what the operating system has taken."""
+        transport = self.transport
+        if transport is not None and not self.lost:
+            left = transport.get_write_buffer_size() if self.paused else 0
+            if self.pacer is None:  # which keeps no transcript of what it has not written
+                left += sum(map(len, self.outgoing))
+            self.runtime.transcript.untaken[self.conversation.number] = left
 
     def measure(self) -> None:
         """Tell the conversation how much of the present slice was taken by now."""
@@ -297,6 +308,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             left = self.transport.get_write_buffer_size()
             if left < self.slice:
                 taken, self.slice = self.slice - left, left
+                self._tell_untaken()
                 self.conversation.receive(Progressed(self.loop.time(), taken))
         elif not self.lost and ((self.pacer is not None and self.pacer.busy)
                                 or (self.taking is not None and self.taking.waiting) or self.in_doubt):
@@ -308,6 +320,8 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
     def flushed(self) -> None:
         """Everything has been handed over."""
         conversation = self.conversation
+        if self.runtime.transcript.untaken:
+            self._tell_untaken()
         if self._sends_script:
             self.owed = self.on_the_wire
             if conversation.ended and not conversation.reset:
@@ -440,6 +454,8 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         """Let the transport go, with a RST (SO_LINGER with a time of 0, socket(7))."""
         if self.transport is None or self.lost:
             return
+        if self.paused:
+            self._tell_untaken()
         raw = self.transport.get_extra_info("socket")
         if raw is not None:
             try:

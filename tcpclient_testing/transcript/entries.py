@@ -35,6 +35,8 @@ class Transcript:
         self.started = started
         self.limit = limit
         self.dropped = 0
+        #: How many of the last bytes that a connection (by number) was sent are not with the operating system yet.
+        self.untaken: dict[int, int] = {}
         self._kept = 0
         self._entries: list[tuple[float, int, str, Any, int]] = []
 
@@ -55,7 +57,7 @@ class Transcript:
             self._append((time, number, RECEIVED, bytes(data[:_EXCERPT]), size))
 
     def sent(self, time: float, number: int, data: bytes) -> None:
-        """The server's bytes were handed to the operating system."""
+        """The server's bytes are being handed to the operating system; `untaken` says how many are not."""
         self._append((time, number, SENT, data, len(data)))
 
     def connected(self, time: float, number: int, address: str) -> None:

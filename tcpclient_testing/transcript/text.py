@@ -26,21 +26,27 @@ def lines(transcript: Transcript) -> list[str]:
     """Render the entries, one a line; of a long transcript the beginning and the end."""
     entries = gathered(list(transcript))
     several = len({entry.number for entry in entries if entry.number}) > 1
-    shown = [_line(entry, transcript.started, several) for entry in entries]
+    untaken = dict(transcript.untaken)
+    shown = [_line(entry, transcript.started, several, untaken) for entry in reversed(entries)][::-1]
     if len(shown) > _SHOWN_FIRST + _SHOWN_LAST + 1 or transcript.dropped:
         left_out = max(0, len(shown) - _SHOWN_FIRST - _SHOWN_LAST) + transcript.dropped
         shown[_SHOWN_FIRST:max(_SHOWN_FIRST, len(shown) - _SHOWN_LAST)] = [f"... {left_out} more entries"]
     return shown
 
 
-def _line(entry: Entry, started: float, several: bool) -> str:
+def _line(entry: Entry, started: float, several: bool, untaken: dict[int, int]) -> str:
     which = f"  {entry.number}:" if several and entry.number else "  " if not several else "    "
-    return f"{clock(entry.time - started):>8}{which if several else ''}  {_what(entry)}"
+    return f"{clock(entry.time - started):>8}{which if several else ''}  {_what(entry, untaken)}"
 
 
-def _what(entry: Entry) -> str:
+def _what(entry: Entry, untaken: dict[int, int]) -> str:
+    """Render an entry; what the system has not taken, `untaken`, is of the last that a connection was sent."""
     if entry.what not in (RECEIVED, SENT):
         return str(entry.content)
+    left = min(untaken.get(entry.number, 0), entry.size) if entry.what == SENT else 0
+    if left:
+        untaken[entry.number] -= left
+        return f"{entry.what} {entry.size - left} of {counted(entry.size, 'byte')}  {shorten(entry.content)}"
     if entry.size > len(entry.content):
         return f"{entry.what} {counted(entry.size, 'byte')}  {entry.content[:24]!r}..."
     return f"{entry.what} {counted(entry.size, 'byte')}  {shorten(entry.content)}"
