@@ -453,6 +453,8 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
 
         It can be called often, as a barrier in the middle of a test. With ``final=True`` it judges as leaving the
         server does: every client must have disconnected, and no byte or connection may be left that no step explains.
+
+        A client that closes its asyncio streams in a task of its own, which still goes on, is judged only then.
         """
         self._check_usable()
         runtime = self._runtime

@@ -192,6 +192,9 @@ class ScriptMethods(ActionMethods, BesideMethods, FaultMethods):
                           within: Optional[float] = None) -> Step[None]:
         """The client closes the connection; the server's side is closed at once. A reset is not a close.
 
+        A client that closes with something unread, or is sent something afterwards, resets the connection: where the
+        server has sent something around the client's end, the step is satisfied when it is certain that this was none.
+
         Of a client in this process that uses asyncio's streams it is required that it has called ``writer.close()``,
         has awaited ``writer.wait_closed()``, and has read all that the server sent; ``wait_closed=False`` requires
         only the close.

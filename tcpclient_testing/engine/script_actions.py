@@ -146,7 +146,10 @@ class ActionMethods:
                                          timing_of("start_tls", timeout, within)))
 
     def pause_reading(self) -> Step[None]:
-        """The server takes nothing more from the client, so that the client's writes block in the end."""
+        """The server takes nothing more from the client, so that the client's writes block in the end.
+
+        Nor does it see the client close. Only what had come before can satisfy an expectation until `resume_reading`.
+        """
         return self._append(PauseReadingStep(origin_of(sys._getframe(1)), DEFAULT_TIMING))
 
     def resume_reading(self) -> Step[None]:
