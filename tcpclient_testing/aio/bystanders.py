@@ -34,7 +34,9 @@ _REST = 0.25
 _TOOLS = frozenset({"execnet", "pytest_timeout", "debugpy", "pydevd", "_pydevd_bundle", "tqdm", "IPython", "ipykernel"})
 # Where a thread waits for another one of Python's, and not for a library's own thread or callback.
 _WAITING_ROOMS = frozenset({"threading", "queue", "concurrent.futures.thread"})
-_FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98}.get(os.uname().machine) if sys.platform == "linux" else None
+_FUTEX: Optional[int] = None  # the number of the system call, where it is known
+if sys.platform == "linux":
+    _FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98}.get(os.uname().machine)
 _FUTEX_WAITS, _FUTEX_COMMAND, _FUTEX_PRIVATE = (0, 9), 0x7F, 0x80  # linux/futex.h
 _monotonic = time.monotonic  # the real one, also where a test replaces time.monotonic
 
@@ -101,7 +103,7 @@ def _mark(native_id: int) -> Optional[bytes]:
 
 
 def _read(path: str) -> bytes:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    file = os.open(path, os.O_RDONLY)
     try:
         return os.read(file, 256)
     finally:

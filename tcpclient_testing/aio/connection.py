@@ -2,9 +2,8 @@
 
     accepted -> connection_made -> [buffer_updated*] -> [eof_received] -> connection_lost
 
-What arrives is judged in the transport's callback, in a buffer that all connections of a loop share. What is sent
-goes out in slices under the transport's flow control, with no write buffer of its own, so that "taken by the
-operating system" is a fact.
+What arrives is judged in the transport's callback, in a buffer that all connections of a loop share; how the client's
+stream ends is judged here, too. What is sent is the matter of `sending`.
 """
 
 from __future__ import annotations
@@ -13,10 +12,12 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union, cast
+from typing import TYPE_CHECKING, Any, Callable, Optional, cast
 
 from tcpclient_testing.engine.conversation import Conversation
-from tcpclient_testing.engine.events import Event, Flushed, HalfClosed, Progressed, Received, Reset
+from tcpclient_testing.engine.events import Event, HalfClosed, Received, Reset
+
+from .sending import Sending
 
 if TYPE_CHECKING:
     from .pacing import Pacer
@@ -28,7 +29,6 @@ __all__ = ["LINGER_NOT", "ConnectionProtocol"]
 
 __unittest = True
 
-_SLICE = 256 * 1024
 _LOOK = 0.001
 # So many bytes that no step has claimed are kept (early input); beyond it the client has to wait.
 _MOST_KEPT = 16 * 1024 * 1024
@@ -37,12 +37,10 @@ _READING = 0.2
 LINGER_NOT = struct.pack("ii", 1, 0)
 
 
-class ConnectionProtocol(asyncio.BufferedProtocol):
+class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
     """The adapter between a transport and a conversation."""
 
-    __slots__ = ("runtime", "loop", "peername", "conversation", "transport", "buffer", "outgoing", "paused", "slice",
-                 "draining", "lost", "left", "stopped", "crowded", "pacer", "written", "achieved", "taking", "owed",
-                 "reset_look")
+    __slots__ = ("peername", "buffer", "draining", "left", "stopped", "crowded", "achieved", "reset_look")
 
     def __init__(self, runtime: Runtime, buffer: memoryview, peername: Any) -> None:
         self.runtime = runtime
@@ -127,26 +125,6 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         conversation.closed = True
         self.runtime.perform()
 
-    def pause_writing(self) -> None:
-        self.paused = True
-
-    def resume_writing(self) -> None:
-        self.paused = False
-        self._tell_untaken()
-        now = self.loop.time()
-        if self.slice:
-            taken, self.slice = self.slice, 0
-            self.conversation.receive(Progressed(now, taken))
-        if self.pacer is not None:
-            self.pacer.pump()
-        elif self.outgoing:
-            self.pump()
-        elif self.conversation.sending:
-            self.flushed()  # that was the last slice
-        if self.runtime.session.commands:
-            # Not in here: asyncio is about to look whether it has to close or to half-close, and would do so twice.
-            self.loop.call_soon(self.runtime.perform)
-
     # What the TLS between transport and conversation calls, where there is one; eof_received uses it, too.
 
     def stream_ended(self, how: str) -> bool:
@@ -191,12 +169,6 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         return False
 
     @property
-    def _sends_script(self) -> bool:
-        """Whether a write of the script is under way, and not one that is made beside it."""
-        conversation = self.conversation
-        return conversation.sending and (conversation.beside is None or not conversation.beside.asides.under_way)
-
-    @property
     def in_doubt(self) -> bool:
         """Whether the client's stream has ended, and it is being looked whether that is a reset."""
         return self.reset_look is not None and self.reset_look.waiting
@@ -206,135 +178,12 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         """Whether nothing that the client does matters any more."""
         return self.lost or self.left or self.conversation.closed or self.runtime.session.over
 
-    @property
-    def on_the_wire(self) -> int:
-        """How many bytes the connection was given in all. (A TLS layer counts what it makes of them.)"""
-        return int(getattr(self.transport, "on_the_wire", self.written))
-
     def tell(self, event: Event) -> None:
         """Let the conversation know of an event, and carry out what it wants."""
         self.conversation.receive(event)
         self.runtime.perform()
 
-    # What the server calls, to carry out a command.
-
-    def send(self) -> None:
-        """Write what the conversation has for us."""
-        chunks = self.conversation.take_output()
-        if not chunks:
-            self.flushed()
-            return
-        now, number, transcript = self.loop.time(), self.conversation.number, self.runtime.transcript
-        if self.pacer is not None:
-            self.outgoing.extend(map(memoryview, chunks))
-            self.pacer.pump()
-            return
-        for chunk in chunks:
-            transcript.sent(now, number, chunk)
-        if len(chunks) > 1 and sum(map(len, chunks)) <= _SLICE:
-            chunks = [b"".join(chunks)]
-        if len(chunks) == 1 and len(chunks[0]) <= _SLICE and not (self.outgoing or self.paused or self.lost):
-            self._write(chunks[0])
-        else:
-            self.outgoing.extend(map(memoryview, chunks))
-        self.pump()
-
-    def send_held(self) -> None:
-        """Write what was held back."""
-        now, number, transcript = self.loop.time(), self.conversation.number, self.runtime.transcript
-        held, self.outgoing = self.outgoing, deque()
-        for piece in held:
-            transcript.sent(now, number, bytes(piece))
-        joined = sum(map(len, held)) <= _SLICE
-        self.outgoing.extend([memoryview(b"".join(held))] if joined else held)
-        self.pump()
-
-    def send_aside(self, data: bytes) -> None:
-        """Write what belongs to no step of the script."""
-        if self.conversation.cut_off:
-            return
-        self.conversation.output += len(data)
-        if self.pacer is None:
-            self.runtime.transcript.sent(self.loop.time(), self.conversation.number, data)
-        self.outgoing.append(memoryview(data))
-        self.pump()
-
-    def pump(self) -> None:
-        """Write slice after slice until the operating system takes no more."""
-        transport, outgoing = self.transport, self.outgoing
-        if self.pacer is not None:
-            self.pacer.pump()
-            return
-        if transport is None:
-            return
-        while outgoing and not self.paused and not self.lost:
-            head = outgoing[0]
-            if len(head) > _SLICE:
-                outgoing[0] = head[_SLICE:]
-                head = head[:_SLICE]
-            else:
-                outgoing.popleft()
-            self._write(head)
-        if not outgoing and not self.paused and not self.lost:
-            self.flushed()
-
-    def _write(self, data: Union[bytes, memoryview]) -> None:
-        """Write one slice, and tell the conversation of it unless it is the last and was taken whole."""
-        transport = self.transport
-        if transport is None:
-            return
-        transport.write(data)
-        self.written += len(data)
-        if self.paused:
-            # resume_writing comes when the last byte of this slice was taken.
-            self.slice = transport.get_write_buffer_size()
-            self._tell_untaken()
-            self.conversation.receive(Progressed(self.loop.time(), len(data) - self.slice))
-        elif self.outgoing:
-            self.conversation.receive(Progressed(self.loop.time(), len(data)))
-
-    def _tell_untaken(self) -> None:
-        """Let the transcript claim no more than what the operating system has taken."""
-        transport = self.transport
-        if transport is not None and not self.lost:
-            left = transport.get_write_buffer_size() if self.paused else 0
-            if self.pacer is None:  # which keeps no transcript of what it has not written
-                left += sum(map(len, self.outgoing))
-            self.runtime.transcript.untaken[self.conversation.number] = left
-
-    def measure(self) -> None:
-        """Tell the conversation how much of the present slice was taken by now."""
-        if self.paused and self.transport is not None and not self.lost:
-            left = self.transport.get_write_buffer_size()
-            if left < self.slice:
-                taken, self.slice = self.slice - left, left
-                self._tell_untaken()
-                self.conversation.receive(Progressed(self.loop.time(), taken))
-        elif not self.lost and ((self.pacer is not None and self.pacer.busy)
-                                or (self.taking is not None and self.taking.waiting) or self.in_doubt):
-            # It is us that the client waits for: no time-out of the client's.
-            self.conversation.receive(Progressed(self.loop.time(), 0))
-            if self.in_doubt:
-                self.conversation.progress = self.loop.time()
-
-    def flushed(self) -> None:
-        """Everything has been handed over."""
-        conversation = self.conversation
-        if self.runtime.transcript.untaken:
-            self._tell_untaken()
-        if self._sends_script:
-            self.owed = self.on_the_wire
-            if conversation.ended and not conversation.reset:
-                if not self.in_doubt:
-                    self._judge_end(self._tell_flushed)
-                return
-        conversation.receive(Flushed(self.loop.time()))
-
-    def _tell_flushed(self, reset: bool) -> None:
-        """What was sent after the client's end is handed over, and was answered with a reset, or not."""
-        if reset:
-            self._found_reset()
-        self.conversation.receive(Flushed(self.loop.time(), reset))
+    # What the server calls, to carry out a command; what it has written is in `Sending`.
 
     def start_tls(self, context: Any, begun: bytes, *, starttls: bool) -> None:
         """Put TLS between the transport and the conversation; `starttls` says that they spoke in clear before."""
