@@ -170,7 +170,7 @@ class ThreadedReportTests(unittest.TestCase):
                 with connect(case.tcpserver.address) as client:
                     client.sendall(b"howdy")
                     wait(case)
-            with self.subTest(name):
+            with self.subTest(name), mock.patch.object(inner, "_MOMENT", 0.02):
                 self.assertOne("failure", "expected b'hello', got b'howdy'", test=test,
                                tcpserver_options={"timeout": 60})
 
@@ -197,7 +197,7 @@ class ThreadedReportTests(unittest.TestCase):
             script(case)
             with connect(case.tcpserver.address) as client, connect(other.address) as another:
                 client.sendall(b"howdy")
-                another.settimeout(0.3)
+                another.settimeout(0.15)
                 try:
                     another.recv(1)
                 except OSError as error:

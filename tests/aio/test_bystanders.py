@@ -53,10 +53,10 @@ class BystanderTestCase(unittest.TestCase):
 class SleepsTests(BystanderTestCase):
     """Which threads are at rest."""
 
-    def at_rest(self, thread):
-        """Whether the thread comes to rest within a tenth of a second."""
+    def at_rest(self, thread, within=10):
+        """Whether the thread comes to rest within so many seconds."""
         with mock.patch.object(bystanders, "_REST", REST):
-            until = time.monotonic() + 0.1
+            until = time.monotonic() + within
             while not bystanders.sleeps(thread) and time.monotonic() < until:
                 time.sleep(0.002)
             return bystanders.sleeps(thread)
@@ -80,11 +80,11 @@ class SleepsTests(BystanderTestCase):
         left, right = socket.socketpair()
         lock = _thread.allocate_lock()
         lock.acquire()
-        for name, target in (("limit", lambda: self.over.wait(60)), ("sleep", lambda: time.sleep(0.5)),
+        for name, target in (("limit", lambda: self.over.wait(60)), ("sleep", lambda: time.sleep(0.15)),
                              ("socket", lambda: left.recv(1)), ("select", lambda: select.select([left], [], [])),
                              ("lock", lock.acquire), ("computing", self.compute)):
             with self.subTest(name):
-                self.assertFalse(self.at_rest(self.start(target)))
+                self.assertFalse(self.at_rest(self.start(target), 3 * REST))
         lock.release()
         right.sendall(b"xx")
         self.doCleanups()
@@ -125,7 +125,7 @@ class SleepsTests(BystanderTestCase):
         for patch in (mock.patch.object(bystanders, "_FUTEX", None),
                       mock.patch.object(bystanders, "_read", side_effect=PermissionError)):
             with patch:
-                self.assertFalse(self.at_rest(thread))
+                self.assertFalse(self.at_rest(thread, 3 * REST))
 
 
 class ToolsTests(BystanderTestCase):
@@ -205,7 +205,7 @@ class StandingThreadTests(BystanderTestCase):
         """A worker of before that works for the test comes before every timer, again and again."""
         async def main():
             loop = asyncio.get_running_loop()
-            for _ in range(300 if LONG else 20):
+            for _ in range(300 if LONG else 5):
                 await asyncio.sleep(HOUR)  # the worker comes to rest meanwhile
                 before = loop.time()
                 job = asyncio.wrap_future(pool.submit(sum, range(1000)))
@@ -249,9 +249,9 @@ class ToldTests(BystanderTestCase):
     def test_long_wait_is_a_warning_that_names_the_thread(self):
         """A thread that wakes by itself makes time real; after a while that is said, once."""
         self.start(self.flush_now_and_then, name="flusher")
-        with mock.patch("tcpclient_testing.aio.clock._LONG_WAIT", 0.1), \
+        with mock.patch("tcpclient_testing.aio.clock._LONG_WAIT", 0.05), \
                 self.assertWarnsRegex(RuntimeWarning, r"because thread 'flusher' lives; .*set_aside") as caught:
-            run_on_virtual_time(asyncio.sleep(0.4))
+            run_on_virtual_time(asyncio.sleep(0.2))
         self.assertEqual(len(caught.warnings), 1)
 
     def test_deliberate_waits_are_no_warning(self):
@@ -259,12 +259,12 @@ class ToldTests(BystanderTestCase):
         async def main():
             loop = asyncio.get_running_loop()
             with loop.hold("a device"):
-                await asyncio.sleep(0.15)
-            await asyncio.wait_for(loop.run_in_executor(None, time.sleep, 0.15), HOUR)
+                await asyncio.sleep(0.08)
+            await asyncio.wait_for(loop.run_in_executor(None, time.sleep, 0.08), HOUR)
             await loop.shutdown_default_executor()
             self.assertEqual(sorted(loop.really_waited), ["a device", "a job is in an executor"])
 
-        with mock.patch("tcpclient_testing.aio.clock._LONG_WAIT", 0.1), \
+        with mock.patch("tcpclient_testing.aio.clock._LONG_WAIT", 0.05), \
                 mock.patch("tcpclient_testing.aio.clock._warn") as warn:
             run_on_virtual_time(main())
         warn.assert_not_called()
@@ -274,11 +274,12 @@ class ToldTests(BystanderTestCase):
         self.start(self.flush_now_and_then, name="flusher")
 
         async def main():
-            async with MockTCPServer(timeout=0.6) as server:
+            async with MockTCPServer(timeout=0.15) as server:
                 server.expect_connect()
 
-        with self.assertRaisesRegex(AssertionError, r"(?s)no client connected.*  virtual time was real\n"
-                                                    r"    for 0\.[56] s, because thread 'flusher' lives"):
+        with mock.patch("tcpclient_testing.aio.runtime._WORTH_TELLING", 0.05), \
+                self.assertRaisesRegex(AssertionError, r"(?s)no client connected.*  virtual time was real\n"
+                                                       r"    for [0-9.]+ s, because thread 'flusher' lives"):
             run_on_virtual_time(main())
 
     def test_thread_is_set_aside(self):

@@ -19,7 +19,7 @@ class TooEarlyTests(unittest.TestCase):
     def report(self, body: Callable[[MockTCPServer], Awaitable[Any]]) -> str:
         """What becomes of a body for which no client connects."""
         async def run() -> None:
-            async with MockTCPServer(timeout=0.1) as server:
+            async with MockTCPServer(timeout=0.03) as server:
                 server.expect_connect()
                 await body(server)
 
