@@ -133,7 +133,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         return await self.end(exc, attach=False)
 
     def _ended_blocking(self, exc: Optional[BaseException]) -> Optional[BaseException]:
-        return self.concluded(exc, [server.body_ended(exc, attach=False) for server in self.live()
+        return self.concluded(exc, [(server, server.body_ended(exc, attach=False)) for server in self.live()
                                     if not isinstance(server, MockTCPServer)])
 
     def _end(self, verdict: Optional[BaseException], exc: Optional[BaseException]) -> Optional[BaseException]:

@@ -277,9 +277,9 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
                 value = method(*args, **kwargs)
             except BaseException as exc:
                 instead = self._end_tcpserver_bodies(exc)
-                if servers.is_told(exc, instead):
-                    return None
                 if instead is None:
+                    if servers.is_told(exc):
+                        return None
                     raise
             else:
                 instead = self._end_tcpserver_bodies(None)
@@ -322,7 +322,8 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
 
     def _end_tcpserver_bodies(self, exc: Optional[BaseException]) -> Optional[BaseException]:
         """The body has ended: return what is to be raised instead of `exc`, the verdict that came first."""
-        return self._tcpservers.concluded(exc, [server.body_ended(exc) for server in self._tcpservers.live()])
+        return self._tcpservers.concluded(exc, [(server, server.body_ended(exc))
+                                                for server in self._tcpservers.live()])
 
     def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a part of the test after its body; what it raises once the script has failed is a consequence."""

@@ -168,6 +168,28 @@ class MarksTests(ReportsTestCase):
         self.assertEqual(outcome.kinds, ["failure"], outcome)
         self.assertIn("1 != 0", outcome.text)
 
+    def test_other_faults_than_the_one_that_a_subtest_reports(self) -> None:
+        """What the test finds by itself, and the verdict on a server that is made later, are reports of their own."""
+        async def wrong(case: Any) -> None:
+            server = case.start_tcpserver()
+            greeting(server)
+            _, writer = await connect(server)
+            case.addCleanup(writer.close)
+            writer.write(b"hullo")
+            await server.join()
+
+        async def test(case: Any) -> None:
+            for number in range(3):
+                with case.subTest(number=number):
+                    if number == 1:
+                        case.fail("something else")
+                    await wrong(case)
+            case.fail("in the end")
+        outcome = outcome_of(test=test)
+        self.assertEqual(outcome.kinds, ["failure"] * 4, outcome)
+        for text in "something else", "in the end":
+            self.assertIn(text, outcome.text)
+
     def test_verdict_that_a_subtest_reports(self) -> None:
         """It is the one report, with what the client raised; what comes after it is a consequence."""
         async def joined(case: Any, reader: Any) -> None:

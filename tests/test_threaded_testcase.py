@@ -225,6 +225,17 @@ class ThreadedReportTests(unittest.TestCase):
             with self.subTest(rest=rest.__name__):
                 self.assertOne("failure", "got b'howdy'", "then the client raised", test=test)
 
+    def test_other_faults_than_the_one_that_a_subtest_reports(self) -> None:
+        """What the test finds by itself is a report of its own."""
+        def test(case: Any) -> None:
+            with case.subTest(number=1):
+                wrong(case)
+            with case.subTest(number=2):
+                case.fail("something else")
+            case.fail("in the end")
+        outcome = threaded_outcome_of(test=test)
+        self.assertEqual(outcome.kinds, ["failure"] * 3, outcome)
+
     def test_failure_of_a_subtest_before_the_verdict(self) -> None:
         """A subtest that finds fault with something else reports that, and the verdict is the test's."""
         def test(case: Any) -> None:

@@ -18,7 +18,7 @@ from tcpclient_testing.report import ExpectationError
 
 from .body import consequence
 from .raising import raise_alone
-from .verdict import is_control
+from .verdict import chain_of, is_control
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,7 +55,7 @@ class ServersOfTest(Generic[S]):
         self.servers: list[S] = []
         self._body: Optional[asyncio.Task[Any]] = None
         self._cleaning = False
-        self._told = False
+        self._told: list[S] = []  # those whose verdict a subtest has reported
 
     def add(self, server: S) -> None:
         """The test has made `server`."""
@@ -102,7 +102,8 @@ class ServersOfTest(Generic[S]):
         """The body has ended: return what is to be raised instead of `exc`, the verdict that came first."""
         interrupted = await self.release()
         return self.concluded(exc, [
-            await server.conclude(exc, interrupted=interrupted and server.failed_at() < float("inf"), attach=attach)
+            (server, await server.conclude(exc, interrupted=interrupted and server.failed_at() < float("inf"),
+                                           attach=attach))
             for server in self.live()])
 
     async def run_body(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -112,9 +113,9 @@ class ServersOfTest(Generic[S]):
             value = await function(*args, **kwargs)
         except BaseException as exc:
             instead = await self.end(exc)
-            if self.is_told(exc, instead):
-                return None
             if instead is None:
+                if self.is_told(exc):
+                    return None
                 raise
         else:
             instead = await self.end(None)
@@ -174,31 +175,36 @@ class ServersOfTest(Generic[S]):
                 any(server.interrupts_body for server in self.live())
             if not (isinstance(exc, Exception) or interrupted) or is_control(exc):
                 raise
-            if self._told:
-                return  # a consequence, like all that comes after the verdict
-            failed = [server for server in self.live() if server.failed_at() < float("inf")]
+            failed = [server for server in self.live()
+                      if server.failed_at() < float("inf") and server not in self._told]
             if not failed:
+                if self.is_told(exc):
+                    return
                 raise
-            verdicts = [server.conclude_part(exc, interrupted=interrupted) for server in failed]
-            self._told = True
-            instead = self.concluded(exc, verdicts)
+            instead = self.concluded(exc, [(server, server.conclude_part(exc, interrupted=interrupted))
+                                           for server in failed])
+            self._told += failed
             if instead is None:
                 raise
         raise_alone(instead)
 
-    def is_told(self, exc: BaseException, instead: Optional[BaseException]) -> bool:
-        """Whether a subtest has reported the verdict before the body ended with `exc`, and so with a consequence."""
-        return self._told and (instead is not None or isinstance(exc, ExpectationError))
+    def is_told(self, exc: BaseException) -> bool:
+        """Whether `exc` comes of a verdict that a subtest has reported already; what a test finds by itself doesn't."""
+        if not any(not server.closed for server in self._told):
+            return False
+        comes_of_it = (ExpectationError, OSError, EOFError, asyncio.CancelledError)
+        return any(isinstance(each, comes_of_it) for each in chain_of(exc))
 
     # What becomes of exceptions.
 
     def concluded(self, exc: Optional[BaseException],
-                  verdicts: Sequence[Optional[BaseException]]) -> Optional[BaseException]:
+                  verdicts: Sequence[tuple[S, Optional[BaseException]]]) -> Optional[BaseException]:
         """The body has ended with `exc`, and each of the servers in `live` has said what is to be raised instead.
 
         Return what is: the verdict that came first. If there is one, or `exc`, the test has its report.
         """
-        instead = next((verdict for verdict in verdicts if verdict is not None), None)
+        instead = next((verdict for server, verdict in verdicts
+                        if verdict is not None and server not in self._told), None)
         if exc is not None or instead is not None:
             self.excuse()
         return instead

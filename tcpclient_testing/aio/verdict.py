@@ -235,7 +235,7 @@ class Verdict:
             return False
         from tcpclient_testing.report import ExpectationError
         return isinstance(exc, Exception) and not isinstance(exc, ExpectationError) \
-            and not any(isinstance(each, (OSError, EOFError)) for each in _chain(exc))
+            and not any(isinstance(each, (OSError, EOFError)) for each in chain_of(exc))
 
     def blames(self, exc: Optional[BaseException]) -> bool:
         """Whether the script had failed when `exc` was raised; the first such exception stands in the report."""
@@ -312,7 +312,7 @@ def _shown_chain(exc: BaseException) -> list[BaseException]:
     return chain
 
 
-def _chain(exc: BaseException) -> list[BaseException]:
+def chain_of(exc: BaseException) -> list[BaseException]:
     """An exception, and those that led to it."""
     chain: list[BaseException] = []
     while exc not in chain:

@@ -46,7 +46,7 @@ class Beside:
     """What stands beside the steps of one conversation."""
 
     __slots__ = ("permits", "beats", "blocks", "writing", "candidates", "won", "asides", "progress", "_came", "_last",
-                 "_since")
+                 "_since", "_began")
 
     def __init__(self) -> None:
         self.permits: list[Permit] = []
@@ -60,6 +60,7 @@ class Beside:
         self._came = 0
         self._last = b""
         self._since = -1.0
+        self._began = 0.0
 
     # What is written.
 
@@ -87,6 +88,10 @@ class Beside:
         if self.writing is not None and step.index >= self.writing.start:
             raise ScriptError(f"{step} was awaited within any_order(), where nothing happens before the block has "
                               "ended; await it after the `with` statement")
+
+    def arrives(self, progress: float, now: float) -> None:
+        """The first bytes of a message are there; what was before them was last progress at `progress`."""
+        self.progress, self._began = progress, now
 
     def added(self, step: Step[Any]) -> None:
         """A step was appended to the script."""
@@ -144,9 +149,6 @@ class Beside:
                     return
             winner = self.candidates.run(conversation.pending)
             if winner is None:
-                if conversation.pending and not any(reading.source.is_expectation
-                                                    for reading in self.candidates.alive()):
-                    conversation.progress = self.progress
                 return
             if isinstance(winner.source, Permit):
                 self._allow(conversation, winner)
@@ -157,11 +159,14 @@ class Beside:
         self.candidates = None
         self._last = conversation.unclaimed(min(winner.end, _KEPT))
         conversation.consume(winner.end)
-        if not conversation.pending:
-            conversation.progress = self.progress
-        since = max(self.progress, conversation.turn)
-        self._came = self._came + 1 if since == self._since else 1
-        self._since = since
+        now = conversation.session.now
+        # It is no progress that it has come; but while it came, nothing else could.
+        conversation.progress = min(self.progress + (now - self._began), now)
+        if conversation.pending:
+            self.arrives(conversation.progress, now)
+            conversation.progress = now
+        self._came = self._came + 1 if conversation.turn == self._since else 1
+        self._since = conversation.turn
         assert winner.result is not None
         reply = winner.source.came(conversation, winner.result.result)
         if reply is not None:
@@ -218,7 +223,8 @@ class Beside:
             won.source.take(won.result.result)
             conversation.consume(won.end)
             self.won = self.candidates = None
-            self.progress = conversation.session.now
+            self.arrives(conversation.session.now, conversation.session.now)
+            self._came = 0
             return DONE
         assert candidates is not None
         alive = candidates.alive()
@@ -263,14 +269,14 @@ class Beside:
             return mismatch
         so_far = self._so_far(conversation, self.candidates.alive())
         got = f"; {so_far}" if so_far != "got nothing" else ""
-        if silent and allowed:
+        if silent and allowed and not got:
             return self._missing(step, ",", f"nothing but {allowed} received {lateness(duration, silent)}{got}")
         late = f"{'nothing received' if silent else 'not complete'} {lateness(duration, silent)}"
         return self._missing(step, ",", f"{late}{got}{meanwhile}")
 
     def allowed_meanwhile(self, conversation: Conversation) -> str:
         """Name the allowed messages that have come since anything else happened; "" if there were none."""
-        if self._since != max(self.progress, conversation.turn):
+        if not self._came or self._since != conversation.turn:
             return ""
         return f"{counted(self._came, 'allowed message')} ({shorten(self._last)})"
 

@@ -119,7 +119,7 @@ class Conversation:
         view = data if type(data) is memoryview else memoryview(data)
         pending = self.pending
         if self.beside is not None and not pending:
-            self.beside.progress = self.progress
+            self.beside.arrives(self.progress, self.session.now)
         self.progress = self.session.now
         if not pending:
             self.kept = 0
