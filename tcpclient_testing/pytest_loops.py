@@ -59,15 +59,29 @@ def loop_of(request: pytest.FixtureRequest) -> Optional[asyncio.AbstractEventLoo
     if running is not None:
         return running
     # In its automatic mode pytest-asyncio runs tests that are marked for anyio, too.
-    for name in reversed(request.fixturenames):
-        if _LOOP_FIXTURE.fullmatch(name):
-            value = request.getfixturevalue(name)
-            found = value.get_loop() if hasattr(value, "get_loop") else value
-            return found if isinstance(found, asyncio.AbstractEventLoop) else None
+    names = [name for name in reversed(request.fixturenames) if _LOOP_FIXTURE.fullmatch(name)]
+    if names:
+        # Those of fixtures in other loops may be among them.
+        own = f"_{_loop_scope(request)}_"
+        name = next((name for name in names if name.startswith(own)), names[0])
+        value = request.getfixturevalue(name)
+        found = value.get_loop() if hasattr(value, "get_loop") else value
+        return found if isinstance(found, asyncio.AbstractEventLoop) else None
     if _backend(request) is not None:
         loop: asyncio.AbstractEventLoop = request.getfixturevalue("_tcpserver_anyio_loop")
         return loop
     return None
+
+
+def _loop_scope(request: pytest.FixtureRequest) -> str:
+    """The scope of the loop in which pytest-asyncio runs the test: its marker's, or the ini file's."""
+    marker = request.node.get_closest_marker("asyncio")
+    options = {} if marker is None else marker.kwargs
+    scope = options.get("loop_scope") or options.get("scope")
+    if scope is None:
+        with contextlib.suppress(ValueError):  # older versions have no such option
+            scope = request.config.getini("asyncio_default_test_loop_scope")
+    return str(scope or "function")
 
 
 @pytest.fixture

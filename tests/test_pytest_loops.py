@@ -101,6 +101,23 @@ class LoopTests(PluginTestCase):
                 result.assert_outcomes(passed=2, failed=1)
 
     @needs("pytest_asyncio")
+    def test_fixture_of_another_loop_comes_first(self) -> None:
+        """A fixture that lives in the session's loop says nothing of the loop that the test itself runs in."""
+        if importlib.metadata.version("pytest-asyncio") < "0.24":
+            self.skipTest("fixtures have no loop of their own before pytest-asyncio 0.24")
+        self.run_tests("""
+            @pytest_asyncio.fixture(loop_scope="session", scope="session")
+            async def engine():
+                yield 1
+
+            @pytest.mark.asyncio
+            async def test_it(engine, tcpserver):
+                tcpserver.expect_connect()
+                tcpserver.expect_line(b"hello")
+                await talk(tcpserver, b"hello\\r\\n")
+        """, ignored="ignore").assert_outcomes(passed=1)
+
+    @needs("pytest_asyncio")
     def test_address_before_the_loop_runs(self) -> None:
         """Synchronous fixtures have the address, and may write a script; a client that connects early waits."""
         self.run_tests("""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.conversation import Conversation
 from tcpclient_testing.engine.expectations import ExpectDisconnect
@@ -19,7 +19,10 @@ from .body import consequence
 from .runtime import Runtime
 from .watch import StreamWatch
 
-__all__ = ["Verdict", "is_control"]
+if TYPE_CHECKING:
+    from tcpclient_testing.report import ExpectationError
+
+__all__ = ["Verdict", "chain_of", "is_control"]
 
 __unittest = True
 
@@ -203,7 +206,7 @@ class Verdict:
             return None
         from tcpclient_testing.report import ExpectationError
         if isinstance(exc, ExpectationError):
-            return None
+            return self._earlier_than(exc)
         raised: Optional[BaseException] = consequence(exc) if own else exc
         if own and isinstance(raised, AssertionError) and not isinstance(raised, ExpectationError):
             # The test had found fault by itself, and was interrupted while it cleaned up.
@@ -220,6 +223,14 @@ class Verdict:
         if attach:
             self._attach(exc)
         return None
+
+    def _earlier_than(self, verdict: ExpectationError) -> Optional[ExpectationError]:
+        """Our own verdict, where that of another server of the same test came later: mostly as a consequence."""
+        runtime, failure, other = self._runtime, self._runtime.session.failure, verdict.report.failure
+        # Virtual seconds are no other server's.
+        if failure is None or failure is other or failure.now >= other.now or hasattr(runtime.loop, "why_real"):
+            return None
+        return runtime.error()
 
     def _by_itself(self, exc: Optional[BaseException]) -> bool:
         """Whether the client raised `exc` by itself, although the script has failed.
