@@ -82,6 +82,8 @@ def _find_living_thread(count: int, idle: Collection[threading.Thread],
                 return f"thread {thread.name!r} lives"
         elif not (ident == me or thread in _own_threads or thread in idle or _is_nobodys(thread)
                   or (thread in standing and sleeps(thread))):
+            for other in standing:
+                sleeps(other)  # they come to rest side by side, not one after the other
             return f"thread {thread.name!r} lives"
         if thread is not main:
             count -= 1

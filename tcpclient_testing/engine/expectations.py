@@ -208,7 +208,9 @@ class ExpectMessage(Step[T], Generic[T]):
         what = reading.waiting_for()
         if self.matcher is anything:
             return what
-        return f"{what}, {shorten(self.matcher.data) if type(self.matcher) is Exactly else repr(self.matcher)}"
+        if type(self.matcher) is Exactly:
+            return f"{what} that is {shorten(self.matcher.data)}"
+        return f"{what}, {self.matcher!r}"
 
     def ended(self, conversation: Conversation, reading: Message) -> Mismatch:
         """Say that the client's stream ended before the message did."""

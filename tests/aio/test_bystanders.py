@@ -216,6 +216,27 @@ class StandingThreadTests(BystanderTestCase):
             pool.submit(int).result()
             run_on_virtual_time(main())
 
+    def test_threads_come_to_rest_side_by_side(self):
+        """Many workers of before that were woken cost no more than one."""
+        async def main():
+            await asyncio.sleep(HOUR)
+            loop = asyncio.get_running_loop()
+            await asyncio.gather(*(loop.run_in_executor(pool, barrier.wait, 20) for _ in range(count)))
+            began = time.monotonic()
+            await asyncio.sleep(HOUR)
+            return time.monotonic() - began
+
+        count = 12
+        barrier = threading.Barrier(count)
+        with ThreadPoolExecutor(count) as pool, mock.patch.object(bystanders, "_REST", 0.1):
+            for job in [pool.submit(barrier.wait, 20) for _ in range(count)]:
+                job.result()
+            loop = VirtualClockEventLoop()
+            try:
+                self.assertLess(loop.run_until_complete(main()), 0.1 * count / 2)
+            finally:
+                loop.close()
+
     def test_client_in_a_thread_of_before_is_waited_for(self):
         """A client whose thread was started by setUpClass, say, and that pauses, is in time."""
         def talk(address):

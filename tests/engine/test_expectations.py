@@ -42,7 +42,7 @@ class MessageTests(unittest.TestCase):
             (lambda d: d.expect_line(StartsWith(b"P"), within=2), b"PA",
              f"{line}, StartsWith(b'P'), not complete within 2.0 s; 2 bytes are waiting: b'PA'"),
             (lambda d: d.expect_line(within=2), b"", f"{line}, nothing received within 2.0 s"),
-            (lambda d: d.expect_line(b"x"), b"", f"{line}, b'x', nothing received for 5.0 s"),
+            (lambda d: d.expect_line(b"x"), b"", f"{line} that is b'x', nothing received for 5.0 s"),
             (lambda d: d.expect_exactly(3), b"a",
              "expected 3 bytes, nothing received for 5.0 s; 1 byte is waiting: b'a'"),
             (lambda d: d.expect_frame(), b"\0",
