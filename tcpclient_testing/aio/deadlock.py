@@ -18,9 +18,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tcpclient_testing.engine.actions import Delay
-from tcpclient_testing.engine.expectations import seconds
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.session import Failure
+from tcpclient_testing.engine.wording import seconds
 
 from .blocking import BlockedCall, free_sockets, readable, writable
 from .watchdog import watch

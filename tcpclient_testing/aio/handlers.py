@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from tcpclient_testing.engine.actions import Disconnect
 from tcpclient_testing.engine.commands import StartHandler
 from tcpclient_testing.engine.conversation import Conversation
-from tcpclient_testing.engine.expectations import seconds
 from tcpclient_testing.engine.handing import HandlerRaised, origin_of_handler
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps import DEFAULT_TIMING
+from tcpclient_testing.engine.wording import seconds
 
 if TYPE_CHECKING:
     from .runtime import Runtime

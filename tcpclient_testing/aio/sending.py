@@ -167,7 +167,11 @@ class Sending:
             left = transport.get_write_buffer_size() if self.paused else 0
             if self.pacer is None:  # which keeps no transcript of what it has not written
                 left += sum(map(len, self.outgoing))
-            self.runtime.transcript.untaken[self.conversation.number] = left
+            untaken = self.runtime.transcript.untaken
+            if left:
+                untaken[self.conversation.number] = left
+            else:
+                untaken.pop(self.conversation.number, None)
 
     def measure(self) -> None:
         """Tell the conversation how much of the present slice was taken by now."""

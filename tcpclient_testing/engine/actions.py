@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from .commands import Await, HalfClose, PauseReading, ResetConnection, ResumeReading, RunCoroutine
-from .expectations import CallableRaised, seconds
+from .expectations import CallableRaised
 from .mismatches import Mismatch
 from .origin import Origin
 from .steps import DONE, QUEUED, WAITING, Lasting, Outcome, Step, Timing
-from .wording import counted, shorten, shorten_repr
+from .wording import counted, seconds, shorten, shorten_repr
 
 if TYPE_CHECKING:
     from .conversation import Conversation

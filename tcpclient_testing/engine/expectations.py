@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .conversation import Conversation
 
 __all__ = ["ExpectBytes", "ExpectBytesTimed", "ExpectConnect", "ExpectDisconnect", "ExpectEof", "ExpectMessage",
-           "ExpectReset", "ExpectSilence", "lateness", "seconds"]
+           "ExpectReset", "ExpectSilence", "lateness"]
 
 __unittest = True
 

@@ -47,8 +47,8 @@ def origin_of(frame: FrameType) -> Origin:
 
 
 def _new_origin(frame: FrameType) -> Origin:
-    while frame.f_back is not None and frame.f_globals.get("__package__") == _PACKAGE:
-        frame = frame.f_back  # one of our own subclasses passed the call on
+    if frame.f_back is not None and frame.f_globals.get("__package__") == _PACKAGE:
+        return origin_of(frame.f_back)  # one of our own subclasses passed the call on
     chain = [(frame.f_code, frame.f_lasti)]
     walker: Optional[FrameType] = frame.f_back
     while walker is not None and len(chain) < _LONGEST_CHAIN and not _is_framework(walker):
