@@ -15,8 +15,8 @@ import inspect
 import unittest
 from asyncio import events
 from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, Optional, TypeVar, Union
 
 from .aio.raising import raise_alone
 from .aio.server import MockTCPServer
@@ -30,21 +30,87 @@ __unittest = True
 
 if TYPE_CHECKING:
     from .threaded import ThreadedMockTCPServer
-    _Base = unittest.IsolatedAsyncioTestCase
-    _ThreadedBase = unittest.TestCase
+    _AsyncBase = unittest.IsolatedAsyncioTestCase
+    _Base = unittest.TestCase
 else:
-    _Base = _ThreadedBase = object
+    _AsyncBase = _Base = object
+
+S = TypeVar("S", bound="Union[MockTCPServer, ThreadedMockTCPServer]")
 
 
-class MockTCPServerMixin(_Base):
+class _ServersMixin(Generic[S], _Base):
+    """What both mixins give a test case: its server, made on first use, and one report of all its servers."""
+
+    tcpserver_options: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def tcpserver(self) -> S:
+        """The test's server: made, and listening, on first use; judged after the test and its clean-ups."""
+        server: Optional[S] = self.__dict__.get("_tcpserver")
+        if server is None:
+            server = self.__dict__["_tcpserver"] = self.start_tcpserver()
+        return server
+
+    def start_tcpserver(self, **options: Any) -> S:
+        """Make a further server, which listens at once; `options` go before those of `tcpserver_options`."""
+        raise NotImplementedError
+
+    def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
+        """What runs instead of the parts of the test, under their names, and knows when they end."""
+        raise NotImplementedError
+
+    def _tcpserver_loops(self) -> AbstractContextManager[None]:
+        """What holds while the test runs, from before its loop is made."""
+        return nullcontext()
+
+    def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
+        """Run the test; its parts by way of wrappers that know when they end."""
+        with self._tcpserver_loops(), Wrapped(self, self._tcpserver_wrappers()):
+            return super().run(result)
+
+    def debug(self) -> None:
+        """Run the test without collecting errors."""
+        with self._tcpserver_loops(), Wrapped(self, self._tcpserver_wrappers()):
+            try:
+                super().debug()
+            finally:
+                for server in self._tcpservers.live():  # debug() stops at the first exception, before the clean-ups
+                    server.close()
+                if getattr(self, "_asyncioTestLoop", None) is not None:
+                    # 3.9 and 3.10 leave it to __del__, where ending the loop hangs once the test is garbage.
+                    self._tearDownAsyncioLoop()  # type: ignore[attr-defined]
+
+    @contextmanager
+    def subTest(self, *args: Any, **params: Any) -> Iterator[None]:
+        """Run a subtest, as `unittest.TestCase` does; the verdict that it has reported is not reported again."""
+        reports = getattr(self._outcome, "result_supports_subtests", False)  # type: ignore[attr-defined]
+        with super().subTest(*args, **params), self._tcpservers.subtest() if reports else nullcontext():
+            yield
+
+    def _run_tcpserver_cleanup(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
+        try:
+            return function(*args, **kwargs)
+        except Exception as exc:
+            if not self._tcpservers.is_consequence(exc):
+                raise
+            return None
+
+    @property
+    def _tcpservers(self) -> ServersOfTest[S]:
+        servers: Optional[ServersOfTest[S]] = self.__dict__.get("_servers_of_test")
+        if servers is None:
+            servers = self.__dict__["_servers_of_test"] = ServersOfTest()
+        return servers
+
+
+class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
     """Gives an `unittest.IsolatedAsyncioTestCase` the server `self.tcpserver`; name it before the test case class.
 
     `tcpserver_options` holds the arguments with which servers are made: those of `MockTCPServer`. With
     ``virtual_time = True`` each test, its set-up and its clean-ups run on a `VirtualClockEventLoop`: time jumps over
     waiting, for the script as for the client, so that an hour of back-off takes milliseconds.
     """
-
-    tcpserver_options: ClassVar[Mapping[str, Any]] = {}
 
     #: Whether the tests run on virtual time: see `VirtualClockEventLoop`.
     virtual_time: ClassVar[bool] = False
@@ -53,14 +119,6 @@ class MockTCPServerMixin(_Base):
         super().__init_subclass__(**kwargs)
         check_bases(cls, MockTCPServerMixin, unittest.IsolatedAsyncioTestCase,
                     ", or use ThreadedMockTCPServerMixin for a client that blocks")
-
-    @property
-    def tcpserver(self) -> MockTCPServer:
-        """The test's server: made, and listening, on first use; judged after the test and its clean-ups."""
-        server: Optional[MockTCPServer] = self.__dict__.get("_tcpserver")
-        if server is None:
-            server = self.__dict__["_tcpserver"] = self.start_tcpserver()
-        return server
 
     def start_tcpserver(self, **options: Any) -> MockTCPServer:
         """Make a further server, which listens at once; `options` go before those of `tcpserver_options`.
@@ -101,21 +159,6 @@ class MockTCPServerMixin(_Base):
 
     # The body: the test method, run by a wrapper that knows its task and its end.
 
-    def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
-        """Run the test; its method and `asyncTearDown` by way of wrappers that know when they end."""
-        with _loops_of(self), Wrapped(self, self._tcpserver_wrappers()):
-            return super().run(result)
-
-    def debug(self) -> None:
-        """Run the test without collecting errors."""
-        with _loops_of(self), Wrapped(self, self._tcpserver_wrappers()):
-            try:
-                super().debug()
-            finally:
-                for server in self._tcpservers.live():  # debug() stops at the first exception, before the clean-ups
-                    server.close()
-                _end_loop_of(self)
-
     def _callTestMethod(self, method: Callable[..., Any]) -> Any:
         """Run the test method (unittest's own way of it), and say so if its loop was stopped in the middle of it."""
         try:
@@ -147,13 +190,6 @@ class MockTCPServerMixin(_Base):
             wrappers[self._testMethodName] = body
         return wrappers
 
-    @contextmanager
-    def subTest(self, *args: Any, **params: Any) -> Iterator[None]:
-        """Run a subtest, as `unittest.TestCase` does; the verdict that it has reported is not reported again."""
-        reports = getattr(self._outcome, "result_supports_subtests", False)  # type: ignore[attr-defined]
-        with super().subTest(*args, **params), self._tcpservers.subtest() if reports else nullcontext():
-            yield
-
     def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Add a function to be called after the test, as `unittest.TestCase` does."""
         if inspect.iscoroutinefunction(function):
@@ -161,17 +197,21 @@ class MockTCPServerMixin(_Base):
         else:
             super().addCleanup(self._run_tcpserver_cleanup, function, *args, **kwargs)
 
-    def _run_tcpserver_cleanup(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except Exception as exc:
-            if not self._tcpservers.is_consequence(exc):
-                raise
-            return None
-
     def addAsyncCleanup(self, func: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> None:
         """Add a coroutine function to be called after the test, as `unittest.IsolatedAsyncioTestCase` does."""
         super().addCleanup(self._tcpservers.run_tear_down, func, *args, **kwargs)
+
+    @contextmanager
+    def _tcpserver_loops(self) -> Iterator[None]:
+        """While a test runs that wants virtual time, new event loops are on virtual time."""
+        with ExitStack() as stack:
+            if self.virtual_time:
+                from .aio.clock import virtual_loops
+                try:
+                    stack.enter_context(virtual_loops(self))
+                except ScriptError:
+                    pass  # the test has chosen another loop: that is an error of its own, which it raises when it runs
+            yield
 
     def _check_tcpserver_loop(self) -> None:
         """Raise `ScriptError` if the test is to run on virtual time, and its loop isn't ours."""
@@ -183,28 +223,8 @@ class MockTCPServerMixin(_Base):
                 raise ScriptError(f"{self.id()} has virtual_time = True, which needs an event loop of this library, "
                                   f"but runs on {kind}: remove one of the two")
 
-    @property
-    def _tcpservers(self) -> ServersOfTest[MockTCPServer]:
-        servers: Optional[ServersOfTest[MockTCPServer]] = self.__dict__.get("_servers_of_test")
-        if servers is None:
-            servers = self.__dict__["_servers_of_test"] = ServersOfTest()
-        return servers
 
-
-@contextmanager
-def _loops_of(test: MockTCPServerMixin) -> Iterator[None]:
-    """While a test runs that wants virtual time, new event loops are on virtual time."""
-    with ExitStack() as stack:
-        if test.virtual_time:
-            from .aio.clock import virtual_loops
-            try:
-                stack.enter_context(virtual_loops(test))
-            except ScriptError:
-                pass  # the test has chosen another loop: that is an error of its own, which it raises when it runs
-        yield
-
-
-class ThreadedMockTCPServerMixin(_ThreadedBase):
+class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
     """Gives an `unittest.TestCase`, for a client that blocks, the server `self.tcpserver`; name it before `TestCase`.
 
     `tcpserver_options` holds the arguments with which servers are made: those of `ThreadedMockTCPServer`. With an
@@ -212,19 +232,9 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
     its own while the test's loop goes on.
     """
 
-    tcpserver_options: ClassVar[Mapping[str, Any]] = {}
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_bases(cls, ThreadedMockTCPServerMixin, unittest.TestCase, "")
-
-    @property
-    def tcpserver(self) -> ThreadedMockTCPServer:
-        """The test's server: made, and listening, on first use; judged after the test and its clean-ups."""
-        server: Optional[ThreadedMockTCPServer] = self.__dict__.get("_tcpserver")
-        if server is None:
-            server = self.__dict__["_tcpserver"] = self.start_tcpserver()
-        return server
 
     def start_tcpserver(self, **options: Any) -> ThreadedMockTCPServer:
         """Make a further server, which listens at once; `options` go before those of `tcpserver_options`."""
@@ -253,21 +263,6 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
             self._tcpservers.excuse()
             raise
 
-    def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
-        """Run the test; its method and `tearDown` by way of wrappers that know when they end."""
-        with Wrapped(self, self._tcpserver_wrappers()):
-            return super().run(result)
-
-    def debug(self) -> None:
-        """Run the test without collecting errors."""
-        with Wrapped(self, self._tcpserver_wrappers()):
-            try:
-                super().debug()
-            finally:
-                for server in self._tcpservers.live():  # debug() stops at the first exception, before the clean-ups
-                    server.close()
-                _end_loop_of(self)
-
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
         method, set_up, tear_down = getattr(self, self._testMethodName), self.setUp, self.tearDown
         servers = self._tcpservers
@@ -294,7 +289,7 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
             self._run_tcpserver_set_up(set_up)
 
         def torn_down() -> None:
-            self._run_tcpserver_teardown(tear_down)
+            self._run_tcpserver_cleanup(tear_down)
         # Whether a test is awaited is decided by what its method is: a wrapper has to be of the same kind.
         wrappers: dict[str, Callable[..., Any]] = {
             self._testMethodName: async_body if inspect.iscoroutinefunction(method) else body,
@@ -325,39 +320,10 @@ class ThreadedMockTCPServerMixin(_ThreadedBase):
         return self._tcpservers.concluded(exc, [(server, server.body_ended(exc))
                                                 for server in self._tcpservers.live()])
 
-    def _run_tcpserver_teardown(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
-        try:
-            return function(*args, **kwargs)
-        except Exception as exc:
-            if not self._tcpservers.is_consequence(exc):
-                raise
-            return None
-
-    @contextmanager
-    def subTest(self, *args: Any, **params: Any) -> Iterator[None]:
-        """Run a subtest, as `unittest.TestCase` does; the verdict that it has reported is not reported again."""
-        reports = getattr(self._outcome, "result_supports_subtests", False)  # type: ignore[attr-defined]
-        with super().subTest(*args, **params), self._tcpservers.subtest() if reports else nullcontext():
-            yield
-
     def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Add a function to be called after the test, as `unittest.TestCase` does."""
         # What an `IsolatedAsyncioTestCase` is to await, the functions of its addAsyncCleanup() too, says so itself.
-        run: Callable[..., Any] = self._run_tcpserver_teardown
+        run: Callable[..., Any] = self._run_tcpserver_cleanup
         if inspect.iscoroutinefunction(function) and isinstance(self, unittest.IsolatedAsyncioTestCase):
             run = self._tcpservers.run_tear_down
         super().addCleanup(run, function, *args, **kwargs)
-
-    @property
-    def _tcpservers(self) -> ServersOfTest[ThreadedMockTCPServer]:
-        servers: Optional[ServersOfTest[ThreadedMockTCPServer]] = self.__dict__.get("_servers_of_test")
-        if servers is None:
-            servers = self.__dict__["_servers_of_test"] = ServersOfTest()
-        return servers
-
-
-def _end_loop_of(test: unittest.TestCase) -> None:
-    """End the loop of a test whose debug() has ended: 3.9 and 3.10 leave it to __del__, where that hangs."""
-    if getattr(test, "_asyncioTestLoop", None) is not None:
-        test._tearDownAsyncioLoop()  # type: ignore[attr-defined]
