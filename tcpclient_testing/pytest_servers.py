@@ -218,23 +218,20 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         return raise_alone(instead)
 
     async def run_fixture_tear_down(self, values: AsyncGenerator[Any, None]) -> bool:
-        """Run the rest of a fixture, and interrupt it if a script has failed; return whether it has another value."""
+        """Run the rest of a fixture, and interrupt it if a script has failed; return whether it has another value.
+
+        What it raises then is a consequence.
+        """
         self._begin_fixture(cleaning=True)
         try:
             await values.__anext__()
         except StopAsyncIteration:
             await self.release()
             return False
-        except asyncio.CancelledError as exc:
-            if not await self.release():
+        except BaseException as exc:
+            if not await self.end_of_tear_down(exc):
                 raise
-            hidden = consequence(exc)
-            if hidden is not None:
-                self.is_consequence(hidden)
             return False
-        except BaseException:
-            await self.release()
-            raise
         await self.release()
         return True
 

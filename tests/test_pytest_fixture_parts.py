@@ -101,6 +101,15 @@ class AsyncioTests(PartsTestCase):
         """The verdict is given after it, as that of any test whose fixtures close the client."""
         self.errs_once(self.source(after=HANGS_IN_TEAR_DOWN), "ERROR at teardown", "expected b'bye', got b'by!'")
 
+    @in_time
+    def test_tear_down_raises_because_the_script_has_failed(self) -> None:
+        """What it raises is a consequence: the verdict is the one report."""
+        after = 'tcpserver.expect_bytes(b"bye"); writer.write(b"by!"); await reader.readexactly(1)'
+        result = self.run_tests(FIXTURE.format(fixture=self.fixture, mark=self.mark, before="pass", after=after))
+        result.assert_outcomes(passed=1, errors=1)
+        self.assertIn("expected b'bye', got b'by!'", self.text(result))
+        self.assertNotIn("errors while tearing down", self.text(result))
+
     def test_fixtures_that_are_none_of_our_business(self) -> None:
         """Methods get the test's own instance; what is wrong with a fixture is said by the plugin that runs it."""
         result = self.run_tests("""

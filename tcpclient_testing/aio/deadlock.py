@@ -44,7 +44,7 @@ class DeadlockGuard:
         self._runtime = runtime
         self._thread = threading.get_native_id()
         timeout = runtime.session.timeout
-        self._virtual = hasattr(runtime.loop, "why_real")
+        self._virtual = runtime.virtual
         bound = _DEFAULT if timeout is None or self._virtual else timeout
         self._watch = watch(runtime.loop, threading.get_ident(), bound, self._attention, self._free)
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .inet_diag import PeerProbe
     from .pacing import Conditions
 
-__all__ = ["Runtime"]
+__all__ = ["Runtime", "is_virtual"]
 
 __unittest = True
 
@@ -48,6 +48,11 @@ __unittest = True
 _STANDSTILL = 0.25
 # Real time on a virtual loop that a report speaks of (seconds): more than the rest that `bystanders` asks of a thread.
 _WORTH_TELLING = 0.5
+
+
+def is_virtual(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop runs on virtual time; that of most tests does not, so that the clock is not even loaded."""
+    return hasattr(loop, "why_real")
 
 
 class Runtime:
@@ -103,6 +108,11 @@ class Runtime:
             self._guard = DeadlockGuard(self)
         self.session.begin_time(loop.time())
         self.perform()
+
+    @property
+    def virtual(self) -> bool:
+        """Whether the loop, once there is one, runs on virtual time."""
+        return is_virtual(self.loop)
 
     def now(self) -> float:
         """The time of the loop's clock, in seconds; 0 while there is no loop yet."""

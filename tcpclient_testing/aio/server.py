@@ -34,7 +34,7 @@ from .body import Body
 from .handle import Connection
 from .listening import listen
 from .raising import raise_alone
-from .runtime import Runtime
+from .runtime import Runtime, is_virtual
 from .verdict import Verdict
 from .view import ServerView
 from .waiting import Joined
@@ -225,8 +225,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
 
     def _adapt_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """On virtual time, let time-outs that nobody has chosen come after every timer of the client's."""
-        clock = sys.modules.get("tcpclient_testing.aio.clock")  # not loaded: then no loop is virtual
-        if clock is not None and clock.is_virtual(loop):
+        if is_virtual(loop):
             session = self._runtime.session
             timeout_given, idle_timeout_given = self._given_timeouts
             session.timeout = session.timeout if timeout_given else _DAY

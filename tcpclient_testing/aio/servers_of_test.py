@@ -149,18 +149,21 @@ class ServersOfTest(Generic[S]):
             value = function(*args, **kwargs)
             if asyncio.iscoroutine(value) or hasattr(value, "__await__"):
                 await value
-        except asyncio.CancelledError as exc:
-            if not await self.release():
-                raise
-            hidden = consequence(exc)
-            if hidden is not None:
-                self.is_consequence(hidden)
         except BaseException as exc:
-            await self.release()
-            if not (isinstance(exc, Exception) and self.is_consequence(exc)):
+            if not await self.end_of_tear_down(exc):
                 raise
         else:
             await self.release()
+
+    async def end_of_tear_down(self, exc: BaseException) -> bool:
+        """A part after the body has raised `exc`: return whether that is a consequence, and not to be raised again."""
+        interrupted = await self.release()
+        if not isinstance(exc, asyncio.CancelledError):
+            return isinstance(exc, Exception) and self.is_consequence(exc)
+        hidden = consequence(exc) if interrupted else None
+        if hidden is not None:
+            self.is_consequence(hidden)
+        return interrupted
 
     # Subtests, whose exceptions are reported by themselves.
 

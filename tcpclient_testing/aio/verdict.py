@@ -228,7 +228,7 @@ class Verdict:
         """Our own verdict, where that of another server of the same test came later: mostly as a consequence."""
         runtime, failure, other = self._runtime, self._runtime.session.failure, verdict.report.failure
         # Virtual seconds are no other server's.
-        if failure is None or failure is other or failure.now >= other.now or hasattr(runtime.loop, "why_real"):
+        if failure is None or failure is other or failure.now >= other.now or runtime.virtual:
             return None
         return runtime.error()
 
