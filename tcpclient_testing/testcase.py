@@ -22,7 +22,8 @@ from .aio.raising import raise_alone
 from .aio.server import MockTCPServer
 from .aio.servers_of_test import ServersOfTest
 from .errors import ScriptError
-from .testcase_parts import Wrapped, check_bases
+from .report import ExpectationError
+from .testcase_parts import Wrapped, check_bases, cut_to_test
 
 __all__ = ["MockTCPServerMixin", "ThreadedMockTCPServerMixin"]
 
@@ -86,6 +87,30 @@ class _ServersMixin(Generic[S], _Base):
         reports = getattr(self._outcome, "result_supports_subtests", False)  # type: ignore[attr-defined]
         with super().subTest(*args, **params), self._tcpservers.subtest() if reports else nullcontext():
             yield
+
+    # How unittest calls the parts of a test.
+
+    def _callTestMethod(self, method: Callable[..., Any]) -> Any:
+        """Run the test method; say so if its loop was stopped in the middle of it."""
+        try:
+            return self._call_cut(super()._callTestMethod, method)  # type: ignore[misc]
+        except RuntimeError as error:
+            stopped = self._tcpservers.abandon(error)
+            if stopped is None:
+                raise
+        raise stopped
+
+    def _callCleanup(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return self._call_cut(super()._callCleanup, function, *args, **kwargs)  # type: ignore[misc]
+
+    @staticmethod
+    def _call_cut(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function; of a verdict that it raises show the test's own lines alone."""
+        try:
+            return function(*args, **kwargs)
+        except ExpectationError as error:
+            verdict = cut_to_test(error)
+        raise verdict
 
     def _run_tcpserver_cleanup(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
@@ -158,16 +183,6 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
             raise
 
     # The body: the test method, run by a wrapper that knows its task and its end.
-
-    def _callTestMethod(self, method: Callable[..., Any]) -> Any:
-        """Run the test method (unittest's own way of it), and say so if its loop was stopped in the middle of it."""
-        try:
-            return super()._callTestMethod(method)  # type: ignore[misc]
-        except RuntimeError as error:
-            stopped = self._tcpservers.abandon(error)
-            if stopped is None:
-                raise
-        raise stopped
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
         method = getattr(self, self._testMethodName)

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from types import TracebackType
+from typing import Any, Callable, Optional, TypeVar
 
-__all__ = ["Wrapped", "check_bases"]
+__all__ = ["Wrapped", "check_bases", "cut_to_test"]
 
 __unittest = True
+
+
+E = TypeVar("E", bound=BaseException)
+
+_FRAMEWORKS = frozenset({"asyncio", "concurrent", "contextlib", "tcpclient_testing", "unittest"})
+
+
+def cut_to_test(error: E) -> E:
+    """Leave out of a verdict's traceback all but the test's own lines, from the first of them to the last.
+
+    unittest leaves out its own frames, but stops at those of asyncio, of which there are a dozen before the cause.
+    """
+    first: Optional[TracebackType] = None
+    last: Optional[TracebackType] = None
+    traceback = error.__traceback__
+    while traceback is not None:
+        if str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] not in _FRAMEWORKS:
+            first, last = first or traceback, traceback
+        traceback = traceback.tb_next
+    if last is not None:
+        last.tb_next = None
+    return error.with_traceback(first)
 
 
 class Wrapped:

@@ -168,6 +168,27 @@ class MarksTests(ReportsTestCase):
         self.assertEqual(outcome.kinds, ["failure"], outcome)
         self.assertIn("1 != 0", outcome.text)
 
+    def test_traceback_of_a_verdict(self) -> None:
+        """The cause stands first: of the way to it only the test's own lines are shown, where there are any."""
+        async def sends_the_wrong_bytes(case: Any) -> None:
+            greeting(case.tcpserver)
+            _, writer = await connect(case.tcpserver)
+            case.addCleanup(writer.close)
+            writer.write(b"hullo")
+
+        async def at_the_end(case: Any) -> None:
+            await sends_the_wrong_bytes(case)
+
+        async def in_join(case: Any) -> None:
+            await sends_the_wrong_bytes(case)
+            await case.tcpserver.join()
+        for test, lines in (at_the_end, 0), (in_join, 1):
+            with self.subTest(test=test.__name__):
+                outcome = outcome_of(test=test)
+                self.assertEqual(outcome.kinds, ["failure"], outcome)
+                way, _, _ = outcome.text.partition("tcpclient_testing.ExpectationError: ")
+                self.assertEqual((way.count("  File "), way.count("test_testcase.py")), (lines, lines), way)
+
     def test_other_faults_than_the_one_that_a_subtest_reports(self) -> None:
         """What the test finds by itself, and the verdict on a server that is made later, are reports of their own."""
         async def wrong(case: Any) -> None:
