@@ -12,13 +12,13 @@ __unittest = True
 
 E = TypeVar("E", bound=BaseException)
 
-_FRAMEWORKS = frozenset({"asyncio", "concurrent", "contextlib", "tcpclient_testing", "unittest"})
+_FRAMEWORKS = frozenset({"asyncio", "concurrent", "contextlib", "tcpclient_testing", "unittest", "uvloop", "winloop"})
 
 
 def cut_to_test(error: E) -> E:
     """Leave out of a verdict's traceback all but the test's own lines, from the first of them to the last.
 
-    unittest leaves out its own frames, but stops at those of asyncio, of which there are a dozen before the cause.
+    unittest leaves out its own frames, but stops at those of the loop, of which a dozen come before the cause.
     """
     first: Optional[TracebackType] = None
     last: Optional[TracebackType] = None
