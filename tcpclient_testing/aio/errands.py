@@ -7,6 +7,7 @@ conversation.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -69,7 +70,7 @@ class Errands:
         event = command.event
         if isinstance(event, Step):  # a step of another server, which may live in another thread
             await self._until(lambda: event.satisfied)
-        elif asyncio.iscoroutinefunction(event.wait) and not self._runtime.threaded:
+        elif inspect.iscoroutinefunction(event.wait) and not self._runtime.threaded:
             await event.wait()
         else:
             await self._until(event.is_set)

@@ -43,7 +43,7 @@ class Struct(Matcher["tuple[Any, ...]"]):
             raise TypeError(f"Struct(layout) takes a str such as '>HHI', got {shorten_repr(layout)}")
         try:
             self._struct = struct.Struct(layout)
-        except (struct.error, UnicodeEncodeError) as error:
+        except (struct.error, ValueError) as error:
             raise ValueError(f"Struct(layout) takes a format of the module struct, got {layout!r}: {error}") from None
         self.layout = layout
         self.size = self._struct.size

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import traceback
-import types
 import unittest
 from pathlib import Path
 from typing import Any, Optional
@@ -55,16 +54,16 @@ def run_python(block: Block, namespace: dict[str, Any]) -> Outcome:
 def run_test_cases(block: Block) -> Outcome:
     """Run a block as a module of tests."""
     name = f"readme_line_{block.line}"
-    module = types.ModuleType(name)
     printed = io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
         # A real file, so that reports and tracebacks can show its lines.
         path = Path(folder, f"{name}.py")
         path.write_text(block.text, encoding="utf-8")
-        module.__file__ = str(path)
-        sys.modules[name] = module
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
         try:
-            exec(compile(block.text, str(path), "exec", dont_inherit=True), module.__dict__)
+            spec.loader.exec_module(module)
             suite = unittest.defaultTestLoader.loadTestsFromModule(module)
             result = unittest.TextTestRunner(printed).run(suite)
         finally:
