@@ -6,7 +6,8 @@ thread for the process sees it from outside. It acts only when all of this holds
 - the loop hasn't turned for `timeout` seconds of real time: a callback that the thread posted has not run;
 - its thread has slept in the kernel all that time: it used next to no processor time, and it sleeps now. A test
   that computes is left alone, however long it takes;
-- the server says that something wants its attention. A test that merely sleeps is left alone;
+- the server says that something wants its attention, and has said so for a tenth of a second. A test that merely
+  sleeps is left alone, also when it closes its client just before the loop turns;
 - no debugger is at work.
 
 What it costs while nothing blocks: one callback in the loop for each watch every quarter of its timeout, the first
@@ -38,7 +39,7 @@ __unittest = True
 
 LINGER = 1.0  # seconds that the thread lives on without a watch, so that the next test finds it running
 _SHORTEST, _LONGEST = 0.1, 5.0  # seconds between two looks at a loop
-_AGAIN = 0.1  # seconds until the sockets of a call that is still blocked are freed once more
+_AGAIN = 0.1  # seconds until a look is confirmed, and until the sockets of a call still blocked are freed once more
 _QUIET = 0.05  # the share of a processor below which a thread counts as asleep
 _OVERSLEPT = 0.5  # seconds by which this thread may be late before it believes that the process was stopped
 _monotonic = time.monotonic  # the real one, also where a test replaces time.monotonic
@@ -69,6 +70,7 @@ class Watch:
         self._posted_at = 0.0
         self._attempt = 0
         self._asleep = 0.0  # seconds that the thread has slept since then, without a break
+        self._wanted_since: Optional[float] = None  # the first of the looks since which the server wants attention
         self._looked_at = _monotonic()
         self._used = 0.0  # processor time at the last look
         self.due = self._looked_at + self._period  # when to look next
@@ -95,6 +97,7 @@ class Watch:
             used = self._processor_time()
             if not self._posted:
                 self._posted, self._posted_at, self._attempt, self._asleep, self._used = True, now, 0, 0.0, used
+                self._wanted_since = None
                 self._loop.call_soon_threadsafe(self.beat)
                 return
         except (OSError, RuntimeError):  # the thread has ended, or the loop is closed
@@ -104,19 +107,28 @@ class Watch:
         self._used = used
         # When this thread comes late, the whole process was stopped, or starved: that proves nothing.
         self._asleep = 0.0 if busy or late else self._asleep + elapsed
+        if not self._asleep or not _sleeps(self._native_id) or not self._wanted():
+            self._wanted_since = None
+        elif self._wanted_since is None:
+            self._wanted_since = now
         needed = _AGAIN if self._attempt else self._timeout
+        left = max(needed - self._asleep, _AGAIN - (now - (self._wanted_since or now)))
         # A clock's last digit must not cost another period.
-        if self._asleep < needed - 0.001:
-            self.due = now + min(self._period, needed - self._asleep)
-        elif _sleeps(self._native_id):
+        if left > 0.001:
+            self.due = now + min(self._period, left)
+        elif self._wanted_since is not None:
             self._act(now)
+
+    def _wanted(self) -> bool:
+        with self._lock:
+            return not self._stopped and self._posted and self._attention()
 
     def _act(self, now: float) -> None:
         if debugger_active():
             self._asleep = 0.0
             return
         with self._lock:
-            if self._stopped or not self._posted or not self._attention():
+            if self._stopped or not self._posted:
                 return
             frame = sys._current_frames().get(self._thread_id)
             if frame is None or not self._posted:
@@ -138,7 +150,8 @@ def watch(
     """Watch a loop for a call that blocks it, until `Watch.stop()`.
 
     `thread_id` is ``threading.get_ident()`` of the loop's thread, `timeout` the real seconds for which the loop must
-    not have turned. The call is noticed at most a quarter of it (0.1 s at least, 5 s at most) later than that.
+    not have turned. The call is noticed at most a quarter of it (0.1 s at least, 5 s at most) later than that, or a
+    tenth of a second after something began to want attention.
 
     Both functions are called from the watchdog's thread, while the loop's thread blocks; they must not wait for it.
     `attention()` says whether one of the server's sockets is `blocking.readable()`, or an action is due.

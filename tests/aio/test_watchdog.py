@@ -209,6 +209,18 @@ class WatchTests(unittest.TestCase):
         self.assertEqual(server.freed, [])
         self.assertGreater(server.asked, 1)
 
+    def test_watch_when_the_test_sleeps_and_then_closes_its_client(self) -> None:
+        """What wants attention only from the last moment on, before the loop turns, is no client that blocks."""
+
+        async def body(server: Server) -> None:
+            wanted = [False] * 5 + [True] + [False] * 5
+            with mock.patch.object(server.watch, "_attention", lambda: bool(wanted) and wanted.pop()):
+                deadline = time.monotonic() + 20
+                while wanted and time.monotonic() < deadline:
+                    time.sleep(LONGER)
+
+        self.assertEqual(self.run_with_server(body).freed, [])
+
     def test_watch_when_the_loop_idles(self) -> None:
         """A loop with nothing to do isn't blocked, and a client that waits in it isn't either."""
 
