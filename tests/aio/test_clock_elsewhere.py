@@ -365,6 +365,10 @@ class SignalTests(LoopTestCase):
         self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0)
 
+    def interrupt_soon(self):
+        """Let the user interrupt the loop once it runs; where it only begins to, asyncio leaves it marked as running."""
+        self.loop.call_soon(signal.setitimer, signal.ITIMER_REAL, 0.05)
+
     def test_interrupt_ends_a_loop_that_blocks(self):
         """KeyboardInterrupt comes out of a loop that has nothing to do, and of one that waits in real time."""
         for held in (False, True):
@@ -373,7 +377,7 @@ class SignalTests(LoopTestCase):
                     stack.enter_context(self.loop.hold())
                     timer = self.loop.call_later(HOUR, self.loop.stop)
                     stack.callback(timer.cancel)
-                signal.setitimer(signal.ITIMER_REAL, 0.05)
+                self.interrupt_soon()
                 with self.assertRaises(KeyboardInterrupt):
                     self.loop.run_forever()
 
@@ -384,7 +388,7 @@ class SignalTests(LoopTestCase):
             self.loop.call_later(HOUR, tick)
 
         tick()
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        self.interrupt_soon()
         with self.assertRaises(KeyboardInterrupt):
             self.loop.run_forever()
 
