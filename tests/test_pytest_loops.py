@@ -68,7 +68,7 @@ class LoopTests(PluginTestCase):
                 threaded_tcpserver.expect_bytes(b"hello")
                 async with await anyio.connect_tcp(*threaded_tcpserver.address) as stream:
                     await stream.send(b"hello")
-        """, "-rs")
+        """, "-rs", subprocess=True)  # trio's worker lives on for ten seconds
         result.assert_outcomes(passed=3, skipped=1)
         self.assertIn("threaded_tcpserver serves both", self.text(result))
 

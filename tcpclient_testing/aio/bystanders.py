@@ -5,7 +5,8 @@ Whether a thread works for the test can't be asked of it. What can be told witho
 * A thread of a tool that runs tests (pytest-xdist's receiver, a debugger's) is known by the module that it runs in.
 * A thread that lived before the loop was made (of a logger, a tracer, a pool of an earlier test) may serve the test all
   the same. But while it waits for a lock, an event or a queue, and without a time limit, it can do nothing unless
-  another thread of this process wakes it. It counts again from the instant of its awakening, and until it has been
+  another thread of this process wakes it; nor can a worker of trio's, whose time limit only ends it. It counts again
+  from the instant of its awakening, and until it has been
   asleep for `_REST` seconds: what it has written meanwhile may be under way for as long as that (see `held_back`).
 
 So a thread that sleeps for a time, that waits for a socket or a pipe, or that the test has started itself, counts as
@@ -34,6 +35,8 @@ _REST = 0.25
 _TOOLS = frozenset({"execnet", "pytest_timeout", "debugpy", "pydevd", "_pydevd_bundle", "tqdm", "IPython", "ipykernel"})
 # Where a thread waits for another one of Python's, and not for a library's own thread or callback.
 _WAITING_ROOMS = frozenset({"threading", "queue", "concurrent.futures.thread"})
+# Where the workers of a pool wait for work, for a time after which they end: the module, and the function.
+_WORKERS_AT_REST = frozenset({("trio._core._thread_cache", "_work")})
 _FUTEX: Optional[int] = None  # the number of the system call, where it is known
 if sys.platform == "linux":
     _FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98}.get(os.uname().machine)
@@ -69,37 +72,42 @@ def standing_threads() -> Collection[threading.Thread]:
 
 def sleeps(thread: threading.Thread) -> bool:
     """Tell whether a thread has been waiting for another one, without a time limit, for long enough to be at rest."""
-    mark = None if thread.native_id is None else _mark(thread.native_id)
-    if mark is None:
+    mark, limited = (None, False) if thread.native_id is None else _mark(thread.native_id)
+    frame = sys._current_frames().get(thread.ident or 0) if limited else None
+    if mark is None or (limited and not _is_worker_at_rest(frame)):
         _observed.pop(thread, None)
         return False
     observation = _observed.get(thread)
     if observation is None or observation.mark != mark:
-        frame = sys._current_frames().get(thread.ident or 0)
+        frame = frame or sys._current_frames().get(thread.ident or 0)
         # Thread.run() itself never waits: it has called something that is not Python's.
-        waits = frame is not None and frame.f_code.co_name != "run" \
-            and frame.f_globals.get("__name__") in _WAITING_ROOMS
+        waits = limited or (frame is not None and frame.f_code.co_name != "run"
+                            and frame.f_globals.get("__name__") in _WAITING_ROOMS)
         _observed[thread] = _Observation(mark, waits)
         return False
     return observation.waits and _monotonic() - observation.since >= _REST
 
 
-def _mark(native_id: int) -> Optional[bytes]:
-    """Return what changes whenever this thread runs, if it waits for a lock without a time limit now; else None."""
+def _is_worker_at_rest(frame: Optional[FrameType]) -> bool:
+    return frame is not None and (frame.f_globals.get("__name__"), frame.f_code.co_name) in _WORKERS_AT_REST
+
+
+def _mark(native_id: int) -> tuple[Optional[bytes], bool]:
+    """Return what changes whenever this thread runs, if it waits for a lock now (else None); and if for a time only."""
     if _FUTEX is None:
-        return None
+        return None, False
     try:
         # First how it waits, then whether it has run: the other way round it could have run in between.
         call = _read(f"/proc/self/task/{native_id}/syscall")
         words = call.split()
         if len(words) < 5 or int(words[0]) != _FUTEX:
-            return None  # "running", or another call
+            return None, False  # "running", or another call
         operation, limit = int(words[2], 16), int(words[4], 16)
-        if limit or not operation & _FUTEX_PRIVATE or operation & _FUTEX_COMMAND not in _FUTEX_WAITS:
-            return None
-        return call + _read(f"/proc/self/task/{native_id}/schedstat")
+        if not operation & _FUTEX_PRIVATE or operation & _FUTEX_COMMAND not in _FUTEX_WAITS:
+            return None, False
+        return call + _read(f"/proc/self/task/{native_id}/schedstat"), limit != 0
     except (OSError, ValueError):
-        return None
+        return None, False
 
 
 def _read(path: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import importlib.util
 import queue
 import select
 import socket
@@ -90,6 +91,28 @@ class SleepsTests(BystanderTestCase):
         self.doCleanups()
         left.close()
         right.close()
+
+    @unittest.skipUnless(importlib.util.find_spec("trio"), "needs trio")
+    def test_worker_of_trio_is_at_rest_between_its_jobs(self):
+        """It waits for a job for ten seconds, and then it ends: that is no act of its own."""
+        from trio._core._thread_cache import start_thread_soon
+
+        workers, done = [], threading.Event()
+        began = threading.Event()
+
+        def work():
+            workers.append(threading.current_thread())
+            began.set()
+            self.over.wait(60)
+
+        start_thread_soon(work, lambda result: done.set())
+        began.wait()
+        self.addCleanup(workers[0].join, 10)
+        self.assertFalse(self.at_rest(workers[0], 3 * REST))
+        with mock.patch("trio._core._thread_cache.IDLE_TIMEOUT", 0.5):  # seconds, not ten, since it is waited for
+            self.over.set()
+            done.wait()
+            self.assertTrue(self.at_rest(workers[0]))
 
     def compute(self):
         while not self.over.is_set():

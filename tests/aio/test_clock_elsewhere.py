@@ -366,7 +366,7 @@ class SignalTests(LoopTestCase):
         self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0)
 
     def interrupt_soon(self):
-        """Let the user interrupt the loop once it runs; where it only begins to, asyncio leaves it marked as running."""
+        """Let the user interrupt the loop once it runs: one that only begins to stays marked as running."""
         self.loop.call_soon(signal.setitimer, signal.ITIMER_REAL, 0.05)
 
     def test_interrupt_ends_a_loop_that_blocks(self):
