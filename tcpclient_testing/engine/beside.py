@@ -26,7 +26,7 @@ from .asides import Aside, Asides
 from .candidates import KEPT, Candidates, Reading, none_matches
 from .expectations import CallableRaised, ExpectMessage, lateness
 from .framing import Framing
-from .mismatches import Mismatch
+from .mismatches import Mismatch, ReadingRaised
 from .steps import DONE, WAITING, Outcome, Step
 from .unordered import Unordered, places
 from .wording import counted, shorten
@@ -34,7 +34,7 @@ from .wording import counted, shorten
 if TYPE_CHECKING:
     from .conversation import Conversation
 
-__all__ = ["Beside"]
+__all__ = ["Beside", "race"]
 
 __unittest = True
 
@@ -93,6 +93,27 @@ class Beside:
         """The first bytes of a message are there; what was before them was last progress at `progress`."""
         self.progress, self._began = progress, now
 
+    def general_permits(self, conversation: Conversation) -> list[Permit]:
+        """What the server allows on every connection, also on one that has no script yet."""
+        everywhere = conversation.session.everywhere
+        return [permit for permit in self.permits if permit.left != 0 and permit.allowed in everywhere]
+
+    def keep_connection(self, other: Beside) -> None:
+        """The scripts of two conversations change places, with these: what is of the connections changes back.
+
+        That is what was sent and let through before the script was known; only what holds on all connections can have
+        been.
+        """
+        for name in ("asides", "progress", "_came", "_last", "_since", "_began"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(self, name, theirs)
+            setattr(other, name, mine)
+        left = {permit.allowed: permit for permit in other.permits}
+        for permit in self.permits:
+            same = left.get(permit.allowed)
+            if same is not None:
+                permit.left, same.left = same.left, permit.left
+
     def added(self, step: Step[Any]) -> None:
         """A step was appended to the script."""
         if self.writing is not None:
@@ -144,18 +165,19 @@ class Beside:
             if self.candidates is None or not self.candidates.committed:
                 sources = self._sources(conversation)
                 if self.candidates is None or self.candidates.sources != sources:
-                    self.candidates = self._race(conversation, sources)
+                    self.candidates = race(conversation, sources)
                 if self.candidates is None:
                     return
             winner = self.candidates.run(conversation.pending)
             if winner is None:
                 return
             if isinstance(winner.source, Permit):
-                self._allow(conversation, winner)
+                self.let_through(conversation, winner)
             else:
                 self.won = winner
 
-    def _allow(self, conversation: Conversation, winner: Reading) -> None:
+    def let_through(self, conversation: Conversation, winner: Reading) -> None:
+        """An allowed message has come: take its bytes, count it, and answer it."""
         self.candidates = None
         self._last = conversation.unclaimed(min(winner.end, _KEPT))
         conversation.consume(winner.end)
@@ -192,16 +214,6 @@ class Beside:
         if position > here and isinstance(step, ExpectMessage) and not isinstance(step.framing, Framing):
             return permits  # it is asked for its length when it is its turn, not before
         return [*permits, step]
-
-    def _race(self, conversation: Conversation, sources: list[Any]) -> Optional[Candidates]:
-        readings = []
-        for source in sources:
-            try:
-                readings.append(Reading(source, source.message()))
-            except Exception as error:  # noqa: BLE001 - a callable of the test's: whatever it raises is in the report
-                conversation.session.fail(conversation, source, CallableRaised(source, error))
-                return None
-        return Candidates(readings) if readings else None
 
     def block_of(self, step: Step[Any]) -> Optional[Unordered]:
         """The block in which `step` is one of the open expectations."""
@@ -322,6 +334,21 @@ class Beside:
             session.fail(conversation, answer, Mismatch(
                 f"the client sent {counted(len(early), 'byte')} before it was answered (pipelining=False): "
                 f"{shorten(early)}", offset=0))
+
+
+def race(conversation: Conversation, sources: list[Any]) -> Optional[Candidates]:
+    """Let these begin to read the next message; None if there are none, or if the test's own code fails at that."""
+    readings = []
+    for source in sources:
+        try:
+            readings.append(Reading(source, source.message()))
+        except Exception as error:  # noqa: BLE001 - a callable of the test's: whatever it raises is in the report
+            if source.is_expectation:
+                conversation.session.fail(source.conversation, source, CallableRaised(source, error))
+            else:
+                conversation.session.fail(conversation, None, ReadingRaised(f"{source} at {source.lines()[0]}", error))
+            return None
+    return Candidates(readings) if readings else None
 
 
 def _answer_under_way(conversation: Conversation) -> Optional[Step[Any]]:

@@ -22,6 +22,8 @@ def exchange(one: Conversation, other: Conversation) -> None:
         mine, theirs = getattr(one, name), getattr(other, name)
         setattr(one, name, theirs)
         setattr(other, name, mine)
+    if one.beside is not None and other.beside is not None:
+        one.beside.keep_connection(other.beside)
     session = one.session
     session.newest = {one: other, other: one}.get(session.newest, session.newest)  # type: ignore[arg-type]
     for conversation in (one, other):

@@ -3,10 +3,11 @@
     written --the block ends, and all server-level steps before it are satisfied--> ready --all are bound--> over
 
 Each connection is bound to a script by what it sends first: the first messages of the scripts are candidates for its
-bytes, by the rule of `candidates`. Until then it belongs to no script. Conversations are numbered in the order of
-acceptance; so it is the script that moves, to the conversation of the connection that it is bound to (see `moving`).
-Where the server has a handler, a connection that can't be for any of the scripts is the handler's, and the scripts wait
-for those that come after it.
+bytes, by the rule of `candidates`. Until then it belongs to no script; but what the server allows on all connections is
+let through before the first message as it is before any other, and tells nothing. Conversations are numbered in the
+order of acceptance; so it is the script that moves, to the conversation of the connection that it is bound to (see
+`moving`). Where the server has a handler, a connection that can't be for any of the scripts is the handler's, and the
+scripts wait for those that come after it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.errors import ScriptError
 
-from .candidates import Candidates, NoneMatches, Reading
+from .beside import race
+from .candidates import Candidates, NoneMatches
 from .expectations import ExpectMessage, lateness
 from .framing import Framing
 from .mismatches import Mismatch
@@ -101,6 +103,8 @@ class Pool:
                 progress = self._place(arrival)
                 if progress or self.session.over:
                     break
+                if arrival.beside is not None:
+                    arrival.beside.asides.pump(arrival)
         if self.ready and self.unbound and not self.session.over:
             self._remind()
 
@@ -109,15 +113,19 @@ class Pool:
 
         If they never will any, it is the handler's, or a failure where there is none.
         """
-        sources = [head for holder in self._holders() for head in _heads(holder)]
-        candidates = self._candidates.get(arrival)
-        if candidates is None or candidates.sources != sources:
-            candidates = self._candidates[arrival] = Candidates([Reading(source, source.message())
-                                                                 for source in sources])
-        winner = candidates.run(arrival.pending)
-        if winner is not None:
-            self._bind(arrival, winner.source.conversation)
-            return True
+        while True:
+            candidates = self._race(arrival)
+            if candidates is None:
+                return False
+            winner = candidates.run(arrival.pending)
+            if winner is None:
+                break
+            if winner.source.is_expectation:
+                self._bind(arrival, winner.source.conversation)
+                return True
+            assert arrival.beside is not None
+            del self._candidates[arrival]
+            arrival.beside.let_through(arrival, winner)
         if candidates.alive() and not arrival.ended:
             return False
         if self.session.handler is not None:
@@ -131,6 +139,19 @@ class Pool:
         else:
             self._refuse(arrival, candidates)
         return False
+
+    def _race(self, arrival: Conversation) -> Optional[Candidates]:
+        """The candidates for the next message of a connection that has no script; None if the script has failed."""
+        if self.session.over:
+            return None
+        sources: list[Any] = [] if arrival.beside is None else list(arrival.beside.general_permits(arrival))
+        sources += [head for holder in self._holders() for head in _heads(holder)]
+        candidates = self._candidates.get(arrival)
+        if candidates is None or candidates.sources != sources:
+            candidates = race(arrival, sources)
+            if candidates is not None:
+                self._candidates[arrival] = candidates
+        return candidates
 
     def _bind(self, arrival: Conversation, holder: Conversation) -> None:
         self._taken.append((arrival, _heads(holder)))
@@ -147,8 +168,9 @@ class Pool:
     def _refuse(self, arrival: Conversation, candidates: Candidates) -> None:
         """The bytes of this connection never will satisfy a script that has no connection yet."""
         step = None
-        if len(candidates.readings) == 1:  # the one script that is left was meant for it
-            step = candidates.readings[0].source
+        heads = [source for source in candidates.sources if source.is_expectation]
+        if len(heads) == 1:  # the one script that is left was meant for it
+            step = heads[0]
             if step.conversation is not arrival:
                 exchange(arrival, step.conversation)
         self.session.fail(arrival, step, none_begins(candidates, arrival, self._taken))
@@ -180,8 +202,10 @@ class Pool:
         waited = lateness(now - max(self.turn, *(arrival.progress for arrival in self.unbound)), True)
         silent = next((arrival for arrival in self.unbound if arrival.accepted), None)
         if silent is not None:
-            self.session.fail(silent, None, self._untold(
-                f"the client has sent nothing {waited} by which it could be told"), overdue=True)
+            mismatch = self._untold(f"the client has sent nothing {waited} by which it could be told")
+            allowed = "" if silent.beside is None else silent.beside.allowed_meanwhile(silent)
+            mismatch.summary += f"; {allowed} came meanwhile" if allowed else ""
+            self.session.fail(silent, None, mismatch, overdue=True)
             return
         missing = self._holders()
         beginnings = [conversation.steps[1] for conversation in missing]

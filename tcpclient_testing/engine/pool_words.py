@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .candidates import Candidates, NoneMatches, Reading, none_matches
 from .mismatches import Mismatch
+from .used_up import used_up
 from .wording import counted, shorten
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def none_begins(candidates: Candidates, arrival: Conversation,
     """
     received = arrival.unclaimed(256)
     plain = none_matches(candidates, received)
-    heads = candidates.sources
+    heads = [source for source in candidates.sources if source.is_expectation]
     summary = plain.summary
     if len(heads) > 1:
         named = [f"{head} at {head.lines()[0]}" for head in heads[:_NAMED]]
@@ -38,6 +39,7 @@ def none_begins(candidates: Candidates, arrival: Conversation,
             named.append(f"{len(heads) - _NAMED} more")
         summary = (f"expected one of {counted(len(heads), 'message')} in any order ({', '.join(named)}), "
                    f"got {shorten(received)}, with which none of them begins")
+    summary += used_up(arrival)
     details = list(plain.details)
     for conversation, others in taken:
         meant = Candidates([Reading(head, head.message()) for head in others]).run(arrival.pending)

@@ -106,8 +106,9 @@ class BesideMethods:
         """What is written in this `with` block may come in any order; nothing of it happens before the block ends.
 
         On a connection it is messages: an action belongs to the expectation written above it. On a server it is whole
-        connections: each is bound to the first script, in written order, that its first bytes satisfy. Of messages that
-        begin alike, the one that is complete first counts.
+        connections: each is bound to the first script, in written order, that its first bytes satisfy, but for messages
+        that an `allow` of all connections lets through: these tell nothing. Of messages that begin alike, the one that
+        is complete first counts.
         """
         from .unordered import Block
         return Block(self._open_block, self._close_block)

@@ -197,6 +197,20 @@ class AllowTests(unittest.TestCase):
         self.assertIn("the callable of allow() at test_beside.py:", failure.mismatch.summary)
         self.assertIsInstance(getattr(failure.mismatch, "exception", None), AttributeError)
 
+    def test_framing_raises_when_a_message_begins(self) -> None:
+        """So does a framing of the test's own that gives no reader."""
+        class Broken(Delimited):
+            def reader(self) -> Any:
+                if written:
+                    raise RuntimeError("nothing to read with")
+                return super().reader()
+        written: list[Any] = []
+        written.append(self.play.server.allow(b"PING", framing=Broken(b"\n")))
+        self.play.expect_connect().expect_bytes(b"x")
+        self.play.receive(self.play.connect(), b"PING\n")
+        self.assertRegex(self.play.summary, r"^allow\(.*\) at test_beside.py:\d+ raised RuntimeError: nothing to read "
+                                            r"with, while a message was read$")
+
     def test_wrong_type_when_a_callable_computes_the_reply(self) -> None:
         """What is not bytes is refused."""
         self.play.server.allow(b"PING", reply=lambda message: "pong")  # type: ignore[arg-type,return-value]

@@ -57,6 +57,28 @@ class DisplacingTests(unittest.IsolatedAsyncioTestCase):
                     answers = await self.talk(*order, b"later", at_once=at_once)
                     self.assertEqual(answers[b"other"] + answers[b"later"], b"other\r\nscript later\r\n")
 
+    async def test_allowed_message_when_the_connection_is_the_handlers(self) -> None:
+        """It is let through, and answered once, before it is known whose connection it is, and afterwards."""
+        async with MockTCPServer(handler=echo) as server:
+            allowed = server.allow(b"PING\r\n", reply=b"PONG\r\n")
+            with server.any_order():
+                for name in (b"A", b"B"):
+                    server.expect_connect()
+                    server.expect_line(name)
+                    server.send_line(b"script " + name)
+                    server.expect_disconnect()
+            for name, answer in ((b"other", b"other"), (b"B", b"script B"), (b"A", b"script A")):
+                reader, writer = await streams.connect(server)
+                writer.write(b"PING\r\n")
+                self.assertEqual(await reader.readline(), b"PONG\r\n")
+                writer.write(name + b"\r\n")
+                self.assertEqual(await reader.readline(), answer + b"\r\n")
+                writer.write(b"PING\r\n")
+                self.assertEqual(await reader.readline(), b"PONG\r\n")
+                await streams.close(writer)
+            await server.join(final=True)
+        self.assertEqual(allowed.count, 6)
+
     async def test_several_connections_for_the_handler_when_they_come_first(self) -> None:
         """The scripts wait behind them, in their order."""
         answers = await self.talk(b"x", b"y", b"z", b"B", b"A", b"later", b"last", at_once=True)

@@ -6,11 +6,25 @@ import itertools
 import unittest
 from typing import Any
 
+from tcpclient_testing.engine.framing import Delimited
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.report import conversation_text
 from tcpclient_testing.transcript.entries import Transcript
 
 from .playing import Play
+
+
+def greetings(play: Play, *names: bytes) -> list[Any]:
+    """Write a block with a script for each name; return the handles."""
+    handles = []
+    with play.server.any_order():
+        for name in names:
+            handle = play.expect_connect()
+            handles.append(handle)
+            handle.expect_line(name)
+            handle.send_line(b"hello " + name)
+            handle.expect_disconnect()
+    return handles
 
 
 class PoolTests(unittest.TestCase):
@@ -20,13 +34,7 @@ class PoolTests(unittest.TestCase):
 
     def write(self, *names: bytes) -> None:
         """Write a block with a script for each name."""
-        with self.play.server.any_order():
-            for name in names:
-                handle = self.play.expect_connect()
-                self.handles.append(handle)
-                handle.expect_line(name)
-                handle.send_line(b"hello " + name)
-                handle.expect_disconnect()
+        self.handles += greetings(self.play, *names)
 
     def test_connections_when_they_come_in_any_order(self) -> None:
         """Whatever the order, in pieces or whole, before the script or after it: each gets its own answers."""
@@ -216,3 +224,169 @@ class PoolTests(unittest.TestCase):
             play = Play()
             with self.subTest(pattern=pattern), self.assertRaisesRegex(ScriptError, pattern), play.server.any_order():
                 write(play)
+
+
+class AllowedTests(unittest.TestCase):
+    """What the server allows on all connections, on one that has no script yet."""
+
+    def setUp(self) -> None:
+        self.play = Play()
+
+    def test_allowed_message_when_the_connection_has_no_script(self) -> None:
+        """It is answered and counted, and binds nothing, however the stream is split and whoever speaks first."""
+        streams = {b"a": b"PING\r\nPING\r\na\r\nPING\r\n", b"b": b"PING\r\nb\r\n", b"P": b"P\r\n"}
+        for order in itertools.permutations(streams):
+            for size, early in itertools.product((1, 3, 100), (True, False)):
+                with self.subTest(order=order, size=size, early=early):
+                    play = Play()
+                    allowed = play.server.allow(b"PING\r\n", reply=b"PONG\r\n")
+                    if not early:
+                        handles = greetings(play, *streams)
+                    clients = {name: play.connect() for name in order}
+                    for start in range(0, 30, size):
+                        for name, client in clients.items():
+                            chunk = streams[name][start:start + size]
+                            if chunk:
+                                play.receive(client, chunk)
+                    if early:
+                        handles = greetings(play, *streams)
+                    self.assertEqual((play.summary, allowed.count), ("", 4))
+                    for handle, name in zip(handles, streams):
+                        self.assertIs(handle.conversation, clients[name])
+                        expected = streams[name].replace(b"PING", b"PONG").replace(name + b"\r", b"hello %b\r" % name)
+                        self.assertEqual(play.stream(clients[name].number), expected)
+                        play.end(clients[name])
+                    self.assertTrue(play.session.complete)
+
+    def test_message_that_is_allowed_and_expected(self) -> None:
+        """As on any connection: the one that is complete first counts, and of two at the same byte the allowed one."""
+        for message, name, count in ((b"PING\r\n", b"PING", 1), (b"PING\r\n\r\n", b"PING", 0), (b"PI", b"PING", 1)):
+            with self.subTest(message=message, name=name):
+                play = Play()
+                allowed = play.server.allow(message)
+                handles = greetings(play, b"a", name)
+                client = play.connect()
+                play.receive(client, *(bytes([byte]) for byte in b"PING\r\n"[:len(message)]))
+                self.assertEqual((allowed.count, play.summary), (count, ""))
+                self.assertEqual(handles[1].conversation.steps[1].satisfied, not count)
+
+    def test_reply_when_nobody_knows_yet_whose_connection_it_is(self) -> None:
+        """It goes out at once, and what the connection's script sends waits for it, wherever that came from."""
+        play = Play(eager=False)
+        play.server.allow(b"PING", reply=b"pong ")
+        greetings(play, b"a", b"b")
+        client = play.connect()
+        play.receive(client, b"PING", b"PING", b"b\r\n")
+        self.assertEqual(play.sent[1], [b"pong "])
+        play.flush()
+        self.assertEqual(play.sent[1], [b"pong ", b"pong ", b"hello b\r\n"])
+        self.assertEqual(play.summary, "")
+
+    def test_reply_when_a_coroutine_computes_it(self) -> None:
+        """It is sent when the coroutine has ended, whether or not the connection has its script by then."""
+        async def pong(message: bytes) -> bytes:
+            return message
+        for later in (b"", b"b\r\n"):
+            with self.subTest(later=later):
+                play = Play()
+                play.server.allow(b"PING", reply=pong)
+                greetings(play, b"a", b"b")
+                play.receive(play.connect(), b"PING" + later)
+                sent = play.stream()
+                play.compute(b"late")
+                self.assertEqual((play.stream(), play.summary), (sent + b"late", ""))
+
+    def test_times_when_the_script_moves(self) -> None:
+        """How often the message may still come is the connection's affair."""
+        self.play.server.allow(b"!", times=2)
+        greetings(self.play, b"a", b"b")
+        one, two = self.play.connect(), self.play.connect()
+        self.play.receive(one, b"!!b\r\n")
+        self.play.receive(two, b"!", b"!", b"a\r\n")
+        self.assertEqual(self.play.summary, "")
+        self.play.receive(two, b"!")
+        self.assertIn("got 1 byte: b'!'; allow(b'!', times=2) at test_pool.py:", self.play.summary)
+
+    def test_times_when_they_are_used_up(self) -> None:
+        """Then the message is one with which no script begins, or not the one that is left; both say why."""
+        for names in ((b"a", b"b"), (b"a",)):
+            with self.subTest(names=names):
+                play = Play()
+                play.server.allow(b"PING\r\n", times=1)
+                greetings(play, *names)
+                play.receive(play.connect(), b"PING\r\nP", b"ING\r\n")
+                self.assertRegex(play.summary, r"got b'P'.*; allow\(b'PING.r.n', times=1\) at .*:\d+ is used up$")
+
+    def test_mismatch_when_nothing_fits(self) -> None:
+        """The scripts are named as ever; that it is no allowed message stands below."""
+        self.play.server.allow(b"PING\r\n")
+        greetings(self.play, b"a", b"b")
+        self.play.receive(self.play.connect(), b"PING\r\nPINX")
+        failure = self.play.session.failure
+        assert failure is not None
+        self.assertRegex(failure.mismatch.summary, r"^expected one of 2 messages .*\(.*\), got b'PINX', with")
+        self.assertIn("nor is it what allow(b'PING\\r\\n')", "\n".join(failure.mismatch.details))
+
+    def test_mismatch_when_one_script_is_left(self) -> None:
+        """That one was meant, as without the allow()."""
+        self.play.server.allow(b"PING\r\n")
+        last = greetings(self.play, b"a", b"b")[0]
+        self.play.receive(self.play.connect(), b"PING\r\nb\r\n")
+        self.play.receive(self.play.connect(), b"PING\r\nother\r\n")
+        failure = self.play.session.failure
+        assert failure is not None
+        self.assertIs(failure.step, last.conversation.steps[1])
+        self.assertEqual(self.play.summary, "expected b'a', got b'other'; first difference at byte 0")
+
+    def test_timeout_when_only_allowed_messages_come(self) -> None:
+        """They are no progress: the client is overdue as if it had sent nothing."""
+        self.play.server.allow(b"PING")
+        greetings(self.play, b"a", b"b")
+        client = self.play.connect()
+        for _ in range(5):
+            self.play.wait(1.5)
+            self.play.receive(client, b"PING")
+        self.assertRegex(self.play.summary, r"^the client has sent nothing for 5.0 s by which .* begin "
+                                            r"with .* and .*; 3 allowed messages \(b'PING'\) came meanwhile$")
+
+    def test_end_of_stream_when_only_allowed_messages_have_come(self) -> None:
+        """They have not told where the connection belongs."""
+        self.play.server.allow(b"PING")
+        greetings(self.play, b"a", b"b")
+        client = self.play.connect()
+        self.play.receive(client, b"PING")
+        self.play.end(client)
+        self.assertIn("ended its stream before it had sent anything by which", self.play.summary)
+
+    def test_allow_of_one_script(self) -> None:
+        """It holds when the script has its connection, not before."""
+        for sent, good in ((b"a\r\nPING", True), (b"PINGa\r\n", False)):
+            with self.subTest(sent=sent):
+                play = Play()
+                with play.server.any_order():
+                    for name in (b"a", b"b"):
+                        handle = play.expect_connect()
+                        handle.allow(b"PING")
+                        handle.expect_line(name)
+                play.receive(play.connect(), sent)
+                self.assertEqual(not play.summary, good)
+
+    def test_callable_or_framing_raises(self) -> None:
+        """It is the script's failure, with its exception, and never one in the callback that brought the bytes."""
+        class Broken(Delimited):
+            def reader(self) -> Any:
+                if allowed:
+                    raise RuntimeError("nothing to read with")
+                return super().reader()
+        allowed: list[Any] = []
+        for reply, framing, text in ((lambda message: message.nothing, None, "callable of allow() at test_pool.py:"),
+                                     (None, Broken(b"\n"), "raised RuntimeError: nothing to read with, while")):
+            with self.subTest(text=text):
+                play = Play()
+                allowed.clear()
+                allowed.append(play.server.allow(b"PING", reply=reply, framing=framing))
+                greetings(play, b"a", b"b")
+                play.receive(play.connect(), b"PING\n")
+                self.assertIn(text, play.summary)
+                assert play.session.failure is not None
+                self.assertIsInstance(getattr(play.session.failure.mismatch, "exception", None), Exception)
