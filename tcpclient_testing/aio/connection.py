@@ -21,6 +21,7 @@ from .sending import Sending
 
 if TYPE_CHECKING:
     from .pacing import Pacer
+    from .reset_watch import ResetWatch
     from .resets import ResetLook
     from .runtime import Runtime
     from .taking import Taking
@@ -40,7 +41,8 @@ LINGER_NOT = struct.pack("ii", 1, 0)
 class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
     """The adapter between a transport and a conversation."""
 
-    __slots__ = ("peername", "buffer", "draining", "left", "stopped", "crowded", "achieved", "reset_look")
+    __slots__ = ("peername", "buffer", "draining", "left", "stopped", "crowded", "achieved", "reset_look",
+                 "reset_watch")
 
     def __init__(self, runtime: Runtime, buffer: memoryview, peername: Any) -> None:
         self.runtime = runtime
@@ -64,6 +66,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         #: Up to which byte of what is `on_the_wire` the script wants the client to have it.
         self.owed = 0
         self.reset_look: Optional[ResetLook] = None
+        self.reset_watch: Optional[ResetWatch] = None
 
     # What the transport calls.
 
@@ -110,8 +113,9 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Optional[BaseException]) -> None:
         self.lost = True
+        in_doubt = self.in_doubt
         self.outgoing.clear()
-        for waiting in (self.pacer, self.taking, self.reset_look):
+        for waiting in (self.pacer, self.taking, self.reset_look, self.reset_watch):
             if waiting is not None:
                 waiting.cancel()
         conversation = self.conversation
@@ -121,7 +125,8 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
             now = self.loop.time()
             self.note("reset by the client")
             conversation.closed = True
-            conversation.receive(Reset(now))
+            # EPIPE: there was a FIN before (Linux); of a RST alone the first that is heard is ECONNRESET.
+            conversation.receive(Reset(now, after_fin=in_doubt or isinstance(exc, BrokenPipeError)))
         conversation.closed = True
         self.runtime.perform()
 
@@ -141,7 +146,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
     def _tell_end(self, reset: bool) -> None:
         if reset:
             self._found_reset()
-        self.tell(Reset(self.loop.time()) if reset else HalfClosed(self.loop.time()))
+        self.tell(Reset(self.loop.time(), after_fin=True) if reset else HalfClosed(self.loop.time()))
         if self.draining and self.transport is not None:
             self.transport.close()
 
@@ -151,6 +156,22 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         self.conversation.closed = True
         if self.transport is not None:
             self.transport.abort()
+
+    def watch_reset(self) -> None:
+        """The client, whose stream has ended, is to reset the connection: tell the engine when it does."""
+        if self.transport is not None and not self.over and not self.transport.is_closing():
+            from .reset_watch import ResetWatch
+            self.reset_watch = ResetWatch(self, self.transport)
+
+    def reset_came(self) -> None:
+        """So it has."""
+        self._found_reset()
+        self.tell(Reset(self.loop.time()))
+
+    def no_reset_comes(self) -> None:
+        """The client has closed the connection, and not reset it."""
+        self.close()
+        self.tell(HalfClosed(self.loop.time()))
 
     def _judge_end(self, then: Callable[[bool], None]) -> bool:
         """Call `then` with whether the client, whose stream has ended, has reset the connection over what was sent.

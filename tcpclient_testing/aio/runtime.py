@@ -312,6 +312,9 @@ class Runtime:
     def _reset(self, command: commands.ResetConnection) -> None:
         self._protocol(command).reset_when_taken()
 
+    def _watch_reset(self, command: commands.WatchReset) -> None:
+        self._protocol(command).watch_reset()
+
     def _start_timer(self, command: commands.StartTimer) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -409,6 +412,7 @@ class Runtime:
         commands.HalfClose: _half_close,
         commands.Close: _close,
         commands.ResetConnection: _reset,
+        commands.WatchReset: _watch_reset,
         commands.StartTimer: _start_timer,
         commands.Wake: _wake,
         commands.RunCoroutine: _run_coroutine,

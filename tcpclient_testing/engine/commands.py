@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Await", "Close", "Command", "FailConnections", "GiveUp", "HalfClose", "PauseReading", "ResetConnection",
            "ResumeReading", "RunCoroutine", "Send", "SendAside", "SetAccepting", "SetNetwork", "StartHandler",
-           "StartTimer", "StartTLS", "Wake"]
+           "StartTimer", "StartTLS", "Wake", "WatchReset"]
 
 
 class Command:
@@ -115,6 +115,15 @@ class StartTLS(Command):
         self.conversation = conversation
         self.context = context
         self.begun = begun
+
+
+class WatchReset(Command):
+    """The client has ended its stream, and is to reset the connection: tell Reset when it does.
+
+    If it has closed instead, tell HalfClosed once more.
+    """
+
+    __slots__ = ()
 
 
 class SendAside(Command):

@@ -48,7 +48,7 @@ class Conversation:
                  "gate", "begun", "outbox", "sending", "issued", "taken", "taken_ends", "taken_bytes", "watchers",
                  "began", "taken_at", "unclaimed_at", "kept", "tls", "broken", "beside",
                  "pool", "silenced", "handed", "sent_eof", "got_eof", "caught_up", "output", "fault", "paused",
-                 "__weakref__")
+                 "fin", "__weakref__")
 
     def __init__(self, session: Session, number: int) -> None:
         self.session = session
@@ -63,6 +63,8 @@ class Conversation:
         self.closed = False
         self.ended = False
         self.reset = False
+        #: Whether the client has sent a FIN; a reset may have come behind it.
+        self.fin = False
         self.draining = False
         self.pending: deque[memoryview] = deque()
         self.exact = ExactRun()
@@ -132,13 +134,14 @@ class Conversation:
 
     def stream_ended(self) -> None:
         """The client's stream ended: a FIN."""
-        self.ended = True
+        self.ended = self.fin = True
         self.progress = self.session.now
         self.advance()
 
-    def was_reset(self) -> None:
+    def was_reset(self, after_fin: bool = False) -> None:
         """The client reset the connection."""
         self.ended = self.reset = True
+        self.fin = self.fin or after_fin
         self.progress = self.session.now
         if self.sending and not self.cut_off:
             step = self.steps[self.cursor]

@@ -75,12 +75,19 @@ class HalfClosed(Event):
 
 
 class Reset(Event):
-    """The client reset the connection: a RST (RFC 9293, 3.10.7)."""
+    """The client reset the connection: a RST (RFC 9293, 3.10.7).
 
-    __slots__ = ()
+    `after_fin` says that it had ended its stream before, of which the engine was not told: the two were one.
+    """
+
+    __slots__ = ("after_fin",)
+
+    def __init__(self, now: float, after_fin: bool = False) -> None:
+        self.now = now
+        self.after_fin = after_fin
 
     def apply(self, conversation: Conversation) -> None:
-        conversation.was_reset()
+        conversation.was_reset(self.after_fin)
 
 
 class Progressed(Event):

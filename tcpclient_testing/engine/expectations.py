@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
 
-from .commands import Close
+from .commands import Close, WatchReset
 from .framing import FixedLength, Framing
 from .matchers import Exactly, Match, Matcher, anything
 from .message import Message
@@ -259,18 +259,33 @@ class _ExpectEnding(Step[None]):
 
 
 class ExpectEof(_ExpectEnding):
-    """`expect_eof()`: the client half-closes; the server's side stays open."""
+    """`expect_eof()`: the client half-closes; the server's side stays open.
 
-    __slots__ = ()
+    Where a reset came behind the half-close, as with a client that closes with something unread, the script has to end
+    with an `expect_reset()`. If nothing is written behind this step yet, that is judged later, by `was_reset`.
+    """
+
+    __slots__ = ("was_reset",)
     method = "expect_eof"
     what = "the client to end its stream"
+
+    def __init__(self, origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
+        super().__init__(origin, timing)
+        self.was_reset = False
 
     def proceed(self, conversation: Conversation) -> Outcome:
         if conversation.excess:
             return _excess(self.what, conversation)
         if conversation.reset:
-            return Mismatch(f"expected {self.what}, it reset the connection")
+            last = conversation.steps[-1]
+            if not conversation.fin or not (last is self or last.method == "expect_reset"):
+                return self.reset()
+            self.was_reset = True
         return DONE if conversation.ended else WAITING
+
+    def reset(self) -> Mismatch:
+        """Say that the client reset the connection."""
+        return Mismatch(f"expected {self.what}, it reset the connection")
 
 
 class ExpectDisconnect(_ExpectEnding):
@@ -305,20 +320,41 @@ class ExpectDisconnect(_ExpectEnding):
 
 
 class ExpectReset(_ExpectEnding):
-    """`expect_reset()`: the client resets the connection."""
+    """`expect_reset()`: the client resets the connection.
+
+    A FIN is none. But where an `expect_eof()` stands before, the client may reset the connection later: it can as long
+    as the server has not ended its own stream (RFC 9293, 3.10.7.1).
+    """
 
     __slots__ = ()
     method = "expect_reset"
     what = "the client to reset the connection"
+
+    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+        if conversation.ended and not conversation.reset and self._may_come(conversation):
+            conversation.command(WatchReset(conversation))
+        return None
 
     def proceed(self, conversation: Conversation) -> Outcome:
         if conversation.excess:
             return _excess(self.what, conversation)
         if conversation.reset:
             return DONE
-        if conversation.ended:
+        if conversation.ended and not self._may_come(conversation):
             return Mismatch(f"expected {self.what}, it {conversation.ending()}")
         return WAITING
+
+    @staticmethod
+    def _may_come(conversation: Conversation) -> bool:
+        """Whether a client that has ended its stream, as the script says, may still reset the connection."""
+        ended = conversation.silenced or conversation.draining or conversation.cut_off
+        return conversation.got_eof is not None and not (ended or conversation.closed)
+
+    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+        if not conversation.ended:
+            return super().overdue(conversation, duration, silent)
+        return Mismatch(f"expected {self.what}; it {conversation.ending()}, and sent no reset "
+                        f"{lateness(duration, silent)}")
 
 
 class ExpectSilence(Lasting):

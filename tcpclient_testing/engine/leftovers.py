@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Optional
 
+from .expectations import ExpectEof
 from .mismatches import Mismatch
 from .uninvited import uninvited
 from .wording import address_text, counted, shorten
@@ -25,6 +26,9 @@ def judge_leftovers(session: Session, *, allow_open: bool, allow_extra: bool) ->
         if conversation.broken is not None and conversation.steps \
                 and conversation.steps[-1].method != "expect_tls_failure":
             session.fail(conversation, None, conversation.broken)
+        eof = conversation.got_eof
+        if isinstance(eof, ExpectEof) and eof.was_reset and conversation.steps[-1].method != "expect_reset":
+            session.fail(conversation, eof, eof.reset())
         extra = None if allow_extra else unexplained(conversation)
         if extra is not None:
             session.fail(conversation, None, Mismatch(extra, offset=0))

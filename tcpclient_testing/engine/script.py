@@ -184,7 +184,8 @@ class ScriptMethods(ActionMethods, BesideMethods, FaultMethods):
     def expect_eof(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
         """The client half-closes: it ends its stream. The server's side stays open.
 
-        No step that waits for the client's bytes may follow on this connection.
+        No step that waits for the client's bytes may follow on this connection. One that closes instead, with something
+        unread, has reset it; where that is what the test wants, end the script with `expect_reset`.
         """
         return self._append(ExpectEof(origin_of(sys._getframe(1)), timing_of("expect_eof", timeout, within)))
 
@@ -203,7 +204,11 @@ class ScriptMethods(ActionMethods, BesideMethods, FaultMethods):
                                              timing_of("expect_disconnect", timeout, within)))
 
     def expect_reset(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
-        """The client resets the connection (a RST, RFC 9293, 3.5.2), as it does when it closes with data unread."""
+        """The client resets the connection (a RST, RFC 9293, 3.5.2), as it does when it closes with data unread.
+
+        The end of its stream is no reset; but after `expect_eof` it is waited for one, as long as the server has not
+        ended its own stream: no reset comes behind that any more.
+        """
         return self._append(ExpectReset(origin_of(sys._getframe(1)), timing_of("expect_reset", timeout, within)))
 
     def expect_silence(self, seconds: float) -> Step[None]:

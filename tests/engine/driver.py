@@ -104,6 +104,7 @@ class Driver(_Script):
         self.computing: list[commands.RunCoroutine] = []
         self.awaited: list[commands.Await] = []
         self.upgrading: list[commands.StartTLS] = []
+        self.watched: list[Any] = []
         self.deferred: list[commands.Command] = []
         self.ending = "half-closed"
 
@@ -244,6 +245,9 @@ class Driver(_Script):
 
     def _on_StartTLS(self, command: Any) -> None:
         self.upgrading.append(command)
+
+    def _on_WatchReset(self, command: Any) -> None:
+        self.watched.append(command.conversation)
 
     def _on_RunCoroutine(self, command: Any) -> None:
         self.computing.append(command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unittest
 from typing import Any, Callable
 
+from tcpclient_testing.engine.events import Reset
 from tcpclient_testing.engine.framing import Netstring
 from tcpclient_testing.errors import ScriptError
 
@@ -82,6 +83,76 @@ class AfterEofTests(unittest.TestCase):
             with self.assertRaises(ScriptError):
                 handle.expect_eof()
             handle.expect_line()
+
+
+class ResetAfterEofTests(unittest.TestCase):
+    def watched(self, *between: str) -> Driver:
+        """A client that has ended its stream, and shall reset the connection after these steps."""
+        driver = after_eof()
+        driver.connect()
+        for method in between:
+            getattr(driver, method)()
+        driver.expect_reset()
+        driver.half_close()
+        driver.turn()
+        return driver
+
+    def test_reset_that_comes_later(self) -> None:
+        """It is waited for, once; the end of the stream alone is none."""
+        driver = self.watched()
+        self.assertEqual((driver.watched, driver.verdict), ([driver.session.conversations[0]], None))
+        driver.sleep(4)
+        driver.reset_by_client()
+        self.assertTrue(driver.session.complete)
+
+    def test_reset_that_does_not_come(self) -> None:
+        """It is overdue like any step."""
+        driver = self.watched()
+        driver.sleep(9)
+        self.assertEqual(driver.verdict[2], "expected the client to reset the connection; it half-closed, and sent no "
+                                            "reset for 5.0 s")
+
+    def test_reset_that_can_not_come_any_more(self) -> None:
+        """Once both streams have ended, there is none: nobody waits for it."""
+        for method in ("send_eof", "disconnect"):
+            driver = self.watched(method)
+            self.assertEqual((driver.watched, driver.verdict[2]),
+                             ([], "expected the client to reset the connection, it half-closed"))
+
+    def test_half_close_and_reset_that_are_one(self) -> None:
+        """They satisfy both steps, in either order of script and client; a reset alone does not."""
+        for early in (False, True):
+            for after_fin in (True, False):
+                driver = Driver()
+                driver.expect_connect()
+                driver.connect()
+                if early:
+                    driver.tell(1, Reset(0.0, after_fin=after_fin))
+                driver.expect_eof()
+                if early and not after_fin:
+                    self.assertRegex(driver.verdict[2], "^expected the client to end its stream, it reset")
+                    continue
+                driver.expect_reset()
+                if not early:
+                    driver.tell(1, Reset(0.0, after_fin=after_fin))
+                self.assertEqual(driver.session.complete, after_fin)
+                self.assertEqual(driver.verdict is None, after_fin)
+
+    def test_reset_that_the_script_does_not_expect(self) -> None:
+        """The step that follows tells, or the end of the script."""
+        for method, index in (("expect_disconnect", 2), ("send_eof", 2), ("", 1)):
+            driver = Driver()
+            driver.expect_connect()
+            driver.connect()
+            driver.tell(1, Reset(0.0, after_fin=True))
+            driver.expect_eof()
+            if method:
+                getattr(driver, method)()
+            driver.turn()
+            driver.session.settle(0.0, allow_open=False, allow_extra=False)
+            with self.subTest(method=method):
+                self.assertEqual(driver.verdict[1], index)
+                self.assertIn("reset", driver.verdict[2])
 
 
 if __name__ == "__main__":
