@@ -363,6 +363,13 @@ class ExpectSilence(Lasting):
     __slots__ = ()
     method = "expect_silence"
 
+    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+        paused = conversation.paused
+        if paused is not None:  # by a step of any_order(): else the script was refused
+            return Mismatch(f"expected silence for {seconds(self.duration)}, but the server does not read, and sees "
+                            f"nothing of the client, since {paused} at {paused.lines()[0]}")
+        return super().begin(conversation)
+
     def proceed(self, conversation: Conversation) -> Outcome:
         what = f"silence for {seconds(self.duration)}"
         if conversation.excess:

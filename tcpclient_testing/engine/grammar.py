@@ -41,6 +41,9 @@ def check_place(conversation: Conversation, step: Step[Any], *, by_handler: bool
         conversation.beside.writing.check(step)
     if step.method == "hand_over":
         conversation.handed = step
+    if step.method == "expect_silence":
+        from .paused import check_seen
+        check_seen(conversation, step)
     last = conversation.steps[-1]
     _check_tls(conversation, step, last)
     if step.method == "reset" and not conversation.session.can_reset:

@@ -2,12 +2,14 @@
 
 Between `pause_reading()` and `resume_reading()` neither bytes nor an end are seen. What had come before may satisfy an
 expectation all the same: so to write one there is no misuse; but where it is not met, it is not the client that is
-late.
+late. Silence alone would be satisfied by looking away: to expect that is refused where it is written.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from tcpclient_testing.errors import ScriptError
 
 from .expectations import lateness
 from .mismatches import Mismatch
@@ -16,9 +18,20 @@ if TYPE_CHECKING:
     from .conversation import Conversation
     from .steps import Step
 
-__all__ = ["overdue_unseen", "unseen"]
+__all__ = ["check_seen", "overdue_unseen", "unseen"]
 
 __unittest = True
+
+
+def check_seen(conversation: Conversation, step: Step[Any]) -> None:
+    """Raise `ScriptError` for a step that judges what the client does not do, where the server does not read."""
+    for before in reversed(conversation.steps):
+        if before.method == "resume_reading":
+            return
+        if before.method == "pause_reading":
+            raise ScriptError(f"{step} comes after {before} on connection {conversation.number}, from which on the "
+                              "server sees nothing of the client, silent or not: write resume_reading() before it, or "
+                              "delay() if the time is all that matters")
 
 
 def unseen(conversation: Conversation) -> str:

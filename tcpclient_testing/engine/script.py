@@ -212,7 +212,10 @@ class ScriptMethods(ActionMethods, BesideMethods, FaultMethods):
         return self._append(ExpectReset(origin_of(sys._getframe(1)), timing_of("expect_reset", timeout, within)))
 
     def expect_silence(self, seconds: float) -> Step[None]:
-        """The client sends nothing and stays connected for `seconds` seconds."""
+        """The client sends nothing and stays connected for `seconds` seconds.
+
+        It has no place between `pause_reading` and `resume_reading`, where the server sees nothing of the client.
+        """
         duration = checked_seconds("expect_silence(seconds)", seconds, positive=True)
         if duration is None:
             raise TypeError("expect_silence(seconds) is a number of seconds")

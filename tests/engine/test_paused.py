@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import unittest
 
+from tcpclient_testing.errors import ScriptError
+
 from .driver import Driver
+from .playing import Play
 
 
 class PausedTests(unittest.TestCase):
@@ -38,6 +41,44 @@ class PausedTests(unittest.TestCase):
         self.driver.receive(b"x")
         self.driver.pause_reading()
         self.assertTrue(self.driver.expect_bytes(b"x").satisfied)
+
+    def test_silence_while_the_server_does_not_read(self) -> None:
+        """It would be satisfied whatever the client does, so it is refused where it is written, also further on."""
+        self.driver.expect_silence(1)
+        self.driver.pause_reading()
+        for _ in range(2):
+            with self.assertRaisesRegex(ScriptError, r"^expect_silence\(2\) comes after pause_reading\(\) on "
+                                                     r"connection 1, from which on the server sees nothing of the "
+                                                     r"client, silent or not: write resume_reading\(\) before it, or "
+                                                     r"delay\(\) if "):
+                self.driver.expect_silence(2)
+            self.driver.delay(1)
+        self.driver.resume_reading()
+        self.assertEqual(len(self.driver.session.conversations[0].steps), 6)
+        self.driver.expect_silence(3)
+        self.driver.expect_connect()
+        self.driver.expect_silence(4)
+        self.driver.sleep(6)
+        self.assertTrue(self.driver.session.conversations[0].complete)
+
+    def test_silence_when_messages_in_any_order_have_paused(self) -> None:
+        """Whether the server reads then depends on the client: it is the script's failure when it is known."""
+        for order, good in ((b"ab", True), (b"ba", False)):
+            play = Play()
+            handle = play.expect_connect()
+            with handle.any_order():
+                handle.expect_bytes(b"a")
+                handle.pause_reading()
+                handle.expect_bytes(b"b")
+                handle.resume_reading()
+            handle.expect_silence(1)
+            play.receive(play.connect(), order)
+            play.wait(2)
+            with self.subTest(order=order):
+                self.assertEqual(play.session.complete, good)
+                self.assertRegex(play.summary, r"^$" if good else
+                                 r"^expected silence for 1.0 s, but the server does not read, and sees nothing of the "
+                                 r"client, since pause_reading\(\) at test_paused\.py:[0-9]+$")
 
     def test_time_out_when_the_server_reads_again(self) -> None:
         """The client is late then."""
