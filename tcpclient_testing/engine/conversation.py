@@ -449,17 +449,6 @@ class Conversation:
 
     # Waiting for steps.
 
-    @property
-    def kept_open(self) -> bool:
-        """Whether the client has ended its stream, and a handler has not returned yet: the client may wait for it."""
-        done = not self.ended or self.reset or self.closed or self.draining
-        return not done and self.handed is not None and self.handed.satisfied
-
-    @property
-    def waits_for_somebody(self) -> bool:
-        """Whether a step is due that has its own time-out, so that idleness is not the measure."""
-        return bool(self.steps) and self.cursor < len(self.steps) and not self.steps[self.cursor].idle
-
     def when_done(self, step: Step[Any], callback: Callable[[], None]) -> None:
         """Call `callback` when `step`, one of this conversation's, is satisfied; at once if it is."""
         if step.satisfied:
@@ -487,19 +476,6 @@ class Conversation:
     def open(self) -> bool:
         """Whether the client is connected, as far as can be seen."""
         return self.accepted and not (self.ended or self.closed)
-
-    def latest(self) -> float:
-        """When something last happened here."""
-        return max(self.progress, self.taken_at, self.marks[-1][1] if self.marks else 0.0)
-
-    def unexplained_since(self) -> Optional[float]:
-        """Since when this connection, whose script is complete, has something that no step explains."""
-        done = self.marks[-1][1] if self.marks else 0.0
-        if not self.steps:
-            return self.accepted_at
-        if self.pending:
-            return max(done, self.unclaimed_at)
-        return self.progress if self.draining and self.open else None
 
     @property
     def complete(self) -> bool:

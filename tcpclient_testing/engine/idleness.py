@@ -26,14 +26,14 @@ def idle_until(session: Session) -> Optional[tuple[float, Conversation]]:
     latest, waiting = session.awake_since, None
     extra: Optional[tuple[float, Conversation]] = None
     for conversation in session.conversations:
-        if conversation.pool is not None or (conversation.waits_for_somebody and conversation.gate is None):
+        if conversation.pool is not None or (_waits_for_somebody(conversation) and conversation.gate is None):
             return None
         if not conversation.accepted:
             continue
-        latest = max(latest, conversation.latest())
-        if waiting is None and (conversation.open or conversation.kept_open):
+        latest = max(latest, _latest(conversation))
+        if waiting is None and (conversation.open or _kept_open(conversation)):
             waiting = conversation
-        since = conversation.unexplained_since()
+        since = _unexplained_since(conversation)
         if since is not None and not session.allow_extra:
             since = max(since, session.awake_since)
             if extra is None or since < extra[0]:
@@ -41,6 +41,37 @@ def idle_until(session: Session) -> Optional[tuple[float, Conversation]]:
     if extra is not None and (waiting is None or extra[0] <= latest):
         return extra[0] + session.idle_timeout, extra[1]
     return None if waiting is None else (latest + session.idle_timeout, waiting)
+
+
+def _waits_for_somebody(conversation: Conversation) -> bool:
+    """Whether a step is due that has its own time-out, so that idleness is not the measure."""
+    steps, cursor = conversation.steps, conversation.cursor
+    return cursor < len(steps) and not steps[cursor].idle
+
+
+def _latest(conversation: Conversation) -> float:
+    """When something last happened here."""
+    return max(conversation.progress, conversation.taken_at, _done_at(conversation))
+
+
+def _kept_open(conversation: Conversation) -> bool:
+    """Whether the client has ended its stream, and a handler has not returned yet: the client may wait for it."""
+    done = not conversation.ended or conversation.reset or conversation.closed or conversation.draining
+    return not done and conversation.handed is not None and conversation.handed.satisfied
+
+
+def _unexplained_since(conversation: Conversation) -> Optional[float]:
+    """Since when a connection whose script is complete has something that no step explains."""
+    if not conversation.steps:
+        return conversation.accepted_at
+    if conversation.pending:
+        return max(_done_at(conversation), conversation.unclaimed_at)
+    return conversation.progress if conversation.draining and conversation.open else None
+
+
+def _done_at(conversation: Conversation) -> float:
+    """When a step was last satisfied; 0 if none was."""
+    return conversation.marks[-1][1] if conversation.marks else 0.0
 
 
 def tick_idle(session: Session) -> None:
