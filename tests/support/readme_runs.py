@@ -73,6 +73,13 @@ def run_test_cases(block: Block) -> Outcome:
     return Outcome(printed.getvalue(), tuple(text for _, text in result.failures + result.errors))
 
 
+# pytest-asyncio warns where its option isn't set, and pytest where nobody knows it.
+PYTEST_INI = """[pytest]
+asyncio_default_fixture_loop_scope = function
+filterwarnings = ignore:Unknown config option:pytest.PytestConfigWarning
+"""
+
+
 def run_pytest(block: Block) -> Outcome:
     """Run a block of test functions under pytest, in another process."""
     if importlib.util.find_spec("pytest") is None:
@@ -82,6 +89,7 @@ def run_pytest(block: Block) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"test_readme_line_{block.line}.py")
         path.write_text(block.text, encoding="utf-8")
+        Path(folder, "pytest.ini").write_text(PYTEST_INI, encoding="utf-8")
         plugin = [] if plugin_is_installed() else ["-p", "tcpclient_testing.pytest_plugin"]
         output, status = run_command(["-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, str(path)], folder)
     return Outcome(output, (output,) if status else ())
