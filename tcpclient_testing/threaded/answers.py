@@ -75,7 +75,11 @@ class _Answer:
 
     async def _wait(self) -> None:
         future = asyncio.wrap_future(self._future)
-        done, _ = await asyncio.wait((future,), timeout=self._timeout)
+        try:
+            done, _ = await asyncio.wait((future,), timeout=self._timeout)
+        except asyncio.CancelledError:
+            future.cancel()  # nobody asks any more
+            raise
         if not done:
             future.cancel()
             raise self._late()

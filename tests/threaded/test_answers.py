@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 import threading
@@ -165,6 +166,20 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
                     await step
                 with self.assertRaises(ExpectationError):
                     await server.join()
+
+    async def test_waiting_that_is_cancelled(self) -> None:
+        """Nobody asks for the answer any more, and none is missed when it comes."""
+        complaints: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        with ThreadedMockTCPServer() as server:
+            server.expect_connect()
+            for awaited in (server.join(), server.join(30)):
+                with self.assertRaises(asyncio.TimeoutError):
+                    await asyncio.wait_for(awaited, 0.01)
+            server.excuse()
+        await asyncio.sleep(0.01)
+        gc.collect()
+        self.assertEqual(complaints, [])
 
     async def test_body_that_waits_for_something_else_is_interrupted(self) -> None:
         """It is when the script has failed, and the verdict comes out; nothing of the cancellation stays behind."""
