@@ -3,13 +3,15 @@
     running --failure--> (a moment later) cancelled again and again, until it ends --ended--> over
 
 The cancellation is ours alone: whoever catches the `CancelledError` at the edge asks `absorb`, which takes back what
-was added to the task's count of cancellations, and tells whether somebody else had cancelled the task as well.
+was added to the task's count of cancellations, and tells whether somebody else had cancelled the task as well. A task
+may be the body of several servers, each in an ``async with`` of its own: none of them is somebody else to the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from typing import Any, Callable, Optional
 
 __all__ = ["Body", "consequence"]
@@ -20,6 +22,9 @@ _PATIENCE = 0.1
 _INSISTENCE = 0.05
 # Parts of a test that clean up do so for other things than the client, too: they have longer.
 _PATIENCE_WHILE_CLEANING = 1.0
+
+# How often each task was cancelled by bodies that have not taken it back yet.
+_ours: weakref.WeakKeyDictionary[asyncio.Task[Any], int] = weakref.WeakKeyDictionary()
 
 
 class Body:
@@ -35,7 +40,7 @@ class Body:
         self._waits_for_us = waits_for_us
         self._patience = _PATIENCE_WHILE_CLEANING if cleaning else _PATIENCE
         self._cancelled = 0
-        self._others = task.cancelling() if hasattr(task, "cancelling") else 0
+        self._others = self._cancelled_by_others()
         self._timer: Optional[asyncio.TimerHandle] = None
         self._over = False
 
@@ -59,6 +64,7 @@ class Body:
             return
         if not self._waits_for_us(self._task):
             self._cancelled += 1
+            _ours[self._task] = _ours.get(self._task, 0) + 1
             self._task.cancel()
         # Again, since a cancellation can be lost: wait_for of 3.9 to 3.11 drops one that comes with its own result.
         self._timer = self._loop.call_later(_INSISTENCE, self._cancel)
@@ -81,11 +87,15 @@ class Body:
             await asyncio.sleep(0)
         except asyncio.CancelledError:
             pass
-        if not hasattr(self._task, "uncancel"):
-            return False
-        for _ in range(self._cancelled):
-            self._task.uncancel()
-        return self._task.cancelling() > self._others
+        _ours[self._task] -= self._cancelled
+        if hasattr(self._task, "uncancel"):
+            for _ in range(self._cancelled):
+                self._task.uncancel()
+        return self._cancelled_by_others() > self._others
+
+    def _cancelled_by_others(self) -> int:
+        """How often somebody else than a server has cancelled the task; 0 where tasks don't count (before 3.11)."""
+        return self._task.cancelling() - _ours.get(self._task, 0) if hasattr(self._task, "cancelling") else 0
 
 
 def consequence(error: BaseException) -> Optional[BaseException]:

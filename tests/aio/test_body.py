@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 import unittest
+from collections.abc import AsyncIterator
 from typing import Any, Callable
 from unittest import mock
 
+from tcpclient_testing import ExpectationError, MockTCPServer
 from tcpclient_testing.aio import body as body_module
 from tcpclient_testing.aio.body import Body, consequence
 from tests.support.loops import AsyncTestCase
+from tests.support.streams import close, connect
 
 
 class BodyTests(AsyncTestCase):
@@ -131,6 +135,123 @@ class ConsequenceTests(unittest.TestCase):
         self.assertIs(consequence(outer), hidden)
         self.assertIsNone(consequence(asyncio.CancelledError()))
         self.assertIs(consequence(hidden), hidden)
+
+
+async def misspell(server: MockTCPServer, word: bytes) -> None:
+    """A client sends what the script does not expect, and waits for the end."""
+    reader, writer = await connect(server)
+    writer.write(word)
+    with contextlib.suppress(ConnectionError):
+        await reader.read()
+    with contextlib.suppress(ConnectionError):
+        await close(writer)
+
+
+async def waits_in_join(server: MockTCPServer) -> None:
+    """Wait for the whole script."""
+    await server.join()
+
+
+async def waits_for_a_step(server: MockTCPServer) -> None:
+    """Wait for one step."""
+    await server.expect_connect()
+
+
+async def waits_for_something_else(server: MockTCPServer) -> None:
+    """Wait for what no server knows of."""
+    await asyncio.sleep(60)
+
+
+async def waits_when_it_leaves(server: MockTCPServer) -> None:
+    """Let the end of the `async with` blocks wait."""
+
+
+class NestedServersTests(AsyncTestCase):
+    """Two servers, each in an `async with` of its own, in one task."""
+
+    WAYS = (waits_in_join, waits_for_a_step, waits_for_something_else, waits_when_it_leaves)
+
+    def setUp(self) -> None:
+        """Interrupt sooner."""
+        for name, value in ("_PATIENCE", 0.05), ("_INSISTENCE", 0.02):
+            patch = mock.patch.object(body_module, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    @contextlib.asynccontextmanager
+    async def fails(self, regex: str) -> AsyncIterator[tuple[MockTCPServer, MockTCPServer, Callable[..., None]]]:
+        """Two servers of which one has this verdict, long before their time is over; and what makes one fail."""
+        clients: list[asyncio.Task[Any]] = []
+
+        def fail(server: MockTCPServer, word: bytes) -> None:
+            clients.append(asyncio.ensure_future(misspell(server, word)))
+        started = time.monotonic()
+        with self.assertRaisesRegex(ExpectationError, regex):
+            async with MockTCPServer(timeout=20) as outer, MockTCPServer(timeout=20) as inner:
+                for server in outer, inner:
+                    server.expect_connect()
+                    server.expect_bytes(b"hello")
+                yield outer, inner, fail
+        self.assertLess(time.monotonic() - started, 10)
+        await asyncio.gather(*clients)
+        if sys.version_info >= (3, 11):
+            task = asyncio.current_task()
+            assert task is not None
+            self.assertEqual(task.cancelling(), 0)
+
+    async def test_task_that_waits_at_the_inner_server(self) -> None:
+        """It is interrupted when the outer one's script fails, and that is the verdict."""
+        for wait in self.WAYS:
+            with self.subTest(wait.__name__):
+                async with self.fails("got b'hullo'") as (outer, inner, fail):
+                    fail(outer, b"hullo")
+                    await wait(inner)
+
+    async def test_task_that_waits_at_the_outer_server(self) -> None:
+        """It is interrupted when the inner one's script fails, too."""
+        for wait in self.WAYS:
+            with self.subTest(wait.__name__):
+                async with self.fails("got b'hullo'") as (outer, inner, fail):
+                    fail(inner, b"hullo")
+                    await wait(outer)
+
+    async def test_both_fail(self) -> None:
+        """The verdict is that of the first, though both interrupt the task, which cleans up meanwhile."""
+        for first in 0, 1:
+            with self.subTest("inner" if first else "outer"):
+                async with self.fails("got b'hullo'") as (outer, inner, fail):
+                    servers = (outer, inner)
+                    fail(servers[first], b"hullo")
+                    while servers[first].failed_at() == float("inf"):
+                        await asyncio.sleep(0)
+                    fail(servers[1 - first], b"hallo")
+                    try:
+                        await asyncio.sleep(60)
+                    finally:
+                        deadline = time.monotonic() + 0.15
+                        while time.monotonic() < deadline:
+                            with contextlib.suppress(asyncio.CancelledError):
+                                await asyncio.sleep(0.01)
+
+    async def test_other_cancellation(self) -> None:
+        """Where somebody else has cancelled the task, too, that passes both."""
+        if sys.version_info < (3, 11):
+            self.skipTest("tasks count their cancellations from 3.11 on")
+
+        async def work() -> None:
+            async with MockTCPServer(timeout=20) as outer, MockTCPServer(timeout=20) as inner:
+                for server in outer, inner:
+                    server.expect_connect()
+                    server.expect_bytes(b"hello")
+                clients = [asyncio.ensure_future(misspell(server, b"hullo")) for server in (outer, inner)]
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    asyncio.current_task().cancel()  # type: ignore[union-attr]
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.gather(*clients)
+        with self.assertRaises(asyncio.CancelledError):
+            await asyncio.ensure_future(work())
 
 
 if __name__ == "__main__":
