@@ -4,7 +4,7 @@
 
 The test function is wrapped while it is called, so that its own report has the verdict. Where a fixture that was set up
 after the server has still to be torn down, it may close the client, say: then what is not decided yet is judged after
-it.
+it. A verdict that a subtest has reported is not reported again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from .aio.raising import raise_alone
 from .pytest_clocks import current_policy, virtual_loops_of
 from .pytest_fixture_parts import interruptible_fixture
 from .pytest_fixtures import (
@@ -31,6 +32,7 @@ from .pytest_fixtures import (
 )
 from .pytest_loops import _tcpserver_anyio_loop, clock_of_fixture
 from .pytest_options import pytest_addoption, pytest_configure, pytest_unconfigure, wants_virtual_time
+from .pytest_servers import ServersOfFixtures
 from .pytest_tracebacks import cut_to_script, hide_our_frames
 from .report import ExpectationError
 
@@ -101,6 +103,7 @@ def _judged_call(item: pytest.Item) -> Generator[None, Any, None]:
     if "request" in inspect.unwrap(function).__code__.co_varnames:
         servers.later.append(None)  # it may have fixtures made, or add finalizers
     item.obj = servers.wrap(function)  # type: ignore[attr-defined]
+    servers.running = True
     try:
         outcome = yield
         if outcome.excinfo is not None and isinstance(outcome.excinfo[1], RuntimeError):
@@ -108,6 +111,7 @@ def _judged_call(item: pytest.Item) -> Generator[None, Any, None]:
             if stopped is not None:
                 _force_exception(outcome, pytest.fail.Exception(str(stopped), pytrace=False))
     finally:
+        servers.running = False
         item.obj = function  # type: ignore[attr-defined]
 
 
@@ -129,10 +133,26 @@ def _force_exception(outcome: Any, exception: BaseException) -> None:
 
 # Reports.
 
+def _replace_by_verdict(call: pytest.CallInfo[None], servers: ServersOfFixtures) -> None:
+    """Let a subtest (pytest 9; pytest-subtests) report the verdict, if that is why it has failed, and that once."""
+    assert call.excinfo is not None
+    exc = call.excinfo.value
+    told = servers.told_by_subtest(exc)
+    if told is None:
+        call.excinfo = None
+    elif told is not exc:
+        try:
+            raise_alone(told)
+        except BaseException:  # noqa: BLE001 - it is made a report
+            call.excinfo = pytest.ExceptionInfo.from_current()
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
     """Show a failure at the line of the script, and the transcript in a section of its own."""
     servers = item.stash.get(SERVERS, None)
+    if servers is not None and servers.running and call.excinfo is not None:
+        _replace_by_verdict(call, servers)
     if servers is None or call.excinfo is None:
         yield
         return

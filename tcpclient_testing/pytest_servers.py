@@ -40,7 +40,8 @@ class ServersOfFixtures(ServersOfTest["Server"]):
     """The servers of one test under pytest, and what is known of the test.
 
     `asynchronous` and `blocking` tell which fixtures it has taken; `later` has the code of each fixture that was set up
-    after them and may close the client when it is torn down (None: the test itself may do such a thing).
+    after them and may close the client when it is torn down (None: the test itself may do such a thing). While the test
+    function is `running`, what is reported is a subtest.
     """
 
     def __init__(self) -> None:
@@ -50,9 +51,11 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         self.blocking = False
         self.later: list[Optional[CodeType]] = []
         self.frame: Optional[FrameType] = None
+        self.running = False
         self._began = False
         self._over = False
-        self._verdict: Optional[BaseException] = None
+        self._verdicts: list[BaseException] = []  # what was raised as such: one, unless subtests report others
+        self._told_verdict = False  # the test has reported one, be it that its own call of join() has raised it
 
     @property
     def _in_loop(self) -> list[MockTCPServer]:
@@ -88,6 +91,8 @@ class ServersOfFixtures(ServersOfTest["Server"]):
             self.frame = frame_of(function, exc)
             verdict = self._end(await self._ended(exc), exc)
             if verdict is None:
+                if self.is_told(exc):
+                    return None
                 raise
         else:
             verdict = self._end(await self._ended(None), None) or self._end(await self._judge(), None)
@@ -103,6 +108,8 @@ class ServersOfFixtures(ServersOfTest["Server"]):
             self.frame = frame_of(function, exc)
             verdict = self._end(self._ended_blocking(exc), exc)
             if verdict is None:
+                if self.is_told(exc):
+                    return None
                 raise
         else:
             verdict = self._end(self._ended_blocking(None), None) or self._end(self._judge_threaded(), None)
@@ -139,7 +146,8 @@ class ServersOfFixtures(ServersOfTest["Server"]):
     def _end(self, verdict: Optional[BaseException], exc: Optional[BaseException]) -> Optional[BaseException]:
         """The body has ended, with `exc` or without, and so far with this verdict; return the verdict."""
         self._over = self._over or verdict is not None or exc is not None
-        self._verdict = self._verdict or verdict
+        self._told_verdict = self._told_verdict or verdict is not None or isinstance(exc, ExpectationError)
+        self._verdicts += [] if verdict is None else [verdict]
         return verdict
 
     # The verdict.
@@ -148,7 +156,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         if self.later:
             for _ in range(_TURNS):
                 await asyncio.sleep(0) if events._get_running_loop() else None
-            for server in self.live():
+            for server in self.untold():
                 if server.failed_at() < float("inf"):
                     return server.verdict()
                 if server.settled():
@@ -172,8 +180,8 @@ class ServersOfFixtures(ServersOfTest["Server"]):
     def _judge_threaded(self) -> Optional[BaseException]:
         if not self.later:
             return self.leave_threaded()
-        for server in self.threaded:
-            if not server.closed and server.settled():
+        for server in self.untold():
+            if not isinstance(server, MockTCPServer) and server.settled():
                 try:
                     server.judge(implied_disconnect=True)
                 except ExpectationError as error:
@@ -192,7 +200,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
 
     def _earliest(self, servers: list[Any], error: ExpectationError) -> Optional[BaseException]:
         """One server has failed while it was left: return the verdict, and close the others."""
-        first = min(servers, key=lambda server: server.failed_at())
+        first = min((server for server in servers if server not in self._told), key=lambda server: server.failed_at())
         verdict = error if first.closed else first.verdict()
         for server in servers:
             server.close()
@@ -245,7 +253,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
 
     def _first_verdict(self) -> BaseException:
         verdict = next(filter(None, (server.verdict() for server in self.live())))
-        self._verdict = verdict
+        self._verdicts.append(verdict)
         return verdict
 
     def verdict_instead_of(self, exc: Exception) -> Optional[BaseException]:
@@ -253,8 +261,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         self._over = True
         for server in self.live():
             if server.blames(exc) and not isinstance(exc, ExpectationError):
-                self._verdict = server.verdict()
-                return self._verdict
+                return self._end(server.verdict(), exc)
         return None
 
     def finish(self) -> Optional[BaseException]:
@@ -262,19 +269,18 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         try:
             if self._began and not self._over:
                 self._over = True
-                self._verdict = self.leave_threaded() or self._leave_asynchronous()
-                return self._verdict
+                return self._end(self.leave_threaded() or self._leave_asynchronous(), None)
         finally:
             self._close()
         return None
 
     def _leave_asynchronous(self) -> Optional[BaseException]:
-        live = [server for server in self.live() if isinstance(server, MockTCPServer)]
-        for server in live:
+        servers = [server for server in self.untold() if isinstance(server, MockTCPServer)]
+        for server in servers:
             failure = server.verdict()
             if failure is not None:
                 return failure
-        loop = next((server.loop for server in live if server.loop is not None), None)
+        loop = next((server.loop for server in servers if server.loop is not None), None)
         if loop is None:
             return None
         if loop.is_closed():
@@ -296,7 +302,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
 
     def explains(self, exc: BaseException) -> bool:
         """Whether `exc`, raised at tear-down, is a consequence of the failure that was reported."""
-        if self._verdict is None or exc is self._verdict:
+        if not self._told_verdict or self.is_verdict(exc):
             return False
         parts: Any = getattr(exc, "exceptions", None)
         if parts is not None:
@@ -310,9 +316,17 @@ class ServersOfFixtures(ServersOfTest["Server"]):
 
     # Reports.
 
+    def told_by_subtest(self, exc: BaseException, *, attach: bool = False) -> Optional[BaseException]:
+        """A subtest has raised `exc`: return what it reports, perhaps `exc`; None if that was reported before."""
+        told = super().told_by_subtest(exc, attach=attach)
+        self._told_verdict = self._told_verdict or isinstance(told, ExpectationError)
+        if told is not exc and told is not None:
+            self._verdicts.append(told)
+        return told
+
     def is_verdict(self, error: BaseException) -> bool:
         """Whether `error` was raised as the verdict, rather than in the test function."""
-        return error is self._verdict
+        return any(error is verdict for verdict in self._verdicts)
 
     def sections(self, verdict: Optional[ExpectationError]) -> list[tuple[str, str]]:
         """The sections of a failed test's report; `verdict`, if that was it, shows the script itself."""

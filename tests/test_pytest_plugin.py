@@ -141,7 +141,9 @@ class VerdictTests(PluginTestCase):
 
     def test_fixture_stumbles_while_it_closes_the_client(self) -> None:
         """After the verdict, what a fixture raises because the server has given up is no second report."""
-        self.fails_once("""
+        for end in "pass", "await tcpserver.join()":
+            with self.subTest(end):
+                self.fails_once(f"""
             @pytest_asyncio.fixture
             async def client(tcpserver):
                 reader, writer = await asyncio.open_connection(*tcpserver.address)
@@ -154,6 +156,7 @@ class VerdictTests(PluginTestCase):
                 tcpserver.expect_connect()
                 tcpserver.expect_bytes(b"hello")
                 client.write(b"hullo")
+                {end}
         """, "expected b'hello', got b'hullo'")
 
     def test_fixture_fails_by_itself_while_it_closes_the_client(self) -> None:

@@ -18,7 +18,7 @@ from tcpclient_testing.report import ExpectationError
 
 from .body import consequence
 from .raising import raise_alone
-from .verdict import chain_of, is_control
+from .verdict import chain_of, is_control, is_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -174,22 +174,33 @@ class ServersOfTest(Generic[S]):
             yield
             return
         except BaseException as exc:
-            interrupted = isinstance(exc, asyncio.CancelledError) and \
-                any(server.interrupts_body for server in self.live())
-            if not (isinstance(exc, Exception) or interrupted) or is_control(exc):
+            told = self.told_by_subtest(exc)
+            if told is exc:
                 raise
-            failed = [server for server in self.live()
-                      if server.failed_at() < float("inf") and server not in self._told]
-            if not failed:
-                if self.is_told(exc):
-                    return
-                raise
-            instead = self.concluded(exc, [(server, server.conclude_part(exc, interrupted=interrupted))
-                                           for server in failed])
-            self._told += failed
-            if instead is None:
-                raise
-        raise_alone(instead)
+            if told is None:
+                return
+        raise_alone(told)
+
+    def told_by_subtest(self, exc: BaseException, *, attach: bool = True) -> Optional[BaseException]:
+        """A subtest has raised `exc`: return what it reports, perhaps `exc` itself; None if that was reported before.
+
+        Where `exc` stands, and a script has failed, the conversation is attached to it, unless ``attach=False``.
+        """
+        interrupted = isinstance(exc, asyncio.CancelledError) and \
+            any(server.interrupts_body for server in self.live())
+        if not (is_error(exc) or interrupted) or is_control(exc):
+            return exc
+        failed = [server for server in self.untold() if server.failed_at() < float("inf")]
+        if not failed:
+            return None if self.is_told(exc) else exc
+        instead = self.concluded(exc, [(server, server.conclude_part(exc, interrupted=interrupted, attach=attach))
+                                       for server in failed])
+        self._told += failed
+        return exc if instead is None else instead
+
+    def untold(self) -> list[S]:
+        """Those of `live` whose verdict no subtest has reported."""
+        return [server for server in self.live() if server not in self._told]
 
     def is_told(self, exc: BaseException) -> bool:
         """Whether `exc` comes of a verdict that a subtest has reported already; what a test finds by itself doesn't."""

@@ -22,7 +22,7 @@ from .watch import StreamWatch
 if TYPE_CHECKING:
     from tcpclient_testing.report import ExpectationError
 
-__all__ = ["Verdict", "chain_of", "is_control"]
+__all__ = ["Verdict", "chain_of", "is_control", "is_error"]
 
 __unittest = True
 
@@ -200,9 +200,7 @@ class Verdict:
         skip) passes.
         """
         own = isinstance(exc, asyncio.CancelledError) and interrupted
-        # What pytest.fail() raises is no Exception, but an error all the same.
-        error = isinstance(exc, Exception) or type(exc).__name__ == "Failed"
-        if not (own or error) or is_control(exc):
+        if not (own or is_error(exc)) or is_control(exc):
             return None
         from tcpclient_testing.report import ExpectationError
         if isinstance(exc, ExpectationError):
@@ -279,6 +277,11 @@ class Verdict:
 def is_control(exc: BaseException) -> bool:
     """Whether a test framework raises this to say how the test goes on: a skip, or unittest's end after a subtest."""
     return type(exc).__name__ in ("SkipTest", "Skipped", "_ShouldStop")
+
+
+def is_error(exc: BaseException) -> bool:
+    """Whether this is an error: what pytest.fail() raises is no `Exception`, but an error all the same."""
+    return isinstance(exc, Exception) or type(exc).__name__ == "Failed"
 
 
 class ImpliedDisconnect(ExpectDisconnect):
