@@ -101,6 +101,8 @@ class _ServersMixin(Generic[S], _Base):
         raise stopped
 
     def _callCleanup(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self.__dict__.pop("_tcpserver_failure_expected", False):
+            self._outcome.expecting_failure = False  # type: ignore[attr-defined]
         return self._call_cut(super()._callCleanup, function, *args, **kwargs)  # type: ignore[misc]
 
     @staticmethod
@@ -120,6 +122,23 @@ class _ServersMixin(Generic[S], _Base):
             if not self._tcpservers.is_consequence(exc):
                 raise
             return None
+
+    @contextmanager
+    def _giving_verdict(self) -> Iterator[None]:
+        """Leave a server: a failure is the one report, and the other servers give none.
+
+        It is the test's, although unittest calls this a clean-up: where the test is expected to fail, it has.
+        """
+        try:
+            yield
+        except BaseException:
+            self._tcpservers.excuse()
+            mark = "__unittest_expecting_failure__"
+            outcome: Any = self._outcome  # type: ignore[attr-defined] # what unittest asks next; None in debug()
+            if outcome is not None and not outcome.expecting_failure and \
+                    (getattr(self, mark, False) or getattr(getattr(self, self._testMethodName), mark, False)):
+                outcome.expecting_failure = self.__dict__["_tcpserver_failure_expected"] = True
+            raise
 
     @property
     def _tcpservers(self) -> ServersOfTest[S]:
@@ -175,12 +194,8 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
         return runner.get_loop() if runner is not None else getattr(self, "_asyncioTestLoop", None)
 
     async def _leave_tcpserver(self, server: MockTCPServer) -> None:
-        """Give the verdict on a server; if it is a failure, it is the one report, and the other servers give none."""
-        try:
+        with self._giving_verdict():
             await server.leave()
-        except BaseException:
-            self._tcpservers.excuse()
-            raise
 
     # The body: the test method, run by a wrapper that knows its task and its end.
 
@@ -263,20 +278,13 @@ class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
         return server
 
     def _leave_tcpserver(self, server: ThreadedMockTCPServer) -> None:
-        """Give the verdict on a server; if it is a failure, it is the one report, and the other servers give none."""
-        try:
+        with self._giving_verdict():
             server.leave()
-        except BaseException:
-            self._tcpservers.excuse()
-            raise
 
     async def _leave_tcpserver_in_loop(self, server: ThreadedMockTCPServer) -> None:
         """Do the same where the client may live in the test's loop, which has to go on meanwhile."""
-        try:
+        with self._giving_verdict():
             await server.leave_in_loop()
-        except BaseException:
-            self._tcpservers.excuse()
-            raise
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
         method, set_up, tear_down = getattr(self, self._testMethodName), self.setUp, self.tearDown

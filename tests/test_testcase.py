@@ -120,7 +120,14 @@ class PassingTests(ReportsTestCase):
 
 class MarksTests(ReportsTestCase):
     def test_expected_failure(self) -> None:
-        """expectedFailure takes the server's verdict in the body and in the clean-up."""
+        """expectedFailure takes the server's verdict in the body and at the end, and nothing else after the body."""
+        async def unmarked(self: Any) -> None:
+            self.tcpserver.expect_connect()
+
+        @unittest.expectedFailure
+        async def in_the_end(self: Any) -> None:
+            await unmarked(self)
+
         @unittest.expectedFailure
         async def at_once(self: Any) -> None:
             greeting(self.tcpserver)
@@ -134,8 +141,21 @@ class MarksTests(ReportsTestCase):
             self.tcpserver.expect_disconnect()
             _, writer = await connect(self.tcpserver)
             await close(writer)
+
+        def broken(self: Any) -> None:
+            raise LookupError("no device")
+
+        def exiting(self: Any) -> None:
+            self.addCleanup(sys.exit, "after the verdict")  # no consequence of it
+            self.assertTrue(self.tcpserver)
         self.assertEqual(outcome_of(test=at_once, patience=0.02).kinds, ["expected failure"])
         self.assertEqual(outcome_of(test=passing).kinds, ["unexpected success"])
+        outcome = outcome_of(test=in_the_end)
+        self.assertEqual(outcome.kinds, ["expected failure"])
+        self.assertIn("no client connected", outcome.text)
+        self.assertEqual(outcome_of(test=in_the_end, tearDown=broken).kinds, ["error"])
+        self.assertEqual(outcome_of(test=in_the_end, setUp=exiting).kinds, ["error"])
+        self.assertEqual(outcome_of(test=unmarked, __unittest_expecting_failure__=True).kinds, ["expected failure"])
 
     def test_skip(self) -> None:
         """A skipped test is skipped, by its mark and by SkipTest, with a server or without."""

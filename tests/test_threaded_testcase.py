@@ -256,7 +256,7 @@ class ThreadedReportTests(unittest.TestCase):
         case.doCleanups()
 
     def test_skips_and_expected_failures(self) -> None:
-        """A skip in the middle stays a skip, and an expected failure is one where the body shows it."""
+        """A skip in the middle stays a skip, and an expected failure is one wherever it shows."""
         def skip(case: Any) -> None:
             script(case)
             case.skipTest("not today")
@@ -265,8 +265,19 @@ class ThreadedReportTests(unittest.TestCase):
         def fail(case: Any) -> None:
             wrong(case)
 
+        @unittest.expectedFailure
+        def fail_in_the_end(case: Any) -> None:
+            case.tcpserver.expect_connect(timeout=0.01)
+
+        @unittest.expectedFailure
+        def passes(case: Any) -> None:
+            right(case)
+
         self.assertOne("skipped", "not today", test=skip)
         self.assertOne("expected failure", "got b'howdy'", test=fail)
+        for base in unittest.TestCase, AsyncTestCase:
+            self.assertOne("expected failure", "no client", test=fail_in_the_end, base=base)
+            self.assertOne("unexpected success", test=passes, base=base)
         self.assertOne("skipped", test=unittest.skip("never")(lambda case: None))
 
     def test_debug_when_the_test_fails(self) -> None:
