@@ -147,14 +147,27 @@ def _replace_by_verdict(call: pytest.CallInfo[None], servers: ServersOfFixtures)
             call.excinfo = pytest.ExceptionInfo.from_current()
 
 
-@pytest.hookimpl(hookwrapper=True)
+def _put_off_success(report: Any, servers: ServersOfFixtures) -> None:
+    """What pytest says of a test that passes, and is marked to fail, is said when it has: perhaps after tear-down."""
+    if report.when == "call" and not servers.running and servers.undecided():
+        if hasattr(report, "wasxfail") or str(report.longrepr).startswith("[XPASS"):
+            names = {"outcome", "longrepr", "wasxfail"}.intersection(vars(report))
+            servers.success = {name: vars(report).pop(name) for name in names}
+            report.outcome, report.longrepr = "passed", None
+    elif report.when == "teardown":
+        vars(report).update(servers.success)
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
     """Show a failure at the line of the script, and the transcript in a section of its own."""
     servers = item.stash.get(SERVERS, None)
     if servers is not None and servers.running and call.excinfo is not None:
         _replace_by_verdict(call, servers)
     if servers is None or call.excinfo is None:
-        yield
+        outcome = yield
+        if servers is not None:
+            _put_off_success(outcome.get_result(), servers)
         return
     error = call.excinfo.value
     verdict = error if isinstance(error, ExpectationError) else None

@@ -41,7 +41,8 @@ class ServersOfFixtures(ServersOfTest["Server"]):
 
     `asynchronous` and `blocking` tell which fixtures it has taken; `later` has the code of each fixture that was set up
     after them and may close the client when it is torn down (None: the test itself may do such a thing). While the test
-    function is `running`, what is reported is a subtest.
+    function is `running`, what is reported is a subtest. `success` is what is to be said of a test that passes, and is
+    marked to fail, when that is decided.
     """
 
     def __init__(self) -> None:
@@ -52,6 +53,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         self.later: list[Optional[CodeType]] = []
         self.frame: Optional[FrameType] = None
         self.running = False
+        self.success: dict[str, Any] = {}
         self._began = False
         self._over = False
         self._verdicts: list[BaseException] = []  # what was raised as such: one, unless subtests report others
@@ -327,6 +329,10 @@ class ServersOfFixtures(ServersOfTest["Server"]):
     def is_verdict(self, error: BaseException) -> bool:
         """Whether `error` was raised as the verdict, rather than in the test function."""
         return any(error is verdict for verdict in self._verdicts)
+
+    def undecided(self) -> bool:
+        """Whether the test has passed so far, but the end of a fixture may still bring a verdict."""
+        return self._began and not self._over and not all(server.settled() for server in self.live())
 
     def sections(self, verdict: Optional[ExpectationError]) -> list[tuple[str, str]]:
         """The sections of a failed test's report; `verdict`, if that was it, shows the script itself."""

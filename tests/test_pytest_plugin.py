@@ -131,6 +131,30 @@ class VerdictTests(PluginTestCase):
                 await talk(tcpserver, b"hullo")
         """).assert_outcomes(skipped=1, xfailed=1)
 
+    def test_expected_failure_that_shows_at_tear_down(self) -> None:
+        """Until the client was closed, nothing is said of a success; then what there is to say, once."""
+        for strict in False, True:
+            result = self.run_tests(FAREWELL.format(
+                fixture="@pytest_asyncio.fixture",
+                mark=f"@pytest.mark.asyncio\n@pytest.mark.xfail(strict={strict}, reason='QUIT')"))
+            with self.subTest(strict=strict):
+                unexpected = {"errors": 1} if strict else {"xpassed": 1}
+                result.assert_outcomes(passed=2, xfailed=1, **unexpected)
+                self.assertEqual("[XPASS(strict)] QUIT" in self.text(result), strict)
+
+    def test_expected_failure_that_shows_at_the_end(self) -> None:
+        """The verdict that ends the test is the failure; a script that is kept to is none."""
+        self.run_tests("""
+            pytestmark = [pytest.mark.asyncio, pytest.mark.xfail]
+
+            async def test_expected(tcpserver):
+                tcpserver.expect_connect(timeout=0.01)
+
+            async def test_unexpected(tcpserver):
+                tcpserver.expect_connect()
+                await talk(tcpserver, b"")
+        """).assert_outcomes(xfailed=1, xpassed=1)
+
     def test_fixture_closes_the_client(self) -> None:
         """What only the tear-down of a fixture does is judged after it."""
         result = self.run_tests(FAREWELL.format(fixture="@pytest_asyncio.fixture", mark="@pytest.mark.asyncio"))
