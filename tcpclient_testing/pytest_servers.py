@@ -19,6 +19,7 @@ from .aio.raising import raise_alone
 from .aio.server import MockTCPServer
 from .aio.servers_of_test import ServersOfTest
 from .errors import ScriptError
+from .pytest_dropped_streams import DroppedStreams
 from .pytest_tracebacks import frame_of
 from .report import ExpectationError
 
@@ -54,6 +55,8 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         self.frame: Optional[FrameType] = None
         self.running = False
         self.success: dict[str, Any] = {}
+        self._dropped = DroppedStreams()
+        self._left_open: list[str] = []
         self._began = False
         self._over = False
         self._verdicts: list[BaseException] = []  # what was raised as such: one, unless subtests report others
@@ -77,12 +80,20 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         if not inspect.iscoroutinefunction(function):
             @functools.wraps(function)
             def blocking_body(*args: Any, **kwargs: Any) -> Any:
-                return self._run_blocking(function, args, kwargs)
+                try:
+                    with self._dropped:
+                        return self._run_blocking(function, args, kwargs)
+                finally:
+                    self._tell_of_dropped_streams()
             return blocking_body
 
         @functools.wraps(function)
         async def body(*args: Any, **kwargs: Any) -> Any:
-            return await self._run(function, args, kwargs)
+            try:
+                with self._dropped:
+                    return await self._run(function, args, kwargs)
+            finally:
+                self._tell_of_dropped_streams()
         return body
 
     async def _run(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -119,6 +130,13 @@ class ServersOfFixtures(ServersOfTest["Server"]):
                 return value
         return raise_alone(verdict)
 
+    def _tell_of_dropped_streams(self) -> None:
+        """Say of the streams that the test has dropped what there is to say, as soon as it is known where."""
+        if self._told_verdict:
+            self._left_open += self._dropped.keep()
+        elif not self.undecided():
+            self._dropped.tell()
+
     def _begin(self) -> None:
         self._began = True
         loop = events._get_running_loop()
@@ -133,7 +151,10 @@ class ServersOfFixtures(ServersOfTest["Server"]):
     def stopped(self, error: RuntimeError) -> Optional[BaseException]:
         """The call of the test has ended with `error`: return what is to be raised instead, if the body has not."""
         stopped = self.abandon(error)
-        self._over = self._over or stopped is not None
+        if stopped is not None:
+            self._over = True
+            self._dropped.__exit__()  # the body can't
+            self._tell_of_dropped_streams()
         return stopped
 
     async def _ended(self, exc: Optional[BaseException]) -> Optional[BaseException]:
@@ -274,6 +295,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
                 return self._end(self.leave_threaded() or self._leave_asynchronous(), None)
         finally:
             self._close()
+            self._tell_of_dropped_streams()
         return None
 
     def _leave_asynchronous(self) -> Optional[BaseException]:
@@ -343,7 +365,8 @@ class ServersOfFixtures(ServersOfTest["Server"]):
                 if len(servers) > 1:
                     lines.append(repr(server))
                 lines += server.conversation_so_far(script=verdict is None or len(servers) > 1)
-        return [("tcpserver transcript", "\n".join(lines))] if lines else []
+        sections = [("tcpserver transcript", lines), ("streams that the test left open", self._left_open)]
+        return [(title, "\n".join(text)) for title, text in sections if text]
 
 
 async def _awaited(server: Server, method: Callable[..., Any]) -> None:

@@ -28,6 +28,7 @@ LAYERS = (
         *("testcase.py", "testcase_parts.py", "cli.py", "__main__.py"),
         *("pytest_plugin.py", "pytest_fixtures.py", "pytest_loops.py", "pytest_options.py"),
         *("pytest_clocks.py", "pytest_fixture_parts.py", "pytest_servers.py", "pytest_tracebacks.py"),
+        "pytest_dropped_streams.py",
     ),
 )
 

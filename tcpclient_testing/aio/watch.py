@@ -27,10 +27,11 @@ from .client_stream import ClientStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from .client_stream import Endpoint
 
-__all__ = ["StreamWatch"]
+__all__ = ["StreamWatch", "is_of_dropped_stream"]
 
 __unittest = True
 
@@ -184,6 +185,11 @@ class _WatchedStreamWriter(asyncio.StreamWriter, metaclass=_StandIn):
         original = getattr(super(), "__del__", None)
         if original is not None:
             original()
+
+
+def is_of_dropped_stream(traceback: TracebackType | None) -> bool:
+    """Whether an exception with this traceback complains of a client's stream that was dropped before it was closed."""
+    return traceback is not None and traceback.tb_frame.f_code is _WatchedStreamWriter.__del__.__code__
 
 
 _WatchedStreamWriter.__name__ = "StreamWriter"  # for its repr, which is part of ResourceWarnings
