@@ -34,6 +34,7 @@ __all__ = ["DeadlockGuard", "in_one_sleep"]
 __unittest = True
 
 _DEFAULT = 5.0  # seconds, where the server has no time-out, or one in virtual seconds
+_OVERDUE = 5.0  # seconds beyond its time-out for which a step is left alone while the loop does not turn
 _A_WHILE = 0.05  # seconds in which a thread that polls wakes up at least once
 
 
@@ -57,7 +58,8 @@ class DeadlockGuard:
     def _attention(self) -> bool:
         """Whether the server has something to do for a client, and the test does not merely sleep."""
         runtime = self._runtime
-        if runtime.session.over or not (runtime.wants_a_turn or self._action_is_due() or self._sockets_are_ready()):
+        if runtime.session.over or not (runtime.wants_a_turn or self._action_is_due() or self._sockets_are_ready()
+                                        or self._step_is_long_overdue()):
             return runtime.session.over and self._clients_wait()
         return not in_one_sleep(self._thread)
 
@@ -78,6 +80,11 @@ class DeadlockGuard:
         return any(isinstance(conversation.due, Delay) and conversation.alarm_at is not None
                    and (self._virtual or conversation.alarm_at <= now)
                    for conversation in self._runtime.session.conversations)
+
+    def _step_is_long_overdue(self) -> bool:
+        """Whether the client is as late as no test is that merely waits for something else in between."""
+        now = self._runtime.loop.time()
+        return any(self._virtual or deadline + _OVERDUE <= now for deadline in self._runtime.session.deadlines())
 
     def _free(self, blocked: BlockedCall) -> None:
         runtime, session = self._runtime, self._runtime.session

@@ -44,7 +44,7 @@ __all__ = ["Runtime", "is_virtual"]
 __unittest = True
 
 # A timer that comes so much too late (seconds) shows that the loop stood still, and the client in it perhaps as well:
-# time-outs begin anew then.
+# time-outs begin anew then, once for each step.
 _STANDSTILL = 0.25
 # Real time on a virtual loop that a report speaks of (seconds): more than the rest that `bystanders` asks of a thread.
 _WORTH_TELLING = 0.5
@@ -323,8 +323,10 @@ class Runtime:
     def _tick(self, deadline: float) -> None:
         self._timer = None
         now = self.loop.time()
-        if now - deadline > _STANDSTILL or debugger_active():
+        if debugger_active():
             self.session.restart(now)
+        elif now - deadline > _STANDSTILL:
+            self.session.excuse(now)
         for protocol in self.protocols.values():
             protocol.measure()
         self.session.tick(now)

@@ -48,6 +48,7 @@ class Conversation:
                  "gate", "begun", "outbox", "sending", "issued", "taken", "taken_ends", "taken_bytes", "watchers",
                  "began", "taken_at", "unclaimed_at", "kept", "tls", "broken", "beside",
                  "pool", "silenced", "handed", "sent_eof", "got_eof", "caught_up", "output", "fault", "paused",
+                 "excused",
                  "fin", "__weakref__")
 
     def __init__(self, session: Session, number: int) -> None:
@@ -69,6 +70,8 @@ class Conversation:
         self.pending: deque[memoryview] = deque()
         self.exact = ExactRun()
         self.due: Optional[Step[Any]] = None
+        #: The due step whose time-outs have begun anew, since the loop had stood still, and when they did.
+        self.excused: tuple[Optional[Step[Any]], float] = None, 0.0
         self.turn = self.began = 0.0
         self.progress = self.taken_at = 0.0
         self.unclaimed_at = 0.0
@@ -444,8 +447,20 @@ class Conversation:
         return self.session.host.ending_of(self)
 
     def restart(self) -> None:
-        """Time stood still until now (a debugger was at work, or the loop did not turn): begin time-outs anew."""
+        """Time stood still until now, since a debugger was at work: begin time-outs anew."""
         self.turn = self.progress = self.taken_at = self.session.now
+
+    def excuse(self) -> bool:
+        """The loop stood still until now: begin time-outs anew, unless that is an old excuse (see `Session.excuse`)."""
+        step, at = self.excused
+        if step is not self.due:
+            self.restart()
+        elif max(self.progress, self.taken_at) > at:
+            self.progress = self.taken_at = self.session.now
+        else:
+            return False
+        self.excused = self.due, self.session.now
+        return True
 
     # Waiting for steps.
 

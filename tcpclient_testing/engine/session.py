@@ -368,9 +368,7 @@ class Session:
         for pool in self.pools:
             pool.tick()
         tick_idle(self)
-        deadlines = [deadline for deadline in (next_deadline(conversation) for conversation in self.conversations
-                                               if conversation.gate is None) if deadline is not None]
-        deadlines += [deadline for deadline in (pool.deadline() for pool in self.pools) if deadline is not None]
+        deadlines = self.deadlines()
         idle = idle_until(self)
         if idle is not None:
             deadlines.append(idle[0])
@@ -378,6 +376,12 @@ class Session:
             deadlines.append(now + self.idle_timeout)  # a step is due now; look again when it may be done
         if deadlines and not self.over:
             self.remind(min(deadlines))
+
+    def deadlines(self) -> list[float]:
+        """When the steps that are due will be overdue, or want their timers."""
+        deadlines = [next_deadline(conversation) for conversation in self.conversations if conversation.gate is None]
+        deadlines += [pool.deadline() for pool in self.pools]
+        return [deadline for deadline in deadlines if deadline is not None]
 
     def begin_time(self, now: float) -> None:
         """The clock reads `now`: what was written before there was a clock, at the time 0, has been written now."""
@@ -388,8 +392,19 @@ class Session:
         self.restart(now)
         self.tick(now)
 
+    def excuse(self, now: float) -> None:
+        """The loop did not turn until `now`, and a client in it could not either: time-outs begin anew.
+
+        But only if something has happened since they last did, and `within` once for each step: a client that blocks
+        the loop again and again is late all the same.
+        """
+        self.now = now
+        excuses = [conversation.excuse() for conversation in self.conversations]
+        if any(excuses):
+            self.awake_since = now
+
     def restart(self, now: float) -> None:
-        """Time stood still until `now`: a debugger was at work, or the loop did not turn. Time-outs begin anew."""
+        """Time stood still until `now`: a debugger was at work. Time-outs begin anew."""
         self.now = self.awake_since = now
         for conversation in self.conversations:
             conversation.restart()

@@ -106,6 +106,17 @@ class BlockedTests(unittest.TestCase):
                 client.recv(7)
         self.blocked(body, "client.recv(7)")
 
+    def test_client_that_waits_for_what_the_script_does_not_have(self) -> None:
+        """A client blocks although it would be its turn: it is left alone for longer, but not for ever."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                await server.join()
+                server.expect_line(b"QUIT")
+                await asyncio.sleep(0)
+                client.recv(1)
+        with mock.patch("tcpclient_testing.aio.deadlock._OVERDUE", TIMEOUT / 2):
+            self.blocked(body, "client.recv(1)")
+
     def test_client_that_sends_too_much(self) -> None:
         """A client that blocks in sendall() is freed by a reset."""
         async def body(server: MockTCPServer) -> None:

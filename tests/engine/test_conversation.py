@@ -182,14 +182,44 @@ class TimeOutTests(unittest.TestCase):
         driver = connected()
         driver.expect_bytes(b"x")
         driver.turn()
-        driver.now = 100.0
-        driver.session.restart(driver.now)
-        driver.session.tick(driver.now)
-        driver.perform()
+        self.stand_still(driver, 100.0)
         driver.sleep(4.9)
         self.assertIsNone(driver.verdict)
         driver.sleep(0.2)
         self.assertIsNotNone(driver.verdict)
+
+    def stand_still(self, driver: Driver, duration: float) -> None:
+        """For so many seconds the loop does not turn."""
+        driver.now += duration
+        driver.session.excuse(driver.now)
+        driver.session.tick(driver.now)
+        driver.perform()
+
+    def test_standstills_without_progress_are_an_excuse_once(self) -> None:
+        """A client that blocks the loop again and again is overdue as any other, and idle as any other."""
+        for name, write in (("overdue", lambda d: d.expect_bytes(b"xy")), ("idle", lambda d: None)):
+            with self.subTest(name):
+                driver = connected(timeout=5.0, idle_timeout=5.0)
+                write(driver)
+                driver.turn()
+                self.stand_still(driver, 6.0)
+                self.assertIsNone(driver.verdict)
+                self.stand_still(driver, 6.0)
+                self.assertIsNotNone(driver.verdict)
+
+    def test_standstills_with_progress_are_an_excuse_each_time_but_not_for_the_time_in_all(self) -> None:
+        """What the client sends in between is progress; `within` begins anew once."""
+        for within, patient in ((None, True), (8.0, False)):
+            with self.subTest(within=within):
+                driver = connected(timeout=5.0)
+                driver.expect_bytes(b"xyz", timeout=5.0, within=within)
+                driver.turn()
+                self.stand_still(driver, 6.0)
+                for byte in (b"x", b"y"):
+                    driver.sleep(0.1)
+                    driver.receive(byte)
+                    self.stand_still(driver, 6.0)
+                self.assertEqual(driver.verdict is None, patient)
 
 
 class EndTests(unittest.TestCase):
