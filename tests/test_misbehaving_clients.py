@@ -280,14 +280,14 @@ class MisbehavingClientTests(AsyncTestCase):
         """A client that sends byte after byte never runs into `timeout`, and does into `within`."""
         def write(server: Any) -> None:
             server.expect_connect(timeout=_BOUND)
-            server.expect_line(within=0.25)
+            server.expect_line(within=0.15)
 
         async def client(server: Any, connect: Any) -> None:
             mine = await connect(server)
             while True:
                 await asyncio.get_running_loop().sock_sendall(mine, b"x")
                 await asyncio.sleep(0.01)
-        self.assertRegex(await self.verdict(client, write=write, timeout=0.15),
+        self.assertRegex(await self.verdict(client, write=write, timeout=0.08),
                          r"not complete within [01]\.\d s; \d+ bytes are waiting")
 
 

@@ -173,7 +173,7 @@ class NestedServersTests(AsyncTestCase):
 
     def setUp(self) -> None:
         """Interrupt sooner."""
-        for name, value in ("_PATIENCE", 0.05), ("_INSISTENCE", 0.02):
+        for name, value in ("_PATIENCE", 0.02), ("_INSISTENCE", 0.01):
             patch = mock.patch.object(body_module, name, value)
             patch.start()
             self.addCleanup(patch.stop)
@@ -228,7 +228,7 @@ class NestedServersTests(AsyncTestCase):
                     try:
                         await asyncio.sleep(60)
                     finally:
-                        deadline = time.monotonic() + 0.15
+                        deadline = time.monotonic() + 0.08
                         while time.monotonic() < deadline:
                             with contextlib.suppress(asyncio.CancelledError):
                                 await asyncio.sleep(0.01)

@@ -19,16 +19,17 @@ from unittest import mock
 from tcpclient_testing.aio import watchdog
 from tcpclient_testing.aio.blocking import BlockedCall, free_sockets, readable
 from tcpclient_testing.aio.watchdog import Watch, watch
-from tests.support.watchdogs import BOUND, LONGER, SHORTEST, TIMEOUT, Server, linux
+from tests.support.watchdogs import AGAIN, BOUND, LONGER, SHORTEST, TIMEOUT, Server, linux
 
 
 class WatchTests(unittest.TestCase):
     """Loops that are blocked, and loops that only look so."""
 
     def setUp(self) -> None:
-        patch = mock.patch.object(watchdog, "_SHORTEST", SHORTEST)
-        patch.start()
-        self.addCleanup(patch.stop)
+        for name, value in ("_SHORTEST", SHORTEST), ("_AGAIN", AGAIN):
+            patch = mock.patch.object(watchdog, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
 
     def run_with_server(self, body: Callable[[Server], Coroutine[Any, Any, None]], timeout: float = TIMEOUT) -> Server:
         async def main() -> Server:
