@@ -13,6 +13,7 @@ from unittest import mock
 
 import tcpclient_testing
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, ScriptError, VirtualClockEventLoop
+from tcpclient_testing.aio.inet_diag import available
 from tests.support.long import LONG
 
 HOUR = 3600.0
@@ -88,6 +89,28 @@ class ServerTests(unittest.TestCase):
             text = f"no client connected .* for {duration}"
             with self.subTest(options=options), self.assertRaisesRegex(ExpectationError, text):
                 run(silent(**options))
+
+    @unittest.skipUnless(available() and hasattr(socket, "TCP_QUICKACK"), "needs Linux")
+    def test_reset_behind_a_late_acknowledgement_takes_no_time(self):
+        """A reply that the client's system has, and has not acknowledged yet, doesn't let the clock run on."""
+        async def talk():
+            async with MockTCPServer() as server:
+                server.expect_connect()
+                server.expect_line(b"GET")
+                server.send_line(b"half")
+                server.reset()
+                reader, writer = await asyncio.open_connection(*server.address)
+                writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+                writer.write(b"GET\r\n")
+                start = asyncio.get_running_loop().time()
+                self.assertEqual(await reader.readline(), b"half\r\n")
+                with self.assertRaises(ConnectionResetError):
+                    await reader.read()
+                elapsed = asyncio.get_running_loop().time() - start
+                writer.close()
+            return elapsed
+
+        self.assertLess(max(run(talk()) for _ in range(10)), 0.2)
 
     def test_idleness_is_a_day(self):
         """So it is with a complete script whose client stays connected."""

@@ -253,15 +253,17 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         when the connection is lost. So it is the client that is waited for, a moment, not only its kernel.
         """
         from .inet_diag import unacknowledged
+        from .taking import Taking
         raw = None if self.transport is None else self.transport.get_extra_info("socket")
-        if raw is not None and not self.lost and unacknowledged(raw):
-            self.loop.call_later(_LOOK, self.reset_when_taken)
-        elif raw is not None and not self.lost and self.written:
-            from .taking import Taking
-            self.taking = Taking(self, self.runtime.probe())
-            self.taking.wait(_READING, lambda _: self._reset_now())
-        else:
+        if raw is None or self.lost or not self.written:
             self._reset_now()
+            return
+        self.taking = Taking(self, self.runtime.probe())
+        # The acknowledgement may be 40 ms late, which are seconds of a virtual clock that jumps from look to look.
+        if unacknowledged(raw) and not self.taking.arrived():
+            self.loop.call_later(_LOOK, self.reset_when_taken)
+        else:
+            self.taking.wait(_READING, lambda _: self._reset_now())
 
     def _reset_now(self) -> None:
         self.reset("reset by the server")

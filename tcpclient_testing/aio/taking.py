@@ -65,6 +65,11 @@ class Taking:
         self._looks = self._clear = 0
         self._handle = self._loop.call_soon(self._try)
 
+    def arrived(self) -> bool:
+        """Whether all that was sent is in the client's kernel for certain; False where that does not tell."""
+        state = self._look()
+        return state is not None and state.bytes_received is not None and self._arrived(state.bytes_received)
+
     def cancel(self) -> None:
         """Wait no more, and call nobody."""
         if self._handle is not None:
