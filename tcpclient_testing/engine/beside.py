@@ -26,6 +26,7 @@ from .asides import Aside, Asides
 from .candidates import KEPT, Candidates, Reading, none_matches
 from .expectations import CallableRaised, ExpectMessage, lateness
 from .framing import Framing
+from .message import Message
 from .mismatches import Mismatch, ReadingRaised
 from .steps import DONE, WAITING, Outcome, Step
 from .unordered import Unordered, places
@@ -249,7 +250,7 @@ class Beside:
                     self.candidates = None
                     return outcome
             return self._missing(step, ";", f"{self._so_far(conversation, alive)} before the client "
-                                            f"{conversation.ending()}")
+                                            f"{conversation.ending()}{self._meanwhile(conversation)}")
         if len(alive) == 1 and alive[0].source is step and self.block_of(step) is None \
                 and (candidates.seen > KEPT or all(permit.left != 0 for permit in self.permits)):
             conversation.consume(candidates.commit())
@@ -261,7 +262,7 @@ class Beside:
         """Say that `step`, or all that is left of its block, has not come; `so_far` follows."""
         block = self.block_of(step)
         if block is None:
-            return Mismatch(f"expected {step}{joint} {so_far}")
+            return Mismatch(f"expected {_wanted(step)}{joint} {so_far}")
         return Mismatch(f"{block.missing()}; {so_far}", details=places(block.heads()))
 
     @staticmethod
@@ -273,8 +274,7 @@ class Beside:
 
     def overdue(self, conversation: Conversation, step: Step[Any], duration: float, silent: bool) -> Mismatch:
         """Say what is missing after so many seconds."""
-        allowed = self.allowed_meanwhile(conversation)
-        meanwhile = f"; {allowed} came meanwhile" if allowed else ""
+        allowed, meanwhile = self.allowed_meanwhile(conversation), self._meanwhile(conversation)
         if self.candidates is None or not step.reads:
             mismatch = step.overdue(conversation, duration, silent and not allowed)
             mismatch.summary += meanwhile
@@ -285,6 +285,11 @@ class Beside:
             return self._missing(step, ",", f"nothing but {allowed} received {lateness(duration, silent)}{got}")
         late = f"{'nothing received' if silent else 'not complete'} {lateness(duration, silent)}"
         return self._missing(step, ",", f"{late}{got}{meanwhile}")
+
+    def _meanwhile(self, conversation: Conversation) -> str:
+        """Add to a sentence which allowed messages have come."""
+        allowed = self.allowed_meanwhile(conversation)
+        return f"; {allowed} came meanwhile" if allowed else ""
 
     def allowed_meanwhile(self, conversation: Conversation) -> str:
         """Name the allowed messages that have come since anything else happened; "" if there were none."""
@@ -349,6 +354,13 @@ def race(conversation: Conversation, sources: list[Any]) -> Optional[Candidates]
                 conversation.session.fail(conversation, None, ReadingRaised(f"{source} at {source.lines()[0]}", error))
             return None
     return Candidates(readings) if readings else None
+
+
+def _wanted(step: Step[Any]) -> str:
+    """Say what `step` expects, as it does where nothing is beside it."""
+    if isinstance(step, ExpectMessage) and isinstance(step.framing, Framing):
+        return step.expected(Message(step.framing, step.matcher))
+    return str(step)
 
 
 def _answer_under_way(conversation: Conversation) -> Optional[Step[Any]]:

@@ -119,16 +119,15 @@ class AllowTests(unittest.TestCase):
 
     def test_allowed_messages_are_no_progress_when_a_message_is_due(self) -> None:
         """A client that sends nothing but heartbeats is overdue; the time in which one arrives does not count."""
-        ping = r"b'PING\r\n'"
+        line, pings = r"expected a line ending in b'\r\n'", r"allowed messages (b'PING\r\n')"
         self.assertEqual(self.heartbeats(lambda handle: handle.expect_line(b"hello"), b"PING\r\n"),
-                         f"expected expect_line(b'hello'), nothing but 4 allowed messages ({ping}) received for 5.0 s")
+                         f"{line} that is b'hello', nothing but 4 {pings} received for 5.0 s")
         self.assertEqual(self.heartbeats(lambda handle: handle.expect_line(), b"PI", b"NG\r\n", every=0.6),
-                         f"expected expect_line(), nothing but 8 allowed messages ({ping}) received for 5.0 s")
+                         f"{line}, nothing but 8 {pings} received for 5.0 s")
         self.assertEqual(self.heartbeats(lambda handle: handle.expect_line(b"hello"), b"PING\r\nPI", b"NG\r\n"),
-                         f"expected expect_line(b'hello'), nothing but 8 allowed messages ({ping}) received for 5.0 s")
+                         f"{line} that is b'hello', nothing but 8 {pings} received for 5.0 s")
         self.assertEqual(self.heartbeats(lambda handle: handle.expect_line(b"hello", within=7), b"PING\r\n"),
-                         f"expected expect_line(b'hello'), not complete within 7.0 s; 6 allowed messages ({ping}) "
-                         "came meanwhile")
+                         f"{line} that is b'hello', not complete within 7.0 s; 6 {pings} came meanwhile")
 
     def test_allowed_messages_are_no_progress_when_an_end_is_due(self) -> None:
         """So it is where the client is to go."""
@@ -147,8 +146,21 @@ class AllowTests(unittest.TestCase):
             self.play.receive(client, chunk)
         self.assertEqual(self.play.summary, "")
         self.play.wait(5.1)
-        self.assertEqual(self.play.summary, "expected expect_line(b'hello'), nothing received for 5.0 s; got 5 bytes "
-                                            r"(b'hello'); 1 allowed message (b'PING\r\n') came meanwhile")
+        self.assertEqual(self.play.summary, r"expected a line ending in b'\r\n' that is b'hello', nothing received for "
+                                            r"5.0 s; got 5 bytes (b'hello'); 1 allowed message (b'PING\r\n') "
+                                            "came meanwhile")
+
+    def test_end_of_the_stream_behind_an_allowed_message(self) -> None:
+        """What was let through may be the beginning of what was meant: the report names it."""
+        self.play.server.allow(b"\0")
+        handle = self.play.expect_connect()
+        handle.expect_line(b"bye, now")
+        client = self.play.connect()
+        self.play.receive(client, b"\0bye,")
+        self.play.end(client)
+        self.assertEqual(self.play.summary, r"expected a line ending in b'\r\n' that is b'bye, now'; got 4 bytes "
+                                            "(b'bye,') before the client ended its stream; 1 allowed message "
+                                            r"(b'\x00') came meanwhile")
 
     def test_allowed_message_that_takes_long_to_come(self) -> None:
         """While its bytes come, nothing else can: they put the time-out off."""
@@ -171,8 +183,8 @@ class AllowTests(unittest.TestCase):
         self.play.wait(4)
         self.assertEqual(self.play.summary, "")
         self.play.wait(1.1)
-        self.assertEqual(self.play.summary, "expected expect_line(b'hello'), nothing received for 5.0 s; got 2 bytes "
-                                            "(b'PI')")
+        self.assertEqual(self.play.summary, r"expected a line ending in b'\r\n' that is b'hello', nothing received for "
+                                            "5.0 s; got 2 bytes (b'PI')")
 
     def test_complete_script_when_only_allowed_messages_come(self) -> None:
         """Heartbeats are no reason to wait for ever for a client that nobody expects anything of."""
