@@ -10,7 +10,7 @@ from typing import Any, Union
 
 from .framing import FixedLength, Framing, FramingError
 from .matchers import Exactly, Match, Matcher, StartsWith
-from .mismatches import Mismatch, ReadingRaised
+from .mismatches import BytesDiffer, Mismatch, ReadingRaised
 from .wording import counted, shorten, shorten_repr
 
 __all__ = ["Message", "check_possible"]
@@ -56,6 +56,8 @@ class Message:
             asked = self.judge
             if len(part.payload):
                 mismatch = asked.feed(part.payload)
+                if part.complete and isinstance(mismatch, BytesDiffer):
+                    return used, mismatch.of_whole()
                 if mismatch is not None:
                     return used, mismatch
             return used, self._finished() if part.complete else None

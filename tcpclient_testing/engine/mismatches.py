@@ -49,23 +49,30 @@ class Mismatch:
 class BytesDiffer(Mismatch):
     """A byte is another than the expected one.
 
-    `received` is what came so far: often less than the message, since a wrong byte is reported when it arrives.
-    With `prefix`, only the message's beginning was fixed.
+    `received` is what came so far: often less than the message, since a wrong byte is reported when it arrives; with
+    `whole` it is all of the message. With `prefix`, only the message's beginning was fixed.
     """
 
-    __slots__ = ("expected", "received")
+    __slots__ = ("expected", "received", "prefix")
 
-    def __init__(self, expected: bytes, received: bytes, offset: int, *, prefix: bool = False) -> None:
+    def __init__(
+        self, expected: bytes, received: bytes, offset: int, *, prefix: bool = False, whole: bool = False
+    ) -> None:
         self.expected = expected
         self.received = received
+        self.prefix = prefix
         at_the_start = " at the start" if prefix else ""
-        so_far = " so far" if len(received) < len(expected) else ""
+        so_far = "" if whole or len(received) >= len(expected) else " so far"
         super().__init__(
             f"expected {shorten(expected, offset)}{at_the_start}, got {shorten(received, offset)}{so_far}; "
             f"first difference at byte {offset}",
             details=difference_rows(expected, received, offset),
             offset=offset,
         )
+
+    def of_whole(self) -> BytesDiffer:
+        """The same of a message of which nothing is still to come."""
+        return BytesDiffer(self.expected, self.received, self.offset or 0, prefix=self.prefix, whole=True)
 
 
 class LengthDiffers(Mismatch):

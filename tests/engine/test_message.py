@@ -241,5 +241,18 @@ class PossibleTests(unittest.TestCase):
         self.assertEqual(len(driver.session.conversations[0].steps), 10)
 
 
+class WholeMessageTests(unittest.TestCase):
+    """Messages that are wrong, and over."""
+
+    def test_shorter_message_when_it_is_complete(self) -> None:
+        """Nothing more is to come of a message whose end is there, and the text doesn't say that something is."""
+        for sent, got in ((b"QUIT\r\n", "b'QUIT'; first"), (b"QU", "b'QU' so far; first")):
+            play = Play()
+            play.expect_connect().expect_line(b"USER a")
+            play.receive(play.connect(), sent)
+            with self.subTest(sent=sent):
+                self.assertEqual(play.summary, f"expected b'USER a', got {got} difference at byte 0")
+
+
 if __name__ == "__main__":
     unittest.main()

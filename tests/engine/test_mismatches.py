@@ -34,6 +34,11 @@ TEXTS = [
         8,
     ),
     (
+        BytesDiffer(b"GET", b"PU", 0, prefix=True).of_whole(),
+        "expected b'GET' at the start, got b'PU'; first difference at byte 0",
+        0,
+    ),
+    (
         BytesDiffer(b"HELO", b"EHLO x", 0, prefix=True),
         "expected b'HELO' at the start, got b'EHLO x'; first difference at byte 0",
         0,
