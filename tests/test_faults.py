@@ -124,7 +124,8 @@ class BreakAfterTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
             server.send_bytes(b"hello")
             server.reset_after(3)
 
-        self.assertIn("reset_after(3) comes too late: the server has sent 5 bytes already", await self.failure(script))
+        self.assertIn("reset_after(3) comes too late: it counts from the connection's first byte, and the server has "
+                      "sent 5 bytes already", await self.failure(script))
 
     async def test_break_never_comes(self):
         """The script sends less: a mismatch, when the server is left."""

@@ -116,7 +116,8 @@ class BreakAfter(Action):
             return Mismatch(f"{self} can't be done: {conversation.fault} came before it, and a stream breaks only once")
         if conversation.output > self.limit:
             sent = counted(conversation.output, "byte")
-            return Mismatch(f"{self} comes too late: the server has sent {sent} already")
+            return Mismatch(f"{self} comes too late: it counts from the connection's first byte, and the server "
+                            f"has sent {sent} already")
         conversation.fault = self
         return WAITING if self.strike(conversation) else DONE
 

@@ -104,8 +104,9 @@ class BreakAfterTests(FaultTestCase):
                 self.script(method, 2, before=1)
                 self.driver.connect()
                 self.driver.turn()
-                self.assertEqual(self.driver.verdict[1:],
-                                 (2, f"{method}(2) comes too late: the server has sent 3 bytes already"))
+                summary = (f"{method}(2) comes too late: it counts from the connection's first byte, and the server "
+                           "has sent 3 bytes already")
+                self.assertEqual(self.driver.verdict[1:], (2, summary))
 
     def test_stream_breaks_only_once(self) -> None:
         """A second break would undo the first one without a word; it fails at its line."""
