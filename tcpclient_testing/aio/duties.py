@@ -21,15 +21,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tcpclient_testing.engine.mismatches import Mismatch
+
 if TYPE_CHECKING:
     from .client_stream import ClientStream
 
-__all__ = ["complaint", "unfinished"]
+__all__ = ["Neglected", "complaint", "unfinished"]
 
 __unittest = True
 
 #: How many unread bytes a complaint shows.
 _SHOWN = 40
+
+
+class Neglected(Mismatch):
+    """A client has not done what it owes its stream; `only_waiting` tells that all it has left out is to wait."""
+
+    __slots__ = ("hint",)
+
+    def __init__(self, words: str, only_waiting: bool) -> None:
+        super().__init__(words)
+        self.hint = ("the client is to await writer.wait_closed() after writer.close(); of one that is not yours to "
+                     "mend, expect_disconnect(wait_closed=False) requires the close alone") if only_waiting else None
 
 
 def complaint(stream: ClientStream, *, wait_closed: bool = True) -> str | None:

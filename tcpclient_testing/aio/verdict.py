@@ -162,7 +162,7 @@ class Verdict:
         stream = self._watch.stream_of(conversation.peername)
         if stream is None:
             return True
-        from .duties import complaint, unfinished
+        from .duties import Neglected, complaint, unfinished
         words = complaint(stream, wait_closed=step.wait_closed)
         elsewhere, here = stream.thread_id != threading.get_ident(), asyncio.current_task()
         looks = 0
@@ -179,7 +179,7 @@ class Verdict:
         if words is not None:
             runtime = self._runtime
             runtime.session.now = runtime.loop.time()
-            runtime.session.fail(conversation, step, Mismatch(words))
+            runtime.session.fail(conversation, step, Neglected(words, complaint(stream, wait_closed=False) is None))
             runtime.perform()
         return True
 

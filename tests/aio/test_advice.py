@@ -42,5 +42,32 @@ class LineEndingTests(unittest.TestCase):
         self.assertNotIn("hint", asyncio.run(report_of(b"PONG\r\n")))
 
 
+class StreamTests(unittest.IsolatedAsyncioTestCase):
+    """What a client leaves undone when it closes its stream."""
+
+    async def report_of(self, *, length: int) -> str:
+        """Let a client read so many bytes of a reply, and close without waiting; return the report."""
+        with self.assertRaises(ExpectationError) as caught:
+            async with MockTCPServer() as server:
+                server.expect_connect()
+                server.send_bytes(b"reply")
+                closing = server.expect_disconnect()
+                reader, writer = await asyncio.open_connection(*server.address)
+                await reader.readexactly(length)
+                writer.close()
+                await closing
+        return str(caught.exception)
+
+    async def test_client_that_only_does_not_wait(self) -> None:
+        """Who can't mend such a client is told how to require the close alone."""
+        self.assertIn("\n  hint\n    the client is to await writer.wait_closed()", await self.report_of(length=5))
+
+    async def test_client_that_leaves_something_unread(self) -> None:
+        """Where that would not help there is no such advice."""
+        report = await self.report_of(length=2)
+        self.assertIn("without awaiting wait_closed()", report)
+        self.assertNotIn("hint", report)
+
+
 if __name__ == "__main__":
     unittest.main()
