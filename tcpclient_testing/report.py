@@ -22,6 +22,8 @@ __all__ = ["ExpectationError", "Report", "conversation_text"]
 __unittest = True
 
 _AROUND = 8
+#: A step that is written longer than this (characters) stands out of its column, and doesn't widen it for the others.
+_WIDEST = 60
 _TRANSCRIPT = "  transcript"
 
 
@@ -155,7 +157,7 @@ def _script(conversation: Conversation, failure: Optional[Failure], started: flo
         else conversation.cursor
     first, last = max(0, centre - _AROUND), min(len(steps), centre + _AROUND + 1)
     rows = [_row(step, conversation, failure, started) for step in steps[first:last]]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
+    widths = [max((len(row[column]) for row in rows if len(row[column]) <= _WIDEST), default=0) for column in range(5)]
     number = len(str(last))
     lines = [f"    {'':{number}} ... {counted(first, 'step')} before, satisfied"] if first else []
     for row, step in zip(rows, steps[first:last]):
