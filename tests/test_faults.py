@@ -301,6 +301,87 @@ class BackpressureTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
         server.connections[0].resume_reading()
 
 
+async def echo(connection):
+    """A handler that sends each line back."""
+    async for line in connection.lines():
+        connection.send_line(line)
+
+
+class BesideTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+    """Faults where it is no step of the script that sends."""
+
+    ENDS = {"reset_after": "reset", "disconnect_after": "end"}
+
+    async def outcome(self, method, *, sent=b"", beside=None, then=None):
+        """What a client gets that sends something, when `method` strikes after 7 bytes of what it is sent."""
+        async with MockTCPServer(idle_timeout=5) as server:
+            connection = server.expect_connect().connection
+            if beside is not None:
+                beside(connection)
+            getattr(connection, method)(7)
+            (then or (lambda connection: connection.hand_over(echo)))(connection)
+            reader, writer = await asyncio.open_connection(*server.address)
+            writer.write(sent)
+            data, end = b"", "end"
+            try:
+                while piece := await reader.read(100):
+                    data += piece
+            except ConnectionResetError:
+                end = "reset"
+            writer.close()
+            with contextlib.suppress(ConnectionResetError):
+                await writer.wait_closed()
+        return data, end
+
+    async def test_handler(self):
+        """A reply of a fake is cut as any other, and its loop over lines ends."""
+        for method, end in self.ENDS.items():
+            with self.subTest(method=method):
+                self.assertEqual(await self.outcome(method, sent=b"abc\r\ndef\r\n"), (b"abc\r\nde", end))
+
+    async def test_heartbeats_and_replies_while_a_handler_waits(self):
+        """They count, are cut, and let it strike."""
+        for method, end in self.ENDS.items():
+            with self.subTest(method=method):
+                every = functools.partial(self.outcome, beside=lambda connection: connection.every(0.005, b"beat "))
+                self.assertEqual(await every(method), (b"beat be", end))
+                allow = functools.partial(self.outcome, sent=b"?", beside=lambda connection: connection.allow(
+                    b"?", reply=b"0123456789"))
+                self.assertEqual(await allow(method), (b"0123456", end))
+
+    async def test_heartbeats_while_the_script_expects_something(self):
+        """What can't come any more is a mismatch at once."""
+        for method in self.ENDS:
+            with self.subTest(method=method), self.assertRaisesRegex(ExpectationError, r"line\(\) can't be done"):
+                await self.outcome(method, beside=lambda connection: connection.every(0.005, b"beat "),
+                                   then=lambda connection: connection.expect_line())
+
+    async def test_heartbeats_while_the_script_waits_for_the_end(self):
+        """The end that disconnect_after() brings about is the one that may be expected."""
+        self.assertEqual(await self.outcome("disconnect_after", then=lambda connection: connection.expect_disconnect(),
+                                            beside=lambda connection: connection.every(0.005, b"beat ")),
+                         (b"beat be", "end"))
+
+    async def test_heartbeats_while_the_server_has_stalled(self):
+        """They fall silent too, and sends go on to be satisfied without a byte."""
+        server = self.tcpserver
+        server.expect_connect()
+        beats = server.every(0.002, b"beat ")
+        server.stall_after(7)
+        server.delay(0.05)
+        server.send_line(b"lost")
+        server.expect_line(b"bye")
+        server.expect_disconnect()
+        reader, writer = await asyncio.open_connection(*server.address)
+        self.assertEqual(await reader.readexactly(7), b"beat be")
+        writer.write(b"bye\r\n")
+        writer.close()
+        await writer.wait_closed()
+        await server.join()
+        self.assertGreater(beats.count, 0)
+        self.assertEqual(server.connections[0].sent, b"beat be")
+
+
 class ResetTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
     """What was sent is taken before a reset."""
 

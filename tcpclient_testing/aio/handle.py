@@ -97,9 +97,10 @@ class Connection(ScriptMethods):
               timeout: Optional[float] = UNSET) -> Messages[Any]:
         """The lines that the client sends, for ``async for``: each is a step, with the result of `expect_line`.
 
-        It ends when the client ends its stream between two lines. An end within a line, a reset, and a line that
-        `line`, a matcher, does not accept, are failures. `timeout` is the number of seconds without progress after
-        which waiting for a line has failed; unless given, it may take as long as it likes.
+        It ends when the client ends its stream between two lines, and when `reset_after` or `disconnect_after` has
+        ended the connection. An end within a line, a reset, and a line that `line`, a matcher, does not accept, are
+        failures. `timeout` is the number of seconds without progress after which waiting for a line has failed; unless
+        given, it may take as long as it likes.
         """
         from .messages import Messages, next_timing
         matcher = as_matcher(line, "lines(line)")

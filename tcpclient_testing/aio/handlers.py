@@ -72,7 +72,7 @@ class Handlers:
         if session.over or last in ("disconnect", "reset", "expect_disconnect", "expect_reset"):
             return
         session.now = runtime.loop.time()
-        if not (conversation.reset or conversation.closed):
+        if not (conversation.reset or conversation.closed or conversation.draining):
             conversation.add(Disconnect(origin_of_handler(handler), DEFAULT_TIMING))
             runtime.perform()
 

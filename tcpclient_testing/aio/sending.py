@@ -118,9 +118,6 @@ class Sending:
 
     def send_aside(self, data: bytes) -> None:
         """Write what belongs to no step of the script."""
-        if self.conversation.cut_off:
-            return
-        self.conversation.output += len(data)
         if self.pacer is None:
             self.runtime.transcript.sent(self.loop.time(), self.conversation.number, data)
         self.outgoing.append(memoryview(data))

@@ -8,6 +8,7 @@ Invariants
 - Asides leave in the order in which they came about, also where a coroutine computes one of them.
 - Nothing is sent after the server has ended its stream, nor to a client that has ended its own: what comes back from a
   client that is gone is a reset, which would be taken for the client's doing.
+- A fault that is armed (`reset_after`) counts the bytes of asides as any others, cuts them, and may strike in them.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ class Asides:
         waiting = self.waiting
         if self.under_way or not waiting or (conversation.sending and None not in waiting):
             return
-        if conversation.silenced or conversation.ended or conversation.draining or conversation.closed:
+        if conversation.silenced or conversation.ended or conversation.draining or conversation.closed \
+                or conversation.cut_off:
             held = None in waiting
             waiting.clear()
             if held:
@@ -106,9 +108,10 @@ class Asides:
                 break
             ready.append(aside.data)
             waiting.popleft()
-        data = b"".join(ready)
+        data = b"".join(ready if conversation.fault is None else conversation.fault.cut(conversation, ready))
         if data:
             self.under_way = True
+            conversation.output += len(data)
             conversation.command(SendAside(conversation, data))
         elif waiting and waiting[0] is None:
             waiting.popleft()
@@ -129,6 +132,11 @@ class Asides:
         if not self.under_way:
             return False
         self.under_way = False
+        fault = conversation.fault
+        if fault is not None and fault.strike(conversation):
+            self.under_way = True  # and Flushed comes again when the connection has been ended
+            fault.overtake(conversation)
+            return True
         self.pump(conversation)
         conversation.advance()
         return True

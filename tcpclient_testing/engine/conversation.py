@@ -264,7 +264,8 @@ class Conversation:
                 self._give_turn(step)
                 if position < self.begun:  # its coroutine was started while the write before it was under way
                     self.arm()
-            outcome: Any = None if beside is None else beside.before(self, step)
+            over = self.fault is not None and self.fault.ended  # nothing is read any more, allowed or not
+            outcome: Any = None if beside is None or over else beside.before(self, step)
             if outcome is None:
                 if position >= self.begun:
                     self.begun = position + 1

@@ -17,9 +17,9 @@ __unittest = True
 class FaultMethods:
     """Network conditions and faults, on a server and on a connection.
 
-    `n` counts the bytes of the connection's outgoing stream, from the first that the server ever sends on it; write
-    these steps before the sends that they break. The step is satisfied when it is armed; that it never came to pass is
-    a failure when the server is left.
+    `n` counts the bytes of the connection's outgoing stream, from the first that the server ever sends on it, be they a
+    step's, a handler's, a heartbeat's or a reply's of `allow`; write these steps before the sends that they break. The
+    step is satisfied when it is armed; that it never came to pass is a failure when the server is left.
     """
 
     _for_all_connections = False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from .actions import Action
 from .commands import FailConnections, HalfClose, ResetConnection, SetAccepting, SetNetwork
+from .handing import END, ExpectNext
 from .mismatches import Mismatch
 from .origin import Origin
 from .steps import DEFAULT_TIMING, DONE, WAITING, Outcome, Step
@@ -135,6 +136,8 @@ class BreakAfter(Action):
         """End the stream if it has come to the place. True if that takes a command, whose Flushed is to be awaited."""
         if self.struck or conversation.output < self.limit:
             return False
+        if conversation.beside is not None and conversation.beside.asides.under_way:
+            return False  # it strikes when that has been handed over
         self.struck = True
         if self.method == "stall_after":
             return False
@@ -145,10 +148,27 @@ class BreakAfter(Action):
             return True
         return False
 
-    def begin_other(self, conversation: Conversation, step: Step[Any]) -> Optional[Mismatch]:
-        """Begin a step whose turn comes after this one: a mismatch if it can't be done any more."""
-        if not self.struck or step is self or step.sends or self.method == "stall_after":
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended the connection."""
+        return self.struck and self.method != "stall_after"
+
+    def overtake(self, conversation: Conversation) -> None:
+        """It has struck beside the script: an expectation whose turn it is has to begin again, if it can."""
+        steps = conversation.steps
+        if conversation.cursor < len(steps) and not steps[conversation.cursor].sends:
+            conversation.begun = min(conversation.begun, conversation.cursor)
+
+    def begin_other(self, conversation: Conversation, step: Step[Any]) -> Optional[Outcome]:
+        """Begin a step whose turn comes after this one: a mismatch if it can't be done any more.
+
+        What a handler loops over, `lines()` or `frames()`, just ends, as it does when it is the client that goes.
+        """
+        if not self.ended or step is self or step.sends:
             return step.begin(conversation)
+        if isinstance(step, ExpectNext):
+            step.value = END
+            return DONE
         if self.method == "disconnect_after" and step.method in ("expect_disconnect", "expect_reset"):
             return step.begin(conversation)
         ended = "reset the connection" if self.method == "reset_after" else "disconnected"
