@@ -32,9 +32,9 @@ def advice_on(failure: Optional[Failure], transcript: Transcript) -> Optional[st
     hint: Optional[str] = getattr(failure.mismatch, "hint", None)
     if hint is not None:
         return hint
-    if conversation.tls is None:
+    if conversation.tls is None and getattr(failure.step, "method", "") != "start_tls":
         hint = _plain_server(conversation, transcript)
-    elif conversation.reset and conversation.tls.done:
+    elif conversation.reset and conversation.tls is not None and conversation.tls.done:
         hint = _unread_tickets(conversation)
     return hint or _line_ending(failure, transcript) or counted_header(failure, conversation) \
         or left_unread(conversation, transcript)

@@ -248,11 +248,15 @@ class StartTLSStep(Action):
         return None
 
     def _go_ahead_was_first(self, conversation: Conversation) -> bool:
-        """Whether everything that is pending came after the go-ahead: what the step before this one sent.
+        """Whether everything that is pending came after the go-ahead: what was sent last, nothing being read since.
 
-        A client may have begun its handshake when this step is written, after an awaited go-ahead.
+        A client may have begun its handshake when this step is written, after an awaited go-ahead, or when the server
+        takes its time (`delay`).
         """
-        return conversation.steps[self.index - 1].sends and conversation.caught_up
+        before = self.index - 1
+        while before and not (conversation.steps[before].sends or conversation.steps[before].is_expectation):
+            before -= 1
+        return conversation.steps[before].sends and conversation.caught_up
 
     def survives(self, conversation: Conversation) -> bool:
         return conversation.failure_may_be_wanted(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import unittest
 from typing import Any
@@ -75,6 +76,37 @@ class StartTLSTests(TLSTestCase):
                 await connection.start_tls()
                 with self.assertRaisesRegex(ExpectationError, words):
                     await connection.expect_line()
+
+    async def test_server_that_takes_its_time_after_the_go_ahead(self) -> None:
+        """The client has begun its handshake when the server is ready at last, or has given up."""
+        for patient in (True, False):
+            server, ready = MockTCPServer(), asyncio.Event()
+            await server.start()
+            self.addCleanup(server.close)
+            server.expect_connect()
+            server.expect_line(b"STARTTLS")
+            server.send_line(b"220 go ahead")
+            server.hold_until(ready)
+            server.delay(0.001)
+            server.start_tls()
+            client = await self.ask(server)
+            shaking = asyncio.ensure_future(client.handshake())
+            while b"\x16\x03" not in server.connections[0].received:
+                await asyncio.sleep(0)
+            if patient:
+                ready.set()
+                await shaking
+                await client.leave()
+            else:
+                shaking.cancel()
+                client.sock.shutdown(socket.SHUT_WR)
+                while "ended its stream" not in "".join(server.conversation_so_far()):
+                    await asyncio.sleep(0)
+                ready.set()
+                with self.assertRaises(ExpectationError) as caught:
+                    await server.join()
+                client.close()
+                self.assert_says(caught.exception, "ended its stream before the TLS handshake")
 
     async def test_clear_bytes_before_an_awaited_go_ahead_are_a_mismatch(self) -> None:
         """What came before the go-ahead stays before it, whenever the upgrade is asked for."""
