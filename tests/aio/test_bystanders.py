@@ -22,7 +22,7 @@ from tests.support.long import LONG
 from tests.support.virtual import HOUR
 
 ASKS_THE_KERNEL = unittest.skipUnless(bystanders._FUTEX, "needs Linux, and the number of its system call")
-REST = 0.02
+REST = 0.01
 
 
 def run_on_virtual_time(coroutine):
