@@ -20,6 +20,7 @@ from tcpclient_testing.engine.events import Event, HalfClosed, Received, Reset
 from .sending import Sending
 
 if TYPE_CHECKING:
+    from .farewell import Farewell
     from .pacing import Pacer
     from .reset_watch import ResetWatch
     from .resets import ResetLook
@@ -42,7 +43,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
     """The adapter between a transport and a conversation."""
 
     __slots__ = ("peername", "buffer", "draining", "left", "stopped", "crowded", "achieved", "reset_look",
-                 "reset_watch")
+                 "reset_watch", "farewell")
 
     def __init__(self, runtime: Runtime, buffer: memoryview, peername: Any) -> None:
         self.runtime = runtime
@@ -67,6 +68,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         self.owed = 0
         self.reset_look: Optional[ResetLook] = None
         self.reset_watch: Optional[ResetWatch] = None
+        self.farewell: Optional[Farewell] = None
 
     # What the transport calls.
 
@@ -115,7 +117,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         self.lost = True
         in_doubt = self.in_doubt
         self.outgoing.clear()
-        for waiting in (self.pacer, self.taking, self.reset_look, self.reset_watch):
+        for waiting in (self.pacer, self.taking, self.reset_look, self.reset_watch, self.farewell):
             if waiting is not None:
                 waiting.cancel()
         conversation = self.conversation
@@ -225,13 +227,27 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         if drain and self.conversation.ended:
             self.close()
         elif self.transport.can_write_eof():
-            try:
-                self.transport.write_eof()
-            except OSError:
-                pass  # the client reset the connection meanwhile: connection_lost will tell
+            if drain and self.conversation.tls is not None:
+                from .farewell import farewell_of
+                self.farewell = farewell_of(self)
+            if self.farewell is None:
+                self.write_eof()
         elif drain:
             self.transport.close()
         self.flushed()
+
+    def write_eof(self) -> None:
+        """Let our stream end now."""
+        assert self.transport is not None
+        try:
+            self.transport.write_eof()
+        except OSError:
+            pass  # the client reset the connection meanwhile: connection_lost will tell
+
+    @property
+    def eof_written(self) -> bool:
+        """Whether our stream has ended: a FIN is out."""
+        return (self.draining and (self.farewell is None or not self.farewell.waiting)) or self.conversation.silenced
 
     def close(self) -> None:
         """Close without a reset: nothing is unread."""

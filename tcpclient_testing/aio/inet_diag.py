@@ -21,7 +21,7 @@ if sys.platform != "win32":
     import fcntl
     import termios
 
-__all__ = ["PeerProbe", "PeerState", "available", "unacknowledged"]
+__all__ = ["PeerProbe", "PeerState", "available", "on_this_machine", "unacknowledged"]
 
 __unittest = True
 
@@ -216,6 +216,17 @@ def _answers() -> bool:
     except (OSError, struct.error):
         return False
     return state is not None and state.state == "ESTABLISHED" and state.bytes_received == 0
+
+
+def on_this_machine(local: Any, peer: Any) -> bool:
+    """Return whether the client's socket is a TCP socket of this machine's: the kernel knows no other.
+
+    `local` and `peer` are the names that `PeerProbe.look` takes, or whatever a transport says of other sockets.
+    """
+    if not (isinstance(local, tuple) and isinstance(peer, tuple)):
+        return False
+    here, there = str(local[0]), str(peer[0])
+    return here == there or there.startswith(("127.", "::ffff:127."))
 
 
 def unacknowledged(sock: Any) -> Optional[int]:

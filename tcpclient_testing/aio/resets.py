@@ -25,7 +25,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from .inet_diag import PeerState, unacknowledged
+from .inet_diag import PeerState, on_this_machine, unacknowledged
 
 if TYPE_CHECKING:
     from .connection import ConnectionProtocol
@@ -77,7 +77,7 @@ class ResetLook:
         left, protocol = unacknowledged(self._raw), self._protocol
         own = left
         if left is not None:
-            ended = protocol.draining or protocol.conversation.silenced
+            ended = protocol.eof_written
             own = max(0, left - (protocol.on_the_wire - protocol.owed) - ended)
             if error:
                 return bool(own) or not left
@@ -91,7 +91,7 @@ class ResetLook:
         stream = protocol.runtime.stream_of(self._peer)
         if own == 0 and stream is not None and stream.connection_lost:
             return False  # asyncio's streams close in one go: with data unread there would be no FIN
-        probe = protocol.runtime.probe() if self._near() else None
+        probe = protocol.runtime.probe() if on_this_machine(self._local, self._peer) else None
         try:
             state = None if probe is None else probe.look(self._local, self._peer)
             if probe is not None and state is not None and not state.closed:
@@ -107,14 +107,9 @@ class ResetLook:
         self._bound = _POSSIBLE
         return False if not self._unread(state) and self._arrived(state) else None
 
-    def _near(self) -> bool:
-        """Whether the client's socket is one of this machine's: the kernel knows no other."""
-        here, there = str(self._local[0]), str(self._peer[0])
-        return here == there or there.startswith(("127.", "::ffff:127."))
-
     def _unread(self, state: PeerState) -> bool:
         # Our FIN counts as a byte.
-        return state.unread > (self._protocol.draining or self._protocol.conversation.silenced)
+        return state.unread > self._protocol.eof_written
 
     def _arrived(self, state: PeerState) -> bool:
         return state.bytes_received is None or state.bytes_received >= self._protocol.on_the_wire

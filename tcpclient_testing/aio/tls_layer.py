@@ -123,7 +123,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         if self._over:
             return False
         if self._client_ended:
-            return not above.draining
+            return not above.draining or above.in_doubt
         self._client_ended = True
         return above.stream_ended("the client ended its stream without close_notify")
 

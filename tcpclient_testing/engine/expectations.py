@@ -294,7 +294,7 @@ class ExpectDisconnect(_ExpectEnding):
     `wait_closed` tells whether a client that uses asyncio's streams has to await `wait_closed()` as well.
 
     Over TLS our own end comes with a close_notify. A client that does not care to read it before it closes resets the
-    connection by that (RFC 1122, 4.2.2.13), as plain as its close is: after `disconnect()`, that is a close, too.
+    connection by that (RFC 1122, 4.2.2.13), as plain as its close is: once it is out, that is a close, too.
     """
 
     __slots__ = ("wait_closed",)
@@ -311,12 +311,18 @@ class ExpectDisconnect(_ExpectEnding):
     def proceed(self, conversation: Conversation) -> Outcome:
         if conversation.excess:
             return _excess(self.what, conversation)
-        if conversation.reset and not (conversation.draining and conversation.tls is not None):
+        if conversation.reset and not self._met_our_end(conversation):
             return Mismatch(f"expected {self.what}, it reset the connection")
         if not conversation.ended:
             return WAITING
         conversation.command(Close(conversation))
         return DONE
+
+    @staticmethod
+    def _met_our_end(conversation: Conversation) -> bool:
+        """Whether our close_notify may be all that the client has left unread."""
+        tls = conversation.tls
+        return conversation.draining and tls is not None and not tls.withheld
 
 
 class ExpectReset(_ExpectEnding):

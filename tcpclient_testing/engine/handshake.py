@@ -34,16 +34,18 @@ CLIENT, SERVER, NOBODY = "client", "server", "nobody"
 class Handshake:
     """The TLS of one connection: `received` is how many bytes the client has put into its handshake so far.
 
-    `info` is what was agreed on once it is done, else None; it and `context` are the adapter's.
+    `info` is what was agreed on once it is done, else None; it and `context` are the adapter's, and so is `withheld`:
+    whether the server has disconnected, and its close_notify waits until the client has taken what was sent before.
     """
 
-    __slots__ = ("context", "received", "done", "info")
+    __slots__ = ("context", "received", "done", "info", "withheld")
 
     def __init__(self, context: Any) -> None:
         self.context = context
         self.received = 0
         self.done = False
         self.info: Any = None
+        self.withheld = False
 
 
 class TLSFailure(Mismatch):

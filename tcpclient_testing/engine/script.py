@@ -195,6 +195,8 @@ class ScriptMethods(ActionMethods, BesideMethods, FaultMethods):
 
         A client that closes with something unread, or is sent something afterwards, resets the connection: where the
         server has sent something around the client's end, the step is satisfied when it is certain that this was none.
+        Over TLS, after `disconnect`, a client that leaves nothing but the server's close_notify unread has closed; that
+        it left more than that is told on Linux only, of clients on this machine, and for a second after `disconnect`.
 
         Of a client in this process that uses asyncio's streams it is required that it has called ``writer.close()``,
         has awaited ``writer.wait_closed()``, and has read all that the server sent; ``wait_closed=False`` requires
