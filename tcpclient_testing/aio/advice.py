@@ -41,13 +41,16 @@ def advice_on(failure: Optional[Failure], transcript: Transcript) -> Optional[st
 
 
 def _plain_server(conversation: Conversation, transcript: Transcript) -> Optional[str]:
-    """For a client that spoke TLS to a server that doesn't."""
+    """For a client that spoke TLS to a server that doesn't, or doesn't yet."""
     number = conversation.number
-    if any(entry.number == number and entry.what == "received" and is_client_hello(entry.content)
-           for entry in transcript):
-        return ("the client began a TLS handshake, and the server speaks no TLS here: MockTCPServer(tls=True), or "
-                "start_tls() in the script")
-    return None
+    if not any(entry.number == number and entry.what == "received" and is_client_hello(entry.content)
+               for entry in transcript):
+        return None
+    if any(step.method == "start_tls" for step in conversation.steps):
+        return ("the client began its TLS handshake before the script came to start_tls(): it has to wait for the "
+                "server's go-ahead, which is what the script sends last before that")
+    return ("the client began a TLS handshake, and the server speaks no TLS here: MockTCPServer(tls=True), or "
+            "start_tls() in the script")
 
 
 def _line_ending(failure: Failure, transcript: Transcript) -> Optional[str]:

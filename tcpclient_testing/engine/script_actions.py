@@ -138,9 +138,10 @@ class ActionMethods:
 
         `context` is an `ssl.SSLContext` of a server, the name of a shipped certificate or the path of another one, or
         True for the throwaway certificate that comes with the package (see `tcpclient_testing.tls`). The step is
-        satisfied when the handshake has ended. Bytes that the client sent in clear before are a failure (with
-        ``expect_silence(0.05)`` before the go-ahead, a client that does not wait for it is found out for sure), and so
-        is a handshake that comes to nothing, unless `expect_tls_failure` follows.
+        satisfied when the handshake has ended. Bytes that the client sent in clear before the go-ahead, which is what
+        the script sends last before this step, are a failure (with ``expect_silence(0.05)`` before the go-ahead, a
+        client that does not wait for it is found out for sure), and so is a handshake that comes to nothing, unless
+        `expect_tls_failure` follows.
         """
         return self._append(StartTLSStep(self._server_context(context), origin_of(sys._getframe(1)),
                                          timing_of("start_tls", timeout, within)))

@@ -108,6 +108,59 @@ class StartTLSTests(TLSTestCase):
                 client.close()
                 self.assert_says(caught.exception, "ended its stream before the TLS handshake")
 
+    async def test_clear_bytes_before_a_go_ahead_and_a_delay_are_a_mismatch(self) -> None:
+        """A client that does not wait for the go-ahead has not waited, however late the upgrade."""
+        def script(server: MockTCPServer) -> None:
+            server.expect_connect()
+            server.expect_line(b"STARTTLS")
+            server.delay(0.01)
+            server.send_line(b"220 go ahead")
+            server.delay(0.01)
+            server.start_tls()
+
+        async def client(server: MockTCPServer) -> None:
+            client = await TLSClient.connect(server, shake=False)
+            self.addCleanup(client.close)
+            client.begin_handshake()
+            await client.loop.sock_sendall(client.sock, b"STARTTLS\r\n")
+            while not server.connections or not server.connections[0].received:
+                await asyncio.sleep(0)
+            await client.flush()
+        self.assert_says(await self.failure(script, client, tls=None), "in clear before the server was ready")
+
+    async def test_bytes_after_an_expectation_are_not_after_the_go_ahead(self) -> None:
+        """What was sent before the request for TLS is none."""
+        def script(server: MockTCPServer) -> None:
+            server.expect_connect()
+            server.send_line(b"220 welcome")
+            server.expect_line(b"STARTTLS")
+            server.start_tls()
+
+        async def client(server: MockTCPServer) -> None:
+            client = await self.asking(server)
+            self.addCleanup(client.close)
+        self.assert_says(await self.failure(script, client, tls=None), "in clear before the server was ready")
+
+    async def test_handshake_that_begins_where_a_line_is_due(self) -> None:
+        """The hint is not that the server speaks no TLS, where the script has an upgrade further on."""
+        def script(server: MockTCPServer) -> None:
+            server.expect_connect()
+            server.expect_line(b"STARTTLS")
+            server.expect_line(b"AUTH")
+            server.send_line(b"220 go ahead")
+            server.start_tls()
+
+        async def client(server: MockTCPServer) -> None:
+            client = await TLSClient.connect(server, shake=False)
+            self.addCleanup(client.close)
+            client.begin_handshake()
+            await client.loop.sock_sendall(client.sock, b"STARTTLS\r\n")
+            while not server.connections or not server.connections[0].received:
+                await asyncio.sleep(0)
+            await client.flush()
+        self.assert_says(await self.failure(script, client, tls=None), "expected b'AUTH', got", "it has to wait for the "
+                         "server's go-ahead")
+
     async def test_clear_bytes_before_an_awaited_go_ahead_are_a_mismatch(self) -> None:
         """What came before the go-ahead stays before it, whenever the upgrade is asked for."""
         server = MockTCPServer()
