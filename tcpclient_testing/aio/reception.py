@@ -179,10 +179,17 @@ class Reception:
             loop.remove_reader(listener.fileno())
         listeners, self.listeners = self.listeners, []
         try:
-            self.listeners = refusing(listeners)
+            self.listeners = self._refusing(listeners)
         except OSError as error:
+            what = "path" if isinstance(self.address, str) else "port"
             self._runtime.session.fail(None, None, Mismatch(
-                f"the port can't be kept while connections are refused: {error}"))
+                f"the {what} can't be kept while connections are refused: {error}"))
+
+    def _refusing(self, listeners: list[socket.socket]) -> list[socket.socket]:
+        if isinstance(self.address, str):
+            from .unix_listening import refusing_unix
+            return [refusing_unix(listener, self.address) for listener in listeners]
+        return refusing(listeners)
 
     def _note(self, text: str) -> None:
         self._runtime.transcript.note(self._runtime.loop.time(), 0, text)

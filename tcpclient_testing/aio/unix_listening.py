@@ -14,7 +14,7 @@ from typing import Any, Union
 
 from .listening import BACKLOG
 
-__all__ = ["UnixListener", "checked_path", "listen_unix"]
+__all__ = ["UnixListener", "checked_path", "listen_unix", "refusing_unix"]
 
 __unittest = True
 
@@ -63,13 +63,45 @@ def listen_unix(path: str) -> UnixListener:
     Raises `OSError` where a file is there already, or where its folder isn't or can't be written to, and `ValueError`
     for a path that is longer than the system allows (about 100 bytes: sun_path in unix(7)).
     """
+    listener = _bound(path)
+    try:
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def refusing_unix(listener: socket.socket, path: str) -> UnixListener:
+    """Close the socket that listens at `path`, and return another one that is bound there and doesn't listen.
+
+    Who connects is refused from the one moment to the other, and is never told that there is no such file. It listens
+    again as soon as ``listen()`` is called. Raises `OSError` if the file is another one by now, which is left alone.
+    """
+    assert isinstance(listener, UnixListener)
+    try:
+        if _identity(path) != listener.made:
+            raise FileExistsError(errno.EEXIST, "another file is there", path)
+        # Made beside it, under a name that is no longer, and moved into its place at once (rename(2)).
+        successor = _bound(path[:-1] + ("-" if path.endswith("~") else "~"))
+        try:
+            os.rename(successor.path, path)
+            successor.path = path
+        except BaseException:
+            successor.close()
+            raise
+    finally:
+        listener.close()
+    return successor
+
+
+def _bound(path: str) -> UnixListener:
     listener = UnixListener(_AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.setblocking(False)
         _bind(listener, path)
         listener.path = path
         listener.made = _identity(path)
-        listener.listen(BACKLOG)
     except BaseException:
         listener.close()
         raise

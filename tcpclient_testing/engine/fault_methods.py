@@ -85,8 +85,8 @@ class ServerFaultMethods:
     def refuse_connections(self) -> Step[None]:
         """From here on clients that connect are refused (ECONNREFUSED), until `accept_connections()`.
 
-        The port stays this server's. A client whose connection the system has completed but the server hasn't accepted
-        yet is reset instead.
+        The port, or the path, stays this server's. A client whose connection the system has completed but the server
+        hasn't accepted yet is reset instead.
         """
         from .faults import SetAcceptingStep
 

@@ -11,9 +11,10 @@ from tcpclient_testing.errors import ScriptError
 
 if TYPE_CHECKING:
     from .conversation import Conversation
+    from .session import Session
     from .steps import Step
 
-__all__ = ["check_place"]
+__all__ = ["check_place", "check_reset"]
 
 __unittest = True
 
@@ -27,6 +28,18 @@ _LAST_STEPS: dict[str, tuple[str, ...]] = {
     "expect_reset": (),
     "expect_tls_failure": (),
 }
+
+
+# What takes the place of a step that resets connections, where there are only closes.
+_WITHOUT_RESET = {"reset": "disconnect()", "reset_after": "disconnect_after()",
+                  "fail_connections": "refuse_connections()"}
+
+
+def check_reset(session: Session, step: Step[Any]) -> None:
+    """Raise `ScriptError` for a step that resets connections of a server that can't."""
+    if not session.can_reset and step.method in _WITHOUT_RESET:
+        raise ScriptError(f"{step}: a Unix-domain socket has no reset, only a close; use "
+                          f"{_WITHOUT_RESET[step.method]}")
 
 
 def check_place(conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
@@ -46,8 +59,7 @@ def check_place(conversation: Conversation, step: Step[Any], *, by_handler: bool
         check_seen(conversation, step)
     last = conversation.steps[-1]
     _check_tls(conversation, step, last)
-    if step.method == "reset" and not conversation.session.can_reset:
-        raise ScriptError(f"{step}: a Unix-domain socket has no reset, only a close; use disconnect()")
+    check_reset(conversation.session, step)
     if step.method == "send_eof":
         conversation.sent_eof = step
     elif conversation.sent_eof is not None and step.method in _SENDING:

@@ -23,7 +23,7 @@ from tcpclient_testing.errors import ScriptError
 from .commands import Command, GiveUp, StartTimer
 from .conversation import Conversation
 from .expectations import ExpectConnect
-from .grammar import check_place
+from .grammar import check_place, check_reset
 from .mismatches import Mismatch
 from .overdue import next_deadline, tick
 from .steps import Step
@@ -154,6 +154,7 @@ class Session:
         self.now = now
         self.tail = None
         if step.is_setting or (step.may_come_first and not self.expected):
+            check_reset(self, step)
             self._add_setting(step)
             return
         conversation = self.newest

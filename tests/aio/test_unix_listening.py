@@ -7,6 +7,7 @@ import os
 import pathlib
 import socket
 import tempfile
+import threading
 import unittest
 from unittest import mock
 
@@ -100,10 +101,19 @@ class AddressTests(UnixTestCase):
         """Unix-domain sockets know no reset."""
         async with MockTCPServer(unix_path=self.path) as server:
             server.expect_connect()
-            with self.assertRaisesRegex(ScriptError, "has no reset"):
-                server.reset()
+            for misuse, instead in ((server.reset, r"disconnect\(\)"),
+                                    (lambda: server.reset_after(3), r"disconnect_after\(\)"),
+                                    (lambda: server.fail_connections(1), r"refuse_connections\(\)")):
+                with self.assertRaisesRegex(ScriptError, f"has no reset, only a close; use {instead}"):
+                    misuse()
             _, writer = await asyncio.open_unix_connection(self.path)
             writer.close()
+
+    async def test_setting_that_resets_is_refused_before_the_first_connection(self) -> None:
+        """Settings may come first, but not those that nothing can be made of."""
+        async with MockTCPServer(unix_path=self.path) as server:
+            with self.assertRaisesRegex(ScriptError, "has no reset"):
+                server.fail_connections(1)
 
     async def test_file_is_removed_and_can_be_made_again(self) -> None:
         """The socket's file goes away with the server, and a further server may listen there."""
@@ -123,6 +133,78 @@ class AddressTests(UnixTestCase):
         """Who removes the file does no harm."""
         async with MockTCPServer(unix_path=self.path):
             os.unlink(self.path)
+
+
+class RefusalTests(UnixTestCase):
+    async def test_connections_are_refused_and_accepted_again(self) -> None:
+        """ECONNREFUSED until connections are accepted again, at the same path; nothing is left behind."""
+        async with MockTCPServer(unix_path=self.path) as server:
+            for _ in range(2):
+                await server.refuse_connections()
+                self.assertEqual(os.listdir(os.path.dirname(self.path)), [os.path.basename(self.path)])
+                with self.assertRaises(ConnectionRefusedError):
+                    await asyncio.open_unix_connection(self.path)
+                self.assertEqual(server.address, self.path)
+                await server.accept_connections()
+                server.expect_connect()
+                server.send_line(b"hello")
+                server.expect_disconnect()
+                reader, writer = await asyncio.open_unix_connection(self.path)
+                self.assertEqual(await reader.readline(), b"hello\r\n")
+                writer.close()
+                await server.join()
+        self.assertEqual(os.listdir(os.path.dirname(self.path)), [])
+
+    async def test_server_is_left_while_it_refuses(self) -> None:
+        """The file goes away all the same."""
+        async with MockTCPServer(unix_path=self.path + "~") as server:
+            server.refuse_connections()
+        self.assertEqual(os.listdir(os.path.dirname(self.path)), [])
+
+    async def test_client_never_misses_the_file(self) -> None:
+        """From listening to refusing, and back, there is no moment at which the file is not there."""
+        outcomes = set()
+        over = threading.Event()
+
+        def client() -> None:
+            while not over.is_set():
+                with socket.socket(socket.AF_UNIX) as connected:
+                    try:
+                        connected.connect(self.path)
+                    except OSError as error:
+                        outcomes.add(type(error))
+
+        async with MockTCPServer(unix_path=self.path, allow_extra=True, allow_open=True) as server:
+            thread = threading.Thread(target=client)
+            thread.start()
+            try:
+                for _ in range(20):
+                    server.refuse_connections()
+                    await asyncio.sleep(0)
+                    server.accept_connections()
+                    await asyncio.sleep(0)
+            finally:
+                over.set()
+                thread.join()
+        self.assertLessEqual(outcomes, {ConnectionRefusedError, ConnectionResetError})
+
+    async def test_file_that_is_another_one_is_left_alone(self) -> None:
+        """It can't be made to refuse, and is not touched."""
+        with self.assertRaisesRegex(ExpectationError, "the path can't be kept .* another file is there"):
+            async with MockTCPServer(unix_path=self.path) as server:
+                os.unlink(self.path)
+                pathlib.Path(self.path).write_text("mine")
+                server.refuse_connections()
+        self.assertEqual(pathlib.Path(self.path).read_text(), "mine")
+
+    async def test_name_beside_it_is_taken(self) -> None:
+        """A file that stands where the next socket is made is not touched either."""
+        beside = pathlib.Path(self.path[:-1] + "~")
+        beside.write_text("mine")
+        with self.assertRaisesRegex(ExpectationError, "the path can't be kept .* a file that is not a socket is there"):
+            async with MockTCPServer(unix_path=self.path) as server:
+                server.refuse_connections()
+        self.assertEqual(beside.read_text(), "mine")
 
 
 class MisuseTests(UnixTestCase):
