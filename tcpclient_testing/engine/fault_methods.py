@@ -20,6 +20,9 @@ class FaultMethods:
     `n` counts the bytes of the connection's outgoing stream, from the first that the server ever sends on it, be they a
     step's, a handler's, a heartbeat's or a reply's of `allow`; write these steps before the sends that they break. The
     step is satisfied when it is armed; that it never came to pass is a failure when the server is left.
+
+    In a handler whose connection was reset or disconnected so, `lines()` and `frames()` end as if the client had gone,
+    sends and `disconnect()` do nothing, and the handler may return; other expectations fail.
     """
 
     _for_all_connections = False

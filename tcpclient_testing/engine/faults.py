@@ -162,7 +162,8 @@ class BreakAfter(Action):
     def begin_other(self, conversation: Conversation, step: Step[Any]) -> Optional[Outcome]:
         """Begin a step whose turn comes after this one: a mismatch if it can't be done any more.
 
-        What a handler loops over, `lines()` or `frames()`, just ends, as it does when it is the client that goes.
+        What a handler loops over, `lines()` or `frames()`, just ends, as it does when it is the client that goes; and
+        since it can't know when that is, it may do what it likes then: time passes, the rest comes to nothing.
         """
         if not self.ended or step is self or step.sends:
             return step.begin(conversation)
@@ -171,6 +172,9 @@ class BreakAfter(Action):
             return DONE
         if self.method == "disconnect_after" and step.method in ("expect_disconnect", "expect_reset"):
             return step.begin(conversation)
+        handed = conversation.handed
+        if handed is not None and step.index > handed.index and not step.is_expectation:
+            return step.begin(conversation) if step.method in ("delay", "hold_until") else DONE
         ended = "reset the connection" if self.method == "reset_after" else "disconnected"
         return Mismatch(f"{step} can't be done: the server {ended} after {counted(self.limit, 'byte')}, as {self} says")
 

@@ -70,6 +70,68 @@ class HandlerTests(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(await talk(server, b""), b"0\r\n")
         self.assertIn("nothing can come any more", refused[0])
 
+    async def test_lines_end_when_the_connection_breaks(self) -> None:
+        """Where a fault has ended the connection, the loop ends, and what the handler does then goes nowhere."""
+        async def breaking(connection: Connection) -> None:
+            await (connection.disconnect_after(3) if how == "disconnect" else connection.reset_after(3))
+            async for line in connection.lines():
+                connection.send_line(line)
+            left.append(len(connection.sent))
+            await connection.send_line(b"bye")
+            await connection.delay(0.001)
+            if not returns:
+                await connection.disconnect()
+
+        for how in ("disconnect", "reset"):
+            for returns in (True, False):
+                with self.subTest(how=how, returns=returns):
+                    left: list[int] = []
+                    async with MockTCPServer(handler=breaking) as server:
+                        reader, writer = await asyncio.open_connection(*server.address)
+                        writer.write(b"hello\r\nagain\r\n")
+                        self.assertEqual(await reader.readexactly(3), b"hel")
+                        if how == "disconnect":
+                            self.assertEqual(await reader.read(), b"")
+                        else:
+                            with self.assertRaises(ConnectionResetError):
+                                await reader.read()
+                        await streams.close(writer)
+                    self.assertEqual(left, [3])
+
+    async def test_frames_end_when_nothing_at_all_is_sent(self) -> None:
+        """A fault at the very beginning of the stream ends it before the first message."""
+        async def breaking(connection: Connection) -> None:
+            connection.disconnect_after(0)
+            async for _ in connection.frames():
+                self.fail("there is none")
+
+        async with MockTCPServer(handler=breaking) as server:
+            self.assertEqual(await talk(server, b""), b"")
+
+    async def test_lines_go_on_when_the_server_only_stalls(self) -> None:
+        """The connection is open, and the client is read."""
+        got = []
+
+        async def stalling(connection: Connection) -> None:
+            connection.stall_after(3)
+            async for line in connection.lines():
+                got.append(line)
+                connection.send_line(line)
+
+        async with MockTCPServer(handler=stalling) as server:
+            self.assertEqual(await talk(server, b"hello\r\nagain\r\n"), b"hel")
+        self.assertEqual(got, [b"hello", b"again"])
+
+    async def test_other_expectations_fail_when_the_connection_breaks(self) -> None:
+        """Their results can't be had, and the report says why."""
+        async def breaking(connection: Connection) -> None:
+            connection.disconnect_after(3)
+            connection.send_line(await connection.expect_line())
+            await connection.expect_line()
+
+        error = await self.failure(MockTCPServer(handler=breaking), b"hello\r\nagain\r\n")
+        self.assertIn("expect_line() can't be done: the server disconnected after 3 bytes", str(error))
+
     async def test_handler_returns_when_the_client_goes_on(self) -> None:
         """Returning disconnects; what the client still sends is not judged."""
         async with MockTCPServer(handler=echo) as server:

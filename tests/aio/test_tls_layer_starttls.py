@@ -158,8 +158,8 @@ class StartTLSTests(TLSTestCase):
             while not server.connections or not server.connections[0].received:
                 await asyncio.sleep(0)
             await client.flush()
-        self.assert_says(await self.failure(script, client, tls=None), "expected b'AUTH', got", "it has to wait for the "
-                         "server's go-ahead")
+        self.assert_says(await self.failure(script, client, tls=None), "expected b'AUTH', got",
+                         "it has to wait for the server's go-ahead")
 
     async def test_clear_bytes_before_an_awaited_go_ahead_are_a_mismatch(self) -> None:
         """What came before the go-ahead stays before it, whenever the upgrade is asked for."""
