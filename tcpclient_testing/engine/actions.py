@@ -238,6 +238,10 @@ class StartTLSStep(Action):
         self.context = context
 
     def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+        if conversation.paused is not None:  # by a step of any_order(): else the script was refused
+            from .paused import unseen
+            return Mismatch(f"start_tls() can't be done: {unseen(conversation)} and sees nothing of the client's TLS "
+                            "handshake")
         if conversation.pending and not self._go_ahead_was_first(conversation):
             early = conversation.unclaimed()
             return Mismatch(f"the client sent {counted(len(early), 'byte')} in clear before the server was ready for "

@@ -54,7 +54,7 @@ def check_place(conversation: Conversation, step: Step[Any], *, by_handler: bool
         conversation.beside.writing.check(step)
     if step.method == "hand_over":
         conversation.handed = step
-    if step.method == "expect_silence":
+    if step.method in ("expect_silence", "start_tls"):
         from .paused import check_seen
         check_seen(conversation, step)
     last = conversation.steps[-1]

@@ -2,7 +2,8 @@
 
 Between `pause_reading()` and `resume_reading()` neither bytes nor an end are seen. What had come before may satisfy an
 expectation all the same: so to write one there is no misuse; but where it is not met, it is not the client that is
-late. Silence alone would be satisfied by looking away: to expect that is refused where it is written.
+late. Silence alone would be satisfied by looking away, and a TLS handshake could never be done: these are refused where
+they are written.
 """
 
 from __future__ import annotations
@@ -18,20 +19,27 @@ if TYPE_CHECKING:
     from .conversation import Conversation
     from .steps import Step
 
-__all__ = ["check_seen", "overdue_unseen", "unseen"]
+__all__ = ["NEEDS_SIGHT", "check_seen", "overdue_unseen", "unseen"]
 
 __unittest = True
 
 
+#: The steps that have no place where the server does not read, and what to do about each.
+NEEDS_SIGHT = {
+    "expect_silence": "sees nothing of the client, silent or not: write resume_reading() before it, or delay() if the "
+                      "time is all that matters",
+    "start_tls": "sees nothing of the client's TLS handshake: write resume_reading() before it",
+}
+
+
 def check_seen(conversation: Conversation, step: Step[Any]) -> None:
-    """Raise `ScriptError` for a step that judges what the client does not do, where the server does not read."""
+    """Raise `ScriptError` for a step, one that needs sight of the client, where the server does not read."""
     for before in reversed(conversation.steps):
         if before.method == "resume_reading":
             return
         if before.method == "pause_reading":
             raise ScriptError(f"{step} comes after {before} on connection {conversation.number}, from which on the "
-                              "server sees nothing of the client, silent or not: write resume_reading() before it, or "
-                              "delay() if the time is all that matters")
+                              f"server {NEEDS_SIGHT[step.method]}")
 
 
 def unseen(conversation: Conversation) -> str:

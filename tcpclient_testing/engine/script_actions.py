@@ -149,7 +149,8 @@ class ActionMethods:
     def pause_reading(self) -> Step[None]:
         """The server takes nothing more from the client, so that the client's writes block in the end.
 
-        Nor does it see the client close. Only what had come before can satisfy an expectation until `resume_reading`.
+        Nor does it see the client close. Only what had come before can satisfy an expectation until `resume_reading`,
+        and `start_tls` has to come after that.
         """
         return self._append(PauseReadingStep(origin_of(sys._getframe(1)), DEFAULT_TIMING))
 

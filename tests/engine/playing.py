@@ -56,6 +56,9 @@ class Handle(ScriptMethods):
     def _default_ending(self) -> bytes:
         return b"\r\n"
 
+    def _server_context(self, context: Any) -> Any:
+        return context
+
 
 class Play:
     """The adapter of the engine: `sent` is what each connection was sent, in writes, and `closed` who was closed.

@@ -61,6 +61,32 @@ class PausedTests(unittest.TestCase):
         self.driver.sleep(6)
         self.assertTrue(self.driver.session.conversations[0].complete)
 
+    def test_upgrade_while_the_server_does_not_read(self) -> None:
+        """No handshake could be done, so it is refused where it is written."""
+        self.driver.pause_reading()
+        self.driver.send_bytes(b"go")
+        with self.assertRaisesRegex(ScriptError, r"^start_tls\(\) comes after pause_reading\(\) on connection 1, from "
+                                                 r"which on the server sees nothing of the client's TLS handshake: "
+                                                 r"write resume_reading\(\) before it$"):
+            self.driver.start_tls()
+        self.driver.resume_reading()
+        self.driver.start_tls()
+
+    def test_upgrade_when_messages_in_any_order_have_paused(self) -> None:
+        """It is the script's failure when it is known, and not the client's."""
+        play = Play()
+        handle = play.expect_connect()
+        with handle.any_order():
+            handle.expect_bytes(b"a")
+            handle.pause_reading()
+            handle.expect_bytes(b"b")
+            handle.resume_reading()
+        handle.start_tls()
+        play.receive(play.connect(), b"ba")
+        self.assertRegex(play.summary, r"^start_tls\(\) can't be done: the server has stopped reading "
+                                       r"\(pause_reading\(\), .*test_paused\.py:[0-9]+\) and sees nothing of the "
+                                       r"client's TLS handshake$")
+
     def test_silence_when_messages_in_any_order_have_paused(self) -> None:
         """Whether the server reads then depends on the client: it is the script's failure when it is known."""
         for order, good in ((b"ab", True), (b"ba", False)):
