@@ -3,8 +3,8 @@
     new --bind--> bound --open--> accepting <--refuse, accept again--> refusing
                     `--------------close------------------------------> closed
 
-Clients that connect before there is a loop wait in the backlog. `fail` of them are reset at once, as the script says,
-and are none of its connections.
+Clients that connect before there is a loop wait in the backlog. `fail` of them are reset right away, as the script
+says, and are none of its connections.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.wording import address_text
 
 from .attaching import Attaching
-from .connection import LINGER_NOT, ConnectionProtocol
+from .connection import ConnectionProtocol
 from .listening import BACKLOG, refusing
 
 if TYPE_CHECKING:
     from .runtime import Runtime
+    from .turning_away import TurningAway
 
 __all__ = ["Reception"]
 
@@ -66,6 +67,7 @@ class Reception:
         self.listeners: list[socket.socket] = []
         self._addresses: frozenset[tuple[str, int]] = frozenset()
         self._attaching: set[Attaching] = set()
+        self._turning_away: set[TurningAway] = set()
         self._accepting = True
         self._to_fail = 0
 
@@ -96,7 +98,10 @@ class Reception:
         """Close the sockets that have no protocol yet."""
         for attaching in self._attaching:
             attaching.cancel()
+        for turning_away in self._turning_away:
+            turning_away.cancel()
         self._attaching.clear()
+        self._turning_away.clear()
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the listening sockets."""
@@ -139,13 +144,14 @@ class Reception:
 
     @property
     def attaching(self) -> bool:
-        """Whether a client was accepted that the engine has not been told of yet."""
-        return bool(self._attaching)
+        """Whether a client was accepted that the engine has not been told of yet, or that is about to be reset."""
+        return bool(self._attaching or self._turning_away)
 
     @property
     def accepted(self) -> list[socket.socket]:
         """The sockets of clients that were accepted, but have no protocol yet."""
-        return [attaching.accepted for attaching in self._attaching]
+        return [*(attaching.accepted for attaching in self._attaching),
+                *(turning_away.accepted for turning_away in self._turning_away)]
 
     # What the script says.
 
@@ -155,12 +161,12 @@ class Reception:
 
     def _fail(self, accepted: socket.socket, peername: Any) -> None:
         """Reset a connection that is none of the script's."""
+        from .turning_away import TurningAway
         self._to_fail -= 1
         self._runtime.session.turned_away += 1
-        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
-        accepted.close()
         self._note(f"reset a connection from {address_text(peername)}, as fail_connections() says ({self._to_fail} "
                    "to go)")
+        self._turning_away.add(TurningAway(self._runtime.loop, accepted, self._turning_away.discard))
 
     def set_accepting(self, accepting: bool) -> None:
         """Refuse connections from now on, or accept them again."""

@@ -108,7 +108,9 @@ class ServerFaultMethods:
         """The next `n` connections are reset as soon as they are accepted; after that everything works.
 
         The script does not count them: the first `expect_connect()` is the first connection that lives. To the client
-        connecting succeeds, as the system does that part, and reading or writing gives ECONNRESET.
+        connecting succeeds, as the system does that part, and the first reading or writing after it gives ECONNRESET
+        (unless a client outside of the server's loop is so slow to wake up that connecting itself does). A TLS
+        handshake is reading and writing: `asyncio.open_connection` with ``ssl=`` raises `ConnectionResetError`.
         """
         from .faults import FailConnectionsStep
 
