@@ -177,6 +177,10 @@ class Beside:
             else:
                 self.won = winner
 
+    def forget(self) -> None:
+        """What was pending is no message any more: nothing has been read of the next one."""
+        self.candidates = self.won = None
+
     def let_through(self, conversation: Conversation, winner: Reading) -> None:
         """An allowed message has come: take its bytes, count it, and answer it."""
         self.candidates = None

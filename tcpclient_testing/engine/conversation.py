@@ -395,14 +395,20 @@ class Conversation:
     def drain(self) -> None:
         """From here on what the client sends is noted, not judged."""
         self.draining = True
-        self.pending.clear()
+        self._forget_pending()
         self.progress = self.session.now
+
+    def _forget_pending(self) -> None:
+        """What nobody has claimed is no message of the client's any more."""
+        self.pending.clear()
+        if self.beside is not None:
+            self.beside.forget()
 
     def begin_tls(self, context: Any) -> None:
         """From here on both sides speak TLS; the client begins, or has begun already, with what is pending."""
         from .handshake import Handshake
         begun = self.unclaimed()
-        self.pending.clear()
+        self._forget_pending()
         self.tls = Handshake(context)
         self.command(StartTLS(self, context, begun))
 

@@ -10,6 +10,7 @@ from typing import Any
 from tcpclient_testing.engine.framing import Delimited, FixedLength, LengthPrefixed, Netstring, Varint
 from tcpclient_testing.engine.matchers import JSON, Digest, Regex, StartsWith, anything
 
+from .driver import Driver
 from .playing import Play
 
 _LINES = Delimited(b"\r\n")
@@ -65,6 +66,24 @@ class AllowTests(unittest.TestCase):
         handle.expect_bytes(b"b")
         other.receive(other.connect(), b"a!b")
         self.assertEqual((other.summary, other.session.complete), ("", True))
+
+    def test_allowed_message_over_tls_when_the_handshake_came_early(self) -> None:
+        """What was pending belongs to the handshake; behind it, allowed messages are read from their beginning."""
+        for early in (b"\x16\x03", b"PI"):
+            with self.subTest(early=early):
+                driver = Driver()
+                driver.expect_connect()
+                allowed = driver.allow(b"PING")
+                driver.send_line(b"go ahead")
+                driver.connect()
+                driver.turn()
+                driver.receive(early)
+                driver.start_tls(object())
+                end = driver.expect_disconnect()
+                driver.upgraded()
+                driver.receive(b"PING")
+                driver.half_close()
+                self.assertEqual((driver.verdict, allowed.count, end.satisfied), (None, 1, True))
 
     def test_mismatch_names_the_candidates(self) -> None:
         """When nothing can match any more, the report has the step's mismatch, and why it is no allowed message."""

@@ -149,6 +149,43 @@ class BreakAfterTests(FaultTestCase):
                     self.assertEqual(self.driver.verdict[2],
                                      f"expect_bytes(b'x') can't be done: {words}, as {method}(1) says")
 
+    def test_message_that_came_before_the_end_when_there_is_an_allow(self) -> None:
+        """What was read beside the sends is judged as without: it can't be expected of an ended connection."""
+        for method in ENDS:
+            for early in (b"", b"x", b"x!", b"!x", b"!"):
+                with self.subTest(method=method, early=early):
+                    self.driver = Driver(taking=False)
+                    self.script(method, 1)
+                    allowed = self.driver.allow(b"!")
+                    step = self.driver.expect_bytes(b"x")
+                    self.driver.connect()
+                    self.driver.turn()
+                    self.driver.receive(early)
+                    self.driver.flush()
+                    if method == "stall_after":
+                        self.assertEqual((step.satisfied, allowed.count), (b"x" in early, early.count(b"!")))
+                        self.assertIsNone(self.driver.verdict)
+                    else:
+                        self.driver.flush()
+                        self.assertIn("expect_bytes(b'x') can't be done: the server ", self.driver.verdict[2])
+
+    def test_clients_end_when_a_message_came_before_a_disconnect_beside_an_allow(self) -> None:
+        """What came before the server's end, whole or begun, is drained, and no message after it."""
+        for early in (b"PI", b"PINGPI", b"x"):
+            with self.subTest(early=early):
+                self.driver = Driver(taking=False)
+                self.script("disconnect_after", 1)
+                self.driver.allow(b"PING")
+                step = self.driver.expect_disconnect()
+                self.driver.connect()
+                self.driver.turn()
+                self.driver.receive(early)
+                self.driver.flush()
+                self.driver.flush()
+                self.driver.half_close()
+                self.assertIsNone(self.driver.verdict)
+                self.assertTrue(step.satisfied)
+
     def test_clients_end_can_be_expected_after_a_disconnect(self) -> None:
         """`expect_disconnect` has its turn after `disconnect_after`."""
         self.script("disconnect_after", 1)
