@@ -163,10 +163,11 @@ class ExpectMessage(Step[T], Generic[T]):
         return self.shown
 
     def message(self) -> Message:
-        """Begin to read the message."""
+        """Begin to read the message; beside other candidates that is done again and again, until it has come."""
         framing = self.framing
         if not isinstance(framing, Framing):
-            framing = framing(self.conversation.last_result())
+            # Asked once, when it is the step's turn: what a callable answers next may be another thing.
+            self.framing = framing = framing(self.conversation.last_result())
         return Message(framing, self.matcher)
 
     def begin(self, conversation: Conversation) -> Optional[Mismatch]:

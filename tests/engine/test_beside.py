@@ -85,6 +85,28 @@ class AllowTests(unittest.TestCase):
                 driver.half_close()
                 self.assertEqual((driver.verdict, allowed.count, end.satisfied), (None, 1, True))
 
+    def test_length_by_a_callable_when_allowed_messages_come_before_it(self) -> None:
+        """It is asked once, with the result of the step before, whatever comes meanwhile, and never before its turn."""
+        asked: list[Any] = []
+
+        def length(header: Any) -> int:
+            asked.append(header)
+            return 3
+
+        self.play.server.allow(b"!")
+        handle = self.play.expect_connect()
+        handle.expect_exactly(1)
+        handle.hold_until(gate := Gate())
+        body = handle.expect_exactly(length)
+        handle.expect_bytes(b".")
+        client = self.play.connect()
+        self.play.receive(client, b"!", b"h", b"!")
+        self.assertEqual(asked, [])
+        gate.release(handle)
+        self.play.receive(client, b"!", b"!!a", b"bc", b"!.")
+        self.assertEqual((asked, body.result(), self.play.summary), ([b"h"], b"abc", ""))
+        self.assertTrue(self.play.session.complete)
+
     def test_mismatch_names_the_candidates(self) -> None:
         """When nothing can match any more, the report has the step's mismatch, and why it is no allowed message."""
         self.play.server.allow(b"PING\r\n")
