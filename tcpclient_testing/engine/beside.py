@@ -202,6 +202,8 @@ class Beside:
 
     def _sources(self, conversation: Conversation) -> list[Any]:
         """The candidates of now; none where the script alone decides."""
+        if _reads_alone(conversation):
+            return []
         permits: list[Any] = [permit for permit in self.permits if permit.holds(conversation)]
         position = conversation.issued if conversation.sending else conversation.cursor
         steps = conversation.steps
@@ -365,6 +367,13 @@ def _wanted(step: Step[Any]) -> str:
     if isinstance(step, ExpectMessage) and isinstance(step.framing, Framing):
         return step.expected(Message(step.framing, step.matcher))
     return str(step)
+
+
+def _reads_alone(conversation: Conversation) -> bool:
+    """Whether the due step has begun to read its message by itself, when there was nothing else that could come."""
+    cursor, steps = conversation.cursor, conversation.steps
+    return conversation.exact.joined is not None or (cursor < min(conversation.begun, len(steps))
+                                                     and steps[cursor].reads)
 
 
 def _answer_under_way(conversation: Conversation) -> Optional[Step[Any]]:

@@ -85,6 +85,25 @@ class AllowTests(unittest.TestCase):
                 driver.half_close()
                 self.assertEqual((driver.verdict, allowed.count, end.satisfied), (None, 1, True))
 
+    def test_allow_written_when_a_message_is_half_there(self) -> None:
+        """The message goes on where it was, however it is expected, and what is allowed may come behind it."""
+        expectations: list[Callable[[Any], Any]] = [
+            lambda handle: handle.expect_line(b"abc"), lambda handle: handle.expect_bytes(b"abc\r\n"),
+            lambda handle: (handle.expect_bytes(b"a"), handle.expect_bytes(b"bc\r\n")),
+            lambda handle: handle.expect_exactly(5), lambda handle: handle.expect_exactly(lambda _: 5)]
+        for number, expect in enumerate(expectations):
+            for come in (b"", b"ab"):
+                with self.subTest(number=number, come=come):
+                    play = Play()
+                    handle = play.expect_connect()
+                    expect(handle)
+                    client = play.connect()
+                    play.receive(client, come)
+                    allowed = handle.allow(b"!")
+                    handle.expect_bytes(b"end")
+                    play.receive(client, b"abc\r\n!end"[len(come):])
+                    self.assertEqual((play.summary, play.session.complete, allowed.count), ("", True, 1))
+
     def test_length_by_a_callable_when_allowed_messages_come_before_it(self) -> None:
         """It is asked once, with the result of the step before, whatever comes meanwhile, and never before its turn."""
         asked: list[Any] = []
