@@ -111,7 +111,8 @@ class Pool:
     def _place(self, arrival: Conversation) -> bool:
         """Bind this connection if its bytes satisfy a script; say whether it is no question any more.
 
-        If they never will any, it is the handler's, or a failure where there is none.
+        If they never will any, it is the handler's, or a failure where there is none. TLS that came to nothing is a
+        failure in any case.
         """
         while True:
             candidates = self._race(arrival)
@@ -126,6 +127,9 @@ class Pool:
             assert arrival.beside is not None
             del self._candidates[arrival]
             arrival.beside.let_through(arrival, winner)
+        if candidates.alive() and arrival.broken is not None:
+            self._fail(arrival, arrival.broken)
+            return False
         if candidates.alive() and not arrival.ended:
             return False
         if self.session.handler is not None:
@@ -175,6 +179,10 @@ class Pool:
                 exchange(arrival, step.conversation)
         self.session.fail(arrival, step, none_begins(candidates, arrival, self._taken))
 
+    def _fail(self, arrival: Conversation, mismatch: Mismatch, *, overdue: bool = False) -> None:
+        """This connection can send nothing; where one script is left, it is that one's."""
+        self.session.fail(arrival, arrival.steps[0] if len(self.unbound) == 1 else None, mismatch, overdue=overdue)
+
     # Time.
 
     def deadline(self) -> Optional[float]:
@@ -199,8 +207,13 @@ class Pool:
         deadline, now = self.deadline(), self.session.now
         if deadline is None or now < deadline:
             return
-        waited = lateness(now - max(self.turn, *(arrival.progress for arrival in self.unbound)), True)
+        lasted = now - max(self.turn, *(arrival.progress for arrival in self.unbound))
+        waited = lateness(lasted, True)
         silent = next((arrival for arrival in self.unbound if arrival.accepted), None)
+        if silent is not None and silent.handshaking:
+            from .handshake import unfinished_handshake
+            self._fail(silent, unfinished_handshake(silent, lasted, True), overdue=True)
+            return
         if silent is not None:
             mismatch = self._untold(f"the client has sent nothing {waited} by which it could be told")
             allowed = "" if silent.beside is None else silent.beside.allowed_meanwhile(silent)

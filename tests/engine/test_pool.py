@@ -6,7 +6,10 @@ import itertools
 import unittest
 from typing import Any
 
+from tcpclient_testing.engine.conversation import Conversation
+from tcpclient_testing.engine.events import TLSBroken, Upgraded
 from tcpclient_testing.engine.framing import Delimited
+from tcpclient_testing.engine.handshake import TLSFailure
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.report import conversation_text
 from tcpclient_testing.transcript.entries import Transcript
@@ -224,6 +227,61 @@ class PoolTests(unittest.TestCase):
             play = Play()
             with self.subTest(pattern=pattern), self.assertRaisesRegex(ScriptError, pattern), play.server.any_order():
                 write(play)
+
+
+class TLSTests(unittest.TestCase):
+    """Connections of a server that speaks TLS, whose handshake comes first."""
+
+    def setUp(self) -> None:
+        self.play = Play()
+        self.play.session.tls_context = object()
+
+    def break_off(self, client: Conversation) -> None:
+        """A client refuses the server's certificate."""
+        failure = TLSFailure.of_alert("unknown CA", certificate=True, done=False)
+        client.receive(TLSBroken(self.play.now, failure))
+        self.play.perform()
+
+    def test_broken_handshake_when_it_breaks(self) -> None:
+        """It is the verdict at once, without any time-out: the only script's, or that of no script of several."""
+        for names, step in (((b"a",), 0), ((b"a", b"b"), None)):
+            for early in (True, False):
+                with self.subTest(names=names, early=early):
+                    self.setUp()
+                    self.play.session.timeout = None
+                    if not early:
+                        greetings(self.play, *names)
+                    client = self.play.connect()
+                    self.break_off(client)
+                    self.assertEqual(self.play.summary == "", early)
+                    if early:
+                        greetings(self.play, *names)
+                    failure = self.play.session.failure
+                    assert failure is not None
+                    self.assertIs(failure.conversation, client)
+                    self.assertIs(failure.mismatch, client.broken)
+                    self.assertEqual(failure.step and failure.step.index, step)
+
+    def test_broken_tls_when_the_script_was_told_before(self) -> None:
+        """What came before it tells the script, which is judged by its next step."""
+        greetings(self.play, b"a", b"b")
+        client = self.play.connect()
+        client.receive(Upgraded(self.play.now, None))
+        self.play.receive(client, b"b\r\n")
+        self.break_off(client)
+        failure = self.play.session.failure
+        assert failure is not None and failure.step is not None
+        self.assertEqual((failure.step.method, failure.mismatch), ("expect_disconnect", client.broken))
+
+    def test_timeout_when_a_handshake_is_not_done(self) -> None:
+        """The verdict is on the handshake, before which nothing could be sent."""
+        for names in ((b"a",), (b"a", b"b")):
+            with self.subTest(names=names):
+                self.setUp()
+                greetings(self.play, *names)
+                self.play.connect()
+                self.play.wait(6)
+                self.assertEqual(self.play.summary, "the client did not begin its TLS handshake for 5.0 s")
 
 
 class AllowedTests(unittest.TestCase):
