@@ -389,7 +389,8 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     def open_block(self, conversation: Conversation) -> None:
         """Begin an `any_order()` block of one connection."""
         self._check_usable()
-        self._runtime.session.open_block(conversation)
+        self._runtime.session.open_block(conversation, self._runtime.now())
+        self._runtime.after_script()
 
     def close_block(self, conversation: Conversation) -> None:
         """End it."""
@@ -400,7 +401,8 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
 
     def _open_block(self) -> None:
         self._check_usable()
-        self._runtime.session.open_pool()
+        self._runtime.session.open_pool(self._runtime.now())
+        self._runtime.after_script()
 
     def _close_block(self, whole: bool) -> None:
         runtime = self._runtime

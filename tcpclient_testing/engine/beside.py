@@ -72,17 +72,24 @@ class Beside:
         else:
             self.beats.append(Beat(written, position))
 
-    def open_block(self, start: int) -> None:
-        """What is written now may come in any order."""
+    def open_block(self, start: int, now: float) -> None:
+        """What is written from `now` on may come in any order."""
         if self.writing is not None:
             raise ScriptError("any_order() is within any_order(); write one block after the other")
-        self.writing = Unordered(start)
+        self.writing = Unordered(start, now)
 
-    def close_block(self) -> None:
-        """The block is written."""
+    def close_block(self, conversation: Conversation) -> None:
+        """The block is written; if it is its turn, that begins now."""
+        if self.unwritten(conversation) is not None:
+            conversation.due = None
         block, self.writing = self.writing, None
         if block is not None and block.units:
             self.blocks.append(block)
+
+    def unwritten(self, conversation: Conversation) -> Optional[Unordered]:
+        """The block that is being written, if it would be its turn: so no step is due yet."""
+        block = self.writing
+        return block if block is not None and conversation.cursor >= block.start else None
 
     def check_awaited(self, step: Step[Any]) -> None:
         """Raise `ScriptError` for a step of the block that is being written."""
@@ -157,6 +164,8 @@ class Beside:
         self._judge_answering(conversation)
         for beat in self.beats:
             beat.start(conversation)
+        if self.writing is not None:
+            conversation.session.remind_of_unwritten()
         if not conversation.session.over:
             self.asides.pump(conversation)
 

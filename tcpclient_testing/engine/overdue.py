@@ -26,6 +26,8 @@ def deadline_of(conversation: Conversation) -> Optional[float]:
     if conversation.beside is None and step.timing is DEFAULT_TIMING and conversation.alarm_at is None:
         timeout = conversation.session.timeout
         return None if timeout is None else _latest(conversation, step) + timeout
+    if conversation.beside is not None and conversation.beside.unwritten(conversation) is not None:
+        return None
     timeout, within = _limits(conversation, step)
     deadlines = [] if conversation.alarm_at is None else [conversation.alarm_at]
     if timeout is not None:

@@ -38,9 +38,11 @@ __unittest = True
 
 
 class Pool:
-    """The scripts of one block, and the connections that came for them. `gates` are the steps before the block."""
+    """The scripts of one block, and the connections that came for them. `gates` are the steps before the block, which
+    began to be `written` at the time `turn`; its own turn comes later.
+    """
 
-    __slots__ = ("session", "gates", "unbound", "order", "ready", "turn", "_written", "_candidates",
+    __slots__ = ("session", "gates", "unbound", "order", "ready", "turn", "written", "_candidates",
                  "_taken")
 
     def __init__(self, session: Session, gates: Sequence[Step[Any]]) -> None:
@@ -49,8 +51,8 @@ class Pool:
         self.unbound: list[Conversation] = []
         self.order: dict[Step[Any], int] = {}
         self.ready = False
-        self.turn = 0.0
-        self._written = False
+        self.turn = session.now
+        self.written = False
         self._candidates: dict[Conversation, Candidates] = {}
         self._taken: list[tuple[Conversation, list[Step[Any]]]] = []
 
@@ -72,7 +74,7 @@ class Pool:
                                   "any_order(): a connection is told by what it sends first, so its script, written in "
                                   "the block, begins with a message that is expected, not with "
                                   f"{'nothing' if second is None else second}")
-        self._written = True
+        self.written = True
         self._open()
 
     def _open(self) -> None:
@@ -87,8 +89,11 @@ class Pool:
         self.look()
 
     def check_awaited(self, step: Step[Any]) -> None:
-        """Raise `ScriptError` if the block is still being written."""
-        if not self._written:
+        """Raise `ScriptError` if the block is still being written, or never will be."""
+        if not self.written and self.session.pool is not self:
+            raise ScriptError(f"{step} can't be awaited: its any_order() was left by an exception, so that none of its "
+                              "steps counts")
+        if not self.written:
             raise ScriptError(f"{step} was awaited within any_order(), where nothing happens before the block has "
                               "ended; await it after the `with` statement")
 
@@ -96,6 +101,8 @@ class Pool:
 
     def look(self) -> None:
         """Bind the connections whose bytes tell where they belong."""
+        if not self.written:
+            self.session.remind_of_unwritten()
         progress = self.ready
         while progress and not self.session.over:
             progress = False

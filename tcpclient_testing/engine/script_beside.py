@@ -109,6 +109,9 @@ class BesideMethods:
         connections: each is bound to the first script, in written order, that its first bytes satisfy, but for messages
         that an `allow` of all connections lets through: these tell nothing. Of messages that begin alike, the one that
         is complete first counts.
+
+        Write the script in the block and run the client after it: one that is run within the block and waits there for
+        the server is a failure after the time-out of the block's steps, or the idle time-out if that is shorter.
         """
         from .unordered import Block
         return Block(self._open_block, self._close_block)

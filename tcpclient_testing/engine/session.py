@@ -92,7 +92,8 @@ class Session:
         self.handler: Any = None
         self.everywhere: list[Union[Allowed, Every]] = []
         self.pools: list[Pool] = []
-        self._pool: Optional[Pool] = None
+        #: The block of connections in any order that is being written.
+        self.pool: Optional[Pool] = None
         self.newest: Optional[Conversation] = None
         self.tail: Optional[Conversation] = None
         self._fronts: list[Step[Any]] = []
@@ -112,6 +113,8 @@ class Session:
         self.accepted += 1
         conversation.connected(peername)
         self.remind_of_idleness()
+        if self.pool is not None:
+            self.remind_of_unwritten()
         return conversation
 
     def reserve(self, position: int) -> Conversation:
@@ -126,7 +129,7 @@ class Session:
 
     def _undecided(self) -> bool:
         """Whether scripts in any order are still without a connection, so that a further one may be for them."""
-        return self._pool is not None or any(pool.unbound for pool in self.pools)
+        return self.pool is not None or any(pool.unbound for pool in self.pools)
 
     def give_to_handler(self, conversation: Conversation) -> None:
         """No `expect_connect()` claims this connection: it is the handler's, from its beginning."""
@@ -192,9 +195,9 @@ class Session:
         self.newest = conversation
         self.tail = None
         step.conversation = conversation
-        if self._pool is not None:
+        if self.pool is not None:
             self._fronts.append(step)
-            self._pool.add(conversation, step)
+            self.pool.add(conversation, step)
         else:
             gates, self._fronts = self._fronts, [step]
             self._shut_gate(step, gates)
@@ -236,20 +239,22 @@ class Session:
         self._shut_gate(step, gates)
         step.conversation.advance()
 
-    def open_pool(self) -> None:
+    def open_pool(self, now: float) -> None:
         """The connections that are written now may come in any order."""
-        if self._pool is not None:
+        self.now = now
+        if self.pool is not None:
             raise ScriptError("any_order() is within any_order(); write one block after the other")
         from .pool import Pool
-        self._pool = Pool(self, self._fronts)
+        self.pool = Pool(self, self._fronts)
         self._fronts = []
         self.tail = None
+        self.remind_of_unwritten()
 
     def close_pool(self, now: float, *, whole: bool) -> None:
         """These were they; all of them if the block is `whole`, so that it can be judged."""
         self.now = now
         self.tail = None
-        pool, self._pool = self._pool, None
+        pool, self.pool = self.pool, None
         assert pool is not None
         if not pool.unbound:
             self._fronts = list(pool.gates)
@@ -272,18 +277,20 @@ class Session:
         beside.put(written, max(1, len(conversation.steps) if writing is None else writing.start))
         conversation.advance()
 
-    def open_block(self, conversation: Conversation) -> None:
+    def open_block(self, conversation: Conversation, now: float) -> None:
         """The messages of this connection that are written now may come in any order."""
+        self.now = now
         if not conversation.steps:
             raise ScriptError(f"any_order() comes before the expect_connect() of connection {conversation.number}: "
                               "every script begins with expect_connect()")
-        _beside_of(conversation).open_block(len(conversation.steps))
+        _beside_of(conversation).open_block(len(conversation.steps), now)
+        self.remind_of_unwritten()
 
     def close_block(self, conversation: Conversation, now: float) -> None:
         """These were they."""
         self.now = now
         assert conversation.beside is not None
-        conversation.beside.close_block()
+        conversation.beside.close_block(conversation)
         conversation.advance()
 
     def add_to(self, conversation: Conversation, step: Step[Any], now: float, *, by_handler: bool = False) -> None:
@@ -356,9 +363,17 @@ class Session:
         if self.idle_timeout is not None:
             self.remind(self.now + self.idle_timeout)
 
+    def remind_of_unwritten(self) -> None:
+        """See to it that a client is noticed that waits for a block that is still being written."""
+        from .unwritten import wait_for_block
+        wait = wait_for_block(self)
+        if wait is not None:
+            self.remind(wait.deadline)
+
     def tick(self, now: float) -> None:
         """The time of a reminder has come: judge what is overdue, and ask for the next one."""
         from .idleness import idle_until, tick_idle
+        from .unwritten import tick_unwritten
         self.now = now
         self.reminder = None
         for conversation in self.conversations:
@@ -368,6 +383,7 @@ class Session:
                 tick(conversation)
         for pool in self.pools:
             pool.tick()
+        tick_unwritten(self)
         tick_idle(self)
         deadlines = self.deadlines()
         idle = idle_until(self)
@@ -379,9 +395,12 @@ class Session:
             self.remind(min(deadlines))
 
     def deadlines(self) -> list[float]:
-        """When the steps that are due will be overdue, or want their timers."""
+        """When the steps that are due will be overdue, or want their timers, or a client waits too long for a block."""
+        from .unwritten import wait_for_block
+        wait = wait_for_block(self)
         deadlines = [next_deadline(conversation) for conversation in self.conversations if conversation.gate is None]
         deadlines += [pool.deadline() for pool in self.pools]
+        deadlines.append(None if wait is None else wait.deadline)
         return [deadline for deadline in deadlines if deadline is not None]
 
     def begin_time(self, now: float) -> None:

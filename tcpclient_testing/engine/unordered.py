@@ -31,10 +31,11 @@ _NAMED = 4
 class Unordered:
     """The steps of one block: those from `start` on, while it is being written, and the units that are still open."""
 
-    __slots__ = ("start", "units", "turn", "count")
+    __slots__ = ("start", "opened", "units", "turn", "count")
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, opened: float) -> None:
         self.start = start
+        self.opened = opened
         self.count = 0
         self.units: list[list[Step[Any]]] = []
         self.turn: Optional[float] = None
@@ -121,4 +122,9 @@ class Block:
 
     def __exit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
                  traceback: Optional[TracebackType]) -> None:
-        self._leave(exc_type is None)
+        try:
+            self._leave(exc_type is None)
+        except Exception:
+            # With an exception of its own under way, whoever leaves the server says what became of the script.
+            if exc_type is None:
+                raise

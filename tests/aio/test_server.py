@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import socket
@@ -52,6 +53,25 @@ class WaitingTests(AsyncTestCase):
             with self.assertRaises(ExpectationError):
                 server.expect_connect()
             server.excuse()
+
+    async def test_client_that_waits_within_any_order(self) -> None:
+        """It is freed when the time-out is over, whichever block it is; the report says what to do."""
+        for of_connection in (False, True):
+            with self.subTest(of_connection=of_connection):
+                with self.assertRaises(ExpectationError) as caught:
+                    async with MockTCPServer(timeout=0.1) as server:
+                        scripted: Any = server.expect_connect().connection if of_connection else server
+                        with scripted.any_order():
+                            if not of_connection:
+                                server.expect_connect()
+                            scripted.expect_line(b"a")
+                            scripted.send_line(b"A")
+                            reader, writer = await connect(server)
+                            writer.write(b"a\r\n")
+                            with contextlib.closing(writer):
+                                await reader.readline()
+                self.assertIn("no step of any_order() counts before its `with` block has ended", str(caught.exception))
+                self.assertIn("run the client after it", str(caught.exception))
 
     async def test_step_awaited_by_two_tasks(self) -> None:
         """Both get the result; one that was cancelled meanwhile takes nothing away from the other."""

@@ -77,7 +77,8 @@ class Handle(_Script):
         self.driver.written()
 
     def _open_block(self) -> None:
-        self.driver.session.open_block(self.conversation)
+        self.driver.session.open_block(self.conversation, self.driver.now)
+        self.driver.written()
 
     def _close_block(self, whole: bool) -> None:
         self.driver.session.close_block(self.conversation, self.driver.now)
@@ -131,7 +132,8 @@ class Driver(_Script):
         self.written()
 
     def _open_block(self) -> None:
-        self.session.open_pool()
+        self.session.open_pool(self.now)
+        self.written()
 
     def _close_block(self, whole: bool) -> None:
         self.session.close_pool(self.now, whole=whole)

@@ -39,9 +39,10 @@ class Handle(ScriptMethods):
 
     def _open_block(self) -> None:
         if self.conversation is None:
-            self.play.session.open_pool()
+            self.play.session.open_pool(self.play.now)
         else:
-            self.play.session.open_block(self.conversation)
+            self.play.session.open_block(self.conversation, self.play.now)
+        self.play.perform()
 
     def _close_block(self, whole: bool) -> None:
         if self.conversation is None:

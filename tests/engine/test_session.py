@@ -180,7 +180,7 @@ class MisuseTests(unittest.TestCase):
                 if many:
                     driver.expect_bytes(b"a")
                     driver.expect_bytes(b"b")
-                driver.session.open_pool()
+                driver.session.open_pool(driver.now)
                 with self.assertRaisesRegex(ScriptError, "use any_order.. of expect_connect...connection"):
                     driver.expect_line(b"x")
 

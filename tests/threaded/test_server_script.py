@@ -9,7 +9,7 @@ import threading
 import unittest
 from typing import Any
 
-from tcpclient_testing import ScriptError
+from tcpclient_testing import ExpectationError, ScriptError
 from tcpclient_testing.threaded import ThreadedConnection, ThreadedMockTCPServer
 from tests.support.blocking import Worker, connect, eventually
 from tests.support.long import LONG
@@ -132,6 +132,25 @@ class BesideTests(unittest.TestCase):
             with connect(server.address) as client:
                 client.sendall(b"two\r\nPING\r\none\r\n")
                 self.assertEqual(client.recv(6), b"PONG\r\n")
+
+
+    def test_client_that_waits_within_any_order(self) -> None:
+        """It is freed when the time-out is over, whichever block it is; the report has what it raised then."""
+        for of_connection in (False, True):
+            with self.subTest(of_connection=of_connection):
+                with self.assertRaises(ExpectationError) as caught, ThreadedMockTCPServer(timeout=0.1) as server:
+                    scripted: Any = server.expect_connect().connection if of_connection else server
+                    with scripted.any_order():
+                        if not of_connection:
+                            server.expect_connect()
+                        scripted.expect_line(b"a")
+                        scripted.send_line(b"A")
+                        with connect(server.address) as client:
+                            client.sendall(b"a\r\n")
+                            client.recv(1)
+                self.assertIn("no step of any_order() counts before its `with` block has ended", str(caught.exception))
+                self.assertIn("run the client after it", str(caught.exception))
+                self.assertIsInstance(caught.exception.client_exception, ConnectionResetError)
 
 
 class HoldingTests(unittest.TestCase):
