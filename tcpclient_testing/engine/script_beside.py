@@ -53,7 +53,9 @@ class BesideMethods:
 
         Return an object whose `count` tells how often such a message has come. It is never the "last result" that
         callables of the script are given. Of messages that begin alike, the one that is complete first counts, be it
-        allowed or expected; of several that are complete at the same byte, an allowed one.
+        allowed or expected; of several that are complete at the same byte, an allowed one. One that is there as a whole
+        before an expectation is written that could have taken its beginning (``expect_exactly(1)``, say) has been let
+        through by then: write such steps before the client runs.
         """
         from .allowing import Allowed, takes_no_bytes
         if framing is None:

@@ -104,6 +104,21 @@ class AllowTests(unittest.TestCase):
                     play.receive(client, b"abc\r\n!end"[len(come):])
                     self.assertEqual((play.summary, play.session.complete, allowed.count), ("", True, 1))
 
+    def test_shorter_expectation_when_it_is_written_late(self) -> None:
+        """Written in time, it takes the message's beginning; a whole message that was there before was let through."""
+        for come, late, count in ((b"", False, 0), (b"\xc0", True, 0), (b"\xc0\x00", True, 1)):
+            with self.subTest(come=come):
+                play = Play()
+                allowed = play.server.allow(b"\xc0\x00")
+                handle = play.expect_connect()
+                steps = [] if late else [handle.expect_exactly(1), handle.expect_exactly(1)]
+                client = play.connect()
+                play.receive(client, come)
+                steps = steps or [handle.expect_exactly(1), handle.expect_exactly(1)]
+                play.receive(client, b"\xc0\x00\x10\x20"[len(come):])
+                self.assertEqual(allowed.count, count)
+                self.assertEqual(b"".join(step.result() for step in steps), b"\x10\x20" if count else b"\xc0\x00")
+
     def test_length_by_a_callable_when_allowed_messages_come_before_it(self) -> None:
         """It is asked once, with the result of the step before, whatever comes meanwhile, and never before its turn."""
         asked: list[Any] = []
