@@ -171,11 +171,24 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     async def stop(self) -> None:
         """Leave the server: wait for the rest of the script, judge, and close everything; a second call does nothing.
 
-        Raises `ExpectationError` if the clients did not do what the script says. While an exception is being handled
-        (in a ``finally``), nothing is waited for.
+        Raises `ExpectationError` if the clients did not do what the script says. While an exception is on its way out
+        (in a ``finally``, or in an ``except`` that ends with ``raise``), nothing is waited for, and the exception
+        stands unless the script had failed before. In an ``except`` that ends it there, all is judged as ever.
         """
         if not self._runtime.closed:
-            await self.leave(sys.exc_info()[1])
+            await self.leave(self.leaving_with(sys.exc_info()[1]))
+
+    def leaving_with(self, exc: Optional[BaseException]) -> Optional[BaseException]:
+        """Return `exc` if it leaves the block where the server is stopped; None if it ends there.
+
+        Then it excuses nothing. If the script had failed by then, the report speaks of it.
+        """
+        if exc is not None:
+            from .leaving import leaves
+            if leaves(exc):
+                return exc
+            self.blames(exc)
+        return None
 
     def open(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
         """Bind and listen at once, and accept clients as soon as the loop runs; what `start` does, without `await`.

@@ -116,10 +116,11 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     def stop(self) -> None:
         """Leave the server: wait for the rest of the script, judge, and close everything; a second call does nothing.
 
-        Raises `ExpectationError` if the clients did not do what the script says. While an exception is being handled
-        (in a ``finally``), nothing is waited for.
+        Raises `ExpectationError` if the clients did not do what the script says. While an exception is on its way out
+        (in a ``finally``, or in an ``except`` that ends with ``raise``), nothing is waited for, and the exception
+        stands unless the script had failed before. In an ``except`` that ends it there, all is judged as ever.
         """
-        self.leave(sys.exc_info()[1])
+        self.leave(self._server.leaving_with(sys.exc_info()[1]))
 
     def open(self) -> None:
         """Bind, listen, and accept clients: what `start` does."""

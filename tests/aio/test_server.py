@@ -125,6 +125,40 @@ class WaitingTests(AsyncTestCase):
         with self.assertRaises(ExpectationError):
             await other.stop()
 
+    async def test_stop_in_except(self) -> None:
+        """An exception that the test expects, and that ends there, excuses no script; one that goes on does."""
+        server = await MockTCPServer(timeout=0.02).start()
+        server.expect_connect()
+        with self.assertRaisesRegex(ExpectationError, "no client connected") as caught:
+            try:
+                raise ConnectionError("expected by the test")
+            except ConnectionError:
+                await server.stop()
+        self.assertIsInstance(caught.exception.__context__, ConnectionError)
+        self.assertNotIn("then the client raised", str(caught.exception))
+        other = await MockTCPServer(timeout=30).start()
+        other.expect_connect()
+        with self.assertRaises(ConnectionError):
+            try:
+                raise ConnectionError("of the client")
+            except BaseException:
+                await other.stop()
+                raise
+
+    async def test_stop_in_except_after_a_failure(self) -> None:
+        """What the test catches there came of the failure: the report speaks of it."""
+        server = await MockTCPServer().start()
+        server.expect_connect()
+        server.expect_bytes(b"A")
+        reader, writer = await connect(server)
+        writer.write(b"B")
+        with self.assertRaisesRegex(ExpectationError, "then the client raised\n(.*\n)+.*ConnectionResetError"):
+            try:
+                await reader.read()
+            except ConnectionError:
+                await server.stop()
+        writer.close()
+
     async def test_start_makes_no_body(self) -> None:
         """Who calls start() is not cancelled, since it need not be who runs the test; stop() has the verdict."""
         with unittest.mock.patch("tcpclient_testing.aio.body._PATIENCE", 0.01):

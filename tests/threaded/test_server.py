@@ -83,6 +83,16 @@ class LifeTests(unittest.TestCase):
                 server.stop()
         self.assertLess(time.monotonic() - started, 2)
 
+    def test_stop_when_an_exception_ends_there(self) -> None:
+        """In an `except` that handles what the test expects, stop() gives the verdict."""
+        server = ThreadedMockTCPServer(timeout=0.02).start()
+        server.expect_connect()
+        with self.assertRaisesRegex(ExpectationError, "no client connected"):
+            try:
+                raise ConnectionError
+            except ConnectionError:
+                server.stop()
+
     def test_exit_when_a_server_was_never_stopped(self) -> None:
         """The interpreter ends although a server runs and a client is connected; a client in a thread is let go."""
         program = """
