@@ -194,6 +194,36 @@ class WrongBytesTests(ReportsTestCase):
             with self.subTest(test.__name__):
                 self.assertOneFailure(outcome_of(test=test, patience=patience), "first difference at byte 1")
 
+    @unittest.skipUnless(hasattr(asyncio, "TaskGroup"), "TaskGroup needs Python 3.11")
+    def test_truncated_line_in_a_task_group(self) -> None:
+        """That a half-closed client meets the reset there makes it no less a consequence; its own fault stands."""
+        def in_a_group(*errors: Exception) -> Any:
+            async def test(self: Any) -> None:
+                self.tcpserver.expect_connect()
+                self.tcpserver.expect_line()
+                reader, writer = await connect(self.tcpserver)
+                self.addAsyncCleanup(close, writer)
+
+                async def client() -> None:
+                    writer.write(b"hal")
+                    writer.write_eof()
+                    await reader.read()
+
+                async def fails(error: Exception) -> None:
+                    try:
+                        await asyncio.sleep(60)
+                    finally:
+                        raise error
+                async with asyncio.TaskGroup() as group:
+                    for error in errors:
+                        group.create_task(fails(error))
+                    group.create_task(client())
+            return test
+        self.assertOneFailure(outcome_of(test=in_a_group()), "got 3 bytes (b'hal') before the client half-closed",
+                              "then the client raised", "TaskGroup")
+        self.assertOneError(outcome_of(test=in_a_group(LookupError("its own"))), "LookupError: its own",
+                            "the conversation with")
+
     def test_assertion_that_follows_is_a_consequence(self) -> None:
         """An assertion that fails because the client got nothing stands in the report's last section."""
         async def test(self: Any) -> None:

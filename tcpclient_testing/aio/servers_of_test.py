@@ -17,8 +17,9 @@ from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.report import ExpectationError
 
 from .body import consequence
+from .causes import chain_of, parts_of
 from .raising import raise_alone
-from .verdict import chain_of, is_control, is_error
+from .verdict import is_control, is_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -207,7 +208,7 @@ class ServersOfTest(Generic[S]):
         if not any(not server.closed for server in self._told):
             return False
         comes_of_it = (ExpectationError, OSError, EOFError, asyncio.CancelledError)
-        return any(isinstance(each, comes_of_it) for each in chain_of(exc))
+        return all(any(isinstance(each, comes_of_it) for each in chain_of(part)) for part in parts_of(exc))
 
     # What becomes of exceptions.
 

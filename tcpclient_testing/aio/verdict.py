@@ -16,13 +16,14 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 
 from .body import consequence
+from .causes import chain_of, parts_of
 from .runtime import Runtime
 from .watch import StreamWatch
 
 if TYPE_CHECKING:
     from tcpclient_testing.report import ExpectationError
 
-__all__ = ["Verdict", "chain_of", "is_control", "is_error"]
+__all__ = ["Verdict", "is_control", "is_error"]
 
 __unittest = True
 
@@ -235,12 +236,15 @@ class Verdict:
 
         A client that raises mostly closes its connection on the way out, which is not what the script says either, but
         a consequence. Nothing that we do can make such a client raise; but what a broken connection raises may have
-        come of our giving up, where the client had only half-closed.
+        come of our giving up, where the client had only half-closed. Of a group, one part by itself is enough.
         """
+        return exc is not None and any(self._part_by_itself(part) for part in parts_of(exc))
+
+    def _part_by_itself(self, exc: BaseException) -> bool:
         failure = self._runtime.session.failure
         if getattr(exc, "has_conversation", False):
             return True  # whoever waited gave up, and only then did the script fail: mostly by the client's going away
-        if failure is None or not failure.at_end or exc is None:
+        if failure is None or not failure.at_end:
             return False
         from tcpclient_testing.report import ExpectationError
         return isinstance(exc, Exception) and not isinstance(exc, ExpectationError) \
@@ -323,13 +327,4 @@ def _shown_chain(exc: BaseException) -> list[BaseException]:
         chain.append(following)
         context = None if following.__suppress_context__ else following.__context__
         following = following.__cause__ or context
-    return chain
-
-
-def chain_of(exc: BaseException) -> list[BaseException]:
-    """An exception, and those that led to it."""
-    chain: list[BaseException] = []
-    while exc not in chain:
-        chain.append(exc)
-        exc = exc.__cause__ or exc.__context__ or exc
     return chain
