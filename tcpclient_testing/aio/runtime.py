@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .handlers import Handlers
     from .inet_diag import PeerProbe
     from .pacing import Conditions
+    from .whereabouts import Whereabouts
 
 __all__ = ["Runtime", "is_virtual"]
 
@@ -73,6 +74,7 @@ class Runtime:
         self.closed = False
         self.body: Optional[Body] = None
         self.client_exception: Optional[BaseException] = None
+        self.whereabouts: Optional[Whereabouts] = None  # of the loop's tasks, when a client's end was the failure
         self.loop: asyncio.AbstractEventLoop = cast(asyncio.AbstractEventLoop, None)  # until open
         self.waiters: Waiters
         self.protocols: dict[Conversation, ConnectionProtocol] = {}
@@ -396,6 +398,10 @@ class Runtime:
         self._protocol(command).start_tls(command.context, command.begun, starttls=self.session.tls_context is None)
 
     def _give_up(self, command: commands.GiveUp) -> None:
+        failure = self.session.failure
+        if failure is not None and failure.at_end and not self.threaded:
+            from .whereabouts import Whereabouts
+            self.whereabouts = Whereabouts(self.loop)
         self.reception.close()
         for protocol in list(self.protocols.values()):
             protocol.reset(f"reset by the server: {self.giving_up}")

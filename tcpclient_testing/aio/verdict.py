@@ -235,8 +235,9 @@ class Verdict:
         """Whether the client raised `exc` by itself, although the script has failed.
 
         A client that raises mostly closes its connection on the way out, which is not what the script says either, but
-        a consequence. Nothing that we do can make such a client raise; but what a broken connection raises may have
-        come of our giving up, where the client had only half-closed. Of a group, one part by itself is enough.
+        a consequence. So an exception that was on its way when the client's end failed the script is the cause; one
+        that was raised since, or that a broken connection raises, is none. Where nobody knows (the client runs in a
+        thread, or in a task that had ended), it is taken for the cause. Of a group, one part is enough.
         """
         return exc is not None and any(self._part_by_itself(part) for part in parts_of(exc))
 
@@ -247,8 +248,13 @@ class Verdict:
         if failure is None or not failure.at_end:
             return False
         from tcpclient_testing.report import ExpectationError
-        return isinstance(exc, Exception) and not isinstance(exc, ExpectationError) \
-            and not any(isinstance(each, (OSError, EOFError)) for each in chain_of(exc))
+        if not isinstance(exc, Exception) or isinstance(exc, ExpectationError):
+            return False
+        stood = self._runtime.whereabouts
+        if stood is not None and stood.shows(exc):
+            return True
+        return not any(isinstance(each, (OSError, EOFError)) for each in chain_of(exc)) \
+            and not (stood is not None and stood.precedes(exc))
 
     def blames(self, exc: Optional[BaseException]) -> bool:
         """Whether the script had failed when `exc` was raised; the first such exception stands in the report."""
