@@ -35,22 +35,22 @@ _SHOWN = 40
 
 
 class Neglected(Mismatch):
-    """A client has not done what it owes its stream; `only_waiting` tells that all it has left out is to wait."""
+    """A client has not done what it owes its stream; `unwaited` tells that it has closed it without waiting."""
 
     __slots__ = ("hint",)
 
-    def __init__(self, words: str, only_waiting: bool) -> None:
+    def __init__(self, words: str, unwaited: bool) -> None:
         super().__init__(words)
         self.hint = ("the client is to await writer.wait_closed() after writer.close(); of one that is not yours to "
-                     "mend, expect_disconnect(wait_closed=False) requires the close alone") if only_waiting else None
+                     "mend, expect_disconnect(wait_closed=False) requires the close alone") if unwaited else None
 
 
 def complaint(stream: ClientStream, *, wait_closed: bool = True) -> str | None:
     """Return what is wrong with how a client treated its stream, as a fragment of a sentence; None if nothing is.
 
     The rules (asyncio's documentation, "Streams"): a client calls ``writer.close()``, then awaits
-    ``writer.wait_closed()`` (not demanded with ``wait_closed=False``); and, ours, it reads all that it was sent. To
-    begin to wait is enough: a `wait_closed()` that is cancelled half-way, by a time-out, was awaited.
+    ``writer.wait_closed()``; and, ours, it reads all that it was sent. With ``wait_closed=False`` it has to close, and
+    that is all. To begin to wait is enough: a `wait_closed()` that is cancelled half-way, by a time-out, was awaited.
     ``writer.transport.close()`` or ``.abort()`` do what ``writer.close()`` does, so a client that uses one of them and
     awaits ``wait_closed()`` has done its duty.
 
@@ -66,7 +66,7 @@ def complaint(stream: ClientStream, *, wait_closed: bool = True) -> str | None:
             return "the client's transport was closed without writer.close(), and wait_closed() was never awaited"
     elif wait_closed and not stream.wait_closed_awaited:
         return "the client closed its stream without awaiting wait_closed()"
-    unread = stream.unread() if stream.connection_lost else b""
+    unread = stream.unread() if wait_closed and stream.connection_lost else b""
     if not unread:
         return None
     many = "byte" if len(unread) == 1 else "bytes"

@@ -180,7 +180,8 @@ class Verdict:
         if words is not None:
             runtime = self._runtime
             runtime.session.now = runtime.loop.time()
-            runtime.session.fail(conversation, step, Neglected(words, complaint(stream, wait_closed=False) is None))
+            unwaited = not stream.wait_closed_awaited and complaint(stream, wait_closed=False) is None
+            runtime.session.fail(conversation, step, Neglected(words, unwaited))
             runtime.perform()
         return True
 

@@ -45,8 +45,8 @@ class LineEndingTests(unittest.TestCase):
 class StreamTests(unittest.IsolatedAsyncioTestCase):
     """What a client leaves undone when it closes its stream."""
 
-    async def report_of(self, *, length: int) -> str:
-        """Let a client read so many bytes of a reply, and close without waiting; return the report."""
+    async def report_of(self, *, length: int, waits: bool = False, closes: bool = True) -> str:
+        """Let a client read so many bytes of a reply, and close, mostly without waiting; return the report."""
         with self.assertRaises(ExpectationError) as caught:
             async with MockTCPServer() as server:
                 server.expect_connect()
@@ -54,8 +54,15 @@ class StreamTests(unittest.IsolatedAsyncioTestCase):
                 closing = server.expect_disconnect()
                 reader, writer = await asyncio.open_connection(*server.address)
                 await reader.readexactly(length)
-                writer.close()
+                if closes:
+                    writer.close()
+                else:
+                    writer.write_eof()
+                if waits:
+                    await writer.wait_closed()
                 await closing
+                await server.join(final=True)
+        writer.close()
         return str(caught.exception)
 
     async def test_client_that_only_does_not_wait(self) -> None:
@@ -63,9 +70,17 @@ class StreamTests(unittest.IsolatedAsyncioTestCase):
         self.assertIn("\n  hint\n    the client is to await writer.wait_closed()", await self.report_of(length=5))
 
     async def test_client_that_leaves_something_unread(self) -> None:
-        """Where that would not help there is no such advice."""
+        """One that does not wait either is told so first."""
         report = await self.report_of(length=2)
-        self.assertIn("without awaiting wait_closed()", report)
+        self.assertIn("\n  hint\n    the client is to await writer.wait_closed()", report)
+        report = await self.report_of(length=2, waits=True)
+        self.assertIn("left 3 bytes of the server's reply unread", report)
+        self.assertNotIn("hint", report)
+
+    async def test_client_that_does_not_close(self) -> None:
+        """Where that would not help there is no such advice."""
+        report = await self.report_of(length=5, closes=False)
+        self.assertIn("never called writer.close()", report)
         self.assertNotIn("hint", report)
 
 

@@ -43,10 +43,11 @@ class ComplaintTests(unittest.TestCase):
             with self.subTest(**facts):
                 self.assertEqual(complaint(self.stream(facts)), expected)
 
-    def test_no_fault_is_found_in_a_missing_wait_when_none_is_demanded(self) -> None:
-        """Closing and reading stay duties."""
-        closed = self.stream({"close_called": True, "connection_lost": True})
-        self.assertIsNone(complaint(closed, wait_closed=False))
+    def test_closing_is_enough_when_no_wait_is_demanded(self) -> None:
+        """Then nobody asks what was read, either; but to close stays a duty."""
+        for facts in ({}, {"unread": b"bye"}, {"wait_closed_awaited": True, "unread": b"bye"}):
+            closed = self.stream({"close_called": True, "connection_lost": True, **facts})
+            self.assertIsNone(complaint(closed, wait_closed=False))
         self.assertEqual(complaint(self.stream({}), wait_closed=False), self.NEVER)
 
     def stream(self, facts: dict[str, Any]) -> Any:
