@@ -82,6 +82,7 @@ class Runtime:
         self.hint: Callable[[], Optional[str]] = lambda: None
         self.evidence: Callable[[Conversation], str] = lambda _: "ended its stream"
         self.stream_of: Callable[[Any], Optional[ClientStream]] = lambda _: None
+        self.address_taken: Callable[[Conversation, Any], None] = lambda *_: None
         self._conditions: Optional[Conditions] = None
         self._probe: Optional[PeerProbe] = None
         self._achieved: dict[Conversation, list[int]] = {}
@@ -170,6 +171,7 @@ class Runtime:
         conversation = self.session.reserve(number)
         self.protocols[conversation] = protocol
         protocol.conversation = conversation
+        self.address_taken(conversation, protocol.peername)
         self._achieved[conversation] = protocol.achieved
         if self._conditions is not None and self._conditions.network is not None:
             self._conditions.apply(protocol, self._conditions.network)

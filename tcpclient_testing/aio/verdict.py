@@ -23,6 +23,8 @@ from .watch import StreamWatch
 if TYPE_CHECKING:
     from tcpclient_testing.report import ExpectationError
 
+    from .client_stream import ClientStream
+
 __all__ = ["Verdict", "is_control", "is_error"]
 
 __unittest = True
@@ -43,6 +45,8 @@ class Verdict:
         self._runtime = runtime
         self._watch: Optional[StreamWatch] = None
         self._looked_at: set[Conversation] = set()
+        self._latest_at: dict[Any, Conversation] = {}  # by the client's address
+        self._earlier: dict[Conversation, Optional[ClientStream]] = {}  # those whose address another client has now
 
     def watch_streams(self) -> None:
         """Begin to watch the streams of clients in this process."""
@@ -50,6 +54,7 @@ class Verdict:
         self._watch.start()
         self._runtime.evidence = self.ending_of
         self._runtime.stream_of = self._watch.stream_of
+        self._runtime.address_taken = self._address_taken
 
     def close(self) -> None:
         """Watch no more."""
@@ -135,9 +140,27 @@ class Verdict:
 
     # Streams.
 
+    def _address_taken(self, conversation: Conversation, peername: Any) -> None:
+        """A client has connected. If it has the address of an earlier one, that one's stream is not its."""
+        earlier = self._latest_at.get(peername)
+        self._latest_at[peername] = conversation
+        if earlier is not None and self._watch is not None:
+            stream = self._watch.stream_of(peername)
+            if stream is not None and not stream.connection_lost:
+                stream = None  # the new client's, which is that fast
+            self._earlier[earlier] = stream
+            if stream is not None:
+                self._watch.forget(stream)
+
+    def _stream_of(self, conversation: Conversation) -> Optional[ClientStream]:
+        """What the client did with its stream; None if nobody knows of one."""
+        if self._watch is None or conversation in self._earlier:
+            return self._earlier.get(conversation)
+        return self._watch.stream_of(conversation.peername)
+
     def _is_content(self, conversation: Conversation) -> bool:
         """Whether there is no complaint about the client's stream, and can't be any more."""
-        stream = None if self._watch is None else self._watch.stream_of(conversation.peername)
+        stream = self._stream_of(conversation)
         last = conversation.steps[-1]
         if stream is None or not isinstance(last, ExpectDisconnect):
             return True
@@ -159,8 +182,7 @@ class Verdict:
 
     async def _look_at(self, conversation: Conversation, step: ExpectDisconnect, final: bool) -> bool:
         """Judge how one client has closed; return False, and do nothing, if that has to be put off."""
-        assert self._watch is not None
-        stream = self._watch.stream_of(conversation.peername)
+        stream = self._stream_of(conversation)
         if stream is None:
             return True
         from .duties import Neglected, complaint, unfinished
@@ -187,7 +209,7 @@ class Verdict:
 
     def ending_of(self, conversation: Conversation) -> str:
         """How a client ended its stream: as far as the evidence goes."""
-        stream = None if self._watch is None else self._watch.stream_of(conversation.peername)
+        stream = self._stream_of(conversation)
         if stream is None:
             return "ended its stream"
         return "closed" if stream.close_called or stream.connection_lost else "half-closed"

@@ -74,7 +74,7 @@ class StreamWatch:
         return None if endpoint is None else self._streams.get(endpoint)
 
     def forget(self, stream: ClientStream) -> None:
-        """Drop a stream that has been judged: another client, without streams, may get the same port later."""
+        """Drop a stream whose address another client has now, which may use no streams."""
         if self._streams.get(stream.client_address) is stream:
             del self._streams[stream.client_address]
 

@@ -258,5 +258,75 @@ class UnfinishedClientTests(unittest.IsolatedAsyncioTestCase):
                     server.close()
 
 
+class SameAddressTests(unittest.IsolatedAsyncioTestCase):
+    """Clients that come one after the other from the same port."""
+
+    async def connect(self, server: Any, port: int = 0) -> socket.socket:
+        """Connect a socket from this port."""
+        client = socket.socket()
+        self.addCleanup(client.close)
+        client.setblocking(False)
+        # The port is free at once: since the server ends its stream first, it is its side that lingers.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind(("127.0.0.1", port))
+        await asyncio.get_running_loop().sock_connect(client, server.address)
+        return client
+
+    async def use_stream(self, client: socket.socket, *, waits: bool) -> None:
+        """Read to the end by way of streams, and close."""
+        reader, writer = await asyncio.open_connection(sock=client)
+        await reader.read()
+        writer.close()
+        if waits:
+            await writer.wait_closed()
+
+    async def test_plain_socket_after_a_stream(self) -> None:
+        """It is no stream's fault; but the fault of the stream before it is found all the same."""
+        for demanded in (False, True):
+            with self.subTest(demanded=demanded):
+                server = await MockTCPServer(timeout=2).start()
+                try:
+                    server.expect_connect()
+                    server.disconnect()
+                    server.expect_disconnect(wait_closed=demanded)
+                    server.expect_connect()
+                    ended = server.expect_disconnect()
+                    first = await self.connect(server)
+                    port = first.getsockname()[1]
+                    await self.use_stream(first, waits=False)
+                    while first.fileno() >= 0:
+                        await asyncio.sleep(0)
+                    second = await self.connect(server, port)
+                    await asyncio.sleep(0.01)
+                    second.close()
+                    await ended
+                    if demanded:
+                        with self.assertRaisesRegex(ExpectationError, "^connection 1, .* without awaiting wait_closed"):
+                            await server.join(final=True)
+                    else:
+                        await server.join(final=True)
+                finally:
+                    server.close()
+
+    async def test_stream_after_a_stream(self) -> None:
+        """Each is judged for itself."""
+        server = await MockTCPServer(timeout=2).start()
+        try:
+            port = 0
+            for waits in (True, False):
+                server.expect_connect()
+                server.disconnect()
+                server.expect_disconnect()
+                client = await self.connect(server, port)
+                port = client.getsockname()[1]
+                await self.use_stream(client, waits=waits)
+                while client.fileno() >= 0:
+                    await asyncio.sleep(0)
+            with self.assertRaisesRegex(ExpectationError, "^connection 2, .* without awaiting wait_closed"):
+                await server.join(final=True)
+        finally:
+            server.close()
+
+
 if __name__ == "__main__":
     unittest.main()
