@@ -108,7 +108,11 @@ def _reported(text: str) -> _Reported:
 
 
 def headline(failure: Failure) -> str:
-    """The first line: where, and what."""
+    """The first line: where, and what. It is one line, whatever a mismatch of the user's own says."""
+    return " ".join(line.strip() for line in _where_and_what(failure).splitlines())
+
+
+def _where_and_what(failure: Failure) -> str:
     conversation, step = failure.conversation, failure.step
     if conversation is None:
         return failure.mismatch.summary

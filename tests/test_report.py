@@ -14,6 +14,8 @@ import unittest
 from pathlib import Path
 from typing import Any, Callable
 
+from tcpclient_testing.engine.judging import Matcher
+from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.report import ExpectationError, Report
 from tcpclient_testing.transcript.entries import Transcript
 
@@ -355,6 +357,29 @@ class ReportTests(unittest.TestCase):
         self.assertEqual((error.connection, error.step and error.step.index, error.mismatch.offset), (1, 1, 8))
         copy = pickle.loads(pickle.dumps(error))
         self.assertEqual((str(copy), isinstance(copy, AssertionError)), (str(error), True))
+
+    def test_first_line_when_a_text_of_the_users_has_several(self) -> None:
+        """It is one line: of an exception the first, of which all stands below; of a mismatch all of them."""
+        def broken(_: Any) -> bytes:
+            raise ValueError("first\nsecond\nthird")
+
+        class Multiline(Matcher[bytes]):
+            def match(self, message: bytes) -> Mismatch:
+                return Mismatch("not\n  what\nit should be")
+
+        raising, wrong = Recorded(), Recorded()
+        for driver in (raising, wrong):
+            driver.expect_connect()
+        raising.send_bytes(broken)
+        wrong.expect_line(Multiline())
+        for driver in (raising, wrong):
+            driver.connect()
+        wrong.receive(b"\r\n")
+        lines = str(raising.error()).splitlines()
+        self.assertTrue(lines[0].endswith("the callable of send_bytes() raised ValueError: first"), lines[0])
+        self.assertIn("  third", lines)
+        self.assertEqual(lines[1], "")
+        self.assertTrue(str(wrong.error()).splitlines()[0].endswith(": not what it should be"), wrong.error())
 
     def test_consequence_stands_in_the_last_section(self) -> None:
         """What the client raised afterwards comes last."""

@@ -15,7 +15,7 @@ from .message import Message
 from .mismatches import Mismatch
 from .origin import Origin
 from .steps import DEFAULT_TIMING, DONE, WAITING, Lasting, Outcome, Step, Timing
-from .wording import counted, seconds, shorten
+from .wording import counted, exception_text, seconds, shorten
 
 if TYPE_CHECKING:
     from .conversation import Conversation
@@ -238,7 +238,7 @@ class CallableRaised(Mismatch):
     __slots__ = ("exception",)
 
     def __init__(self, step: Step[Any], exception: BaseException) -> None:
-        super().__init__(f"the callable of {step.method}() raised {type(exception).__name__}: {exception}")
+        super().__init__(f"the callable of {step.method}() raised {exception_text(exception)}")
         self.exception = exception
 
 
