@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional
 
 from tcpclient_testing.engine.framing import Delimited
+from tcpclient_testing.transcript.entries import RECEIVED
 
 from .client_hello import is_client_hello
 from .length_advice import counted_header
@@ -16,6 +17,7 @@ from .unread_advice import left_unread
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation import Conversation
+    from tcpclient_testing.engine.message import Message
     from tcpclient_testing.engine.session import Failure
     from tcpclient_testing.transcript.entries import Transcript
 
@@ -58,16 +60,29 @@ def _line_ending(failure: Failure, transcript: Transcript) -> Optional[str]:
     conversation, framing = failure.conversation, getattr(failure.step, "framing", None)
     if conversation is None or not isinstance(framing, Delimited):
         return None
-    received = [entry.content for entry in transcript
-                if entry.number == conversation.number and entry.what == "received"]
-    latest = received[-1] if received else b""
-    if framing.delimiter == b"\r\n" and b"\n" in latest and b"\r\n" not in latest:
+    line = _line_at_fault(failure, conversation, transcript)
+    if framing.delimiter == b"\r\n" and line.endswith(b"\n") and not line.endswith(b"\r\n"):
         return ("the client's line ends in LF alone, the script's in CR LF: write ending=b'\\n' in the script, or mend "
                 "the client")
-    if framing.delimiter == b"\n" and b"\r\n" in latest:
+    if framing.delimiter == b"\n" and line.endswith(b"\r\n"):
         return ("the client's line ends in CR LF, the script's in LF alone: write ending=b'\\r\\n' in the script, or "
                 "mend the client")
     return None
+
+
+def _line_at_fault(failure: Failure, conversation: Conversation, transcript: Transcript) -> bytes:
+    """The line of the client's that the step has read, or was reading, up to its LF; less if that has not come.
+
+    It is nothing if the transcript does not have it any more.
+    """
+    reading: Optional[Message] = getattr(failure.step, "reading", None)
+    size = sum(map(len, conversation.pending)) + (0 if reading is None else reading.used)
+    try:
+        received = transcript.stream(conversation.number, RECEIVED)
+    except BufferError:
+        return b""
+    line, end, _ = received[max(0, len(received) - size):].partition(b"\n")
+    return line + end
 
 
 def _unread_tickets(conversation: Conversation) -> Optional[str]:

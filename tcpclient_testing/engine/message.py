@@ -21,14 +21,15 @@ __unittest = True
 class Message:
     """A framing's reader and a matcher's judge, fed with the stream's next bytes.
 
-    `feed` answers the number of bytes used, and then None (more is needed), a Match or a Mismatch.
+    `feed` answers the number of bytes used, and then None (more is needed), a Match or a Mismatch. `used` is the sum.
     """
 
-    __slots__ = ("reader", "judge", "_announced")
+    __slots__ = ("reader", "judge", "used", "_announced")
 
     def __init__(self, framing: Framing, matcher: Matcher[Any]) -> None:
         self.reader = framing.reader()
         self.judge = matcher.judge()
+        self.used = 0
         self._announced = False
 
     def feed(self, data: memoryview) -> tuple[int, Union[Match[Any], Mismatch, None]]:
@@ -47,6 +48,7 @@ class Message:
                 # Without this, a reader that does not move would be asked for ever.
                 return 0, Mismatch(f"{_name(asked)}.feed() returned {part!r} for {counted(len(data), 'byte')}; all of "
                                    "them are consumed, unless the message is complete before their end")
+            self.used += used
             if not self._announced and asked.length is not None:
                 self._announced = True
                 asked = self.judge

@@ -7,17 +7,32 @@ import unittest
 from typing import Any
 
 from tcpclient_testing import ExpectationError, MockTCPServer
+from tcpclient_testing.matchers import Regex
+from tcpclient_testing.transcript.entries import RECEIVED
 
 
-async def report_of(sent: bytes, **line_options: Any) -> str:
-    """Let a client send something where the line PING is expected; return the report."""
+async def until(server: MockTCPServer, received: bytes) -> None:
+    """Wait until the server has received this."""
+    for _ in range(1000):
+        if len(server.transcript) and server.transcript.stream(1, RECEIVED) == received:
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it has not come")
+
+
+async def report_of(*sent: bytes, expected: Any = b"PING", before: bytes = b"", **line_options: Any) -> str:
+    """Let a client send something, in pieces, where a line is expected, mostly PING; return the report."""
     try:
         async with MockTCPServer(timeout=0.2) as server:
             server.expect_connect()
-            server.expect_line(b"PING", **line_options)
+            if before:
+                server.expect_bytes(before)
+            server.expect_line(expected, **line_options)
             _, writer = await asyncio.open_connection(*server.address)
-            writer.write(sent)
             try:
+                for number, piece in enumerate(sent):
+                    writer.write(piece)
+                    await until(server, b"".join(sent[:number + 1]))
                 await server.join()
             finally:
                 writer.close()
@@ -40,6 +55,24 @@ class LineEndingTests(unittest.TestCase):
     def test_line_when_its_text_is_wrong(self) -> None:
         """A line that ends as it should, and is another one, needs no advice."""
         self.assertNotIn("hint", asyncio.run(report_of(b"PONG\r\n")))
+
+    def test_line_in_pieces(self) -> None:
+        """Where the stream was cut says nothing: neither in the ending nor before it."""
+        number = Regex(rb"\d+")
+        for pieces in ([b"abc\r\n"], [b"abc\r", b"\n"], [b"a", b"bc\r", b"\n"], [b"abc", b"\r\n"]):
+            with self.subTest(pieces=pieces):
+                self.assertNotIn("hint", asyncio.run(report_of(*pieces, expected=number)))
+                self.assertIn("ends in CR LF", asyncio.run(report_of(*pieces, expected=number, ending=b"\n")))
+        for pieces in ([b"abc\n"], [b"abc", b"\n"]):
+            with self.subTest(pieces=pieces):
+                self.assertIn("ends in LF alone", asyncio.run(report_of(*pieces, expected=number)))
+                self.assertNotIn("hint", asyncio.run(report_of(*pieces, expected=number, ending=b"\n")))
+
+    def test_other_bytes_before_the_line(self) -> None:
+        """What other steps have taken is no part of it, be it in the same piece or not."""
+        for pieces in ([b"HELLO\nPO"], [b"HELLO\n", b"PO"]):
+            with self.subTest(pieces=pieces):
+                self.assertNotIn("hint", asyncio.run(report_of(*pieces, before=b"HELLO\n")))
 
 
 class StreamTests(unittest.IsolatedAsyncioTestCase):
