@@ -83,7 +83,12 @@ class _ServersMixin(Generic[S], _Base):
 
     @contextmanager
     def subTest(self, *args: Any, **params: Any) -> Iterator[None]:
-        """Run a subtest, as `unittest.TestCase` does; the verdict that it has reported is not reported again."""
+        """Run a subtest, as `unittest.TestCase` does; the verdict that it has reported is not reported again.
+
+        Nor is the script that it has written, and cut short by an exception of its own. What of a server's script was
+        written before goes on, and is judged: give each subtest a server, by `start_tcpserver`, if they have nothing
+        in common.
+        """
         reports = getattr(self._outcome, "result_supports_subtests", False)  # type: ignore[attr-defined]
         with super().subTest(*args, **params), self._tcpservers.subtest() if reports else nullcontext():
             yield

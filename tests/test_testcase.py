@@ -269,6 +269,80 @@ class MarksTests(ReportsTestCase):
                     self.assertOneFailure(outcome, "first difference at byte 1")
                     self.assertEqual("ConnectionResetError" in outcome.text, part is raised)
 
+    def test_script_that_a_subtest_cuts_short(self) -> None:
+        """A subtest that fails by itself in mid-conversation is the report on that, whoever hears of it later."""
+        async def talk(case: Any, server: Any, number: int, *, fails: bool) -> None:
+            server.expect_connect()
+            server.expect_bytes(b"%d" % number)
+            server.expect_disconnect()
+            _, writer = await connect(server)
+            try:
+                if fails:
+                    case.fail("its own")
+                writer.write(b"%d" % number)
+            finally:
+                await close(writer)
+            await server.join()
+
+        async def shared(case: Any) -> None:
+            for number in range(3):
+                with case.subTest(number=number):
+                    await talk(case, case.tcpserver, number, fails=number == 1)
+
+        async def last(case: Any) -> None:
+            with case.subTest(number=0):
+                await talk(case, case.tcpserver, 0, fails=True)
+
+        async def before_the_body_goes_on(case: Any) -> None:
+            await last(case)
+            await asyncio.sleep(0.01)
+            await case.tcpserver.join()
+
+        async def of_its_own(case: Any) -> None:
+            for number in range(3):
+                with case.subTest(number=number):
+                    await talk(case, case.start_tcpserver(), number, fails=number == 1)
+
+        async def before_it_connects(case: Any) -> None:
+            with case.subTest(number=0):
+                case.tcpserver.expect_connect()
+                case.fail("its own")
+
+        for test in shared, last, before_the_body_goes_on, of_its_own, before_it_connects:
+            with self.subTest(test=test.__name__):
+                started = time.monotonic()
+                outcome = outcome_of(test=test)
+                self.assertEqual(outcome.kinds, ["failure"], outcome)
+                self.assertIn("its own", outcome.text)
+                self.assertLess(time.monotonic() - started, 2)
+
+    def test_other_scripts_than_what_a_subtest_cuts_short(self) -> None:
+        """What was written before the subtest, and what another has written, is judged as ever."""
+        async def before(case: Any) -> None:
+            greeting(case.tcpserver)
+            _, writer = await connect(case.tcpserver)
+            case.addCleanup(writer.close)
+            with case.subTest(number=1):
+                case.fail("its own")
+            writer.write(b"hullo")
+            await case.tcpserver.join()
+
+        async def after(case: Any) -> None:
+            with case.subTest(number=1):
+                case.start_tcpserver().expect_connect()
+                case.fail("its own")
+            with case.subTest(number=2):
+                greeting(case.tcpserver)
+                _, writer = await connect(case.tcpserver)
+                case.addCleanup(writer.close)
+                writer.write(b"hullo")
+                await case.tcpserver.join()
+        for test in before, after:
+            with self.subTest(test=test.__name__):
+                outcome = outcome_of(test=test)
+                self.assertEqual(outcome.kinds, ["failure"] * 2, outcome)
+                self.assertIn("first difference at byte 1", outcome.text)
+
     def test_skip_in_a_subtest(self) -> None:
         """It hides no failure of the script's."""
         async def test(self: Any) -> None:

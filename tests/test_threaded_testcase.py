@@ -147,6 +147,22 @@ class ThreadedReportTests(unittest.TestCase):
         self.assertOne("error", "in vain", setUp=lambda case: (script(case), broken(case)), test=lambda case: None)
         self.assertOne("error", "in vain", tearDown=broken, test=right)
 
+    def test_report_when_a_subtest_fails_by_itself(self) -> None:
+        """It is the report on the script that it has cut short, which fails in the next, or in the end."""
+        def test(case: Any, numbers: range = range(3)) -> None:
+            for number in numbers:
+                with case.subTest(number=number):
+                    case.tcpserver.expect_connect()
+                    case.tcpserver.expect_bytes(b"ready")
+                    case.tcpserver.expect_disconnect()
+                    with connect(case.tcpserver.address) as client:
+                        case.assertNotEqual(number, 1)
+                        client.sendall(b"ready")
+                    case.tcpserver.join(10)
+
+        self.assertOne("failure", "1 == 1", test=test)
+        self.assertOne("failure", "1 == 1", test=lambda case: test(case, range(2)))
+
     def test_report_when_two_servers_fail(self) -> None:
         """Of two servers whose clients never come, one is reported."""
         def test(case: Any) -> None:

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Callable, Protocol
 
+    from tcpclient_testing.engine.steps import Step
+
     class Judged(Protocol):
         """What is asked of a server here, be it in the test's own loop or in a thread."""
 
         @property
         def closed(self) -> bool: ...
         def failed_at(self) -> float: ...
+        def failed_step(self) -> Optional[Step[Any]]: ...
+        def undone(self) -> list[Step[Any]]: ...
         def blames(self, exc: BaseException) -> bool: ...
         def excuse(self, exc: Optional[BaseException] = None) -> None: ...
         def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None: ...
@@ -56,7 +60,8 @@ class ServersOfTest(Generic[S]):
         self.servers: list[S] = []
         self._body: Optional[asyncio.Task[Any]] = None
         self._cleaning = False
-        self._told: list[S] = []  # those whose verdict a subtest has reported
+        self._told: list[S] = []  # those whose verdict a subtest has reported, or the reason for it
+        self._cut_short: set[Step[Any]] = set()  # what subtests that failed by themselves had written, and left undone
 
     def add(self, server: S) -> None:
         """The test has made `server`."""
@@ -170,13 +175,19 @@ class ServersOfTest(Generic[S]):
 
     @contextlib.contextmanager
     def subtest(self) -> Iterator[None]:
-        """Run a subtest: what it raises once a script has failed is the verdict, and the test has its report."""
+        """Run a subtest: what it raises once a script has failed is the verdict, and the test has its report.
+
+        If it fails by itself, that is the report on what it has written and left undone, too.
+        """
+        before = set(self._undone())
         try:
             yield
             return
         except BaseException as exc:
             told = self.told_by_subtest(exc)
             if told is exc:
+                if is_error(exc) and not is_control(exc):
+                    self._cut_short |= set(self._undone()) - before
                 raise
             if told is None:
                 return
@@ -191,6 +202,7 @@ class ServersOfTest(Generic[S]):
             any(server.interrupts_body for server in self.live())
         if not (is_error(exc) or interrupted) or is_control(exc):
             return exc
+        self._tell_of_cut_short()
         failed = [server for server in self.untold() if server.failed_at() < float("inf")]
         if not failed:
             return None if self.is_told(exc) else exc
@@ -199,12 +211,25 @@ class ServersOfTest(Generic[S]):
         self._told += failed
         return exc if instead is None else instead
 
+    def _undone(self) -> list[Step[Any]]:
+        """The steps that are not satisfied, of all servers that may still give a verdict."""
+        return [step for server in self.untold() for step in server.undone()]
+
+    def _tell_of_cut_short(self, *, ended: bool = False) -> None:
+        """What fails at a step that a subtest cut short was told by it; if the test has `ended`, all of these do."""
+        for server in self.untold() if self._cut_short else ():
+            if server.failed_step() in self._cut_short or \
+                    (ended and any(step in self._cut_short for step in server.undone())):
+                self._told.append(server)
+                server.excuse()
+
     def untold(self) -> list[S]:
         """Those of `live` whose verdict no subtest has reported."""
         return [server for server in self.live() if server not in self._told]
 
     def is_told(self, exc: BaseException) -> bool:
         """Whether `exc` comes of a verdict that a subtest has reported already; what a test finds by itself doesn't."""
+        self._tell_of_cut_short()
         if not any(not server.closed for server in self._told):
             return False
         comes_of_it = (ExpectationError, OSError, EOFError, asyncio.CancelledError)
@@ -218,6 +243,7 @@ class ServersOfTest(Generic[S]):
 
         Return what is: the verdict that came first. If there is one, or `exc`, the test has its report.
         """
+        self._tell_of_cut_short(ended=exc is None)
         instead = next((verdict for server, verdict in verdicts
                         if verdict is not None and server not in self._told), None)
         if exc is not None or instead is not None:

@@ -12,6 +12,7 @@ from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.transcript.entries import Transcript
 
 if TYPE_CHECKING:
+    from tcpclient_testing.engine.steps import Step
     from tcpclient_testing.report import ExpectationError
 
     from .handle import Connection
@@ -106,6 +107,16 @@ class ServerView:
         """When the script failed, in seconds of the loop's clock; infinity if it has not."""
         failure = self._runtime.session.failure
         return float("inf") if failure is None else failure.now
+
+    def failed_step(self) -> Optional[Step[Any]]:
+        """The step at which the script failed; None if it has not, or at none."""
+        failure = self._runtime.session.failure
+        return None if failure is None else failure.step
+
+    def undone(self) -> list[Step[Any]]:
+        """The steps that are not satisfied."""
+        return [step for conversation in self._runtime.session.conversations
+                for step in conversation.steps[conversation.cursor:]]
 
     def settled(self) -> bool:
         """Whether all is done: each step of the script, and every client has ended its stream."""
