@@ -126,7 +126,7 @@ class _Flushing(Action):
 
     def proceed(self, conversation: Conversation) -> Outcome:
         if not self.begun:
-            if conversation.beside is not None and conversation.beside.asides.under_way:
+            if conversation.aside_under_way:
                 return WAITING
             self.begun = True
             if conversation.reset:
@@ -230,14 +230,15 @@ class StartTLSStep(Action):
     STARTTLS injection of CVE-2011-0411).
     """
 
-    __slots__ = ("context",)
+    __slots__ = ("context", "begun")
     method = "start_tls"
 
     def __init__(self, context: Any, origin: Origin, timing: Timing) -> None:
         super().__init__(origin, timing)
         self.context = context
+        self.begun = False
 
-    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+    def _upgrade(self, conversation: Conversation) -> Optional[Mismatch]:
         if conversation.paused is not None:  # by a step of any_order(): else the script was refused
             from .paused import unseen
             return Mismatch(f"start_tls() can't be done: {unseen(conversation)} and sees nothing of the client's TLS "
@@ -266,9 +267,19 @@ class StartTLSStep(Action):
         return conversation.failure_may_be_wanted(self)
 
     def proceed(self, conversation: Conversation) -> Outcome:
+        if not self.begun:
+            if conversation.aside_under_way and not conversation.ended:
+                return WAITING
+            self.begun = True
+            mismatch = self._upgrade(conversation)
+            if mismatch is not None:
+                return mismatch
         return WAITING if conversation.handshaking else DONE
 
     def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+        if not self.begun:
+            return Mismatch(f"the client does not read: what was sent before start_tls() was not taken within "
+                            f"{seconds(duration)}")
         from .handshake import unfinished_handshake
         return unfinished_handshake(conversation, duration, silent)
 

@@ -6,6 +6,7 @@ Invariants
   write begins: so none is ever in the middle of a message of the script, and "taken by the operating system" stays a
   fact about each step.
 - Asides leave in the order in which they came about, also where a coroutine computes one of them.
+- None comes between the go-ahead of a `start_tls()` and the end of its handshake: in clear it would be taken for TLS.
 - Nothing is sent after the server has ended its stream, nor to a client that has ended its own: what comes back from a
   client that is gone is a reset, which would be taken for the client's doing.
 - A fault that is armed (`reset_after`) counts the bytes of asides as any others, cuts them, and may strike in them.
@@ -92,7 +93,7 @@ class Asides:
     def pump(self, conversation: Conversation) -> None:
         """Begin to write what is ready, if no write is under way."""
         waiting = self.waiting
-        if self.under_way or not waiting or (conversation.sending and None not in waiting):
+        if self.under_way or not waiting or (conversation.sending and None not in waiting) or _upgrades(conversation):
             return
         if conversation.silenced or conversation.ended or conversation.draining or conversation.closed \
                 or conversation.cut_off:
@@ -140,3 +141,9 @@ class Asides:
         self.pump(conversation)
         conversation.advance()
         return True
+
+
+def _upgrades(conversation: Conversation) -> bool:
+    """Whether the next that the script puts on the wire is TLS, or its handshake is not done."""
+    steps, cursor = conversation.steps, conversation.cursor
+    return conversation.handshaking or (cursor < len(steps) and steps[cursor].method == "start_tls")

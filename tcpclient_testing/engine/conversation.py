@@ -404,6 +404,11 @@ class Conversation:
         if self.beside is not None:
             self.beside.forget()
 
+    @property
+    def aside_under_way(self) -> bool:
+        """Whether something is being written that belongs to no step."""
+        return self.beside is not None and self.beside.asides.under_way
+
     def begin_tls(self, context: Any) -> None:
         """From here on both sides speak TLS; the client begins, or has begun already, with what is pending."""
         from .handshake import Handshake

@@ -15,7 +15,7 @@ from tests.support.tls_cases import (
     connect,
     only,
 )
-from tests.support.tls_client import TLSClient
+from tests.support.tls_client import FIN, TLSClient
 
 
 class StartTLSTests(TLSTestCase):
@@ -228,6 +228,32 @@ class StartTLSTests(TLSTestCase):
         error = await self.failure(self.script, client, tls=None, timeout=0.05)
         self.assert_says(error, "the client did not begin its TLS handshake for 0.", "told to use TLS")
         self.assertEqual(error.step.method if error.step else None, "start_tls")
+
+    async def test_heartbeats_wait_for_the_handshake(self) -> None:
+        """One that is due before the client begins comes over TLS when the handshake is done, and then they go on."""
+        due = asyncio.Event()
+
+        def beat(_: Any) -> bytes:
+            due.set()
+            return b"beat\r\n"
+
+        server = self.tcpserver
+        server.expect_connect()
+        server.expect_line(b"STARTTLS")
+        server.send_line(b"220 go ahead")
+        beats = server.every(0.001, beat)
+        server.start_tls()
+        server.expect_line(b"bye")
+        server.disconnect()
+        client = await self.ask(server)
+        await asyncio.wait_for(due.wait(), 30)
+        await client.handshake()
+        self.assertEqual(await client.receive_exactly(18), b"beat\r\n" * 3)
+        beats.stop()
+        await client.send(b"bye\r\n")
+        while await client.receive() not in (b"", FIN):
+            pass
+        await client.leave()
 
     async def test_client_leaves_instead(self) -> None:
         """A client that leaves after the go-ahead is told by when it did."""

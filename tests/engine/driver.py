@@ -223,6 +223,11 @@ class Driver(_Script):
         if self.taking:
             command.conversation.receive(Flushed(self.now))
 
+    def _on_SendAside(self, command: Any) -> None:
+        command.conversation.handle.wire.append(command.data)
+        if self.taking:
+            command.conversation.receive(Flushed(self.now))
+
     def _on_HalfClose(self, command: Any) -> None:
         command.conversation.handle.wire.append(CLOSED if command.drain else HALF_CLOSED)
         if self.taking:

@@ -1,0 +1,84 @@
+"""What is sent beside a script, and what else the connection may be doing: TLS, an end, a fault."""
+
+from __future__ import annotations
+
+import unittest
+from typing import Any
+
+from .driver import Driver
+
+UNREAD = "the client does not read: what was sent before start_tls() was not taken within 5.0 s"
+
+
+class AsideTestCase(unittest.TestCase):
+    def begin(self, **options: Any) -> Any:
+        """A client is connected; return what its script is written with."""
+        self.driver = Driver(**options)
+        self.driver.expect_connect()
+        self.driver.connect()
+        return self.driver.handle()
+
+    def sent(self) -> bytes:
+        """What the client was sent."""
+        return bytes(self.driver.handle().sent)
+
+
+class StartTLSTests(AsideTestCase):
+    """Nothing is sent in clear where the client takes everything for TLS."""
+
+    def test_heartbeats_wait_while_hands_are_shaken(self) -> None:
+        """One that is due during the handshake is sent when it is done; those after it come when they are due."""
+        script = self.begin()
+        script.send_bytes(b"go")
+        script.every(1, b"beat")
+        script.start_tls()
+        self.driver.sleep(3.5)
+        self.assertEqual(self.sent(), b"go")
+        self.driver.upgraded()
+        self.assertEqual(self.sent(), b"gobeat")
+        self.driver.sleep(2)
+        self.assertEqual(self.sent(), b"go" + b"beat" * 3)
+
+    def test_heartbeats_wait_between_the_go_ahead_and_the_handshake(self) -> None:
+        """A client that has read the go-ahead expects TLS, however long it took to be sent."""
+        script = self.begin(taking=False)
+        script.every(1, b"beat")
+        script.send_bytes(b"go")
+        script.start_tls()
+        self.driver.sleep(1.5)
+        self.driver.flush()
+        self.assertEqual((self.sent(), len(self.driver.upgrading)), (b"go", 1))
+        self.driver.upgraded()
+        self.assertEqual(self.sent(), b"gobeat")
+
+    def test_handshake_waits_while_a_reply_is_under_way(self) -> None:
+        """What was begun in clear is handed over in clear; meanwhile it is not the client's handshake that is late."""
+        for taken in (True, False):
+            with self.subTest(taken=taken):
+                script = self.begin(taking=False)
+                script.allow(b"PING", reply=b"PONG")
+                script.expect_bytes(b"TLS")
+                step = script.start_tls()
+                self.driver.receive(b"PINGTLS")
+                self.assertEqual((self.sent(), self.driver.upgrading), (b"PONG", []))
+                if taken:
+                    self.driver.flush()
+                    self.assertEqual(len(self.driver.upgrading), 1)
+                    self.driver.upgraded()
+                    self.assertTrue(step.satisfied)
+                else:
+                    self.driver.sleep(6)
+                    self.assertEqual(self.driver.verdict[1:], (step.index, UNREAD))
+
+    def test_client_leaves_while_a_reply_is_under_way(self) -> None:
+        """A client that ends its stream can't shake hands; nobody waits for it to read before that is said."""
+        script = self.begin(taking=False)
+        script.allow(b"PING", reply=b"PONG")
+        self.driver.receive(b"PING")
+        script.start_tls()
+        self.driver.half_close()
+        self.assertEqual(self.driver.verdict[2], "the client half-closed before the TLS handshake")
+
+
+if __name__ == "__main__":
+    unittest.main()
