@@ -77,7 +77,7 @@ class Sending:
             self.pacer.pump()
         elif self.outgoing:
             self.pump()
-        elif self.conversation.sending:
+        elif self.conversation.sending or self.conversation.aside_under_way:
             self.flushed()  # that was the last slice
         if self.runtime.session.commands:
             # Not in here: asyncio is about to look whether it has to close or to half-close, and would do so twice.
@@ -212,5 +212,4 @@ class Sending:
     @property
     def _sends_script(self) -> bool:
         """Whether a write of the script is under way, and not one that is made beside it."""
-        conversation = self.conversation
-        return conversation.sending and (conversation.beside is None or not conversation.beside.asides.under_way)
+        return self.conversation.sending and not self.conversation.aside_under_way

@@ -128,9 +128,15 @@ class Asides:
             waiting.insert(ready, None)
         return self.under_way
 
+    def progressed(self, conversation: Conversation) -> bool:
+        """More of a write was taken; return True if it is ours. The action that waits for it is not late meanwhile."""
+        if self.under_way and _held(conversation):
+            conversation.taken_at = conversation.session.now
+        return self.under_way
+
     def flushed(self, conversation: Conversation) -> bool:
         """A write has been handed over; return True if it was ours."""
-        if not self.under_way:
+        if not self.progressed(conversation):
             return False
         self.under_way = False
         fault = conversation.fault
@@ -141,6 +147,13 @@ class Asides:
         self.pump(conversation)
         conversation.advance()
         return True
+
+
+def _held(conversation: Conversation) -> bool:
+    """Whether an action of the script's waits until what is being sent aside has gone: a send, an end, TLS."""
+    if conversation.sending or conversation.cursor == len(conversation.steps):
+        return conversation.sending
+    return getattr(conversation.steps[conversation.cursor], "begun", True) is False
 
 
 def _upgrades(conversation: Conversation) -> bool:

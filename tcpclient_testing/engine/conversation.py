@@ -155,7 +155,7 @@ class Conversation:
 
     def progressed(self, count: int) -> None:
         """The operating system has taken `count` more bytes."""
-        if self.beside is not None and self.beside.asides.under_way:
+        if self.beside is not None and self.beside.asides.progressed(self):
             return
         self.taken_at = self.session.now
         self.taken_bytes += count

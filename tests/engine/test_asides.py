@@ -80,5 +80,47 @@ class StartTLSTests(AsideTestCase):
         self.assertEqual(self.driver.verdict[2], "the client half-closed before the TLS handshake")
 
 
+class SlowClientTests(AsideTestCase):
+    """A client that takes its time with what is sent aside, while the script has something to send, or to end."""
+
+    def reply_under_way(self) -> Any:
+        """The client is being sent a reply; return what its script is written with."""
+        script = self.begin(taking=False)
+        script.allow(b"PING", reply=b"PONG")
+        self.driver.receive(b"PING")
+        return script
+
+    def test_client_takes_the_reply_slowly(self) -> None:
+        """As long as it takes some, the send behind the reply is not late; then the send's own time begins."""
+        script = self.reply_under_way()
+        step = script.send_bytes(b"data")
+        for _ in range(3):
+            self.driver.sleep(4)
+            self.driver.take(1)
+        self.driver.sleep(4)
+        self.driver.flush()
+        self.assertEqual((self.driver.verdict, self.sent()), (None, b"PONGdata"))
+        self.driver.sleep(4)
+        self.assertIsNone(self.driver.verdict)
+        self.driver.sleep(2)
+        self.assertEqual(self.driver.verdict[1], step.index)
+        self.assertIn("it took 0 of 4 bytes", self.driver.verdict[2])
+
+    def test_heartbeats_put_nothing_off(self) -> None:
+        """Their being taken is no progress of an action that does not wait for it."""
+        script = self.begin()
+        script.every(1, b"beat")
+        script.hold_until(mock.Mock(spec=("is_set", "wait"), is_set=lambda: False))
+        self.driver.sleep(6)
+        self.assertIn("was held for 5.0 s", self.driver.verdict[2])
+
+    def test_client_resets_the_connection(self) -> None:
+        """What is left of the reply keeps nobody: the connection can't be ended any more, and that is said at once."""
+        script = self.reply_under_way()
+        script.disconnect()
+        self.driver.reset_by_client()
+        self.assertEqual(self.driver.verdict[2], "the client reset the connection before disconnect()")
+
+
 if __name__ == "__main__":
     unittest.main()
