@@ -5,8 +5,9 @@ from __future__ import annotations
 import unittest
 from typing import Any
 
-from .driver import Driver
+from .driver import CLOSED, RESET, Driver
 
+ENDS = {"reset_after": [RESET], "disconnect_after": [CLOSED], "stall_after": []}
 UNREAD = "the client does not read: what was sent before start_tls() was not taken within 5.0 s"
 
 
@@ -120,6 +121,96 @@ class SlowClientTests(AsideTestCase):
         script.disconnect()
         self.driver.reset_by_client()
         self.assertEqual(self.driver.verdict[2], "the client reset the connection before disconnect()")
+
+
+class FaultTests(AsideTestCase):
+    """A stream that breaks after so many bytes, whoever sends them."""
+
+    def test_sends_after_a_stall(self) -> None:
+        """What is sent aside goes nowhere, as the script's sends do; these are satisfied all the same."""
+        script = self.begin()
+        script.allow(b"PING", reply=b"PONG")
+        script.every(1, b"beat")
+        script.stall_after(3)
+        script.send_bytes(b"abcdef")
+        script.expect_bytes(b"x")
+        last = script.send_bytes(b"later")
+        self.driver.receive(b"PING")
+        self.driver.sleep(2)
+        self.driver.receive(b"x")
+        self.driver.turn()
+        self.assertEqual((self.sent(), last.satisfied, self.driver.verdict), (b"abc", True, None))
+
+    def test_heartbeats_reach_the_place(self) -> None:
+        """They are cut there, like sends; what is sent later is satisfied without a byte."""
+        for method, end in ENDS.items():
+            for limit in (3, 4, 5):
+                with self.subTest(method=method, limit=limit):
+                    script = self.begin()
+                    getattr(script, method)(limit)
+                    script.every(1, b"beat")
+                    self.driver.sleep(5)
+                    self.assertEqual(script.wire, [b"beat"[:limit], *[b"b"] * (limit > 4), *end])
+                    last = script.send_bytes(b"later")
+                    self.driver.turn()
+                    self.assertEqual((last.satisfied, self.driver.verdict), (True, None))
+
+    def test_end_waits_until_a_reply_is_taken(self) -> None:
+        """It comes when the bytes before it were handed over, also where it is written when they are under way."""
+        for method, end in ENDS.items():
+            for late in (False, True):
+                with self.subTest(method=method, late=late):
+                    script = self.begin(taking=False)
+                    script.allow(b"PING", reply=b"PONG")
+                    if not late:
+                        getattr(script, method)(4)
+                    self.driver.receive(b"PING")
+                    if late:
+                        getattr(script, method)(4)
+                    last = script.send_bytes(b"later")
+                    self.driver.turn()
+                    self.assertEqual(script.wire, [b"PONG"])
+                    self.driver.flush()
+                    self.assertEqual(script.wire, [b"PONG", *end])
+                    self.driver.flush()
+                    self.driver.flush()
+                    self.assertEqual((script.wire, last.satisfied), ([b"PONG", *end], True))
+                    self.assertIsNone(self.driver.verdict)
+
+    def test_expectation_had_its_turn_before(self) -> None:
+        """Of a connection that heartbeats brought to its end only that can be expected, and that is said at once."""
+        for method, words in (("stall_after", None), ("reset_after", "reset the connection"),
+                              ("disconnect_after", "disconnected")):
+            for allowing in (False, True):
+                with self.subTest(method=method, allowing=allowing):
+                    script = self.begin()
+                    if allowing:
+                        script.allow(b"PING")
+                    getattr(script, method)(4)
+                    script.every(1, b"beat")
+                    step = script.expect_bytes(b"xy")
+                    self.driver.receive(b"x")
+                    self.driver.sleep(1.5)
+                    if words is None:
+                        self.driver.receive(b"y")
+                        self.assertEqual((step.satisfied, self.driver.verdict), (True, None))
+                    else:
+                        self.assertEqual(self.driver.verdict[1], step.index)
+                        self.assertEqual(self.driver.verdict[2], "expect_bytes(b'xy') can't be done: the server "
+                                                                 f"{words} after 4 bytes, as {method}(4) says")
+
+    def test_clients_end_can_be_expected(self) -> None:
+        """`expect_disconnect` that had its turn before a `disconnect_after` is met afterwards."""
+        script = self.begin()
+        script.allow(b"PING")
+        script.disconnect_after(4)
+        script.every(1, b"beat")
+        step = script.expect_disconnect()
+        self.driver.sleep(1.5)
+        self.driver.receive(b"drained")
+        self.assertEqual((step.satisfied, script.wire), (False, [b"beat", CLOSED]))
+        self.driver.half_close()
+        self.assertEqual((step.satisfied, self.driver.verdict), (True, None))
 
 
 if __name__ == "__main__":
