@@ -45,9 +45,12 @@ class _Written:
     def __str__(self) -> str:
         return f"{self.method}({self.shown})"
 
+    def sent(self) -> None:
+        """What it has to send was handed to the operating system, once more."""
+
     def aside(self, conversation: Conversation, argument: Any) -> Optional[Aside]:
         """Something to send, from the source; None if that is the script's failure."""
-        aside = Aside(f"{self.method}() at {self.lines()[0]}", self.encode)
+        aside = Aside(f"{self.method}() at {self.lines()[0]}", self.encode, self.sent)
         mismatch = aside.begin(conversation, self.source, argument)
         if mismatch is not None:
             conversation.session.fail(conversation, None, mismatch)
@@ -117,7 +120,10 @@ class Permit:
 
 
 class Every(_Written):
-    """What `every()` returns: `count` is how often it was sent, on all connections; `stop()` ends it."""
+    """What `every()` returns: `count` is how often it was sent, on all connections; `stop()` ends it.
+
+    Sent is what was handed to the operating system to its last byte.
+    """
 
     __slots__ = ("seconds", "stopped")
 
@@ -132,6 +138,9 @@ class Every(_Written):
     def stop(self) -> None:
         """Send no more; what is under way is delivered. It can be called often."""
         self.stopped = True
+
+    def sent(self) -> None:
+        self.count += 1
 
     def __repr__(self) -> str:
         state = ", stopped" if self.stopped else ""
@@ -166,10 +175,7 @@ class Beat:
             return None
         following = self.due + self.every.seconds
         self.due = following if following > now else now + self.every.seconds
-        aside = self.every.aside(conversation, conversation.last_result())
-        if aside is not None:
-            self.every.count += 1
-        return aside
+        return self.every.aside(conversation, conversation.last_result())
 
 
 def takes_no_bytes(framing: Framing, matcher: Matcher[Any]) -> bool:

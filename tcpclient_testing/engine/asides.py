@@ -15,6 +15,7 @@ Invariants
 from __future__ import annotations
 
 from collections import deque
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .commands import RunCoroutine, Send, SendAside
@@ -24,7 +25,7 @@ from .wording import exception_text, shorten_repr
 if TYPE_CHECKING:
     from .conversation import Conversation
 
-__all__ = ["Aside", "Asides", "AsideRaised"]
+__all__ = ["Aside", "Asides", "AsideRaised", "mute"]
 
 __unittest = True
 
@@ -40,13 +41,17 @@ class AsideRaised(Mismatch):
 
 
 class Aside:
-    """One thing to send; `data` is None until it is known. `what` names its origin in reports."""
+    """One thing to send; `data` is None until it is known. `what` names its origin in reports.
 
-    __slots__ = ("what", "encode", "data")
+    `sent` is called when the operating system has taken all of it.
+    """
 
-    def __init__(self, what: str, encode: Optional[Callable[[bytes], bytes]]) -> None:
+    __slots__ = ("what", "encode", "sent", "data")
+
+    def __init__(self, what: str, encode: Optional[Callable[[bytes], bytes]], sent: Callable[[], None]) -> None:
         self.what = what
         self.encode = encode
+        self.sent = sent
         self.data: Optional[bytes] = None
 
     def begin(self, conversation: Conversation, source: Any, argument: Any) -> Optional[Mismatch]:
@@ -81,22 +86,23 @@ class Asides:
     """The asides of one connection.
 
     `waiting` are those that have not been handed over, in order; None among them stands for a write of the script that
-    had to wait for `under_way`, and has its place there.
+    had to wait for `under_way`, and has its place there. `whole` are those that go out from end to end by the write
+    that is under way.
     """
 
-    __slots__ = ("waiting", "under_way")
+    __slots__ = ("waiting", "under_way", "whole")
 
     def __init__(self) -> None:
         self.waiting: deque[Optional[Aside]] = deque()
         self.under_way = False
+        self.whole: list[Aside] = []
 
     def pump(self, conversation: Conversation) -> None:
         """Begin to write what is ready, if no write is under way."""
         waiting = self.waiting
         if self.under_way or not waiting or (conversation.sending and None not in waiting) or _upgrades(conversation):
             return
-        if conversation.silenced or conversation.ended or conversation.draining or conversation.closed \
-                or conversation.cut_off:
+        if mute(conversation):
             held = None in waiting
             waiting.clear()
             if held:
@@ -107,16 +113,25 @@ class Asides:
             aside = waiting[0]
             if aside is None or aside.data is None:
                 break
-            ready.append(aside.data)
+            if aside.data:
+                ready.append(aside)
             waiting.popleft()
-        data = b"".join(ready if conversation.fault is None else conversation.fault.cut(conversation, ready))
-        if data:
-            self.under_way = True
-            conversation.output += len(data)
-            conversation.command(SendAside(conversation, data))
+        if ready:
+            self._write(conversation, ready)
         elif waiting and waiting[0] is None:
             waiting.popleft()
             conversation.command(Send(conversation))
+
+    def _write(self, conversation: Conversation, asides: list[Aside]) -> None:
+        """Begin a write; a fault of the script's ends the stream in the midst of it, as it does with sends."""
+        data = b"".join(aside.data or b"" for aside in asides)
+        if conversation.fault is not None:
+            data = b"".join(conversation.fault.cut(conversation, [data]))
+        conversation.output += len(data)
+        ends = accumulate(len(aside.data or b"") for aside in asides)
+        self.whole = [aside for aside, end in zip(asides, ends) if end <= len(data)]
+        self.under_way = True
+        conversation.command(SendAside(conversation, data))
 
     def hold(self) -> bool:
         """A write of the script wants to begin: return True if it has to wait; it is begun when its turn has come."""
@@ -139,6 +154,9 @@ class Asides:
         if not self.progressed(conversation):
             return False
         self.under_way = False
+        whole, self.whole = self.whole, []
+        for aside in whole:
+            aside.sent()
         fault = conversation.fault
         if fault is not None and fault.strike(conversation):
             self.under_way = True  # and Flushed comes again when the connection has been ended
@@ -147,6 +165,12 @@ class Asides:
         self.pump(conversation)
         conversation.advance()
         return True
+
+
+def mute(conversation: Conversation) -> bool:
+    """Whether nothing is sent aside any more."""
+    return (conversation.silenced or conversation.ended or conversation.draining or conversation.closed
+            or conversation.cut_off)
 
 
 def _held(conversation: Conversation) -> bool:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from tcpclient_testing.errors import ScriptError
 
 from .allowing import Allowed, Beat, Every, Permit
-from .asides import Aside, Asides
+from .asides import Aside, Asides, mute
 from .candidates import KEPT, Candidates, Reading, none_matches
 from .expectations import CallableRaised, ExpectMessage, lateness
 from .framing import Framing
@@ -325,8 +325,10 @@ class Beside:
 
     def tick(self, conversation: Conversation) -> None:
         """Send the heartbeats that are due."""
+        silent = mute(conversation)
         for beat in self.beats:
-            if beat.last is None or (beat.last not in self.asides.waiting and not self.asides.under_way):
+            if not silent and (beat.last is None
+                               or (beat.last not in self.asides.waiting and not self.asides.under_way)):
                 aside: Optional[Aside] = beat.tick(conversation)
                 if aside is not None:
                     beat.last = aside

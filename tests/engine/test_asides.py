@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unittest
 from typing import Any
+from unittest import mock
 
 from .driver import CLOSED, RESET, Driver
 
@@ -211,6 +212,49 @@ class FaultTests(AsideTestCase):
         self.assertEqual((step.satisfied, script.wire), (False, [b"beat", CLOSED]))
         self.driver.half_close()
         self.assertEqual((step.satisfied, self.driver.verdict), (True, None))
+
+
+class CountTests(AsideTestCase):
+    """`every().count` is what was handed to the operating system."""
+
+    def test_nothing_is_sent_any_more(self) -> None:
+        """After an end none is counted, and the callable that gives the heartbeats is not called either."""
+        for end in ("send_eof", "disconnect", "reset", "half_close", "stall_after"):
+            with self.subTest(end=end):
+                beat = mock.Mock(return_value=b"beat", spec=())
+                script = self.begin()
+                beats = script.every(1, beat)
+                self.driver.sleep(1.5)
+                if end == "half_close":
+                    self.driver.half_close()
+                elif end == "stall_after":
+                    script.stall_after(4)
+                else:
+                    getattr(script, end)()
+                self.driver.sleep(5)
+                self.assertEqual((self.sent(), beats.count, beat.call_count), (b"beat", 1, 1))
+
+    def test_fault_cuts_one(self) -> None:
+        """One of which the client gets only a part has not been sent; those whole ones in the same write have."""
+        for limit, count in ((3, 0), (4, 1), (5, 1), (8, 2), (9, 2)):
+            with self.subTest(limit=limit):
+                script = self.begin(taking=False)
+                script.stall_after(limit)
+                counted = [script.every(1, b"beat") for _ in range(3)]
+                self.driver.sleep(1.5)
+                self.assertEqual((script.wire, sum(beats.count for beats in counted)), ([b"beatbeatbeat"[:limit]], 0))
+                self.driver.flush()
+                self.assertEqual(sum(beats.count for beats in counted), count)
+
+    def test_handshake_holds_one_back(self) -> None:
+        """It is counted when it goes out."""
+        script = self.begin()
+        beats = script.every(1, b"beat")
+        script.start_tls()
+        self.driver.sleep(1.5)
+        self.assertEqual(beats.count, 0)
+        self.driver.upgraded()
+        self.assertEqual(beats.count, 1)
 
 
 if __name__ == "__main__":

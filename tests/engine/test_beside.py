@@ -446,10 +446,12 @@ class EveryTests(unittest.TestCase):
         beats = handle.every(1, b"tick")
         play.connect()
         play.wait(10)
-        self.assertEqual(beats.count, 1)
+        self.assertEqual((play.stream(), beats.count), (b"tick", 0))
         play.flush()
+        self.assertEqual(beats.count, 1)
         play.wait(1.5)
-        self.assertEqual(beats.count, 2)
+        play.flush()
+        self.assertEqual((play.stream(), beats.count), (b"ticktick", 2))
 
     def test_no_heartbeat_when_a_stream_has_ended(self) -> None:
         """After either side's end nothing is sent."""
