@@ -59,10 +59,13 @@ class Errands:
         self._runtime.perform()
 
     async def _compute(self, command: RunCoroutine) -> None:
-        value, error = None, None
+        value: Any = None
+        error: Optional[BaseException] = None
         try:
             value = await command.coroutine
-        except Exception as exception:  # noqa: BLE001 - the test's: whatever it raises is in the report
+        except (Exception, asyncio.CancelledError) as exception:  # the test's: whatever it raises is in the report
+            if isinstance(exception, asyncio.CancelledError) and self._runtime.session.over:
+                raise  # it was `cancel` that cancelled it; else something that it awaited was cancelled
             error = exception
         self._tell(command.conversation, Computed(self._runtime.loop.time(), command.step, value, error))
 

@@ -69,6 +69,29 @@ class CoroutineTests(AsyncTestCase):
         self.assertIn("raised KeyError", str(caught.exception).splitlines()[0])
         self.assertIn('raise KeyError("the test\'s own")', str(caught.exception))
 
+    async def test_coroutine_raises_cancelled_error(self) -> None:
+        """Something that it awaits was cancelled, and not by the server's being left: that is the report, at once."""
+        async def reply(_: Any) -> bytes:
+            cancelled = asyncio.get_running_loop().create_future()
+            cancelled.cancel()
+            await cancelled
+            return b""
+
+        for beside in (False, True):
+            with self.subTest(beside=beside), self.assertRaises(ExpectationError) as caught:
+                async with MockTCPServer(timeout=None, idle_timeout=None, allow_open=True) as server:
+                    server.expect_connect()
+                    if beside:
+                        server.allow(b"PING", reply=reply)
+                        server.expect_bytes(b"x")
+                    else:
+                        server.send_bytes(reply)
+                    async with Client(server) as client:
+                        client.writer.write(b"PING")
+                        await asyncio.wait_for(server.join(), 30)
+            self.assertRegex(str(caught.exception).splitlines()[0],
+                             r"the callable of (allow|send_bytes)\(\).* raised CancelledError$")
+
     async def test_coroutine_is_cancelled_when_the_server_is_left(self) -> None:
         """One that waits for ever keeps nobody waiting; it can clean up."""
         ended, begun = [], asyncio.Event()
