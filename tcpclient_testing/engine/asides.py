@@ -73,7 +73,7 @@ class Aside:
         data = bytes(payload)
         try:
             self.data = data if self.encode is None else self.encode(data)
-        except ValueError as error:
+        except Exception as error:  # noqa: BLE001 - a framing of the user's, too
             return AsideRaised(self.what, error)
         return None
 

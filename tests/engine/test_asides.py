@@ -6,6 +6,8 @@ import unittest
 from typing import Any
 from unittest import mock
 
+from tcpclient_testing.engine.framing import LengthPrefixed
+
 from .driver import CLOSED, RESET, Driver
 
 ENDS = {"reset_after": [RESET], "disconnect_after": [CLOSED], "stall_after": []}
@@ -255,6 +257,19 @@ class CountTests(AsideTestCase):
         self.assertEqual(beats.count, 0)
         self.driver.upgraded()
         self.assertEqual(beats.count, 1)
+
+
+class FramingTests(AsideTestCase):
+    def test_framing_of_the_users_raises(self) -> None:
+        """Whatever it raises when a heartbeat is computed is the script's failure, and names where it was written."""
+        class Broken(LengthPrefixed):
+            def encode(self, payload: bytes) -> bytes:
+                raise KeyError("length")
+
+        self.begin().every(1, lambda _: b"beat", framing=Broken(1))
+        self.driver.sleep(1.5)
+        self.assertRegex(self.driver.verdict[2],
+                         r"^the callable of every\(\) at test_asides.py:\d+ raised KeyError: 'length'$")
 
 
 if __name__ == "__main__":
