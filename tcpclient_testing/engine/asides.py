@@ -24,6 +24,7 @@ from .wording import exception_text, shorten_repr
 
 if TYPE_CHECKING:
     from .conversation import Conversation
+    from .steps import Step
 
 __all__ = ["Aside", "Asides", "AsideRaised", "mute"]
 
@@ -181,6 +182,18 @@ def _held(conversation: Conversation) -> bool:
 
 
 def _upgrades(conversation: Conversation) -> bool:
-    """Whether the next that the script puts on the wire is TLS, or its handshake is not done."""
+    """Whether TLS is what the client expects next: its handshake is not done, or it was told to go ahead."""
     steps, cursor = conversation.steps, conversation.cursor
-    return conversation.handshaking or (cursor < len(steps) and steps[cursor].method == "start_tls")
+    position = cursor
+    while position < len(steps) and _only_takes_time(steps[position]):
+        position += 1
+    if position == len(steps) or steps[position].method != "start_tls":
+        return conversation.handshaking
+    while cursor and _only_takes_time(steps[cursor - 1]):
+        cursor -= 1
+    return position == conversation.cursor or steps[cursor - 1].sends
+
+
+def _only_takes_time(step: Step[Any]) -> bool:
+    """Whether it may stand between a go-ahead and `start_tls()`, as `delay()` does."""
+    return not (step.is_expectation or step.sends or step.method == "start_tls")

@@ -45,15 +45,32 @@ class StartTLSTests(AsideTestCase):
 
     def test_heartbeats_wait_between_the_go_ahead_and_the_handshake(self) -> None:
         """A client that has read the go-ahead expects TLS, however long it took to be sent."""
-        script = self.begin(taking=False)
+        for seconds in (0, 3):
+            with self.subTest(seconds=seconds):
+                script = self.begin(taking=False)
+                script.every(1, b"beat")
+                script.send_bytes(b"go")
+                if seconds:
+                    script.delay(seconds)
+                script.start_tls()
+                self.driver.sleep(1.5)
+                self.driver.flush()
+                self.driver.sleep(seconds)
+                self.assertEqual((self.sent(), len(self.driver.upgrading)), (b"go", 1))
+                self.driver.upgraded()
+                self.assertEqual(self.sent(), b"gobeat")
+
+    def test_heartbeats_go_on_where_there_was_no_go_ahead(self) -> None:
+        """A server that takes its time before it tells the client anything is alive, in clear."""
+        script = self.begin()
         script.every(1, b"beat")
+        script.expect_bytes(b"TLS")
+        script.delay(2)
         script.send_bytes(b"go")
         script.start_tls()
-        self.driver.sleep(1.5)
-        self.driver.flush()
-        self.assertEqual((self.sent(), len(self.driver.upgrading)), (b"go", 1))
-        self.driver.upgraded()
-        self.assertEqual(self.sent(), b"gobeat")
+        self.driver.receive(b"TLS")
+        self.driver.sleep(3.5)
+        self.assertEqual((self.sent(), len(self.driver.upgrading)), (b"beatbeatgo", 1))
 
     def test_handshake_waits_while_a_reply_is_under_way(self) -> None:
         """What was begun in clear is handed over in clear; meanwhile it is not the client's handshake that is late."""
