@@ -296,10 +296,12 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         if self._goodbye or self._shaking or self._over:
             return
         self._goodbye = True
+        unread = self._incoming.read()  # OpenSSL would look for the client's in it, and read nothing else any more
         try:
             self._tls.unwrap()
         except ssl.SSLError:
             pass  # it wants the client's, which may come or not
+        self._incoming.write(unread)
         self._flush()
 
     def _flush(self) -> None:

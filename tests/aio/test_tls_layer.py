@@ -295,6 +295,30 @@ class EndTests(TLSTestCase):
             await client.leave()
             await server.join()
 
+    async def test_server_half_closes_when_the_client_has_sent_already(self) -> None:
+        """What comes in one piece with the end of the handshake is read behind the server's farewell, too."""
+        for version in VERSIONS:
+            server = self.start_tcpserver()
+            server.expect_connect()
+            server.send_eof()
+            server.expect_line(b"first")
+            server.expect_line(b"second")
+            server.expect_disconnect()
+            client = await TLSClient.connect(server, only(version), shake=False)
+            while True:
+                try:
+                    client.tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    await client.flush()
+                    await client.fill()
+            client.tls.write(b"first\r\n")
+            await client.flush()
+            self.assertEqual(await client.receive(), b"")
+            await client.send(b"second\r\n")
+            await client.leave()
+            await server.join()
+
     async def test_server_disconnects(self) -> None:
         """`disconnect()` delivers everything, then a close_notify, then a FIN."""
         self.tcpserver.expect_connect()
