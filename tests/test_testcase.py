@@ -122,7 +122,7 @@ class MarksTests(ReportsTestCase):
     def test_expected_failure(self) -> None:
         """expectedFailure takes the server's verdict in the body and at the end, and nothing else after the body."""
         async def unmarked(self: Any) -> None:
-            self.tcpserver.expect_connect()
+            self.tcpserver.expect_connect(timeout=0.03)
 
         @unittest.expectedFailure
         async def in_the_end(self: Any) -> None:

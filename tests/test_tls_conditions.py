@@ -8,7 +8,7 @@ import unittest
 from unittest import mock
 
 from tcpclient_testing import MockTCPServer, Network, tls
-from tcpclient_testing.aio import connection, pacing
+from tcpclient_testing.aio import connection, farewell, pacing
 from tcpclient_testing.aio.inet_diag import PeerState, available
 from tcpclient_testing.aio.tls_layer import TLSLayer
 from tests.support.fault_clients import CLIENTS, ends_of_a_reset
@@ -66,8 +66,10 @@ class TakingTests(unittest.IsolatedAsyncioTestCase):
 
     async def test_part_of_a_chunk_is_not_taken_for_the_chunk(self):
         """A client has it when its kernel got every record of it, not when it got some and all these are read."""
-        before, pacing.BOUND = pacing.BOUND, 0.05
-        self.addCleanup(setattr, pacing, "BOUND", before)
+        for module, name in (pacing, "BOUND"), (farewell, "_BOUND"):
+            patch = mock.patch.object(module, name, 0.05)
+            patch.start()
+            self.addCleanup(patch.stop)
         for missing, expected in ((0, (4,)), (1, ())):
             with self.subTest(missing=missing):
                 async with MockTCPServer(tls=True, network=Network(splits=(4,))) as server:

@@ -23,7 +23,7 @@ async def until(server: MockTCPServer, received: bytes) -> None:
 async def report_of(*sent: bytes, expected: Any = b"PING", before: bytes = b"", **line_options: Any) -> str:
     """Let a client send something, in pieces, where a line is expected, mostly PING; return the report."""
     try:
-        async with MockTCPServer(timeout=0.2) as server:
+        async with MockTCPServer(timeout=0.1) as server:
             server.expect_connect()
             if before:
                 server.expect_bytes(before)
