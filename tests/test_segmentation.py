@@ -341,7 +341,7 @@ class SegmentationTests(unittest.TestCase):
 
     def test_verdict_is_that_of_the_model_however_the_stream_is_split(self) -> None:
         """Random scripts and clients from seeds; every segmentation and every order of writing agree."""
-        for seed in range(1200 if LONG else 200):
+        for seed in range(1200 if LONG else 120):
             self.check(seed)
 
     @unittest.skipUnless(importlib.util.find_spec("hypothesis"), "needs hypothesis")

@@ -19,7 +19,7 @@ from tests.support.long import LONG
 __all__ = ["HOUR", "THOUSAND", "PYTHON", "echo", "echo_server", "close", "LoopTestCase"]
 
 HOUR = 3600.0
-THOUSAND = 1000 if LONG else 50
+THOUSAND = 1000 if LONG else 25
 PYTHON = [sys.executable, "-S", "-E", "-c"]
 
 
