@@ -218,7 +218,7 @@ class WatchTests(unittest.TestCase):
             with mock.patch.object(server.watch, "_attention", lambda: bool(wanted) and wanted.pop()):
                 deadline = time.monotonic() + 20
                 while wanted and time.monotonic() < deadline:
-                    time.sleep(LONGER)
+                    time.sleep(SHORTEST)
 
         self.assertEqual(self.run_with_server(body).freed, [])
 
