@@ -82,12 +82,7 @@ class ThreadedRuntime(Runtime):
         self.perform()
 
     def error(self) -> ExpectationError:
-        followed = self._followed
-        if followed is None:
-            return super().error()
-        if followed.client_exception is None:  # what was raised because we followed is a consequence of that failure
-            followed.client_exception = self.client_exception
-        return followed.error()
+        return super().error() if self._followed is None else self._followed.error()
 
     async def _until(self, step: Step[Any]) -> None:
         if self.session.over and not step.satisfied:

@@ -30,7 +30,6 @@ from tcpclient_testing.engine.timing import UNSET, timing_of
 from tcpclient_testing.errors import ScriptError
 
 from .answers import answer
-from .blocks import servers_in_use
 from .inner import InnerServer, ThreadedConnection, ThreadedRuntime
 
 __all__ = ["ThreadedMockTCPServer"]
@@ -53,10 +52,6 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     reset at once. On leaving, the rest of the script is waited for, and `ExpectationError` is raised if the clients did
     not do what it says.
 
-    Servers whose `with` blocks the same thread is in at the same time belong together: when the script of one has
-    failed, whoever blocks at another, or has a client that waits for it, is freed a moment later (0.1 s), and the one
-    that failed first gives the verdict. One with ``cancel_body=False`` keeps its failure to itself.
-
     In an asynchronous test use ``async with``, and await steps and `join`: they leave the test's loop free.
 
     The options are those of `MockTCPServer`. On Python 3.12 and later `os.fork` warns while any thread lives, and so
@@ -70,7 +65,6 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     def __init__(self, host: Optional[str] = None, port: int = 0, **options: Any) -> None:
         self._server = InnerServer(host, port, **options)
         self._server.facade = self
-        self._fellows: list[ThreadedMockTCPServer] = []
         self._unix_path = self._server.unix_path
         self._runtime = runtime = cast(ThreadedRuntime, self._server._runtime)
         timeout = runtime.session.timeout
@@ -81,17 +75,11 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
 
     def __enter__(self: S) -> S:
         self.open()
-        self._fellows = servers_in_use()
-        self._fellows.append(self)
-        self.accompany(self._fellows)
         return self
 
     def __exit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
                  traceback: Optional[TracebackType]) -> None:
-        try:
-            self.leave(exc)
-        finally:
-            self._fellows.remove(self)
+        self.leave(exc)
 
     async def __aenter__(self: S) -> S:
         self.open()

@@ -222,6 +222,29 @@ class VerdictTests(unittest.TestCase):
             self.assertIs(caught.exception, exception)
 
 
+class NestedTests(unittest.TestCase):
+    """Two servers, each in a `with` of its own."""
+
+    def test_failure_of_the_outer_server_came_first(self) -> None:
+        """The one whose script failed first gives the verdict, though the other has given one by then."""
+        with self.assertRaisesRegex(ExpectationError, "expected b'hello', got b'hullo'"), \
+                ThreadedMockTCPServer() as outer, ThreadedMockTCPServer(timeout=0.1) as inner:
+            script_greeting(outer)
+            script_greeting(inner)
+            with connect(outer.address) as client:
+                client.sendall(b"hullo")
+                self.assertRaises(ConnectionResetError, client.recv, 1)
+                inner.join()
+
+    def test_failure_of_the_inner_server_came_first(self) -> None:
+        """Its verdict passes the outer one."""
+        with self.assertRaisesRegex(ExpectationError, "no client connected"), \
+                ThreadedMockTCPServer() as outer, ThreadedMockTCPServer(timeout=0.05) as inner:
+            script_greeting(outer)
+            script_greeting(inner)
+            inner.join()
+
+
 class HangingClientsTests(unittest.TestCase):
     """Blocking clients that would hang; each is ended within its bound, and reported as what it is."""
 
