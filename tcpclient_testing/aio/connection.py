@@ -334,6 +334,8 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         self.left = True
         if self.transport is None or self.lost:
             return
+        if self.farewell is not None:
+            self.farewell.say_now()
         if self.conversation is not None and (self.conversation.ended or self.conversation.closed):
             self.transport.close()
         self.transport.abort()

@@ -68,6 +68,13 @@ class Farewell:
             self._handle.cancel()
             self._handle = None
 
+    def say_now(self) -> None:
+        """End the stream, wait no longer: the server is left."""
+        if self.waiting:
+            self.cancel()
+            self._withhold(False)
+            self._protocol.write_eof()
+
     def _withhold(self, withheld: bool) -> None:
         tls = self._protocol.conversation.tls
         assert tls is not None
@@ -88,11 +95,9 @@ class Farewell:
         transport = protocol.transport
         if protocol.over or transport is None or transport.is_closing():
             return
+        self._again()
         if self._taken() or protocol.loop.time() - self._since >= _BOUND:
-            self._withhold(False)
-            protocol.write_eof()
-        else:
-            self._again()
+            self.say_now()
 
     def _taken(self) -> bool:
         """Whether the client has taken everything, and is still there to take more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
 import time
 import unittest
 from typing import Any, Callable
@@ -143,6 +144,34 @@ class BlockingClientTests(unittest.TestCase):
                 gone.result()
                 self.assertLess(time.monotonic() - begun, farewell._BOUND)
                 reads_to_the_end(client)
+
+    def test_server_is_left_before_the_client_has_read(self) -> None:
+        """The client gets the whole reply, however large, and a clean end."""
+        reply = bytes(1_000_000)
+        ends: list[Any] = []
+
+        def client(address: Any) -> None:
+            with tls.client_context().wrap_socket(socket.create_connection(address, 30), server_hostname="localhost",
+                                                  suppress_ragged_eofs=False) as connected:
+                connected.sendall(b"GET\r\n")
+                left = len(reply)
+                while left:
+                    left -= len(connected.recv(1000))
+                try:
+                    ends.append(connected.recv(1))
+                except ssl.SSLError as error:
+                    ends.append(error)
+
+        for _ in range(max(8, TIMES // 10)):
+            with ThreadedMockTCPServer(timeout=10, tls=True) as server:
+                server.expect_connect()
+                server.expect_line(b"GET")
+                server.send_bytes(reply)
+                server.disconnect()
+                thread = threading.Thread(target=client, args=(server.address,))
+                thread.start()
+            thread.join()
+        self.assertEqual(ends, len(ends) * [b""])
 
     def test_client_that_takes_its_time(self) -> None:
         """When the server's end has gone out all the same, a reset may be of either kind: it is let pass."""
