@@ -18,12 +18,15 @@ __all__ = ["leaves"]
 
 __unittest = True
 
+_RAISING = frozenset({"exit", "fail", "skip", "skipTest"})
+
 
 def leaves(exc: Optional[BaseException]) -> bool:
     """Whether `exc`, which is what `sys.exc_info` says now, leaves the block where that is.
 
-    It does in a ``finally``, on the way out of a ``with``, and in an ``except`` whose last statement is a ``raise``.
-    Where there is no source to look at, the answer is no: then it is to be taken for handled.
+    It does in a ``finally``, on the way out of a ``with``, and in an ``except`` that raises, or calls something like
+    ``self.fail()``, further down, whatever happens: a ``raise`` under an ``if`` may not come. Where there is no source
+    to look at, the answer is no: then it is to be taken for handled.
     """
     traceback = None if exc is None else exc.__traceback__
     if traceback is None:
@@ -37,9 +40,12 @@ def _tree_of(frame: FrameType) -> Optional[ast.AST]:
     """The syntax tree of the file that a frame runs; None without source, or where that can't be read."""
     import ast
     import linecache
+    import warnings
     source = "".join(linecache.getlines(frame.f_code.co_filename, frame.f_globals))
     try:
-        return ast.parse(source) if source else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what there is to say of the test's source has been said
+            return ast.parse(source) if source else None
     except (SyntaxError, ValueError):
         return None
 
@@ -52,8 +58,16 @@ def _handles(tree: ast.AST, raised: int, now: int) -> bool:
         if isinstance(node, kinds) and _within(node.body, raised):
             handler = next((handler for handler in node.handlers if _within([handler], now)), None)
             if handler is not None:
-                return not isinstance(handler.body[-1], ast.Raise)
+                return not any(_raises(each) and each.lineno >= now for each in handler.body)
     return False
+
+
+def _raises(statement: ast.stmt) -> bool:
+    """Whether this is a ``raise``, or a call that does so: of ``fail`` (unittest, pytest), ``exit``, ``skipTest``."""
+    import ast
+    called: Any = statement.value.func if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call) \
+        else None
+    return isinstance(statement, ast.Raise) or getattr(called, "attr", getattr(called, "id", "")) in _RAISING
 
 
 def _within(nodes: Sequence[Any], line: int) -> bool:

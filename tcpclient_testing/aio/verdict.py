@@ -57,9 +57,10 @@ class Verdict:
         self._runtime.address_taken = self._address_taken
 
     def close(self) -> None:
-        """Watch no more."""
+        """Watch no more, and keep nothing alive."""
         if self._watch is not None:
             self._watch.stop()
+        self._runtime.whereabouts = None
 
     # What is left over.
 

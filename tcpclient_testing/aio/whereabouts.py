@@ -20,29 +20,35 @@ __unittest = True
 
 
 class Whereabouts:
-    """What is to be seen in the tasks of `loop` at the moment at which this is made; it keeps none of it alive."""
+    """What is to be seen in the tasks of `loop` at the moment at which this is made.
+
+    It keeps the exceptions alive, since another one could get the place of one that is gone: let go of it in time.
+    """
 
     __slots__ = ("_lines", "_raised")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._lines: dict[tuple[int, CodeType], int] = {}
-        self._raised: set[int] = set()
+        self._raised: list[BaseException] = []
         for task in asyncio.all_tasks(loop):
             waiting: Any = task.get_coro()
             while waiting is not None:
                 frame: Optional[FrameType] = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
                 if frame is not None:
                     self._lines[id(frame), frame.f_code] = frame.f_lineno
-                    self._raised.update(id(each) for each in gc.get_referents(waiting, frame)
-                                        if isinstance(each, BaseException))
+                    self._raised += [each for each in gc.get_referents(waiting, frame)
+                                     if isinstance(each, BaseException)]
                 waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
+
+    def _was_raised(self, exc: BaseException) -> bool:
+        return any(exc is each for each in self._raised)
 
     def shows(self, exc: BaseException) -> bool:
         """Whether `exc`, or what it was raised from, was on its way already."""
         cause: Optional[BaseException] = exc
         seen: list[BaseException] = []
         while cause is not None and cause not in seen:
-            if id(cause) in self._raised:
+            if self._was_raised(cause):
                 return True
             seen.append(cause)
             cause = cause.__cause__
@@ -50,7 +56,7 @@ class Whereabouts:
 
     def precedes(self, exc: BaseException) -> bool:
         """Whether `exc` was raised after this moment, for all that can be seen."""
-        if any(id(each) in self._raised for each in chain_of(exc)):
+        if any(self._was_raised(each) for each in chain_of(exc)):
             return False
         later = False
         traceback = exc.__traceback__

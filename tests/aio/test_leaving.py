@@ -134,6 +134,37 @@ class LeavingTests(unittest.TestCase):
             raise KeyError
         self.assertEqual(self.told, [True, True])
 
+    def test_exception_in_except_that_fails_the_test(self) -> None:
+        """It leaves where the handler raises further down, or calls what does; not where it may do so."""
+        def failing() -> None:
+            try:
+                raise KeyError
+            except KeyError:
+                self.ask()
+                self.fail("no key")
+
+        def raising_midway() -> None:
+            try:
+                raise KeyError
+            except KeyError as error:
+                self.ask()
+                raise ValueError from error
+                self.ask()
+
+        def perhaps(again: bool) -> None:
+            try:
+                raise KeyError
+            except KeyError:
+                self.ask()
+                if again:
+                    raise
+
+        for body in failing, raising_midway:
+            with self.assertRaises((AssertionError, ValueError)):
+                body()
+        perhaps(False)
+        self.assertEqual(self.told, [True, True, False])
+
     def test_exception_without_source(self) -> None:
         """It is taken for handled, since a verdict too many is seen, and one too few isn't."""
         with self.assertRaises(KeyError):

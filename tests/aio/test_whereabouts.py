@@ -121,7 +121,22 @@ class WhereaboutsTests(unittest.IsolatedAsyncioTestCase):
         self.assertIsNone(held_by[0]())
         del moment
 
+    async def test_exception_in_the_place_of_another_that_is_gone(self) -> None:
+        """Those that were on their way are kept, lest one raised since be taken for them."""
+        async def handle(event: asyncio.Event) -> None:
+            try:
+                raise KeyError
+            except KeyError:
+                await event.wait()
 
+        event = asyncio.Event()
+        task = asyncio.ensure_future(handle(event))
+        await asyncio.sleep(0)
+        moment = Whereabouts(asyncio.get_running_loop())
+        event.set()
+        await task
+        others = [KeyError() for _ in range(1000)]
+        self.assertFalse(any(map(moment.shows, others)))
 
 
 class CauseTests(unittest.IsolatedAsyncioTestCase):
