@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .connection import ConnectionProtocol
     from .runtime import Runtime
 
-__all__ = ["DeadlockGuard", "in_one_sleep"]
+__all__ = ["DeadlockGuard", "in_one_sleep", "waits_elsewhere"]
 
 __unittest = True
 
@@ -43,11 +43,11 @@ class DeadlockGuard:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._thread = threading.get_native_id()
+        self._thread, self._ident = threading.get_native_id(), threading.get_ident()
         timeout = runtime.session.timeout
         self._virtual = runtime.virtual
         bound = _DEFAULT if timeout is None or self._virtual else timeout
-        self._watch = watch(runtime.loop, threading.get_ident(), bound, self._attention, self._free)
+        self._watch = watch(runtime.loop, self._ident, bound, self._attention, self._free)
 
     def stop(self) -> None:
         """Watch no longer."""
@@ -82,9 +82,10 @@ class DeadlockGuard:
                    for conversation in self._runtime.session.conversations)
 
     def _step_is_long_overdue(self) -> bool:
-        """Whether the client is as late as no test is that merely waits for something else in between."""
+        """Whether the client is very late, and the thread does not wait for something else, which may be to come."""
         now = self._runtime.loop.time()
-        return any(self._virtual or deadline + _OVERDUE <= now for deadline in self._runtime.session.deadlines())
+        return any(self._virtual or deadline + _OVERDUE <= now for deadline in self._runtime.session.deadlines()) \
+            and not waits_elsewhere(self._thread, self._ident)
 
     def _free(self, blocked: BlockedCall) -> None:
         runtime, session = self._runtime, self._runtime.session
@@ -165,6 +166,31 @@ def in_one_sleep(native_id: int) -> bool:
         return _state(native_id) == before
     except (OSError, ValueError):
         return False
+
+
+# The system calls in which a thread waits for another thread or a child: futex, wait4, waitid. From the same tables.
+_WAITS = {"x86_64": {202, 61, 247}, "aarch64": {98, 260, 95}}
+# Modules whose code may wait for a pipe: that is no socket of a client's.
+_OF_CHILDREN = frozenset({"subprocess", "multiprocessing"})
+
+
+def waits_elsewhere(native_id: int, ident: int) -> bool:
+    """Return whether a thread waits for another thread or a process, rather than on a socket.
+
+    Such a wait may well come to an end. True, too, where the system doesn't tell (proc(5): /proc/pid/syscall).
+    """
+    waits = _WAITS.get(os.uname().machine) if sys.platform == "linux" else None
+    if waits is None:
+        return True
+    frame = sys._current_frames().get(ident)
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in _OF_CHILDREN:
+            return True
+        frame = frame.f_back
+    try:
+        return int(_state(native_id)[0].partition(b" ")[0]) in waits
+    except (OSError, ValueError):
+        return True
 
 
 def _state(native_id: int) -> tuple[bytes, bytes]:

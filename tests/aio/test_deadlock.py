@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import http.client
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -106,6 +108,7 @@ class BlockedTests(unittest.TestCase):
                 client.recv(7)
         self.blocked(body, "client.recv(7)")
 
+    @unittest.skipUnless(sys.platform == "linux" and os.uname().machine in ("x86_64", "aarch64"), "asks the kernel")
     def test_client_that_waits_for_what_the_script_does_not_have(self) -> None:
         """A client blocks although it would be its turn: it is left alone for longer, but not for ever."""
         async def body(server: MockTCPServer) -> None:
@@ -260,6 +263,27 @@ class UntouchedTests(unittest.IsolatedAsyncioTestCase):
             client.close()
             await server.join()
         await with_server(body)
+
+    @unittest.skipUnless(sys.platform == "linux", "asks the kernel")
+    async def test_test_that_waits_long_for_a_thread_or_a_process(self) -> None:
+        """It is left alone however late the client is by then: the thread, or the process, may well come to an end."""
+        async def body(wait: Callable[[], object], server: MockTCPServer) -> None:
+            server.expect_disconnect(timeout=2 * TIMEOUT)
+            client = connect(server.address)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            wait()
+            client.close()
+            await server.join()
+
+        seconds = 6 * TIMEOUT
+        waits: tuple[Callable[[], object], ...] = (
+            lambda: threading.Event().wait(seconds),
+            lambda: subprocess.run([sys.executable, "-c", f"import time; time.sleep({seconds})"],
+                                   stdout=subprocess.PIPE, check=True))
+        for wait in waits:
+            with mock.patch("tcpclient_testing.aio.deadlock._OVERDUE", TIMEOUT / 2):
+                await with_server(functools.partial(body, wait))
 
     async def test_switch(self) -> None:
         """The switch in the environment keeps the thread from starting."""
