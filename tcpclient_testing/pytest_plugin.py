@@ -154,8 +154,20 @@ def _put_off_success(report: Any, servers: ServersOfFixtures) -> None:
             names = {"outcome", "longrepr", "wasxfail"}.intersection(vars(report))
             servers.success = {name: vars(report).pop(name) for name in names}
             report.outcome, report.longrepr = "passed", None
-    elif report.when == "teardown":
-        vars(report).update(servers.success)
+            report.tcpserver_put_off = True
+    elif report.when == "teardown" and servers.success:
+        vars(report).update(servers.success, tcpserver_put_off=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: Any) -> Any:
+    """Count a test whose success was put off once: when it is told."""
+    put_off = getattr(report, "tcpserver_put_off", None)
+    if put_off:
+        return "", "", ""
+    if put_off is False and report.failed:
+        return "failed", "F", "FAILED"
+    return None
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)

@@ -18,6 +18,9 @@ __all__ = ["UnixListener", "checked_path", "listen_unix", "refusing_unix"]
 
 __unittest = True
 
+# What the name of a socket that is about to take another one's place ends with: the first that is free.
+_LAST = "~-+=@%,^"
+
 
 # None where the platform has no Unix-domain sockets.
 _AF_UNIX: Any = getattr(socket, "AF_UNIX", None)
@@ -82,8 +85,8 @@ def refusing_unix(listener: socket.socket, path: str) -> UnixListener:
     try:
         if _identity(path) != listener.made:
             raise FileExistsError(errno.EEXIST, "another file is there", path)
-        # Made beside it, under a name that is no longer, and moved into its place at once (rename(2)).
-        successor = _bound(path[:-1] + ("-" if path.endswith("~") else "~"))
+        # Made beside it, and moved into its place at once (rename(2)).
+        successor = _bound_beside(path)
         try:
             os.rename(successor.path, path)
             successor.path = path
@@ -93,6 +96,17 @@ def refusing_unix(listener: socket.socket, path: str) -> UnixListener:
     finally:
         listener.close()
     return successor
+
+
+def _bound_beside(path: str) -> UnixListener:
+    """Return a socket that is bound to a free name in the same folder, no longer than `path`."""
+    for last in _LAST:
+        try:
+            return _bound(path[:-1] + last)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or last == _LAST[-1]:
+                raise
+    raise AssertionError("the last one has raised")
 
 
 def _bound(path: str) -> UnixListener:

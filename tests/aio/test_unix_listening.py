@@ -12,6 +12,7 @@ import unittest
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, ScriptError, tls
+from tcpclient_testing.aio import unix_listening
 from tests.support.loops import AsyncTestCase
 from tests.support.tls_client import TLSClient
 
@@ -194,13 +195,17 @@ class RefusalTests(UnixTestCase):
         self.assertEqual(pathlib.Path(self.path).read_text(), "mine")
 
     async def test_name_beside_it_is_taken(self) -> None:
-        """A file that stands where the next socket is made is not touched either."""
-        beside = pathlib.Path(self.path[:-1] + "~")
-        beside.write_text("mine")
+        """A file that stands where the next socket is made is not touched either: there are other names."""
+        names = [pathlib.Path(self.path[:-1] + last) for last in unix_listening._LAST]
+        for name in names[:-1]:
+            name.write_text("mine")
+        async with MockTCPServer(unix_path=self.path) as server:
+            server.refuse_connections()
+        names[-1].write_text("mine")
         with self.assertRaisesRegex(ExpectationError, "the path can't be kept .* a file that is not a socket is there"):
             async with MockTCPServer(unix_path=self.path) as server:
                 server.refuse_connections()
-        self.assertEqual(beside.read_text(), "mine")
+        self.assertEqual({name.read_text() for name in names}, {"mine"})
 
 
 class MisuseTests(UnixTestCase):
