@@ -179,7 +179,9 @@ def waits_elsewhere(native_id: int, ident: int) -> bool:
 
     Such a wait may well come to an end. True, too, where the system doesn't tell (proc(5): /proc/pid/syscall).
     """
-    waits = _WAITS.get(os.uname().machine) if sys.platform == "linux" else None
+    if sys.platform != "linux":
+        return True
+    waits = _WAITS.get(os.uname().machine)
     if waits is None:
         return True
     frame = sys._current_frames().get(ident)
