@@ -10,10 +10,10 @@ nothing of it. So the close_notify goes out when nothing else is unread: what re
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
 from .inet_diag import on_this_machine
+from .looking import Looks
 
 if TYPE_CHECKING:
     from .connection import ConnectionProtocol
@@ -25,9 +25,6 @@ __unittest = True
 
 # How long a client may take to read the reply (seconds); after that, its reset may mean the one or the other.
 _BOUND = 1.0
-# How many turns of the loop a look is worth before it is done by timers, and how far apart these are (seconds).
-_EAGER = 20
-_SHORTEST, _LONGEST = 0.0002, 0.01
 
 
 def farewell_of(protocol: ConnectionProtocol) -> Optional[Farewell]:
@@ -45,28 +42,25 @@ def farewell_of(protocol: ConnectionProtocol) -> Optional[Farewell]:
 class Farewell:
     """Ends the server's stream on one connection, when it is time."""
 
-    __slots__ = ("_protocol", "_probe", "_local", "_since", "_turns", "_handle")
+    __slots__ = ("_protocol", "_probe", "_local", "_looks")
 
     def __init__(self, protocol: ConnectionProtocol, probe: PeerProbe) -> None:
         assert protocol.transport is not None
         self._protocol = protocol
         self._probe = probe
         self._local: Any = protocol.transport.get_extra_info("sockname")
-        self._since, self._turns = protocol.loop.time(), 0
-        self._handle: Optional[asyncio.Handle] = None
+        self._looks = Looks(protocol.loop, self._try)
         self._withhold(True)
-        self._again()
+        self._looks.begin()
 
     @property
     def waiting(self) -> bool:
         """Whether the server's stream has not ended yet."""
-        return self._handle is not None
+        return self._looks.waiting
 
     def cancel(self) -> None:
         """Say nothing any more: there is nobody left."""
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        self._looks.cancel()
 
     def say_now(self) -> None:
         """End the stream, wait no longer: the server is left."""
@@ -80,23 +74,13 @@ class Farewell:
         assert tls is not None
         tls.withheld = withheld
 
-    def _again(self) -> None:
-        self._turns += 1
-        loop = self._protocol.loop
-        if self._turns <= _EAGER:
-            self._handle = loop.call_soon(self._try)
-        else:
-            wait = min(max((loop.time() - self._since) / 4, _SHORTEST), _LONGEST)
-            self._handle = loop.call_later(wait, self._try)
-
     def _try(self) -> None:
-        self._handle = None
         protocol = self._protocol
         transport = protocol.transport
         if protocol.over or transport is None or transport.is_closing():
             return
-        self._again()
-        if self._taken() or protocol.loop.time() - self._since >= _BOUND:
+        self._looks.again()
+        if self._taken() or self._looks.lasted >= _BOUND:
             self.say_now()
 
     def _taken(self) -> bool:

@@ -15,7 +15,9 @@ import asyncio
 import select
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
+
+from .looking import Looks
 
 if TYPE_CHECKING:
     from .connection import ConnectionProtocol
@@ -24,21 +26,16 @@ __all__ = ["ResetWatch"]
 
 __unittest = True
 
-# How far apart looks are where the kernel does not wake us (seconds).
-_SHORTEST, _LONGEST = 0.001, 0.05
-
-
 class ResetWatch:
     """Tells a connection when its client resets it, or has closed it, which no reset follows."""
 
-    __slots__ = ("_protocol", "_raw", "_poll", "_timer", "_since")
+    __slots__ = ("_protocol", "_raw", "_poll", "_looks")
 
     def __init__(self, protocol: ConnectionProtocol, transport: asyncio.Transport) -> None:
         self._protocol = protocol
         self._raw: Any = transport.get_extra_info("socket")
         self._poll: Any = None
-        self._timer: Optional[asyncio.TimerHandle] = None
-        self._since = protocol.loop.time()
+        self._looks = Looks(protocol.loop, self._look, longest=0.05)
         if sys.platform == "linux":
             try:
                 self._poll = select.epoll()
@@ -47,22 +44,15 @@ class ResetWatch:
                 return
             except OSError:  # too many descriptors are open
                 self._poll = None
-        self._look_later()
+        self._looks.begin()
 
     def cancel(self) -> None:
         """Watch no more, and tell nobody."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._looks.cancel()
         if self._poll is not None:
             self._protocol.loop.remove_reader(self._poll.fileno())
             self._poll.close()
             self._poll = None
-
-    def _look_later(self) -> None:
-        loop = self._protocol.loop
-        wait = min(max((loop.time() - self._since) / 4, _SHORTEST), _LONGEST)
-        self._timer = loop.call_later(wait, self._look)
 
     def _look(self) -> None:
         protocol, woken = self._protocol, self._poll is not None
@@ -74,7 +64,7 @@ class ResetWatch:
         except (OSError, ValueError, AttributeError):
             error = False
         if not (error or woken):
-            self._look_later()
+            self._looks.again()
             return
         self.cancel()
         if error or isinstance(protocol.peername, tuple):

@@ -21,11 +21,11 @@ in both directions, with something unread, when it may have got the server's own
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .inet_diag import PeerState, on_this_machine, unacknowledged
+from .looking import Looks
 
 if TYPE_CHECKING:
     from .connection import ConnectionProtocol
@@ -36,15 +36,12 @@ __unittest = True
 
 # How long (seconds): for a RST that is certain to come; for a client that can still read; and where nothing tells.
 _CERTAIN, _POSSIBLE, _BLIND = 1.0, 0.1, 0.005
-# How many turns of the loop a look is worth before it is done by timers, and how far apart these are (seconds).
-_EAGER = 20
-_SHORTEST, _LONGEST = 0.0002, 0.01
 
 
 class ResetLook:
     """Looks whether the client of one connection, whose stream has ended, has reset it."""
 
-    __slots__ = ("_protocol", "_transport", "_raw", "_local", "_peer", "_bound", "_since", "_turns", "_handle", "_then")
+    __slots__ = ("_protocol", "_transport", "_raw", "_local", "_peer", "_bound", "_looks", "_then")
 
     def __init__(self, protocol: ConnectionProtocol) -> None:
         transport = protocol.transport
@@ -54,15 +51,14 @@ class ResetLook:
         self._raw: Any = transport.get_extra_info("socket")
         self._local: Any = transport.get_extra_info("sockname")
         self._peer: Any = protocol.peername
-        self._bound = self._since = 0.0
-        self._turns = 0
-        self._handle: Optional[asyncio.Handle] = None
+        self._bound = 0.0
+        self._looks = Looks(protocol.loop, self._try)
         self._then: Callable[[bool], None] = lambda _: None
 
     @property
     def waiting(self) -> bool:
         """Whether it is not known yet."""
-        return self._handle is not None
+        return self._looks.waiting
 
     def known(self) -> Optional[bool]:
         """Whether the client has reset the connection; None if that has to be waited for."""
@@ -117,31 +113,18 @@ class ResetLook:
     def wait(self, then: Callable[[bool], None]) -> None:
         """Call `then` when it is known; with False, too, when it has been waited for long enough."""
         self._then = then
-        self._since, self._turns = self._protocol.loop.time(), 0
-        self._again()
+        self._looks.begin()
 
     def cancel(self) -> None:
         """Wait no more, and call nobody."""
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
-
-    def _again(self) -> None:
-        self._turns += 1
-        loop = self._protocol.loop
-        if self._turns <= _EAGER:
-            self._handle = loop.call_soon(self._try)
-        else:
-            wait = min(max((loop.time() - self._since) / 4, _SHORTEST), _LONGEST)
-            self._handle = loop.call_later(wait, self._try)
+        self._looks.cancel()
 
     def _try(self) -> None:
-        self._handle = None
         if self._protocol.over:
             return
         known = self.known()
-        if known is None and self._protocol.loop.time() - self._since < self._bound:
-            self._again()
+        if known is None and self._looks.lasted < self._bound:
+            self._looks.again()
         else:
             self._then(bool(known))
             self._protocol.runtime.perform()

@@ -8,11 +8,11 @@ reader's own buffer tells exactly. Where the kernel can't be asked there is a pa
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .inet_diag import PeerProbe, PeerState
+from .looking import Looks
 
 if TYPE_CHECKING:
     from .connection import ConnectionProtocol
@@ -24,9 +24,6 @@ __unittest = True
 # How long a client in this loop may take from its transport to its code: two turns for a protocol and a plain read,
 # three for wait_for and queues.
 _TURNS = 10
-# How many turns a look is worth before it is done by timers, and how far apart these are (seconds).
-_EAGER = 40
-_SHORTEST, _LONGEST = 0.0002, 0.02
 # Where the kernel can't be asked, and for what a loop in another thread does between its socket and its code (seconds).
 _PAUSE = 0.005
 _ELSEWHERE = 0.001
@@ -43,15 +40,15 @@ class Taking:
         local, peer = transport.get_extra_info("sockname"), protocol.peername
         self._local: Any = local
         self._probe = probe if all(isinstance(name, tuple) and len(name) >= 2 for name in (local, peer)) else None
-        self._handle: Optional[asyncio.Handle] = None
+        self._looks = Looks(protocol.loop, self._try, eager=40, longest=0.02)
         self._callback: Callable[[bool], None] = lambda _: None
-        self._since = self._bound = self._clear_at = 0.0
-        self._looks = self._clear = 0
+        self._bound = self._clear_at = 0.0
+        self._clear = 0
 
     @property
     def waiting(self) -> bool:
         """Whether somebody waits for the client now."""
-        return self._handle is not None
+        return self._looks.waiting
 
     @property
     def _on_the_wire(self) -> int:
@@ -61,9 +58,9 @@ class Taking:
     def wait(self, bound: float, callback: Callable[[bool], None]) -> None:
         """Call `callback` with True when the client has taken everything, with False after `bound` seconds."""
         self._callback = callback
-        self._since, self._bound = self._loop.time(), bound
-        self._looks = self._clear = 0
-        self._handle = self._loop.call_soon(self._try)
+        self._bound = bound
+        self._clear = 0
+        self._looks.begin()
 
     def arrived(self) -> bool:
         """Whether all that was sent is in the client's kernel for certain; False where that does not tell."""
@@ -72,35 +69,27 @@ class Taking:
 
     def cancel(self) -> None:
         """Wait no more, and call nobody."""
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        self._looks.cancel()
 
     def _try(self) -> None:
-        self._handle = None
-        now = self._loop.time()
-        if self._taken(now):
+        if self._taken():
             self._callback(True)
-        elif now - self._since >= self._bound:
+        elif self._looks.lasted >= self._bound:
             self._callback(False)
         else:
-            self._looks += 1
-            if self._looks <= _EAGER:
-                self._handle = self._loop.call_soon(self._try)
-            else:
-                wait = min(max((now - self._since) / 4, _SHORTEST), _LONGEST)
-                self._handle = self._loop.call_later(wait, self._try)
+            self._looks.again()
 
-    def _taken(self, now: float) -> bool:
+    def _taken(self) -> bool:
+        now = self._loop.time()
         if self._probe is not None:
             state = self._look()
             if state is None or state.closed:
                 return True
             # Only the 0 of a look after the one that found everything there can be believed.
-            if not self._arrived(state.bytes_received) or state.unread or not self._looks:
+            if not self._arrived(state.bytes_received) or state.unread or not self._looks.count:
                 self._clear = 0
                 return False
-        elif now - self._since < _PAUSE:
+        elif self._looks.lasted < _PAUSE:
             return False
         self._clear += 1
         if self._clear == 1:
