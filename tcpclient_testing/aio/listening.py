@@ -8,11 +8,13 @@ from __future__ import annotations
 import errno
 import socket
 import sys
-from typing import Optional
+from typing import Optional, TypeVar
 
-__all__ = ["BACKLOG", "listen", "loopback_addresses", "refusing"]
+__all__ = ["BACKLOG", "listen", "listening", "loopback_addresses", "refusing"]
 
 __unittest = True
+
+S = TypeVar("S", bound=socket.socket)
 
 #: How many connections may wait to be accepted; with few, the clients of a burst wait seconds for a SYN to be repeated.
 BACKLOG = 1024
@@ -73,7 +75,8 @@ def listen(host: Optional[str], port: int, *, allow_remote: bool = False) -> lis
         sockets: list[socket.socket] = []
         try:
             for address in addresses:
-                sockets.append(_listener(address, port or (sockets[0].getsockname()[1] if sockets else 0)))
+                same = sockets[0].getsockname()[1] if sockets else 0
+                sockets.append(listening(_bound(address, port or same)))
             return sockets
         except OSError as error:
             for listener in sockets:
@@ -97,14 +100,14 @@ def refusing(listeners: list[socket.socket]) -> list[socket.socket]:
     return [_bound(host, port) for host, port in addresses]
 
 
-def _listener(address: str, port: int) -> socket.socket:
-    listener = _bound(address, port)
+def listening(bound: S) -> S:
+    """Let a socket that is bound listen, and return it; close it if it can't."""
     try:
-        listener.listen(BACKLOG)
+        bound.listen(BACKLOG)
     except BaseException:
-        listener.close()
+        bound.close()
         raise
-    return listener
+    return bound
 
 
 def _bound(address: str, port: int) -> socket.socket:

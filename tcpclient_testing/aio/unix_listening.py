@@ -12,7 +12,7 @@ import socket
 import stat
 from typing import Any, Union
 
-from .listening import BACKLOG
+from .listening import listening
 
 __all__ = ["UnixListener", "checked_path", "listen_unix", "refusing_unix"]
 
@@ -66,13 +66,7 @@ def listen_unix(path: str) -> UnixListener:
     Raises `OSError` where a file is there already, or where its folder isn't or can't be written to, and `ValueError`
     for a path that is longer than the system allows (about 100 bytes: sun_path in unix(7)).
     """
-    listener = _bound(path)
-    try:
-        listener.listen(BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
+    return listening(_bound(path))
 
 
 def refusing_unix(listener: socket.socket, path: str) -> UnixListener:

@@ -118,15 +118,8 @@ class StartTLSTests(TLSTestCase):
             server.delay(0.01)
             server.start_tls()
 
-        async def client(server: MockTCPServer) -> None:
-            client = await TLSClient.connect(server, shake=False)
-            self.addCleanup(client.close)
-            client.begin_handshake()
-            await client.loop.sock_sendall(client.sock, b"STARTTLS\r\n")
-            while not server.connections or not server.connections[0].received:
-                await asyncio.sleep(0)
-            await client.flush()
-        self.assert_says(await self.failure(script, client, tls=None), "in clear before the server was ready")
+        self.assert_says(await self.failure(script, self.hurry, tls=None),
+                         "in clear before the server was ready")
 
     async def test_bytes_after_an_expectation_are_not_after_the_go_ahead(self) -> None:
         """What was sent before the request for TLS is none."""
@@ -150,15 +143,7 @@ class StartTLSTests(TLSTestCase):
             server.send_line(b"220 go ahead")
             server.start_tls()
 
-        async def client(server: MockTCPServer) -> None:
-            client = await TLSClient.connect(server, shake=False)
-            self.addCleanup(client.close)
-            client.begin_handshake()
-            await client.loop.sock_sendall(client.sock, b"STARTTLS\r\n")
-            while not server.connections or not server.connections[0].received:
-                await asyncio.sleep(0)
-            await client.flush()
-        self.assert_says(await self.failure(script, client, tls=None), "expected b'AUTH', got",
+        self.assert_says(await self.failure(script, self.hurry, tls=None), "expected b'AUTH', got",
                          "it has to wait for the server's go-ahead")
 
     async def test_clear_bytes_before_an_awaited_go_ahead_are_a_mismatch(self) -> None:
@@ -173,6 +158,16 @@ class StartTLSTests(TLSTestCase):
         with self.assertRaisesRegex(ExpectationError, "in clear before the server was ready for TLS"):
             await connection.start_tls()
         client.close()
+
+    async def hurry(self, server: MockTCPServer) -> None:
+        """Ask for TLS, and begin the handshake when the server has read that, without waiting for the go-ahead."""
+        client = await TLSClient.connect(server, shake=False)
+        self.addCleanup(client.close)
+        client.begin_handshake()
+        await client.loop.sock_sendall(client.sock, b"STARTTLS\r\n")
+        while not server.connections or not server.connections[0].received:
+            await asyncio.sleep(0)
+        await client.flush()
 
     @staticmethod
     async def asking(server: MockTCPServer) -> TLSClient:
