@@ -264,8 +264,10 @@ class Conversation:
                 self._give_turn(step)
                 if position < self.begun:  # its coroutine was started while the write before it was under way
                     self.arm()
-            over = self.fault is not None and self.fault.ended  # nothing is read any more, allowed or not
-            outcome: Any = None if beside is None or over else beside.before(self, step)
+            outcome: Any = None
+            # When a fault has ended the connection nothing is read any more, allowed or not.
+            if beside is not None and not (self.fault is not None and self.fault.ended):
+                outcome = beside.before(self, step)
             if outcome is None:
                 if position >= self.begun:
                     self.begun = position + 1

@@ -133,7 +133,6 @@ class BesideTests(unittest.TestCase):
                 client.sendall(b"two\r\nPING\r\none\r\n")
                 self.assertEqual(client.recv(6), b"PONG\r\n")
 
-
     def test_client_that_waits_within_any_order(self) -> None:
         """It is freed when the time-out is over, whichever block it is; the report has what it raised then."""
         for of_connection in (False, True):
