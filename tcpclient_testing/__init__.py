@@ -1,8 +1,8 @@
 """Test TCP clients against a real server that follows a script.
 
-The names here are the ones that a plain test needs; more are in `tcpclient_testing.matchers`,
-`tcpclient_testing.framing` and `tcpclient_testing.tls`. The rest is loaded when it is first asked for:
-what needs `unittest`, and what only a failure needs.
+This package has the names that a plain test needs; more are in `tcpclient_testing.matchers`,
+`tcpclient_testing.framing` and `tcpclient_testing.tls`. Names that not every test uses are loaded on first use:
+what needs `unittest`, for example, and what only a failure needs.
 """
 
 from typing import TYPE_CHECKING, Any

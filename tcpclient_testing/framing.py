@@ -1,6 +1,6 @@
-r"""Framings: how a stream of bytes is divided into messages; and helpers for clients that speak them.
+r"""Framings, which divide a stream of bytes into messages, and helpers for clients that use them.
 
-`LengthPrefixed`, `Delimited`, `Netstring`, `FixedLength` and `Varint` are the usual ones. For one of your own, subclass
+`LengthPrefixed`, `Delimited`, `Netstring`, `FixedLength` and `Varint` are the usual ones. To write your own, subclass
 `Framing`::
 
     class Chunk(Framing):
@@ -61,12 +61,13 @@ _DEFAULT = LengthPrefixed(4)
 
 
 async def read_frame(reader: asyncio.StreamReader, *, framing: Framing = _DEFAULT) -> bytes:
-    """Read one frame from an asyncio stream, and no byte more; the result is its payload.
+    """Read one frame from an asyncio stream, and not a byte more. Return its payload.
 
-    At the end of the stream `asyncio.IncompleteReadError` is raised, as by ``reader.readexactly()``: its `partial`
-    holds the bytes of the frame that did come, none of them (``b""``) at an end between two frames. `FramingError`
-    for a malformed frame; the stream is of no use then. Lines and other headers of unknown length are read a few
-    bytes at a time, out of the reader's buffer.
+    Raises `asyncio.IncompleteReadError` at the end of the stream, as ``reader.readexactly()`` does. Its `partial` holds
+    the bytes of the frame that have arrived: ``b""`` if the stream ends between two frames. Raises `FramingError` for
+    a malformed frame; don't read from the stream after that.
+
+    Lines and other headers of unknown length are read a few bytes at a time, out of the reader's buffer.
     """
     frame = framing.reader()
     payload: list[bytes] = []
@@ -87,8 +88,8 @@ async def read_frame(reader: asyncio.StreamReader, *, framing: Framing = _DEFAUL
 
 
 def write_frame(writer: asyncio.StreamWriter, payload: BytesLike, *, framing: Framing = _DEFAULT) -> None:
-    """Write one frame to an asyncio stream; await ``writer.drain()`` after it where there is much to write.
+    """Write one frame to an asyncio stream. If you write much, await ``writer.drain()`` afterwards.
 
-    TypeError if the payload isn't bytes, ValueError if the framing can't carry it.
+    Raises TypeError if the payload isn't bytes, and ValueError if the framing can't carry it.
     """
     writer.write(framing.encode(as_bytes(payload, "write_frame(payload)")))

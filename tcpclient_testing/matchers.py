@@ -1,7 +1,7 @@
-"""Matchers: what may stand in a script wherever a message is expected.
+"""Matchers, which decide whether a message is the expected one. Pass one to any step that expects a message.
 
 Plain bytes match themselves. `Regex`, `Predicate`, `StartsWith`, `JSON`, `Struct` and `Digest` describe messages of
-which not every byte is known beforehand, `anything` accepts all of them. For one of your own, subclass `Matcher`::
+which not every byte is known beforehand. `anything` accepts every message. To write your own, subclass `Matcher`::
 
     class Even(Matcher[int]):
         def match(self, message):
@@ -10,7 +10,7 @@ which not every byte is known beforehand, `anything` accepts all of them. For on
                 return Mismatch(f"expected an even number, got {number}")
             return Match(number)
 
-What `match` puts into the `Match` is the result of the step. If it raises, that is a mismatch, too.
+The value in the `Match` that `match` returns is the result of the step. If `match` raises, that is a mismatch, too.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
-"""The loops of tests on virtual time under pytest: made where the plugin for asynchronous tests makes its own.
+"""Gives tests on virtual time their event loops under pytest, through the event loop policy.
 
-pytest-asyncio (any version) and anyio ask the event loop policy for a loop, while they set up a fixture or call the
-test, unless the suite gives them a loop factory. For that long the policy answers with a virtual loop. This needs
-neither pytest-asyncio's hook for loop factories, which some versions lack and which no plugin can implement for some
-tests only, nor its fixture `event_loop_policy`, which is the session's.
+pytest-asyncio (any version) and anyio ask the event loop policy for a loop while they set up a fixture or call the
+test, unless the suite gives them a loop factory. During that time the policy returns a virtual loop.
+
+Two other ways were not taken:
+
+- pytest-asyncio's hook for loop factories: some versions lack it, and no plugin can implement it for some tests only
+- pytest-asyncio's fixture `event_loop_policy`: it has the scope of the session
 """
 
 from __future__ import annotations
@@ -21,14 +24,14 @@ __unittest = True
 
 
 def current_policy() -> Any:
-    """Return the policy that makes event loops now; without the warning that Python 3.14 gives for the question."""
+    """Return the current event loop policy, without the warning that Python 3.14 gives for asking."""
     ask = getattr(events, "_get_event_loop_policy", None) or asyncio.get_event_loop_policy
     return ask()
 
 
 @contextlib.contextmanager
 def virtual_loops_of(*policies: Any) -> Iterator[None]:
-    """Inside the `with` block, let these policies make virtual loops for the present thread, and others as before."""
+    """Inside the `with` block, these policies make virtual loops in the current thread, and their own in others."""
     from .aio.clock import VirtualClockEventLoop
     thread = threading.get_ident()
     with contextlib.ExitStack() as stack:

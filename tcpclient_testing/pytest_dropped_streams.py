@@ -1,11 +1,11 @@
-"""What Python says of client streams that a test has dropped: where the script has failed, that is in its report.
+"""Holds back Python's warnings about client streams that a test has dropped, until the verdict is known.
 
-A `StreamWriter` that is collected before it was closed complains (3.11 and later), and where warnings are errors pytest
-makes a failure of that: a second report, or (before pytest 8.4) one in the place of the verdict. Whether the script has
-failed is not known yet when a test function drops its streams. So
+A `StreamWriter` that is garbage collected before it was closed warns (Python 3.11 and later). If warnings are errors,
+pytest makes a failure of that: a second report, or (before pytest 8.4) one that replaces the verdict. But when a test
+function drops its streams, it is not known yet whether the script has failed. So:
 
-    test function --complaint--> held back --the script has failed--> a section of that report
-                                          `--it has not--> told, a little later, as it would have been
+    test function --warning--> held back --the script has failed--> a section of its report
+                                        `--it has not failed--> passed on to pytest, a little later than usual
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __tracebackhide__ = True
 
 
 class DroppedStreams:
-    """Inside the `with` block, what is said of dropped client streams is held back until `tell` or `keep`."""
+    """Inside the `with` block, warnings about dropped client streams are held back. Then call `tell` or `keep`."""
 
     def __init__(self) -> None:
         self._held: list[Any] = []
@@ -44,12 +44,12 @@ class DroppedStreams:
             self._before(unraisable)
 
     def tell(self) -> None:
-        """The script has not failed: let pytest hear of what was held back."""
+        """The script has not failed: pass the warnings that were held back on to pytest."""
         while self._held:
             sys.unraisablehook(self._held.pop(0))
 
     def keep(self) -> list[str]:
-        """The script has failed: return what was held back, as lines of its report."""
+        """The script has failed: return the warnings that were held back, as lines for its report."""
         lines = [f"{type(each.exc_value).__name__}: {each.exc_value}" for each in self._held]
         self._held.clear()
         return lines

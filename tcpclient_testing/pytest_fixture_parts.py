@@ -1,8 +1,8 @@
-"""The asynchronous fixtures of a test: while they are set up and torn down, they are the body of the test.
+"""Makes asynchronous fixtures interruptible: if a script fails while they are set up or torn down, they are cancelled.
 
-A fixture function is put in the place of another for as long as it takes the plugin for asynchronous tests to look at
-it. Old versions of pytest-asyncio (0.23, say) have looked when tests are collected: with them, fixtures are not
-interrupted.
+During that time the fixture is treated as the body of the test. To do so, the fixture function is replaced while the
+plugin for asynchronous tests reads it. Old versions of pytest-asyncio (such as 0.23) read it when tests are collected:
+with them, fixtures are not interrupted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __tracebackhide__ = True
 @contextlib.contextmanager
 def interruptible_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest,
                           servers: ServersOfFixtures) -> Iterator[None]:
-    """Inside the `with` block, let an asynchronous fixture be one that is interrupted when a script has failed."""
+    """Inside the `with` block, replace an asynchronous fixture by one that is interrupted if a script fails."""
     function: Any = fixturedef.func
     wrap = _generator if inspect.isasyncgenfunction(function) else _coroutine \
         if inspect.iscoroutinefunction(function) else None
@@ -35,7 +35,7 @@ def interruptible_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.Fi
         return
     bound = function
     if inspect.ismethod(function) and isinstance(request.instance, type(function.__self__)):
-        bound = function.__func__.__get__(request.instance)  # as pytest does itself, of methods
+        bound = function.__func__.__get__(request.instance)  # as pytest itself binds methods
     fixturedef.func = functools.wraps(function)(wrap(bound, servers))  # type: ignore[misc]
     try:
         yield
@@ -55,7 +55,7 @@ def _generator(function: Callable[..., AsyncGenerator[Any, None]], servers: Serv
         try:
             value = await servers.run_fixture_set_up(values.__anext__)
         except StopAsyncIteration:
-            return  # the plugin says what is wrong with it, as with one that yields twice
+            return  # no value: the plugin reports that, as it reports a second yield
         try:
             yield value
         except BaseException:

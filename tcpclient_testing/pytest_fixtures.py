@@ -1,9 +1,10 @@
-"""The fixtures, and what they hand out: a server each, or what makes one whenever it is called.
+"""The pytest fixtures: each gives the test a server, or a factory of servers.
 
-They are synchronous functions and depend on no plugin for asynchronous tests: the server listens at once, and lives in
-the loop in which the test runs. A test has the servers of one kind, those in its loop or those in threads of their own,
-and all of one test are kept together, in the test's own stash. Each fixture judges them in its tear-down, for what has
-not been judged before.
+- They are synchronous functions, and depend on no plugin for asynchronous tests. An asynchronous server listens at
+  once, and runs in the loop in which the test runs.
+- All servers of a test are of one kind: they run in its loop, or each runs in its own thread.
+- All servers of a test are kept together, in the stash of the test's item.
+- At tear-down, each fixture judges the servers that have not been judged before.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ SERVERS: pytest.StashKey[ServersOfFixtures] = pytest.StashKey()
 
 
 class FixtureServer(MockTCPServer):
-    """The server of the fixture `tcpserver`: a `MockTCPServer` that listens before the test's loop runs.
+    """The server of the `tcpserver` fixture: a `MockTCPServer` that listens before the test's loop runs.
 
-    Time-outs may be positional, and messages be named, as in suites that were written for pytest-tcpclient.
+    Time-outs may be positional arguments, and messages may be keyword arguments, as in test suites that were written
+    for pytest-tcpclient.
     """
 
     def __await__(self) -> Generator[Any, None, FixtureServer]:
@@ -52,7 +54,7 @@ class FixtureServer(MockTCPServer):
 
     @property
     def address(self) -> tuple[str, int]:
-        """``(host, port)``, as `socket.create_connection` takes it."""
+        """The server's ``(host, port)``, as `socket.create_connection` takes it."""
         self.attach()
         return super().address
 
@@ -77,7 +79,7 @@ class FixtureServer(MockTCPServer):
 
 
 def _named(method: str, name: str, named: Any, positional: Any) -> Any:
-    """The message, under the one name or the other."""
+    """Return the message, which was given either as a positional or as a keyword argument."""
     if named is not UNSET and positional is not UNSET:
         raise TypeError(f"{method}() takes its bytes once: as the first argument, or as {name}")
     value = positional if named is UNSET else named
@@ -87,7 +89,7 @@ def _named(method: str, name: str, named: Any, positional: Any) -> Any:
 
 
 class TCPServerFactory:
-    """What the fixture `tcpserver_factory` gives: call it for each server that the test needs."""
+    """The value of the `tcpserver_factory` fixture: call it once for each server that the test needs."""
 
     def __init__(self, servers: ServersOfFixtures, loop: Optional[asyncio.AbstractEventLoop],
                  options: dict[str, Any]) -> None:
@@ -96,7 +98,7 @@ class TCPServerFactory:
         self._options = options
 
     def __call__(self, **options: Any) -> FixtureServer:
-        """Make a server, which listens at once; it may be awaited. `options` go before the marker's."""
+        """Return a new server, which listens at once; it may be awaited. `options` override the marker's."""
         server = FixtureServer(**{**self._options, **options})
         server.bind()
         server.attach(self._loop)
@@ -104,21 +106,21 @@ class TCPServerFactory:
         return server
 
     async def stop(self) -> None:
-        """Leave all servers: wait for the rest of their scripts, judge, and close; raise the first failure."""
+        """Stop all servers: wait for the rest of their scripts, judge, and close. Raise the first failure."""
         verdict = await self._servers.leave_all()
         if verdict is not None:
             raise verdict from None
 
 
 class ThreadedTCPServerFactory:
-    """What the fixture `threaded_tcpserver_factory` gives: call it for each server that the test needs."""
+    """The value of the `threaded_tcpserver_factory` fixture: call it once for each server that the test needs."""
 
     def __init__(self, servers: ServersOfFixtures, options: dict[str, Any]) -> None:
         self._servers = servers
         self._options = options
 
     def __call__(self, **options: Any) -> ThreadedMockTCPServer:
-        """Make a server, which listens at once. `options` go before the marker's."""
+        """Return a new server, which listens at once. `options` override the marker's."""
         from .threaded import ThreadedMockTCPServer
         server = ThreadedMockTCPServer(**{**self._options, **options})
         server.open()
@@ -127,7 +129,7 @@ class ThreadedTCPServerFactory:
         return server
 
     def stop(self) -> None:
-        """Leave all servers: wait for the rest of their scripts, judge, and close; raise the first failure."""
+        """Stop all servers: wait for the rest of their scripts, judge, and close. Raise the first failure."""
         verdict = self._servers.leave_threaded()
         if verdict is not None:
             raise verdict from None
@@ -137,15 +139,16 @@ class ThreadedTCPServerFactory:
 def tcpserver(tcpserver_factory: TCPServerFactory) -> FixtureServer:
     """A real TCP server that follows a script and judges the client under test, in asynchronous tests.
 
-    It listens from the beginning, at `tcpserver.address`, and is judged after the test: as `expect_connect()` and the
-    steps that follow say. A script that does not say how a connection ends, ends with `expect_disconnect()`.
+    It listens from the beginning, at `tcpserver.address`. Write the script with `expect_connect()` and the steps after
+    it; whether the client kept to it is checked after the test. If a script does not say how a connection ends, an
+    `expect_disconnect()` is added.
     """
     return tcpserver_factory()
 
 
 @pytest.fixture
 def tcpserver_factory(request: pytest.FixtureRequest) -> Iterator[TCPServerFactory]:
-    """What makes several servers like `tcpserver`, one whenever it is called and awaited; `stop()` judges them all."""
+    """A factory of servers like `tcpserver`: each call, which may be awaited, returns one. `stop()` judges them all."""
     servers = servers_of(request.node)
     if servers.blocking:
         _fail_for_both(request)
@@ -160,13 +163,13 @@ def tcpserver_factory(request: pytest.FixtureRequest) -> Iterator[TCPServerFacto
 
 @pytest.fixture
 def threaded_tcpserver(threaded_tcpserver_factory: ThreadedTCPServerFactory) -> ThreadedMockTCPServer:
-    """A server like `tcpserver` in a thread of its own, for clients that block, or run in another process or loop."""
+    """A server like `tcpserver`, in its own thread, for clients that block, or run in another process or loop."""
     return threaded_tcpserver_factory()
 
 
 @pytest.fixture
 def threaded_tcpserver_factory(request: pytest.FixtureRequest) -> Iterator[ThreadedTCPServerFactory]:
-    """What makes several servers like `threaded_tcpserver`, one whenever it is called; `stop()` judges them all."""
+    """A factory of servers like `threaded_tcpserver`: each call returns one. `stop()` judges them all."""
     servers = servers_of(request.node)
     if servers.asynchronous:
         _fail_for_both(request)
@@ -181,19 +184,19 @@ def threaded_tcpserver_factory(request: pytest.FixtureRequest) -> Iterator[Threa
 
 
 def servers_of(item: pytest.Item) -> ServersOfFixtures:
-    """Return the servers of a test, of which there may be none yet."""
+    """Return the servers of a test; there may be none yet."""
     if SERVERS not in item.stash:
         item.stash[SERVERS] = ServersOfFixtures()
     return item.stash[SERVERS]
 
 
 def _fail_for_both(request: pytest.FixtureRequest) -> None:
-    pytest.fail(f"{request.node.name} takes both tcpserver and threaded_tcpserver: one server follows one script; take "
-                "the factory of the one kind that fits for several servers", pytrace=False)
+    pytest.fail(f"{request.node.name} takes both tcpserver and threaded_tcpserver: all servers of a test are of one "
+                "kind; for several, use tcpserver_factory or threaded_tcpserver_factory", pytrace=False)
 
 
 def _finish(servers: ServersOfFixtures) -> None:
-    """Tear-down has come to the servers: judge what is still to be judged, and close."""
+    """Tear down the servers: judge those that are not judged yet, close all, and raise the verdict."""
     verdict = servers.finish()
     if verdict is not None:
         raise verdict from None

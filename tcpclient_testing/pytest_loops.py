@@ -1,10 +1,15 @@
-"""The event loop in which a test will run, as far as that can be known while its fixtures are set up.
+"""Finds the event loop in which a test under pytest will run, as far as it is known while fixtures are set up.
 
-The plugin for asynchronous tests chooses it. pytest-asyncio keeps it in a fixture; anyio's runs asynchronous fixtures
-in it, so that one of ours learns it; trio's is none that a server could live in. A loop that is known before the server
-listens also lives longer than the server; where none is known yet, the server takes the one that the test runs in.
+The plugin for asynchronous tests chooses the loop:
 
-A test that asks for virtual time has a loop on virtual time, or fails: it would really wait.
+- pytest-asyncio keeps it in a fixture.
+- anyio's plugin runs asynchronous fixtures in it, so a fixture of ours can find it.
+- trio has no asyncio loop, so a server can't run there.
+
+A loop that is known before the server listens also outlives the server. If none is known yet, the server takes the loop
+that the test runs in.
+
+A test that asks for virtual time must have a loop on virtual time. Otherwise it fails, since it would really wait.
 """
 
 from __future__ import annotations
@@ -27,12 +32,12 @@ __all__ = ["check_clock", "check_loop", "clock_of_fixture", "loop_of"]
 __unittest = True
 __tracebackhide__ = True
 
-# The fixture by which pytest-asyncio keeps the loop of a test: "event_loop" before 1.0.
+# The fixture in which pytest-asyncio keeps the loop of a test: "event_loop" before 1.0.
 _LOOP_FIXTURE = re.compile(r"event_loop|.*<event_loop>|_[a-z]+_(scoped_runner|event_loop)")
 
 
 def check_loop(request: pytest.FixtureRequest) -> None:
-    """Refuse tests that an asynchronous server can't serve."""
+    """Skip a test that runs in trio's loop, and fail one that is not asynchronous: `tcpserver` can't serve them."""
     item = request.node
     if _backend(request) == "trio" or item.get_closest_marker("trio") is not None:
         pytest.skip("tcpserver lives in an asyncio event loop, and this test runs in trio's: threaded_tcpserver serves "
@@ -46,7 +51,7 @@ def check_loop(request: pytest.FixtureRequest) -> None:
 
 
 def _backend(request: pytest.FixtureRequest) -> Optional[str]:
-    """The backend on which anyio's plugin runs the test; None where it does not."""
+    """Return the backend on which anyio's plugin runs the test; None if that plugin does not run it."""
     if "anyio_backend" not in request.fixturenames:
         return None
     backend = request.getfixturevalue("anyio_backend")
@@ -54,14 +59,14 @@ def _backend(request: pytest.FixtureRequest) -> Optional[str]:
 
 
 def loop_of(request: pytest.FixtureRequest) -> Optional[asyncio.AbstractEventLoop]:
-    """The loop in which the test will run, if that is known by now; then it also lives longer than the server."""
+    """Return the loop in which the test will run, if it is known by now. Such a loop also outlives the server."""
     running = events._get_running_loop()
     if running is not None:
         return running
-    # In its automatic mode pytest-asyncio runs tests that are marked for anyio, too.
+    # Check this before anyio: pytest-asyncio, in its automatic mode, also runs tests that are marked for anyio.
     names = [name for name in reversed(request.fixturenames) if _LOOP_FIXTURE.fullmatch(name)]
     if names:
-        # Those of fixtures in other loops may be among them.
+        # The names may include the loops of fixtures that don't run in the test's loop.
         own = f"_{_loop_scope(request)}_"
         name = next((name for name in names if name.startswith(own)), names[0])
         value = request.getfixturevalue(name)
@@ -74,7 +79,7 @@ def loop_of(request: pytest.FixtureRequest) -> Optional[asyncio.AbstractEventLoo
 
 
 def _loop_scope(request: pytest.FixtureRequest) -> str:
-    """The scope of the loop in which pytest-asyncio runs the test: its marker's, or the ini file's."""
+    """Return the scope of the loop in which pytest-asyncio runs the test: from the marker, or from the ini file."""
     marker = request.node.get_closest_marker("asyncio")
     options = {} if marker is None else marker.kwargs
     scope = options.get("loop_scope") or options.get("scope")
@@ -86,27 +91,27 @@ def _loop_scope(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def _tcpserver_anyio_loop() -> Any:
-    """The loop in which anyio's plugin runs the test, which it keeps until after the server."""
+    """The loop in which anyio's plugin runs the test. This fixture keeps the loop open until after the server."""
     yield asyncio.get_running_loop()
 
 
 @contextlib.contextmanager
 def clock_of_fixture(request: pytest.FixtureRequest, name: str, function: Any) -> Iterator[None]:
-    """If a fixture may have the loop of a test on virtual time made, let that be a virtual one."""
+    """If a fixture may create the loop of a test that asks for virtual time, make that loop a virtual one."""
     makes_loop = (_LOOP_FIXTURE.fullmatch(name) or inspect.iscoroutinefunction(function)
                   or inspect.isasyncgenfunction(function))
     if not (makes_loop and wants_virtual_time(request.node)):
         yield
         return
     policies = [current_policy()]
-    if "event_loop_policy" in request.fixturenames:  # pytest-asyncio's, from 0.23 on: it sets this one meanwhile
+    if "event_loop_policy" in request.fixturenames:  # pytest-asyncio's, from 0.23 on: the policy it sets meanwhile
         policies.append(request.getfixturevalue("event_loop_policy"))
     with virtual_loops_of(*policies):
         yield
 
 
 def check_clock(request: pytest.FixtureRequest, loop: Optional[asyncio.AbstractEventLoop]) -> None:
-    """Refuse a test that asks for virtual time and whose loop does not have it: it would really wait."""
+    """Fail a test that asks for virtual time if its loop does not have it: the test would really wait."""
     if loop is None or not wants_virtual_time(request.node):
         return
     from .aio.clock import is_virtual

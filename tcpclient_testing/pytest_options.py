@@ -1,10 +1,11 @@
-"""The options with which a test's servers are made: where they are given, which one wins, and whether it makes sense.
+"""The options of a test's servers under pytest: where they are set, which setting wins, and how values are checked.
 
     the server's default < ini file < command line < marker of the module < of the class < of the function
 
-A value in the ini file or on the command line is checked before any test runs, and stops the session if it makes no
-sense. A marker is checked when a test with it asks for a server, and fails that test. The environment variable that
-`timeout_scale` goes before is set while the session lasts, and is afterwards what it was.
+- Values in the ini file and on the command line are checked before any test runs. An invalid one stops the session.
+- A marker is checked when a test with it asks for a server. An invalid one fails that test.
+- `timeout_scale` takes precedence over an environment variable: it sets the variable while the session lasts, and
+  restores it afterwards.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ _CONFIGURATION = (
     ("timeout", "SECONDS", "seconds without progress after which a step has failed, or 'none' (default: 5)"),
     ("idle_timeout", "SECONDS", ("seconds after which a complete script has failed because a client stays connected "
                                  "and nothing happens, or 'none' (default: 30)")),
-    ("timeout_scale", "FACTOR", ("multiply these time-outs and those of steps, on slow machines; goes before "
-                                 f"the environment variable {SCALE} (default: 1)")),
+    ("timeout_scale", "FACTOR", ("multiply these time-outs and those of steps, on slow machines; takes "
+                                 f"precedence over the environment variable {SCALE} (default: 1)")),
 )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the options, on the command line and in the ini file."""
+    """Declare the options of the command line and of the ini file."""
     group = parser.getgroup("tcpserver", "tcpserver (tcpclient_testing)")
     for name, metavar, meaning in _CONFIGURATION:
         group.addoption(f"--tcpserver-{name.replace('_', '-')}", dest=f"tcpserver_{name}", metavar=metavar,
@@ -58,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Leave the environment as it was."""
+    """Restore the environment variable."""
     if _SCALE_BEFORE in config.stash:
         before = config.stash[_SCALE_BEFORE]
         os.environ.pop(SCALE, None)
@@ -67,7 +68,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def _option(config: pytest.Config, name: str) -> Union[float, str, None]:
-    """The value of an option: a number, "none", or None where it is not given. Raises `pytest.UsageError`."""
+    """Return the value of an option: a number, "none", or None if it is not given. Raises `pytest.UsageError`."""
     text = config.getoption(f"tcpserver_{name}")
     where = f"--tcpserver-{name.replace('_', '-')}"
     if text is None:
@@ -87,7 +88,7 @@ def _option(config: pytest.Config, name: str) -> Union[float, str, None]:
 
 
 def server_options(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The options with which the servers of a test are made: ini file, command line, then markers."""
+    """Return the options with which the servers of a test are made: ini file, command line, then markers."""
     options: dict[str, Any] = {}
     for name in ("timeout", "idle_timeout"):
         value = _option(request.config, name)
@@ -114,7 +115,10 @@ def _check_option(name: str) -> None:
 
 
 def wants_virtual_time(node: Any) -> bool:
-    """Whether the closest marker of a test, or of what shares a fixture, that says `virtual_time` asks for it."""
+    """Whether `node` asks for virtual time: the closest marker that gives `virtual_time` decides.
+
+    `node` is a test, or what shares a fixture: a class or a module, for example.
+    """
     for marker in node.iter_markers("tcpserver"):
         if "virtual_time" in marker.kwargs:
             wanted = marker.kwargs["virtual_time"]

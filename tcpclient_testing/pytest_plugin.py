@@ -1,10 +1,12 @@
-"""pytest: a test's servers give it their verdict. pytest loads this by its entry point, with the fixtures and options.
+"""The pytest plugin: a test fails if the script of its server was not met. pytest loads it by its entry point.
 
     fixtures -> test function (the body) -> the verdict -> tear-down of fixtures -> what only tear-down can show
 
-The test function is wrapped while it is called, so that its own report has the verdict. Where a fixture that was set up
-after the server has still to be torn down, it may close the client, say: then what is not decided yet is judged after
-it. A verdict that a subtest has reported is not reported again.
+- The test function is wrapped while it is called, so that the verdict is in the test's own report.
+- A fixture that was set up after the server may still close the client in its tear-down, for example. Then what is
+  undecided when the test function ends is checked after that tear-down.
+- A verdict that a subtest has reported is not reported again.
+- The fixtures and options are in this module too, since pytest looks for them here.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from .report import ExpectationError
 
 __all__ = [
     "TCPServerFactory", "ThreadedTCPServerFactory",
-    # What pytest finds in this module, besides the hooks below.
+    # What pytest looks for in this module, besides the hooks below.
     "_tcpserver_anyio_loop", "pytest_addoption", "pytest_configure", "pytest_unconfigure",
     "tcpserver", "tcpserver_factory", "threaded_tcpserver", "threaded_tcpserver_factory",
 ]
@@ -55,8 +57,11 @@ _NO_CLIENTS = frozenset({"_pytest", "pytest_asyncio", "anyio", "pytest_mock", "t
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any],
                          request: pytest.FixtureRequest) -> Generator[None, Any, None]:
-    """Note the fixtures that are torn down before the server: they may still close the client."""
-    function = inspect.unwrap(fixturedef.func)  # plugins for asynchronous tests put another in its place now
+    """Record the fixtures that are torn down before the server: they may still close the client.
+
+    Also give a test that asks for virtual time its loop, and make asynchronous fixtures interruptible.
+    """
+    function = inspect.unwrap(fixturedef.func)  # get it now: plugins for asynchronous tests replace it during set-up
     servers = request.node.stash.get(SERVERS, None)
     with contextlib.ExitStack() as stack:
         stack.enter_context(clock_of_fixture(request, fixturedef.argname, function))
@@ -77,7 +82,7 @@ def _may_close_clients(function: Any) -> bool:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, None]:
-    """If a script fails while fixtures are set up, that is what the test reports."""
+    """If a script has failed while fixtures were set up, report that as the test's failure."""
     outcome = yield
     servers = item.stash.get(SERVERS, None)
     if servers is not None and outcome.excinfo is not None and isinstance(outcome.excinfo[1], Exception):
@@ -88,7 +93,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, None]:
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
-    """Wrap the test function, so that the verdict is its own failure."""
+    """Wrap the test function, so that the verdict is the test's own failure."""
     with virtual_loops_of(current_policy()) if wants_virtual_time(item) else contextlib.nullcontext():
         yield from _judged_call(item)
 
@@ -101,7 +106,7 @@ def _judged_call(item: pytest.Item) -> Generator[None, Any, None]:
         return
     servers = servers_of(item)
     if "request" in inspect.unwrap(function).__code__.co_varnames:
-        servers.later.append(None)  # it may have fixtures made, or add finalizers
+        servers.later.append(None)  # the test may request more fixtures, or add finalizers
     item.obj = servers.wrap(function)  # type: ignore[attr-defined]
     servers.running = True
     try:
@@ -117,7 +122,7 @@ def _judged_call(item: pytest.Item) -> Generator[None, Any, None]:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, None]:
-    """What fixtures raise because the server has given up is a consequence: the verdict was reported."""
+    """Drop what fixtures raise in their tear-down because the script has failed: the verdict was reported already."""
     outcome = yield
     servers = item.stash.get(SERVERS, None)
     if servers is not None and outcome.excinfo is not None and servers.explains(outcome.excinfo[1]):
@@ -134,7 +139,7 @@ def _force_exception(outcome: Any, exception: BaseException) -> None:
 # Reports.
 
 def _replace_by_verdict(call: pytest.CallInfo[None], servers: ServersOfFixtures) -> None:
-    """Let a subtest (pytest 9; pytest-subtests) report the verdict, if that is why it has failed, and that once."""
+    """If a subtest (pytest 9; pytest-subtests) failed because a script did, let it report the verdict, once only."""
     assert call.excinfo is not None
     exc = call.excinfo.value
     told = servers.told_by_subtest(exc)
@@ -143,12 +148,12 @@ def _replace_by_verdict(call: pytest.CallInfo[None], servers: ServersOfFixtures)
     elif told is not exc:
         try:
             raise_alone(told)
-        except BaseException:  # noqa: BLE001 - it is made a report
+        except BaseException:  # noqa: BLE001 - it becomes a report
             call.excinfo = pytest.ExceptionInfo.from_current()
 
 
 def _put_off_success(report: Any, servers: ServersOfFixtures) -> None:
-    """What pytest says of a test that passes, and is marked to fail, is said when it has: perhaps after tear-down."""
+    """Delay pytest's report that a test marked as xfail has passed, until that is certain: perhaps after tear-down."""
     if report.when == "call" and not servers.running and servers.undecided():
         if hasattr(report, "wasxfail") or str(report.longrepr).startswith("[XPASS"):
             names = {"outcome", "longrepr", "wasxfail"}.intersection(vars(report))
@@ -161,7 +166,7 @@ def _put_off_success(report: Any, servers: ServersOfFixtures) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: Any) -> Any:
-    """Count a test whose success was put off once: when it is told."""
+    """Count a test whose success was delayed only once: when the success is reported."""
     put_off = getattr(report, "tcpserver_put_off", None)
     if put_off:
         return "", "", ""

@@ -1,6 +1,9 @@
-"""The servers that a test under pytest has, and how they come to one verdict.
+"""The servers that a test has under pytest, and when they give the test's one verdict.
 
-set-up -> begin -> body -> end: judged, unless a fixture may still do the client's part -> finish: judged at last
+    set-up -> begin -> body -> end -> tear-down of fixtures -> finish
+
+The servers judge at the end of the body. If a fixture may still close the client at its tear-down, they judge in
+`finish`.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ __all__ = ["ServersOfFixtures"]
 
 __unittest = True
 
-# Turns of the loop in which what the client did in it has arrived.
+# After this many turns of the loop, what a client in the same loop did has arrived.
 _TURNS = 16
 
 
@@ -38,12 +41,15 @@ Server = Union[MockTCPServer, "ThreadedMockTCPServer"]
 
 
 class ServersOfFixtures(ServersOfTest["Server"]):
-    """The servers of one test under pytest, and what is known of the test.
+    """The servers of one test under pytest, and what is known about the test.
 
-    `asynchronous` and `blocking` tell which fixtures it has taken; `later` has the code of each fixture that was set up
-    after them and may close the client when it is torn down (None: the test itself may do such a thing). While the test
-    function is `running`, what is reported is a subtest. `success` is what is to be said of a test that passes, and is
-    marked to fail, when that is decided.
+    - `asynchronous` and `blocking` say which of the fixtures the test uses.
+    - `later` has the code of each fixture that was set up after them and may close the client at its tear-down. A None
+      in it says that the test itself may add such a fixture or finalizer.
+    - `running` says that the test function runs: what is reported then is a subtest.
+    - `frame` is the frame of the test function, if that has raised.
+    - `success` is what pytest reports on a test that passes although it is marked to fail. It is kept until it is
+      certain that the test passes.
     """
 
     def __init__(self) -> None:
@@ -59,16 +65,16 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         self._left_open: list[str] = []
         self._began = False
         self._over = False
-        self._verdicts: list[BaseException] = []  # what was raised as such: one, unless subtests report others
-        self._told_verdict = False  # the test has reported one, be it that its own call of join() has raised it
+        self._verdicts: list[BaseException] = []  # what was raised as the verdict: one, unless subtests report more
+        self._told_verdict = False  # whether a verdict was reported, even if the test's own call of join() raised it
 
     @property
     def _in_loop(self) -> list[MockTCPServer]:
-        """The servers that live in the test's loop."""
+        """The asynchronous servers, which run in a loop of the test."""
         return [server for server in self.servers if isinstance(server, MockTCPServer)]
 
     def add(self, server: Server) -> None:
-        """The test has made `server`."""
+        """Add a server that the test has made."""
         super().add(server)
         if not isinstance(server, MockTCPServer):
             self.threaded.append(server)
@@ -76,7 +82,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
     # The body.
 
     def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that calls the test function, and gives the verdict when that has ended."""
+        """Return a function that calls the test function, and raises the verdict when that has ended."""
         if not inspect.iscoroutinefunction(function):
             @functools.wraps(function)
             def blocking_body(*args: Any, **kwargs: Any) -> Any:
@@ -131,7 +137,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         return raise_alone(verdict)
 
     def _tell_of_dropped_streams(self) -> None:
-        """Say of the streams that the test has dropped what there is to say, as soon as it is known where."""
+        """Pass on or keep the warnings about streams that the test has dropped, once it is known whether it failed."""
         if self._told_verdict:
             self._left_open += self._dropped.keep()
         elif not self.undecided():
@@ -141,7 +147,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         self._began = True
         loop = events._get_running_loop()
         if loop is None:
-            return  # trio's
+            return  # the loop is trio's
         for server in self._in_loop:
             if not server.closed and server.loop is not None and server.loop is not loop:
                 raise ScriptError("the server lives in another event loop than the test: an asynchronous fixture has "
@@ -149,17 +155,17 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         self.begin()
 
     def stopped(self, error: RuntimeError) -> Optional[BaseException]:
-        """The call of the test has ended with `error`: return what is to be raised instead, if the body has not."""
+        """The call of the test has ended with `error`. Return what to raise instead if the body has not ended."""
         stopped = self.abandon(error)
         if stopped is not None:
             self._over = True
-            self._dropped.__exit__()  # the body can't
+            self._dropped.__exit__()  # the body has not ended, and can't do it
             self._tell_of_dropped_streams()
         return stopped
 
     async def _ended(self, exc: Optional[BaseException]) -> Optional[BaseException]:
         if events._get_running_loop() is None:
-            return self._ended_blocking(exc)  # trio's
+            return self._ended_blocking(exc)  # the loop is trio's
         return await self.end(exc, attach=False)
 
     def _ended_blocking(self, exc: Optional[BaseException]) -> Optional[BaseException]:
@@ -167,7 +173,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
                                     if not isinstance(server, MockTCPServer)])
 
     def _end(self, verdict: Optional[BaseException], exc: Optional[BaseException]) -> Optional[BaseException]:
-        """The body has ended, with `exc` or without, and so far with this verdict; return the verdict."""
+        """Note that the body has ended, with `exc` or without, and with this verdict so far. Return the verdict."""
         self._over = self._over or verdict is not None or exc is not None
         self._told_verdict = self._told_verdict or verdict is not None or isinstance(exc, ExpectationError)
         self._verdicts += [] if verdict is None else [verdict]
@@ -191,7 +197,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         return await self.leave_all()
 
     async def leave_all(self) -> Optional[BaseException]:
-        """Leave all servers: return the verdict, the earliest failure; None if there is none."""
+        """Leave all servers. Return the verdict, which is the earliest failure; None if there is none."""
         live = self.live()
         for server in live:
             try:
@@ -212,7 +218,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         return None
 
     def leave_threaded(self) -> Optional[BaseException]:
-        """Leave the servers that have a thread: return the verdict, the earliest failure; None if there is none."""
+        """Leave the threaded servers. Return the verdict, which is the earliest failure; None if there is none."""
         live = [server for server in self.live() if not isinstance(server, MockTCPServer)]
         for server in live:
             try:
@@ -222,7 +228,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         return None
 
     def _earliest(self, servers: list[Any], error: ExpectationError) -> Optional[BaseException]:
-        """One server has failed while it was left: return the verdict, and close the others."""
+        """Return the verdict, now that one server has raised `error` while it was left, and close the other servers."""
         first = min((server for server in servers if server not in self._told), key=lambda server: server.failed_at())
         verdict = error if first.closed else first.verdict()
         for server in servers:
@@ -232,7 +238,10 @@ class ServersOfFixtures(ServersOfTest["Server"]):
     # Set-up and tear-down.
 
     async def run_fixture_set_up(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run a fixture until it has its value, and interrupt it if a script has failed; raise the verdict then."""
+        """Run a fixture until it has its value. If a script fails, interrupt it.
+
+        Then raise the exception that the fixture was handling, or else the verdict.
+        """
         self._begin_fixture(cleaning=False)
         try:
             value = await function(*args, **kwargs)
@@ -249,9 +258,9 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         return raise_alone(instead)
 
     async def run_fixture_tear_down(self, values: AsyncGenerator[Any, None]) -> bool:
-        """Run the rest of a fixture, and interrupt it if a script has failed; return whether it has another value.
+        """Run the rest of a fixture. Return whether it yields another value.
 
-        What it raises then is a consequence.
+        If a script has failed, interrupt the fixture. What it raises then is a consequence, and is dropped.
         """
         self._begin_fixture(cleaning=True)
         try:
@@ -267,7 +276,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         return True
 
     def _begin_fixture(self, *, cleaning: bool) -> None:
-        """The fixture is the body for those servers that live in its loop, which need not be that of the test."""
+        """Make the fixture the body of threaded servers and of those in its loop. That need not be the test's loop."""
         loop = events._get_running_loop()
         task = None if loop is None else asyncio.current_task()
         for server in self.live():
@@ -280,7 +289,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         return verdict
 
     def verdict_instead_of(self, exc: Exception) -> Optional[BaseException]:
-        """A fixture has raised while it was set up: return what is to be raised instead, or None."""
+        """A fixture has raised `exc` while it was set up. Return what to raise instead, or None."""
         self._over = True
         for server in self.live():
             if server.blames(exc) and not isinstance(exc, ExpectationError):
@@ -288,7 +297,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         return None
 
     def finish(self) -> Optional[BaseException]:
-        """Close everything; return the verdict if there was none before, or None."""
+        """Close everything. Return the verdict if none was given before; otherwise None."""
         try:
             if self._began and not self._over:
                 self._over = True
@@ -341,7 +350,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
     # Reports.
 
     def told_by_subtest(self, exc: BaseException, *, attach: bool = False) -> Optional[BaseException]:
-        """A subtest has raised `exc`: return what it reports, perhaps `exc`; None if that was reported before."""
+        """A subtest has raised `exc`. Return what it reports, perhaps `exc`; None if that was reported before."""
         told = super().told_by_subtest(exc, attach=attach)
         self._told_verdict = self._told_verdict or isinstance(told, ExpectationError)
         if told is not exc and told is not None:
@@ -349,15 +358,15 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         return told
 
     def is_verdict(self, error: BaseException) -> bool:
-        """Whether `error` was raised as the verdict, rather than in the test function."""
+        """Whether `error` was raised as the verdict, not by the test function itself."""
         return any(error is verdict for verdict in self._verdicts)
 
     def undecided(self) -> bool:
-        """Whether the test has passed so far, but the end of a fixture may still bring a verdict."""
+        """Whether the test has passed so far, but may still fail when a fixture is torn down."""
         return self._began and not self._over and not all(server.settled() for server in self.live())
 
     def sections(self, verdict: Optional[ExpectationError]) -> list[tuple[str, str]]:
-        """The sections of a failed test's report; `verdict`, if that was it, shows the script itself."""
+        """Return the sections of a failed test's report. If it failed with a `verdict`, that shows the script."""
         servers = self.servers
         lines: list[str] = []
         for server in servers:
@@ -370,7 +379,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
 
 
 async def _awaited(server: Server, method: Callable[..., Any]) -> None:
-    """Have a server judge, without blocking the loop in which the client may still be at work."""
+    """Let a server judge, without blocking the loop: the client may still run in it."""
     if isinstance(server, MockTCPServer):
         await method(implied_disconnect=True)
         return

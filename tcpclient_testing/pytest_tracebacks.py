@@ -1,7 +1,8 @@
-"""Tracebacks as pytest should show them: at the line of the script, and without the library's own frames.
+"""Makes tracebacks for pytest that show the line of the script, without the library's own frames.
 
-A verdict is often found where no line of the test runs: while it waits for the client, or after its end. What its
-reader wants to see then is the step that was not met. So the traceback of such a verdict is one entry: that line.
+A verdict is often found when no line of the test runs: while the test waits for the client, or after the test has
+ended. The reader wants to see the step that was not met. So the traceback of such a verdict has one entry: the line of
+that step.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def cut_to_script(verdict: ExpectationError, function: Any, frame: Optional[FrameType]) -> Optional[TracebackType]:
-    """Return a traceback that shows the step that was not met, or, where it is none, the end of the test function.
+    """Return a traceback that shows the step that was not met; without a step, the end of the test function.
 
-    `frame` is the test function's own, if it ended with an exception: a debugger shows its variables then.
+    `frame` is the test function's own frame, if that ended with an exception. It is used if it holds the line, so that
+    a debugger shows its variables. Return None if neither a step nor the code of the function is known.
     """
     test: Optional[CodeType] = getattr(inspect.unwrap(function), "__code__", None)
     origin = verdict.step.origin if verdict.step is not None else ()
@@ -42,7 +44,7 @@ def cut_to_script(verdict: ExpectationError, function: Any, frame: Optional[Fram
 
 
 def _entry(verdict: ExpectationError, code: CodeType, line: int) -> Optional[TracebackType]:
-    """Make the entry: of a frame that stands in for the function's, which is gone."""
+    """Make the traceback's entry, with the frame of a stand-in function, since the real frame is gone."""
     module = ast.parse("def function():\n    raise verdict")
     function = module.body[0]
     assert isinstance(function, ast.FunctionDef)
@@ -65,7 +67,7 @@ def _entry(verdict: ExpectationError, code: CodeType, line: int) -> Optional[Tra
 
 
 def frame_of(function: Any, exc: BaseException) -> Optional[FrameType]:
-    """Return the frame of `function` that `exc` came through, if it did."""
+    """Return the frame of `function` through which `exc` came; None if there is none."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     entry = exc.__traceback__
     while entry is not None:
@@ -76,7 +78,7 @@ def frame_of(function: Any, exc: BaseException) -> Optional[FrameType]:
 
 
 def hide_our_frames(error: BaseException) -> None:
-    """Take the library's own frames out of the traceback of an exception, and of those that it is chained to."""
+    """Remove the library's own frames from the tracebacks of an exception and of those in its chain."""
     seen: set[int] = set()
     waiting: list[Optional[BaseException]] = [error]
     while waiting:

@@ -1,7 +1,7 @@
-"""From a verdict to the text that people read: the first line stands alone, the cause comes first.
+"""Turns a failure into the report that people read: the first line stands alone, and the cause comes first.
 
-All wording of whole reports is here; what a single mismatch says of itself is the mismatch's. A report looks at the
-script when it is made and freezes what it saw: what happens afterwards is not part of it.
+All wording of whole reports is here. Each mismatch words itself. A report reads the script when it is made, and keeps
+what it has read: what happens afterwards is not part of it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ __all__ = ["ExpectationError", "Report", "conversation_text"]
 __unittest = True
 
 _AROUND = 8
-#: A step that is written longer than this (characters) stands out of its column, and doesn't widen it for the others.
+#: A cell that is longer than this (characters) sticks out of its column, and doesn't widen it for the other rows.
 _WIDEST = 60
 _TRANSCRIPT = "  transcript"
 
 
 class Report:
-    """What a failure looks like: `headline` is one line, `body` the rest."""
+    """The text of a failure: `headline` is its first line, `body` the other lines."""
 
     __slots__ = ("failure", "headline", "body")
 
@@ -38,7 +38,7 @@ class Report:
         self.body = body
 
     def leave_out_transcript(self) -> None:
-        """Show the transcript no more: somebody else does."""
+        """Remove the transcript from the body, because it is shown elsewhere."""
         body = self.body
         if _TRANSCRIPT in body:
             start = end = body.index(_TRANSCRIPT)
@@ -48,7 +48,7 @@ class Report:
 
     @classmethod
     def of(cls, session: Session, transcript: Transcript, *, hint: Optional[str] = None) -> Report:
-        """Report the session's failure; `hint` is the one piece of advice that the evidence allows."""
+        """Report the session's failure; `hint` is the one piece of advice that the evidence supports."""
         failure = session.failure
         assert failure is not None
         body = [f"  {line}" if line else "" for line in failure.mismatch.details]
@@ -64,9 +64,13 @@ class Report:
 class ExpectationError(AssertionError):
     """The client under test did not do what the script says.
 
-    Its text is the whole report, the first line of which stands alone. `connection` is the number of the connection
-    (from 1), `step` the step that was not met, and `mismatch` how; each may be None. `client_exception` is what the
-    client, or the test, raised after the script had failed: a consequence, and not what was wrong.
+    Its text is the whole report, and the first line of that stands alone. The attributes are:
+
+    - `connection`: the number of the connection (from 1), or None if no connection is at fault.
+    - `step`: the step that was not met, or None if no step is at fault.
+    - `mismatch`: how what happened differs from what was expected.
+    - `client_exception`: what the client, or the test, raised after the script had failed, or None. It is a
+      consequence, not the cause.
     """
 
     def __init__(self, report: Report) -> None:
@@ -85,7 +89,7 @@ class ExpectationError(AssertionError):
         return "\n".join(lines)
 
     def __reduce__(self) -> Any:
-        # The report refers to a script that can't travel to another process; its text can.
+        # The report refers to a script, which can't be pickled; its text can.
         return (_reported, (str(self),))
 
 
@@ -93,7 +97,7 @@ ExpectationError.__module__ = "tcpclient_testing"
 
 
 class _Reported(AssertionError):
-    """An `ExpectationError` that has come from another process: its text."""
+    """An `ExpectationError` that came from another process. It has only the text."""
 
     def __reduce__(self) -> Any:
         return (_reported, self.args)
@@ -103,12 +107,12 @@ _Reported.__name__ = _Reported.__qualname__ = "ExpectationError"
 
 
 def _reported(text: str) -> _Reported:
-    """Make one; pickle would look for the class itself under the name that it shows."""
+    """Make a `_Reported`. Pickle can't do this: it looks for a class under its `__qualname__`, another class here."""
     return _Reported(text)
 
 
 def headline(failure: Failure) -> str:
-    """The first line: where, and what. It is one line, whatever a mismatch of the user's own says."""
+    """Return the first line: where, and what. It is one line, even if a user's own mismatch has several."""
     return " ".join(line.strip() for line in _where_and_what(failure).splitlines())
 
 
@@ -125,7 +129,7 @@ def _where_and_what(failure: Failure) -> str:
 
 
 def conversation_text(session: Session, transcript: Transcript) -> list[str]:
-    """The scripts with the state of each step, the bytes that none has claimed, and the transcript."""
+    """Return the scripts with the state of each step, the bytes that no step has claimed, and the transcript."""
     written = [conversation for conversation in session.conversations if conversation.steps]
     lines: list[str] = []
     for conversation in _of_interest(written, session.failure):
@@ -142,13 +146,13 @@ def conversation_text(session: Session, transcript: Transcript) -> list[str]:
 
 
 def _told(conversation: Conversation, session: Session) -> bool:
-    """Whether the failure is about the bytes that this connection has waiting."""
+    """Whether the failure is about the pending bytes of this connection, and so shows them already."""
     failure = session.failure
     return failure is not None and failure.conversation is conversation and failure.mismatch.offset is not None
 
 
 def _of_interest(written: list[Conversation], failure: Optional[Failure]) -> list[Conversation]:
-    """The scripts to show: of many, the one that failed and its neighbours."""
+    """Return the scripts to show: of more than four, only the one that failed and its neighbours."""
     if len(written) <= 4 or failure is None or failure.conversation not in written:
         return written[:4]
     place = written.index(failure.conversation)
@@ -191,6 +195,6 @@ def _row(step: Step[Any], conversation: Conversation, failure: Optional[Failure]
 def _exception_lines(exception: BaseException) -> list[str]:
     frames = exception.__traceback__
     while frames is not None and "__unittest" in frames.tb_frame.f_globals:
-        frames = frames.tb_next  # the library's own way into the test
+        frames = frames.tb_next  # frames of the library that called the test
     shown = traceback.format_exception(type(exception), exception, frames, chain=False)
     return "".join(shown).rstrip("\n").split("\n")

@@ -1,11 +1,11 @@
-"""unittest: mixins that give test cases a server, and make its verdict theirs.
+"""Mixins for unittest that give a test case a server, and let the test fail if the server's script is not met.
 
     setUp, asyncSetUp -> test method (the body) -> asyncTearDown, tearDown -> clean-ups -> the verdict -> earlier
     clean-ups
 
-The server is made on first use. Its verdict is a clean-up registered then: so it comes after everything that closes
-the client. What the test method, `asyncTearDown` or a later clean-up raises once the script has failed is a
-consequence, and stands in the verdict's report; there is one report a test.
+The server is made on first use. Its verdict is a clean-up that is registered then, so it comes after everything that
+closes the client. What the test method, `asyncTearDown` or a later clean-up raises after the script has failed is a
+consequence: it is added to the verdict's report. Each test has one report.
 """
 
 from __future__ import annotations
@@ -40,32 +40,32 @@ S = TypeVar("S", bound="Union[MockTCPServer, ThreadedMockTCPServer]")
 
 
 class _ServersMixin(Generic[S], _Base):
-    """What both mixins give a test case: its server, made on first use, and one report of all its servers."""
+    """What both mixins share: a server that is made on first use, and one report for all servers of a test."""
 
     tcpserver_options: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def tcpserver(self) -> S:
-        """The test's server: made, and listening, on first use; judged after the test and its clean-ups."""
+        """The test's server. It is made, and listens, on first use; it is judged after the test and its clean-ups."""
         server: Optional[S] = self.__dict__.get("_tcpserver")
         if server is None:
             server = self.__dict__["_tcpserver"] = self.start_tcpserver()
         return server
 
     def start_tcpserver(self, **options: Any) -> S:
-        """Make a further server, which listens at once; `options` go before those of `tcpserver_options`."""
+        """Make a further server, which listens at once; `options` override those of `tcpserver_options`."""
         raise NotImplementedError
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
-        """What runs instead of the parts of the test, under their names, and knows when they end."""
+        """Return the functions to run in place of the test's own methods, by name; they know when these end."""
         raise NotImplementedError
 
     def _tcpserver_loops(self) -> AbstractContextManager[None]:
-        """What holds while the test runs, from before its loop is made."""
+        """Return the context to run the test in; it is entered before the test's loop is made."""
         return nullcontext()
 
     def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
-        """Run the test; its parts by way of wrappers that know when they end."""
+        """Run the test, with wrappers around its parts that know when these end."""
         with self._tcpserver_loops(), Wrapped(self, self._tcpserver_wrappers()):
             return super().run(result)
 
@@ -78,16 +78,16 @@ class _ServersMixin(Generic[S], _Base):
                 for server in self._tcpservers.live():  # debug() stops at the first exception, before the clean-ups
                     server.close()
                 if getattr(self, "_asyncioTestLoop", None) is not None:
-                    # 3.9 and 3.10 leave it to __del__, where ending the loop hangs once the test is garbage.
+                    # Python 3.9 and 3.10 leave this to __del__, where ending the loop hangs once the test is garbage.
                     self._tearDownAsyncioLoop()  # type: ignore[attr-defined]
 
     @contextmanager
     def subTest(self, *args: Any, **params: Any) -> Iterator[None]:
-        """Run a subtest, as `unittest.TestCase` does; the verdict that it has reported is not reported again.
+        """Run a subtest, as `unittest.TestCase` does. A verdict that a subtest has reported is not reported again.
 
-        Nor is the script that it has written, and cut short by an exception of its own. What of a server's script was
-        written before goes on, and is judged: give each subtest a server, by `start_tcpserver`, if they have nothing
-        in common.
+        If a subtest fails by an exception of its own, the steps that it wrote and left undone are not reported either.
+        Steps of a server that were written before the subtest go on, and are judged. If the subtests have nothing in
+        common, give each of them its own server with `start_tcpserver`.
         """
         reports = getattr(self._outcome, "result_supports_subtests", False)  # type: ignore[attr-defined]
         with super().subTest(*args, **params), self._tcpservers.subtest() if reports else nullcontext():
@@ -96,7 +96,7 @@ class _ServersMixin(Generic[S], _Base):
     # How unittest calls the parts of a test.
 
     def _callTestMethod(self, method: Callable[..., Any]) -> Any:
-        """Run the test method; say so if its loop was stopped in the middle of it."""
+        """Run the test method; raise `ScriptError` if its loop was stopped in the middle of it."""
         try:
             return self._call_cut(super()._callTestMethod, method)  # type: ignore[misc]
         except RuntimeError as error:
@@ -112,7 +112,7 @@ class _ServersMixin(Generic[S], _Base):
 
     @staticmethod
     def _call_cut(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a function; of a verdict that it raises show the test's own lines alone."""
+        """Call a function; if it raises a verdict, cut the traceback to the test's own lines."""
         try:
             return function(*args, **kwargs)
         except ExpectationError as error:
@@ -120,7 +120,7 @@ class _ServersMixin(Generic[S], _Base):
         raise verdict
 
     def _run_tcpserver_cleanup(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
+        """Run a part outside the body; what it raises after the script has failed goes into the verdict's report."""
         try:
             return function(*args, **kwargs)
         except Exception as exc:
@@ -130,16 +130,17 @@ class _ServersMixin(Generic[S], _Base):
 
     @contextmanager
     def _giving_verdict(self) -> Iterator[None]:
-        """Leave a server: a failure is the one report, and the other servers give none.
+        """Leave a server in this context: its failure is the test's one report, and the other servers give none.
 
-        It is the test's, although unittest calls this a clean-up: where the test is expected to fail, it has.
+        unittest calls this a clean-up, but the failure counts as the test's own. So a test with `expectedFailure` has
+        failed as expected.
         """
         try:
             yield
         except BaseException:
             self._tcpservers.excuse()
             mark = "__unittest_expecting_failure__"
-            outcome: Any = self._outcome  # type: ignore[attr-defined] # what unittest asks next; None in debug()
+            outcome: Any = self._outcome  # type: ignore[attr-defined] # what unittest checks next; None in debug()
             if outcome is not None and not outcome.expecting_failure and \
                     (getattr(self, mark, False) or getattr(getattr(self, self._testMethodName), mark, False)):
                 outcome.expecting_failure = self.__dict__["_tcpserver_failure_expected"] = True
@@ -154,11 +155,12 @@ class _ServersMixin(Generic[S], _Base):
 
 
 class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
-    """Gives an `unittest.IsolatedAsyncioTestCase` the server `self.tcpserver`; name it before the test case class.
+    """Give an `unittest.IsolatedAsyncioTestCase` the server `self.tcpserver`; name this before the test case class.
 
-    `tcpserver_options` holds the arguments with which servers are made: those of `MockTCPServer`. With
-    ``virtual_time = True`` each test, its set-up and its clean-ups run on a `VirtualClockEventLoop`: time jumps over
-    waiting, for the script as for the client, so that an hour of back-off takes milliseconds.
+    `tcpserver_options` has the arguments for making servers; they are those of `MockTCPServer`.
+
+    With ``virtual_time = True`` each test, its set-up and its clean-ups run on a `VirtualClockEventLoop`. Time then
+    jumps over waiting, for the script and for the client, so that an hour of back-off takes milliseconds.
     """
 
     #: Whether the tests run on virtual time: see `VirtualClockEventLoop`.
@@ -170,9 +172,10 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
                     ", or use ThreadedMockTCPServerMixin for a client that blocks")
 
     def start_tcpserver(self, **options: Any) -> MockTCPServer:
-        """Make a further server, which listens at once; `options` go before those of `tcpserver_options`.
+        """Make a further server, which listens at once; `options` override those of `tcpserver_options`.
 
-        Raises `ScriptError` outside the test's event loop, as in a synchronous test method.
+        Raises `ScriptError` if there is no event loop of the test, as in a synchronous test method, or if the test has
+        ``virtual_time = True`` and its loop is not a `VirtualClockEventLoop`.
         """
         loop = events._get_running_loop() or self._tcpserver_loop()
         if loop is None:
@@ -186,13 +189,13 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
         return server
 
     def _end_tcpserver(self, server: MockTCPServer) -> None:
-        """Leave a server that has nothing to wait for without a further run of the loop; else in one."""
+        """Leave a server: without another run of the loop if there is nothing to wait for, else in one."""
         if not server.leave_at_once():
-            # A clean-up that is added now is the next one.
+            # A clean-up that is added now runs next.
             super().addCleanup(self._leave_tcpserver, server)
 
     def _tcpserver_loop(self) -> Optional[asyncio.AbstractEventLoop]:
-        """The loop of a test that is going to be run in it: `setUp` and sync clean-ups are called while it pauses."""
+        """Return the loop of an `async def` test while it is paused: `setUp` and sync clean-ups are called then."""
         if not inspect.iscoroutinefunction(getattr(self, self._testMethodName)):
             return None
         runner = getattr(self, "_asyncioRunner", None)  # 3.11 and later
@@ -202,7 +205,7 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
         with self._giving_verdict():
             await server.leave()
 
-    # The body: the test method, run by a wrapper that knows its task and its end.
+    # The body is the test method. A wrapper runs it, and so knows its task and its end.
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
         method = getattr(self, self._testMethodName)
@@ -238,18 +241,18 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
 
     @contextmanager
     def _tcpserver_loops(self) -> Iterator[None]:
-        """While a test runs that wants virtual time, new event loops are on virtual time."""
+        """Put new event loops on virtual time while a test with ``virtual_time = True`` runs."""
         with ExitStack() as stack:
             if self.virtual_time:
                 from .aio.clock import virtual_loops
                 try:
                     stack.enter_context(virtual_loops(self))
                 except ScriptError:
-                    pass  # the test has chosen another loop: that is an error of its own, which it raises when it runs
+                    pass  # the test has chosen another loop: it raises an error of its own when it runs
             yield
 
     def _check_tcpserver_loop(self) -> None:
-        """Raise `ScriptError` if the test is to run on virtual time, and its loop isn't ours."""
+        """Raise `ScriptError` if the test has ``virtual_time = True`` and its loop is not one of ours."""
         if self.virtual_time:
             from .aio.clock import is_virtual
             loop = asyncio.get_running_loop()
@@ -260,11 +263,12 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
 
 
 class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
-    """Gives an `unittest.TestCase`, for a client that blocks, the server `self.tcpserver`; name it before `TestCase`.
+    """Give an `unittest.TestCase` the server `self.tcpserver`, for a client that blocks; name this before `TestCase`.
 
-    `tcpserver_options` holds the arguments with which servers are made: those of `ThreadedMockTCPServer`. With an
-    `unittest.IsolatedAsyncioTestCase` tests may be `async def`, too: for a client that blocks in a thread or process of
-    its own while the test's loop goes on.
+    `tcpserver_options` has the arguments for making servers; they are those of `ThreadedMockTCPServer`.
+
+    With an `unittest.IsolatedAsyncioTestCase`, tests may also be `async def`. Use that for a client that blocks in a
+    thread or process of its own while the test's loop goes on.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -272,7 +276,7 @@ class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
         check_bases(cls, ThreadedMockTCPServerMixin, unittest.TestCase, "")
 
     def start_tcpserver(self, **options: Any) -> ThreadedMockTCPServer:
-        """Make a further server, which listens at once; `options` go before those of `tcpserver_options`."""
+        """Make a further server, which listens at once; `options` override those of `tcpserver_options`."""
         from .threaded import ThreadedMockTCPServer
         server = ThreadedMockTCPServer(**{**self.tcpserver_options, **options})
         server.open()
@@ -287,7 +291,7 @@ class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
             server.leave()
 
     async def _leave_tcpserver_in_loop(self, server: ThreadedMockTCPServer) -> None:
-        """Do the same where the client may live in the test's loop, which has to go on meanwhile."""
+        """Leave a server while the test's loop goes on, since the client may live in it."""
         with self._giving_verdict():
             await server.leave_in_loop()
 
@@ -318,7 +322,7 @@ class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
 
         def torn_down() -> None:
             self._run_tcpserver_cleanup(tear_down)
-        # Whether a test is awaited is decided by what its method is: a wrapper has to be of the same kind.
+        # unittest awaits a test if its method is a coroutine function, so the wrapper must be of the same kind.
         wrappers: dict[str, Callable[..., Any]] = {
             self._testMethodName: async_body if inspect.iscoroutinefunction(method) else body,
             "setUp": prepared, "tearDown": torn_down}
@@ -334,7 +338,7 @@ class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
         return wrappers
 
     def _run_tcpserver_set_up(self, method: Callable[..., Any]) -> Any:
-        """Run `setUp`; what is raised instead of its exception is the verdict that came first."""
+        """Run `setUp`; if it raises after the verdict, raise the verdict instead."""
         try:
             return method()
         except BaseException as exc:
@@ -344,13 +348,13 @@ class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
         return raise_alone(instead)
 
     def _end_tcpserver_bodies(self, exc: Optional[BaseException]) -> Optional[BaseException]:
-        """The body has ended: return what is to be raised instead of `exc`, the verdict that came first."""
+        """End the body; return the verdict to raise instead of `exc`, if one came first."""
         return self._tcpservers.concluded(exc, [(server, server.body_ended(exc))
                                                 for server in self._tcpservers.live()])
 
     def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Add a function to be called after the test, as `unittest.TestCase` does."""
-        # What an `IsolatedAsyncioTestCase` is to await, the functions of its addAsyncCleanup() too, says so itself.
+        # `IsolatedAsyncioTestCase` awaits what is a coroutine function. Its addAsyncCleanup() calls this method, too.
         run: Callable[..., Any] = self._run_tcpserver_cleanup
         if inspect.iscoroutinefunction(function) and isinstance(self, unittest.IsolatedAsyncioTestCase):
             run = self._tcpservers.run_tear_down

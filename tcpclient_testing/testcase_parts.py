@@ -1,4 +1,4 @@
-"""How a test case comes by wrappers for its parts, in place of its methods, while it runs; and what it has to be."""
+"""Helpers of the unittest mixins: wrap a test's methods while it runs, check its base classes, shorten tracebacks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _FRAMEWORKS = frozenset({"asyncio", "concurrent", "contextlib", "tcpclient_testi
 
 
 def cut_to_test(error: E) -> E:
-    """Leave out of a verdict's traceback all but the test's own lines, from the first of them to the last.
+    """Cut a verdict's traceback to what stands between the first and the last of the test's own lines, both included.
 
-    unittest leaves out its own frames, but stops at those of the loop, of which a dozen come before the cause.
+    unittest removes its own frames, but stops at those of the loop, and a dozen of these come before the cause.
     """
     first: Optional[TracebackType] = None
     last: Optional[TracebackType] = None
@@ -33,7 +33,7 @@ def cut_to_test(error: E) -> E:
 
 
 class Wrapped:
-    """While a test runs, its instance has wrappers for some of its methods, under the same names."""
+    """A context in which a test's instance has wrappers in place of some of its methods, under the same names."""
 
     def __init__(self, test: Any, wrappers: dict[str, Callable[..., Any]]) -> None:
         self._test = test
@@ -52,14 +52,15 @@ class Wrapped:
     def __exit__(self, *exc_info: object) -> None:
         for name in self._wrappers:
             self._test.__dict__.pop(name, None)
-            if name in self._before:  # pytest, too, puts a method there, and takes it away
+            if name in self._before:  # pytest also puts a method there, and removes it
                 self._test.__dict__[name] = self._before[name]
 
 
 def check_bases(cls: type, mixin: type, needed: type, advice: str) -> None:
-    """Raise `TypeError` if `cls`, a test case, has not the base `needed`, or has one of unittest's before `mixin`.
+    """Raise `TypeError` if the test case `cls` lacks the base `needed`, or has a class of unittest before `mixin`.
 
-    A mixin of mixins is no test case yet, and passes. `advice` says what else can be done in the first case.
+    A class without a base from unittest is itself a mixin, and passes. `advice` says what else the user can do in the
+    first case.
     """
     of_unittest = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "unittest"]
     if not of_unittest:

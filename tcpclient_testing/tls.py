@@ -1,4 +1,4 @@
-"""TLS for tests: certificates that the package ships, and contexts that use them.
+"""TLS for tests: certificates that come with the package, and contexts that use them.
 
 A server with ``tls=True`` shows a certificate for ``localhost``, ``127.0.0.1`` and ``::1``. The client under test has
 to trust the authority that signed it, and should verify it exactly as it does in production:
@@ -8,20 +8,27 @@ to trust the authority that signed it, and should verify it exactly as it does i
     self.start_tcpserver(tls=True)
     reader, writer = await asyncio.open_connection("localhost", port, ssl=tls.client_context())
 
-Clients that want files instead of an `ssl.SSLContext` get paths:
+For clients that need files instead of an `ssl.SSLContext` there are paths:
 
     redis.Redis(host="localhost", port=port, ssl=True, ssl_ca_certs=tls.authority_path)
     subprocess.run(["curl", "--cacert", tls.authority_path, f"https://localhost:{port}/"])
 
-A client has to refuse each of `BAD_CERTIFICATES`; ``tls="expired"`` makes a server show that one.
+A client must refuse each of `BAD_CERTIFICATES`. ``tls="expired"`` makes a server show the expired one.
 
-Why this is safe: the authority can vouch for nothing but loopback names (a critical name constraint, RFC 5280 section
-4.2.1.10), and its private key was thrown away when the certificates were made, so that nobody can sign another one. The
-certificates' own private keys are public: never use them for anything but tests on one machine.
+Why it is safe to trust the authority:
 
-Two limits. Client libraries without name constraints (Mbed TLS) refuse the authority, as RFC 5280 wants of them, and
-those that allow a server certificate 825 days only (Apple's) refuse the shipped ones, which are valid until the end of
-2099. Such clients need a certificate of your own: ``tls="path/to/certificate-and-key.pem"``.
+- It can vouch only for loopback names (a critical name constraint, RFC 5280 section 4.2.1.10).
+- Its private key was thrown away when the certificates were made, so nobody can sign another one.
+
+The certificates' own private keys are public: use them only for tests on one machine.
+
+Two limits:
+
+- Client libraries that don't support name constraints (Mbed TLS) refuse the authority, as RFC 5280 requires.
+- Libraries that allow a server certificate only 825 days (Apple's) refuse the shipped ones, which are valid until the
+  end of 2099.
+
+For such clients, use a certificate of your own: ``tls="path/to/certificate-and-key.pem"``.
 """
 
 from __future__ import annotations
@@ -50,23 +57,23 @@ __unittest = True
 
 _FOLDER = pathlib.Path(__file__).resolve().parent / "certificates"
 
-#: The authority's certificate (PEM): what a client must trust. There is no private key to it.
+#: The authority's certificate (PEM), which a client must trust. Its private key no longer exists.
 authority_path = _FOLDER / "authority.pem"
 
-#: A certificate for clients, and its private key, in one file (PEM), for servers that ask for one.
+#: A certificate for clients and its private key, in one file (PEM), for servers that ask for a client certificate.
 client_certificate_path = _FOLDER / "client.pem"
 
-#: The certificates that a client has to refuse, each good in all respects but one:
+#: The certificates that a client must refuse. Each has exactly one fault:
 #:
-#: * ``"expired"`` since the end of the year 2000,
-#: * ``"not-yet-valid"`` before the year 2099,
+#: * ``"expired"``: valid until the end of the year 2000,
+#: * ``"not-yet-valid"``: valid from the year 2099 on,
 #: * ``"wrong-name"``: for ``wrong.localhost``, and for no address,
-#: * ``"self-signed"``: by itself instead of an authority,
-#: * ``"unknown-authority"``: signed by one that is not sent, and that nobody trusts,
-#: * ``"outside-constraints"``: for ``outside.invalid`` too, which the authority may not vouch for.
+#: * ``"self-signed"``: signed by itself instead of the authority,
+#: * ``"unknown-authority"``: signed by an authority that is not sent, and that nobody trusts,
+#: * ``"outside-constraints"``: also for ``outside.invalid``, for which the authority may not vouch.
 BAD_CERTIFICATES = ("expired", "not-yet-valid", "wrong-name", "self-signed", "unknown-authority", "outside-constraints")
 
-#: What ``tls=True`` stands for, once it was asked for: making one takes as long as a handshake (0.8 ms).
+#: The context for ``tls=True``, made on first use and kept: making one takes as long as a handshake (0.8 ms).
 _shared: ssl.SSLContext | None = None
 
 _SHIPPED = ("localhost", "client", *BAD_CERTIFICATES)
@@ -76,7 +83,7 @@ def certificate_path(name: str = "localhost") -> pathlib.Path:
     """The file of a shipped certificate, with its private key in the same file (PEM).
 
     `name` is ``"localhost"`` (the one that servers show), ``"client"`` (`client_certificate_path`), or one of
-    `BAD_CERTIFICATES`. Raises ValueError for another one.
+    `BAD_CERTIFICATES`. Raises ValueError for another name.
     """
     if name not in _SHIPPED:
         names = ", ".join(map(repr, _SHIPPED))
@@ -92,22 +99,25 @@ def server_context(
     minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
     maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
 ) -> ssl.SSLContext:
-    """A new context for a server; ``tls=True`` uses one with nothing but the defaults.
+    """Make a context for a server; ``tls=True`` uses one with all defaults.
 
-    `certificate` is the name of a shipped one (see `certificate_path`), or the path of a PEM file with a certificate,
-    the chain above it if there is one, and its private key, unless `key` is the path of that.
+    `certificate` is the name of a shipped certificate (see `certificate_path`), or the path of a PEM file. The file
+    holds the certificate, the chain above it if there is one, and its private key, unless `key` is the path of the key.
 
-    With `client_certificates` the server asks for one, and accepts only those signed by the shipped authority
-    (``client_context(certificate="client")`` has one). ``"required"`` fails the handshake of a client that has none;
-    over TLS 1.3 the client learns that only when it reads. ``"optional"`` lets it pass. By default the server does not
-    ask.
+    With `client_certificates` the server asks for a client certificate, and accepts only those signed by the shipped
+    authority (``client_context(certificate="client")`` has one). For a client that has none:
+
+    * ``"required"``: the handshake fails. Over TLS 1.3 the client learns that only when it reads.
+    * ``"optional"``: the handshake succeeds.
+
+    By default the server does not ask.
 
     No session tickets are sent over TLS 1.3 (``num_tickets`` is 0). They would follow the handshake unasked, and the
     kernel of a client that never reads them would close the connection with a reset. Set ``num_tickets`` to test a
     client that resumes sessions.
 
-    Raises ValueError for an unknown name, a file that doesn't hold what it should, and an encrypted private key
-    (decrypt it, or make the context yourself); FileNotFoundError, or another OSError, for a file that can't be read.
+    Raises ValueError for an unknown name, for a file with the wrong contents, and for an encrypted private key (decrypt
+    it, or make the context yourself). Raises FileNotFoundError, or another OSError, if a file can't be read.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = minimum_version
@@ -130,10 +140,12 @@ def client_context(
     minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
     maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
 ) -> ssl.SSLContext:
-    """A new context for a client: `ssl.create_default_context`, but it trusts the shipped authority and no other.
+    """Make a context for a client: `ssl.create_default_context`, but it trusts only the shipped authority.
 
-    Names are checked: connect to ``localhost``, ``127.0.0.1`` or ``::1``. `certificate` is what the client shows to a
-    server that asks: ``"client"``, or another one, named as in `server_context` (which also says what is raised).
+    Names are checked: connect to ``localhost``, ``127.0.0.1`` or ``::1``. `certificate` is the certificate for servers
+    that ask for one: ``"client"``, or another name or path, as in `server_context`. `key` is as there, too.
+
+    Raises what `server_context` raises, and ValueError for `key` without `certificate`.
     """
     context = ssl.create_default_context(cafile=str(authority_path))
     context.minimum_version = minimum_version
@@ -146,16 +158,18 @@ def client_context(
 
 
 def as_server_context(tls: Literal[True] | ssl.SSLContext | Certificate) -> ssl.SSLContext:
-    """The context that the argument `tls` of a server stands for.
+    """Return the context for a server's argument `tls`.
 
-    True is `server_context()`, made once and shared: don't change it. A string or a path is ``server_context(tls)``,
-    and an `ssl.SSLContext` is taken as it is. Raises ValueError for a context made for clients, whatever
-    `server_context` raises, and TypeError for anything else.
+    * True: the result of `server_context()`, made once and shared. Don't change it.
+    * A string or a path: the result of ``server_context(tls)``.
+    * An `ssl.SSLContext`: the same object.
+
+    Raises ValueError for a context made for clients, TypeError for anything else, and what `server_context` raises.
     """
     global _shared
     if isinstance(tls, ssl.SSLContext):
-        # On Python 3.9, create_default_context() makes client contexts with PROTOCOL_TLS, which is good for both sides;
-        # but only a client checks host names.
+        # On Python 3.9, create_default_context() makes client contexts with PROTOCOL_TLS, which serves both sides. But
+        # only a client checks host names.
         if tls.protocol == ssl.PROTOCOL_TLS_CLIENT or tls.check_hostname:
             raise ValueError(
                 "tls: this ssl.SSLContext is for clients (PROTOCOL_TLS_CLIENT, or check_hostname is on); a server needs"
@@ -172,14 +186,14 @@ def as_server_context(tls: Literal[True] | ssl.SSLContext | Certificate) -> ssl.
 
 
 def _load(context: ssl.SSLContext, certificate: Certificate, key: Certificate | None) -> None:
-    """Give `context` its own certificate; unlike ``load_cert_chain``, name the file when something is wrong with it."""
+    """Load the certificate of `context`. Unlike ``load_cert_chain``, name the file in error messages."""
     path = _find(certificate)
     for file in (path,) if key is None else (path, key):
         with open(file, "rb"):
             pass
 
     def refuse() -> str:
-        # Without this, OpenSSL would ask for the password on the terminal, and the test would hang.
+        # Without this function, OpenSSL would ask for the password on the terminal, and the test would hang.
         raise ValueError(f"the key in {os.fspath(key or path)!r} is encrypted; decrypt it, or pass an ssl.SSLContext")
 
     try:
@@ -193,7 +207,7 @@ def _load(context: ssl.SSLContext, certificate: Certificate, key: Certificate | 
 
 
 def _find(certificate: Certificate) -> pathlib.Path:
-    """The file that a name or a path stands for; a bare word that isn't a name is a misspelt name, not a path."""
+    """The file for a name or a path. A bare word that is no known name counts as a misspelt name, not as a path."""
     if not isinstance(certificate, (str, os.PathLike)):
         raise TypeError(f"certificate: expected a name or a path, got {certificate!r}")
     path = pathlib.Path(certificate)

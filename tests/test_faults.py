@@ -134,7 +134,7 @@ class BreakAfterTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
             server.send_bytes(b"hello")
             server.disconnect()
 
-        self.assertIn("reset_after(7) never came to pass: the server sent only 5 bytes", await self.failure(script))
+        self.assertIn("reset_after(7) never took effect: the server sent only 5 bytes", await self.failure(script))
 
     async def test_something_is_expected_after_the_end(self):
         """What a broken connection can't bring any more is a mismatch at once."""

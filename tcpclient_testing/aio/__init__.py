@@ -1,1 +1,1 @@
-"""The engine on asyncio: sockets, the event loop's clock, and what the client's streams did."""
+"""Runs the engine on asyncio: sockets, the event loop's clock, and a record of what the client did with its streams."""

@@ -1,7 +1,11 @@
-"""The one piece of advice that a report may give, as far as there is evidence for it.
+"""Finds the one hint that the report of a failure may give. There is a hint only if the evidence supports it.
 
-It is about TLS, the endings of lines, lengths that count their own header (in `length_advice`), and replies that were
-left unread (in `unread_advice`).
+There are hints on:
+
+- TLS;
+- line endings;
+- lengths that count their own header (`counted_header`);
+- replies that the client left unread (`left_unread`).
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ __unittest = True
 
 
 def advice_on(failure: Optional[Failure], transcript: Transcript) -> Optional[str]:
-    """What to do about a failure, if what lies at the bottom of it can be seen."""
+    """Return what to do about a failure, or None if its cause is not clear. The mismatch's own hint comes first."""
     conversation = None if failure is None else failure.conversation
     if failure is None or conversation is None:
         return None
@@ -43,37 +47,37 @@ def advice_on(failure: Optional[Failure], transcript: Transcript) -> Optional[st
 
 
 def _plain_server(conversation: Conversation, transcript: Transcript) -> Optional[str]:
-    """For a client that spoke TLS to a server that doesn't, or doesn't yet."""
+    """For a client that spoke TLS to a server that speaks none, or that has not come to its `start_tls()` yet."""
     number = conversation.number
     if not any(entry.number == number and entry.what == "received" and is_client_hello(entry.content)
                for entry in transcript):
         return None
     if any(step.method == "start_tls" for step in conversation.steps):
-        return ("the client began its TLS handshake before the script came to start_tls(): it has to wait for the "
-                "server's go-ahead, which is what the script sends last before that")
+        return ("the client began its TLS handshake before the script reached start_tls(): it has to wait for the "
+                "server's go-ahead, the last thing that the script sends before start_tls()")
     return ("the client began a TLS handshake, and the server speaks no TLS here: MockTCPServer(tls=True), or "
             "start_tls() in the script")
 
 
 def _line_ending(failure: Failure, transcript: Transcript) -> Optional[str]:
-    """For a client that ends its lines otherwise than the script expects: LF for CR LF, or the reverse."""
+    """For a client whose lines end in LF where the script expects CR LF, or the reverse."""
     conversation, framing = failure.conversation, getattr(failure.step, "framing", None)
     if conversation is None or not isinstance(framing, Delimited):
         return None
     line = _line_at_fault(failure, conversation, transcript)
     if framing.delimiter == b"\r\n" and line.endswith(b"\n") and not line.endswith(b"\r\n"):
-        return ("the client's line ends in LF alone, the script's in CR LF: write ending=b'\\n' in the script, or mend "
+        return ("the client's line ends in LF alone, the script's in CR LF: write ending=b'\\n' in the script, or fix "
                 "the client")
     if framing.delimiter == b"\n" and line.endswith(b"\r\n"):
         return ("the client's line ends in CR LF, the script's in LF alone: write ending=b'\\r\\n' in the script, or "
-                "mend the client")
+                "fix the client")
     return None
 
 
 def _line_at_fault(failure: Failure, conversation: Conversation, transcript: Transcript) -> bytes:
-    """The line of the client's that the step has read, or was reading, up to its LF; less if that has not come.
+    """Return the client's line that the step has read, or was reading, including its LF if that has arrived.
 
-    It is nothing if the transcript does not have it any more.
+    Return ``b""`` if the transcript no longer has the line.
     """
     reading: Optional[Message] = getattr(failure.step, "reading", None)
     size = sum(map(len, conversation.pending)) + (0 if reading is None else reading.used)
@@ -86,7 +90,7 @@ def _line_at_fault(failure: Failure, conversation: Conversation, transcript: Tra
 
 
 def _unread_tickets(conversation: Conversation) -> Optional[str]:
-    """For a client that closed without having read the session tickets of TLS 1.3, which makes the close a reset."""
+    """For a client that closed with session tickets of TLS 1.3 unread: unread data turns a close into a reset."""
     tls = conversation.tls
     if tls is None or not getattr(tls.context, "num_tickets", 0) or tls.info.version != "TLSv1.3":
         return None

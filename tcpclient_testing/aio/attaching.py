@@ -1,8 +1,8 @@
-"""From an accepted socket to its protocol, without a task for each connection.
+"""Connects an accepted socket to its protocol, without a task for each connection.
 
-`connect_accepted_socket` is a coroutine that waits for one future. A task around it would cost a turn of the loop, and
-in debug mode, which unittest turns on, two stack captures for each connection; so its steps are taken by the futures
-that it waits for.
+`connect_accepted_socket` is a coroutine that waits for one future. A task around it would cost one turn of the loop.
+In debug mode, which unittest turns on, it would also cost two stack captures for each connection. So there is no task:
+the futures that the coroutine waits for resume it.
 
     under way --the coroutine returns, raises, or is cancelled--> ended
 """
@@ -20,7 +20,10 @@ __unittest = True
 
 
 class Attaching:
-    """The way of one accepted socket; `ended` is called when it is over. A socket without a protocol is closed."""
+    """Drives `connect_accepted_socket` for one accepted socket. Call `proceed()` once to start it.
+
+    `ended` is called with this object when the coroutine has returned or raised. If it raised, the socket is closed.
+    """
 
     __slots__ = ("accepted", "_loop", "_coroutine", "_ended")
 
@@ -32,25 +35,25 @@ class Attaching:
         self._coroutine: Coroutine[Any, Any, Any] = loop.connect_accepted_socket(factory, accepted)
 
     def proceed(self, _: object = None) -> None:
-        """Take the next step: call this once; whatever the coroutine waits for calls it from then on."""
+        """Resume the coroutine. Call this once; the futures that the coroutine waits for call it from then on."""
         try:
             awaited = self._coroutine.send(None)
         except StopIteration:
             self._ended(self)
-        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - a client that is gone already is its own affair
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - the client is gone already: no error of ours
             self.accepted.close()
             self._ended(self)
         else:
-            if awaited is None:  # a bare turn of the loop, as `asyncio.sleep(0)` has it
+            if awaited is None:  # a bare ``yield``, as in `asyncio.sleep(0)`
                 self._loop.call_soon(self.proceed)
             else:
                 awaited.add_done_callback(self.proceed)
 
     def cancel(self) -> None:
-        """Give the socket up.
+        """Close the coroutine and the socket; `ended` is not called.
 
-        Other loops than asyncio's need not bear it that the coroutine ends early (uvloop 0.23 crashes): there it goes
-        on, and the protocol aborts when it gets its transport.
+        Only on asyncio's own loops. Other loops may not survive a coroutine that ends early (uvloop 0.23 crashes).
+        There the coroutine runs on, and the protocol aborts when it gets its transport.
         """
         if isinstance(self._loop, asyncio.BaseEventLoop):
             self._coroutine.close()

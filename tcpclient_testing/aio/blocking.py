@@ -1,6 +1,6 @@
-"""A call that blocks the loop its own server lives in: where it is, and how to make it return.
+"""Describes a call that blocks the server's own event loop, and makes that call return.
 
-Everything here is called from another thread than the loop's, while that one blocks.
+Everything here is called from another thread than the loop's, while the loop's thread blocks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["BlockedCall", "free_sockets", "readable", "writable"]
 
 __unittest = True
 
-_BACKLOG = 1024  # connections that are reset in one go; more than that wait for the next attempt
+_BACKLOG = 1024  # connections reset in one attempt; any further ones wait for the next attempt
 _STDLIB = os.path.dirname(os.__file__) + os.sep
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
@@ -27,12 +27,13 @@ _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 class BlockedCall:
     """A call that blocks an event loop.
 
-    `stack` holds the blocked thread's frames, outermost first, as the traceback module has them (`filename`, `lineno`,
-    `name`, `line`). `place` is the innermost of them that is neither the standard library's nor this package's:
-    the blocked line. Where that is in an installed package, `called_from` is the innermost frame outside of any.
-
-    `seconds` is how long the loop hasn't turned, in real time. `attempt` is 1 at first, and counts up as long as
-    the loop stays blocked after its sockets were freed.
+    - `stack`: the blocked thread's frames, outermost first, as `traceback.FrameSummary` objects (`filename`, `lineno`,
+      `name`, `line`).
+    - `place`: the blocked line. It is the innermost frame that is neither in the standard library nor in this package.
+    - `called_from`: if `place` is in an installed package, the innermost frame outside of installed packages; else
+      None.
+    - `seconds`: how long the loop hasn't turned, in real time.
+    - `attempt`: 1 at first. It counts up while the loop stays blocked although its sockets were freed.
     """
 
     __slots__ = ("place", "called_from", "stack", "seconds", "attempt")
@@ -68,16 +69,16 @@ def _descriptor(sock: Any) -> int:
 
 
 def readable(sockets: Iterable[Any]) -> bool:
-    """Return whether any of these sockets, or descriptors, has data, an end, an error or a connection to take.
+    """Return whether any of these sockets or descriptors has data, an end of stream, an error or a waiting connection.
 
-    Closed ones don't count. Leave out what the server isn't going to read: a socket whose end it has seen already is
-    readable for ever.
+    Closed ones don't count. Don't pass sockets that the server won't read from: a socket stays readable for ever once
+    its stream has ended.
     """
     return _any_ready(sockets, to_write=False)
 
 
 def writable(sockets: Iterable[Any]) -> bool:
-    """Return whether any of these sockets, or descriptors, takes data, or has an error. Closed ones don't count."""
+    """Return whether any of these sockets or descriptors accepts data or has an error. Closed ones don't count."""
     return _any_ready(sockets, to_write=True)
 
 
@@ -95,16 +96,23 @@ def _any_ready(sockets: Iterable[Any], *, to_write: bool) -> bool:
 def free_sockets(connections: Iterable[Any], listeners: Iterable[Any], *, reset: bool = False) -> list[bytes]:
     """Break connections from another thread, so that a client that blocks on one of them returns.
 
-    `connections` are sockets or descriptors that the loop has accepted; returns what each has received and the loop
-    has not read (64 KB of it at most). `listeners` must be non-blocking; the connections that wait to be accepted
-    there are reset, so that their clients get ConnectionResetError. Closed ones of either kind are passed over.
+    Return, for each connection, what it has received and the loop has not read (at most 64 KiB). Closed sockets are
+    skipped.
 
-    An accepted connection is half-closed: a blocked ``recv()`` returns ``b""``, and what was received can still be
-    read. That doesn't free a client that blocks in ``send()`` because nobody reads, or that takes ``b""`` for an empty
-    answer and asks again; nor does any reset after it help the latter, whose kernel goes on saying ``b""``. With
-    `reset` the connection is reset at once, which frees them all. Its descriptor then belongs to a socket
-    without a peer, and the loop hears nothing more of it: abort its transport when the loop turns again. (On Windows
-    descriptors can't be replaced: there it is shut down in both directions.)
+    - `connections` are sockets or descriptors that the loop has accepted.
+    - `listeners` must be non-blocking. The connections that wait there to be accepted are reset: their clients get
+      ConnectionResetError.
+
+    Without `reset`, an accepted connection is half-closed: a blocked ``recv()`` returns ``b""``, and the client can
+    still read what it has received. This doesn't free two kinds of client:
+
+    - one that blocks in ``send()`` because nobody reads;
+    - one that takes ``b""`` for an empty answer and reads again. A later reset doesn't help it either: its kernel
+      keeps returning ``b""``.
+
+    With `reset` the connection is reset at once, which frees them all. Its descriptor then belongs to a socket without
+    a peer, and the loop gets no more events for it: abort its transport when the loop turns again. (On Windows
+    descriptors can't be replaced: there the connection is shut down in both directions.)
     """
     unread = []
     for connection in connections:
@@ -122,7 +130,7 @@ def free_sockets(connections: Iterable[Any], listeners: Iterable[Any], *, reset:
                 _replace(_descriptor(connection))
     for listener in listeners:
         with contextlib.suppress(OSError), _duplicate(listener) as sock:
-            for _ in range(_BACKLOG):  # a client that connects again at once must not keep us here
+            for _ in range(_BACKLOG):  # bounded: a client may reconnect at once, again and again
                 if not readable((sock,)):
                     break
                 client, _ = sock.accept()
@@ -136,18 +144,18 @@ def _duplicate(sock: Any) -> socket.socket:
 
 
 def _reset_on_close(sock: socket.socket) -> None:
-    # struct linger, on and 0 seconds: the last close() sends a RST.
+    # struct linger, on, with 0 seconds: the last close() sends a RST (socket(7)).
     linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 def _replace(descriptor: int) -> None:
-    """Close what is behind a descriptor, and keep its number from being somebody else's before its owner closes it."""
+    """Close the socket behind a descriptor, but keep the number in use until its owner closes it."""
     if sys.platform == "win32":
         with _duplicate(descriptor) as sock:
             sock.shutdown(socket.SHUT_RDWR)
             return
-    os.fstat(descriptor)  # dup2() would open one that is closed
+    os.fstat(descriptor)  # raises OSError if it is closed: dup2() would open it
     replacement, other = socket.socketpair()
     with replacement, other:
         replacement.setblocking(False)

@@ -1,10 +1,13 @@
-"""The body of a test: the task that has to be interrupted when the script has failed, as a TaskGroup does.
+"""Interrupts the body of a test: cancels the task that runs it when the script has failed, as a TaskGroup does.
 
     running --failure--> (a moment later) cancelled again and again, until it ends --ended--> over
 
-The cancellation is ours alone: whoever catches the `CancelledError` at the edge asks `absorb`, which takes back what
-was added to the task's count of cancellations, and tells whether somebody else had cancelled the task as well. A task
-may be the body of several servers, each in an ``async with`` of its own: none of them is somebody else to the others.
+The cancellation must not be seen outside of the server's context. The code that catches the `CancelledError` when the
+context is left awaits `absorb()`. It undoes our cancellations in the task's count, and returns whether anybody else had
+cancelled the task, too.
+
+A task may be the body of several servers, each in its own ``async with``. Cancellations by these servers don't count as
+somebody else's.
 """
 
 from __future__ import annotations
@@ -18,19 +21,20 @@ __all__ = ["Body", "consequence"]
 
 __unittest = True
 
-_PATIENCE = 0.1
-_INSISTENCE = 0.05
-# Parts of a test that clean up do so for other things than the client, too: they have longer.
+_PATIENCE = 0.1  # seconds between the failure and the first cancellation
+_INSISTENCE = 0.05  # seconds between two cancellations
+# Parts of a test that clean up (fixtures, tearDown) clean up more than the client: they get more time.
 _PATIENCE_WHILE_CLEANING = 1.0
 
-# How often each task was cancelled by bodies that have not taken it back yet.
+# How many cancellations by bodies each task has that were not undone yet.
 _ours: weakref.WeakKeyDictionary[asyncio.Task[Any], int] = weakref.WeakKeyDictionary()
 
 
 class Body:
-    """The task that runs a test, or a part of it; `cleaning` tells that this part cleans up after the others.
+    """The task that runs a test, or a part of it. Await `release()` or `absorb()` when that has ended.
 
-    `waits_for_us` tells whether the task is about to be told of the failure anyway.
+    `waits_for_us` is called with the task, and returns whether it awaits one of the server's steps: then it gets the
+    failure as an exception anyway, and is not cancelled. `cleaning` is true for a part that cleans up after the others.
     """
 
     def __init__(self, task: asyncio.Task[Any], waits_for_us: Callable[[asyncio.Task[Any]], bool], *,
@@ -46,16 +50,16 @@ class Body:
 
     @property
     def interrupted(self) -> bool:
-        """Whether we have cancelled the task."""
+        """Whether this body has cancelled the task."""
         return self._cancelled > 0
 
     def interrupt(self) -> None:
-        """Cancel the task a moment from now, if it is still running then."""
+        """Cancel the task a moment from now (0.1 s, or 1 s while cleaning), if it is still running then."""
         if self._timer is None and not self._over:
             self._timer = self._loop.call_later(self._patience, self._cancel)
 
     def interrupt_from_elsewhere(self) -> None:
-        """Do the same, in the body's loop; asked in another thread."""
+        """Schedule `interrupt()` in the body's loop. Call this from another thread."""
         with contextlib.suppress(RuntimeError):  # that loop is closed: the body has ended
             self._loop.call_soon_threadsafe(self.interrupt)
 
@@ -66,16 +70,16 @@ class Body:
             self._cancelled += 1
             _ours[self._task] = _ours.get(self._task, 0) + 1
             self._task.cancel()
-        # Again, since a cancellation can be lost: wait_for of 3.9 to 3.11 drops one that comes with its own result.
+        # Repeat: a cancellation can be lost. wait_for of Python 3.9 to 3.11 drops one that comes with its own result.
         self._timer = self._loop.call_later(_INSISTENCE, self._cancel)
 
     async def release(self) -> bool:
-        """The body has ended: interrupt it no more. Return whether it was interrupted, and by nobody else."""
+        """Stop interrupting: the body has ended. Return True if it was interrupted, and by nobody else."""
         interrupted = self.interrupted
         return not await self.absorb() and interrupted
 
     async def absorb(self) -> bool:
-        """The body has ended: interrupt it no more. Return True if the task was cancelled by somebody else too."""
+        """Stop interrupting: the body has ended. Return True if it was interrupted and cancelled by others, too."""
         self._over = True
         if self._timer is not None:
             self._timer.cancel()
@@ -83,7 +87,7 @@ class Body:
         if not self._cancelled:
             return False
         try:
-            # A cancellation that was not delivered yet would strike whatever the task does next.
+            # Take a cancellation that was not delivered yet: it would interrupt whatever the task does next.
             await asyncio.sleep(0)
         except asyncio.CancelledError:
             pass
@@ -94,12 +98,12 @@ class Body:
         return self._cancelled_by_others() > self._others
 
     def _cancelled_by_others(self) -> int:
-        """How often somebody else than a server has cancelled the task; 0 where tasks don't count (before 3.11)."""
+        """How often anybody but a server has cancelled the task; 0 before Python 3.11, where tasks don't count that."""
         return self._task.cancelling() - _ours.get(self._task, 0) if hasattr(self._task, "cancelling") else 0
 
 
 def consequence(error: BaseException) -> Optional[BaseException]:
-    """What a `CancelledError` that ended the body hides: the exception that the body was handling, if any."""
+    """Return the exception that the body was handling when a `CancelledError` ended it, or None."""
     seen: Optional[BaseException] = error
     while isinstance(seen, asyncio.CancelledError):
         seen = seen.__context__

@@ -1,4 +1,4 @@
-"""What has led to an exception: its parts, where it is a group, and what each of them came of."""
+"""Lists what led to an exception: its causes and contexts, and the parts of exception groups."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __unittest = True
 
 
 def parts_of(exc: BaseException) -> list[BaseException]:
-    """The exceptions of a group, and of the groups in it; of one that is no group, itself.
+    """Return the exceptions in a group, and in the groups inside it; for any other exception, just itself.
 
-    A `TaskGroup` raises groups, which Python has from 3.11 on; the package ``exceptiongroup`` has them before.
+    A `TaskGroup` raises groups. Python has them from 3.11 on, the package ``exceptiongroup`` for older versions.
     """
     if not any(base.__name__ == "BaseExceptionGroup" for base in type(exc).__mro__):
         return [exc]
@@ -21,7 +21,7 @@ def parts_of(exc: BaseException) -> list[BaseException]:
 
 
 def chain_of(exc: BaseException) -> list[BaseException]:
-    """An exception, and those that led to it, and the parts of those that are groups."""
+    """Return an exception, the exceptions that led to it (cause or context), and the parts of those that are groups."""
     chain: list[BaseException] = []
     found = [exc]
     while found:

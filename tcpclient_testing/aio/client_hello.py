@@ -1,7 +1,7 @@
-"""What a client says first over TLS, before anything is encrypted: which server it wants.
+"""Reads a TLS client's first message, the ClientHello: is it TLS, and which server name does the client ask for?
 
-Read from the bytes themselves (RFC 8446, 5.1 and 4.1.2; RFC 6066, 3), so that nothing has to be installed in an
-`ssl.SSLContext` that belongs to the test, and so that it is known of handshakes that come to nothing, too.
+It parses the bytes themselves (RFC 8446, 5.1 and 4.1.2; RFC 6066, 3). So nothing has to be installed in an
+`ssl.SSLContext` that belongs to the test, and the server name is known even if the handshake fails.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _SERVER_NAME = 0
 
 
 def begins_tls(data: bytes) -> bool:
-    """Whether a TLS client can have sent these first bytes; fewer than two can't tell much."""
-    # An old client may begin with a ClientHello in the form of SSL 2 (RFC 5246, E.2): OpenSSL shall answer that.
+    """Return whether these first bytes can come from a TLS client. Fewer than two bytes prove little."""
+    # An old client may begin with a ClientHello in the format of SSL 2 (RFC 5246, E.2). Leave the answer to OpenSSL.
     return data[:1] >= b"\x80" or (data[:1] == b"\x16" and data[1:2] in (b"", b"\x03"))
 
 
 def is_client_hello(data: bytes) -> bool:
-    """Whether these bytes are, beyond doubt, the beginning of a ClientHello."""
+    """Return whether these bytes are certainly the beginning of a ClientHello."""
     return data[:2] == b"\x16\x03" and data[5:6] == b"\x01"
 
 
 def server_name(records: bytes) -> Optional[str]:
-    """The name of the server that the client asks for (SNI); None if it names none, or hasn't said it all yet."""
+    """Return the server name that the client asks for (SNI). None if it asks for none, or its message is incomplete."""
     try:
         return _name(_Reader(_message(records)))
     except (IndexError, UnicodeDecodeError):
@@ -37,7 +37,7 @@ def server_name(records: bytes) -> Optional[str]:
 
 
 def _message(records: bytes) -> bytes:
-    """The handshake messages in the first records, joined."""
+    """Join the handshake messages in the first records."""
     reader, message = _Reader(records), b""
     while reader.left and reader.number(1) == _HANDSHAKE:
         reader.skip(2)
@@ -50,7 +50,7 @@ def _name(reader: _Reader) -> Optional[str]:
         return None
     hello = _Reader(reader.vector(3))
     hello.skip(2 + 32)  # the version and the random
-    hello.vector(1)  # the session
+    hello.vector(1)  # the session ID
     hello.vector(2)  # the cipher suites
     hello.vector(1)  # the compression methods
     extensions = _Reader(hello.vector(2)) if hello.left else hello
@@ -58,13 +58,13 @@ def _name(reader: _Reader) -> Optional[str]:
         kind, content = extensions.number(2), extensions.vector(2)
         if kind == _SERVER_NAME:
             names = _Reader(_Reader(content).vector(2))
-            names.skip(1)  # host_name is the only kind there is
+            names.skip(1)  # the type: host_name is the only one defined
             return names.vector(2).decode("ascii")
     return None
 
 
 class _Reader:
-    """Reads the numbers and vectors of TLS (RFC 8446, 3) from bytes; raises IndexError where they end too soon."""
+    """Reads the numbers and vectors of TLS (RFC 8446, 3) from bytes; raises IndexError if the bytes end too soon."""
 
     __slots__ = ("_data", "_position")
 
@@ -78,7 +78,7 @@ class _Reader:
         return len(self._data) - self._position
 
     def take(self, count: int, *, short: bool = False) -> bytes:
-        """The next `count` bytes; with `short`, fewer if there aren't more."""
+        """Return the next `count` bytes. With `short`, return fewer if there are fewer; else raise IndexError then."""
         if count > self.left and not short:
             raise IndexError
         taken = self._data[self._position:self._position + count]
@@ -86,13 +86,13 @@ class _Reader:
         return taken
 
     def skip(self, count: int) -> None:
-        """Pass over `count` bytes."""
+        """Skip `count` bytes."""
         self.take(count)
 
     def number(self, size: int) -> int:
-        """The next number, `size` bytes long."""
+        """Read a number of `size` bytes, in network byte order."""
         return int.from_bytes(self.take(size), "big")
 
     def vector(self, size: int, *, short: bool = False) -> bytes:
-        """The next bytes whose length is a number of `size` bytes before them."""
+        """Read a vector: its length, a number of `size` bytes, then so many bytes. For `short`, see `take`."""
         return self.take(self.number(size), short=short)

@@ -1,17 +1,18 @@
-"""What one client did with its pair of asyncio streams, seen from inside their process.
+"""Records what one client in this process did with its pair of asyncio streams.
 
-On the wire one can't see whether a client called ``writer.close()``, awaited ``wait_closed()``, or read what it was
-sent. In its own process one can: the writer that `watch` gives it takes notes, in a record of this class.
+The wire doesn't show whether a client called ``writer.close()``, awaited ``wait_closed()``, or read what it was sent.
+Inside the client's process all of this can be seen: while a `StreamWatch` runs, the client gets a writer that records
+its calls in a `ClientStream`.
 
 Invariants:
 
-- A record states facts, and judges none of them: `duties` does.
-- A record keeps no object of the client's alive but the reader's buffer, a `bytearray`, which refers to nothing. So
-  whatever the client drops is collected, and complained about by Python, when it would have been without us.
-- What only a living writer can tell is told once more when it is collected; from then on that answer stands.
+- A record states facts. `complaint` judges them.
+- A record keeps only one of the client's objects alive: the reader's buffer, a `bytearray`, which refers to nothing.
+  So everything that the client drops is collected, and warned about by Python, at the same time as without us.
+- Some facts can be read only from a living writer. They are read a last time when it is collected, and stay so.
 
-Limit. A client that upgrades to TLS by hand (``loop.start_tls()`` and a new writer, as before Python 3.11) and keeps
-the old writer to the end can't be told from one that never closed it.
+Limit: a client may upgrade to TLS by hand (``loop.start_tls()`` and a new writer, as before Python 3.11) and keep the
+old writer to the end. That looks the same as a client that never closed the old writer.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ __unittest = True
 
 
 def _gone() -> None:
-    """What a weak reference says of an object that was collected."""
+    """Return None, as a weak reference to a collected object does."""
 
 
 class ClientStream:
-    """What one client did with its pair of streams: plain facts, true at the moment at which they are read.
+    """What one client did with its pair of streams: facts that are true at the moment when they are read.
 
     The facts may be read in any thread, and after the streams are gone. `complaint` judges them.
     """
@@ -57,7 +58,7 @@ class ClientStream:
         "wait_closed_done",
     )
 
-    #: The client's own address, as the server sees it: (host, port).
+    #: The client's address, as the server sees it: (host, port).
     client_address: Endpoint
     #: The client called ``writer.close()``. The call that a collected `StreamWriter` makes by itself doesn't count.
     close_called: bool
@@ -65,11 +66,11 @@ class ClientStream:
     eof_written: bool
     #: The client began to await ``writer.wait_closed()``.
     wait_closed_awaited: bool
-    #: ``wait_closed()`` has ended, by returning or by raising, and was not cancelled while the connection was open.
+    #: ``wait_closed()`` has returned or raised, and was not cancelled while the connection was open.
     wait_closed_done: bool
     #: The writer was garbage collected without ``writer.close()``.
     collected: bool
-    #: The thread (`threading.get_ident`) that made the stream: turns of another thread's loop say nothing about it.
+    #: The thread (`threading.get_ident`) that made the stream. Turns of another thread's loop say nothing about it.
     thread_id: int
 
     def __init__(
@@ -83,7 +84,7 @@ class ClientStream:
         self.close_called = self.eof_written = self.collected = False
         self.wait_closed_awaited = self.wait_closed_done = False
         self.thread_id = threading.get_ident()
-        # One object for the reader's whole life, in every version: it is emptied and filled, never replaced.
+        # The reader keeps this one object for life, in every Python version: it is emptied and filled, never replaced.
         self._buffer: bytearray | bytes = getattr(reader, "_buffer", b"")
         self._protocol = weakref.ref(protocol)
         self._writer: Callable[[], asyncio.StreamWriter | None] = weakref.ref(writer)
@@ -92,35 +93,35 @@ class ClientStream:
         self.acted()
 
     def acted(self) -> None:
-        """The client does something with its writer: whoever it is may be about to do the rest."""
+        """Note which task now closes or half-closes the writer: it may be about to do the rest."""
         try:
             task = asyncio.current_task()
         except RuntimeError:
-            return  # in no loop
+            return  # no loop runs in this thread
         if task is not None:
             self._task = weakref.ref(task)
 
     def may_go_on(self, current: asyncio.Task[Any] | None) -> bool:
-        """Whether the task that last closed or half-closed the writer may do more with it.
+        """Return whether the task that last closed or half-closed the writer may do more with it.
 
-        It can't if it has ended, if it is the `current` one, which is busy asking, or if the writer was collected.
+        It can't if it has ended, if it is `current`, the task that asks, or if the writer was collected.
         """
         task = self._task()
         return task is not None and task is not current and not task.done() and self._writer() is not None
 
     @property
     def connection_lost(self) -> bool:
-        """Whether the client's transport is gone, and with it every chance of receiving more."""
+        """Whether the client's transport has lost its connection, so that the client can receive nothing more."""
         protocol = self._protocol()
-        # Only a transport that lost its connection lets go of its protocol (or one that was handed over).
+        # A transport drops its protocol only when it has lost its connection, or serves another protocol.
         return protocol is None or getattr(protocol, "_connection_lost", False)
 
     @property
     def transport_closed_directly(self) -> bool:
-        """Whether the connection was closed on this side, without an error, but not by ``writer.close()``.
+        """Whether the client's side closed the connection without an error, but not by ``writer.close()``.
 
-        By ``writer.transport.close()`` or ``.abort()``, that is; or, over TLS, by asyncio, which closes the client's
-        transport when the server ends the stream. (Over plain TCP the client has to close it.)
+        That is by ``writer.transport.close()`` or ``.abort()``. Over TLS it may also be asyncio, which closes the
+        client's transport when the server ends the stream. (Over plain TCP the client has to close it.)
         """
         self._look(self._writer())
         return self._closed_directly and not self.close_called
@@ -129,48 +130,48 @@ class ClientStream:
     def handed_over(self) -> bool:
         """Whether the transport serves another protocol now (``loop.start_tls()``, ``set_protocol()``).
 
-        The stream is then not the whole story, and nobody should be blamed for not closing it.
+        Then don't blame the client for not closing the stream: something else uses the connection.
         """
         self._look(self._writer())
         return self._handed_over
 
     def unread(self) -> bytes:
-        """Return what reached the client's `StreamReader` and was not read from it; ``b""`` if all was.
+        """Return what reached the client's `StreamReader` and was not read from it; ``b""`` if all was read.
 
-        Only final once `connection_lost` is true. What the client's kernel still held when the client closed isn't
-        part of it: that shows on the wire, as a reset.
+        The answer is final only once `connection_lost` is true. It doesn't include what the client's kernel still held
+        when the client closed: that shows on the wire, as a reset.
         """
         return bytes(self._buffer)
 
     @property
     def all_read(self) -> bool:
-        """Whether the client has taken everything out of its `StreamReader` that came there."""
+        """Whether the client has read everything that has reached its `StreamReader`."""
         return not self._buffer
 
     @property
     def reading(self) -> bool:
-        """Whether the client awaits more than what is there; True too where nobody knows any more."""
+        """Whether the client awaits more than its reader has now. True, too, if the reader can no longer be asked."""
         reader = getattr(self._writer(), "_reader", None)
         return reader is None or getattr(reader, "_waiter", None) is not None
 
     def _look(self, writer: asyncio.StreamWriter | None) -> None:
-        """Bring up to date what only a living writer can tell; afterwards the last answer stands."""
+        """Update the facts that can be read only from a living writer. Without one, they stay as they are."""
         if writer is None:
             return
         transport: Any = writer.transport
         lost = self.connection_lost
-        # A transport that loses its connection forgets its protocol, but not before telling it.
+        # A transport that loses its connection drops its protocol, but first calls its connection_lost().
         self._handed_over = not lost and transport.get_protocol() is not self._protocol()
         reader = getattr(writer, "_reader", None)
         without_error = reader is None or reader.exception() is None
-        # Before Python 3.11 a TLS transport that lost its connection doesn't say that it is closing.
+        # Before Python 3.11 is_closing() is false for a TLS transport that has lost its connection.
         closing = lost or transport.is_closing()
         self._closed_directly = closing and without_error and not self._handed_over
 
     def _writer_collected(self, writer: asyncio.StreamWriter) -> None:
         self.collected = not self.close_called
         self._look(writer)
-        # Where warnings are errors, the one that it gives now keeps it alive after all: it has closed itself by then.
+        # If warnings are errors, the ResourceWarning keeps the writer alive after all. It has closed itself by then.
         self._writer = _gone
 
     def __repr__(self) -> str:

@@ -1,24 +1,33 @@
 """An event loop whose clock jumps over waiting: an hour of back-off takes milliseconds, with real sockets.
 
-The rules of its time:
+The rules of virtual time:
 
-1. Time never goes back, and no timer is ever skipped or overtaken by a later one.
-2. While callbacks run and sockets are ready, time stands still. So no computation, however slow the machine, makes
-   a time-out fire, and a reply that is under way inside this process always comes before any timer.
-3. When nothing can happen before the next timer, time jumps to exactly that timer. "Nothing" is: no callback is
-   ready, no socket is ready, no job is in an executor, no other thread and no child process lives, and the kernel
-   holds no data back (see `quiet.py`). A thread counts from when it lives to its end, unless it is known to do nothing
-   for the test, or at rest since before the loop was made (see `bystanders.py`).
-4. While one of those lives, time is real: it flows on, second by second, from where it stands. Whoever has waited for
-   more than a second because of that is told why, by a RuntimeWarning and in the report of a failure.
-5. With no timer at all the loop blocks as any loop does, and that waiting too counts as time.
-6. A loop that never becomes quiet gets real time in the end, else its own time-outs could never end it: after one
-   second of callbacks alone (`while not done: await asyncio.sleep(0)`), after ten of talking without a pause.
+1. Time never goes back. No timer is skipped, and no later timer overtakes it.
+2. Time stands still while callbacks run and sockets are ready. So computation never makes a time-out fire, however slow
+   the machine is, and a reply that is under way inside this process always arrives before any timer.
+3. When nothing can happen before the next timer, time jumps to exactly that timer. "Nothing" means all of this:
 
-What is not seen, and so not waited for: peers outside this process and its children, `signal.alarm()`, inotify,
-timerfd. Hold the clock with `VirtualClockEventLoop.hold()` there. Code that asks `time.monotonic()` or `time.time()`
-sees real time. Under debug mode asyncio's warnings of slow callbacks measure by the loop's clock: while time stands
-still there are none.
+   - no callback is ready;
+   - no socket is ready;
+   - no job is in an executor;
+   - no other thread and no child process lives;
+   - the kernel holds no data back (see `held_back`).
+
+   A thread counts for as long as it lives, with two exceptions: threads that are known to do nothing for the test, and
+   threads that lived before the loop was made and are at rest (see `living_thread`).
+4. While a job runs in an executor, or another thread or a child process lives, time is real: it flows on, second by
+   second, from where it stands. After more than one second of such waiting a RuntimeWarning gives the reason (except
+   for executor jobs and `hold()`). The report of a failure lists the reasons, too.
+5. With no timer at all the loop blocks as any loop does. That waiting counts as time, too.
+6. A loop that never becomes quiet gets real time in the end; otherwise its own time-outs could never fire. It does so
+   after one second of callbacks alone (`while not done: await asyncio.sleep(0)`), or after ten seconds in which sockets
+   are ready without a pause.
+
+The loop can't see, and so doesn't wait for: peers outside this process and its children, `signal.alarm()`, inotify,
+timerfd. Hold the clock with `VirtualClockEventLoop.hold()` there.
+
+Code that calls `time.monotonic()` or `time.time()` sees real time. In debug mode asyncio measures slow callbacks by
+the loop's clock: while time stands still there are no warnings of them.
 """
 
 from __future__ import annotations
@@ -55,7 +64,7 @@ _NO_POLICY = (
 )
 
 
-# Whoever waits for longer (seconds) on virtual time should know why.
+# After more real waiting than this (seconds) on virtual time, a warning says why.
 _LONG_WAIT = 1.0
 _JOB = "a job is in an executor"
 
@@ -68,7 +77,7 @@ def _warn(reason: str) -> None:
 
 
 class _CountedExecutor:
-    """Stands for an executor in one call of `run_in_executor()`, to get hold of the job."""
+    """Takes the place of an executor in one call of `run_in_executor()`, to keep the future of the submitted job."""
 
     __slots__ = ("_executor", "job")
 
@@ -84,10 +93,13 @@ class _CountedExecutor:
 class VirtualClockEventLoop(asyncio.SelectorEventLoop):
     """An asyncio event loop on virtual time: see the rules at the top of this module.
 
-    `asyncio.Runner(loop_factory=VirtualClockEventLoop)` (3.11+) runs on it; for test cases there is
-    `virtual_loops()`. `selector` is the selector to wrap, by default the platform's best; `grace` the seconds that a
-    poll waits before it believes that nothing is under way between two sockets of this process, by default 0 on
-    Linux and 0.01 elsewhere. Give a grace where the loopback interface is not the Linux kernel's (gVisor).
+    Run on it with `asyncio.Runner(loop_factory=VirtualClockEventLoop)` (3.11+). For test cases there is
+    `virtual_loops()`.
+
+    - `selector` is the selector to wrap; by default the platform's best.
+    - `grace` is how many seconds a poll waits before it assumes that nothing is under way between two sockets of this
+      process; by default 0 on Linux and 0.01 elsewhere. Give a grace where the loopback interface is not the Linux
+      kernel's (gVisor). ValueError is raised if it is negative or not finite.
 
     Threads of executors other than the loop's default one count as living threads, idle or not: only the default
     executor gets its jobs from this loop alone.
@@ -96,7 +108,7 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
     def __init__(self, selector: Optional[selectors.BaseSelector] = None, *, grace: Optional[float] = None) -> None:
         if grace is not None and not 0 <= grace < math.inf:
             raise ValueError(f"grace is a number of seconds, 0 or more, not {grace!r}")
-        self._virtual_clock = VirtualClock()  # before the base class, which may ask for the time
+        self._virtual_clock = VirtualClock()  # before the base class's constructor, which may call time()
         self._executor_jobs: set[Future[Any]] = set()
         self._holds: list[str] = []
         self._standing = standing_threads()
@@ -106,13 +118,13 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         super().__init__(DecidingSelector(inner, self, self._virtual_clock, DEFAULT_GRACE if grace is None else grace))
 
     def time(self) -> float:
-        """Give the virtual time, in seconds. It starts near `time.monotonic()` and goes its own way from there."""
+        """Return the virtual time, in seconds. It starts near `time.monotonic()`, and later differs from it."""
         return self._virtual_clock.time()
 
     @property
     def _clock_resolution(self) -> float:
-        # A timer is due when it lies before the present time plus this. The nanosecond of asyncio vanishes in the sum
-        # beyond 2**24 seconds (194 days of uptime), and a timer at exactly the present time would then never be due.
+        # A timer is due when it is earlier than the present time plus this. Beyond 2**24 seconds (194 days of uptime)
+        # asyncio's one nanosecond is lost in the sum, and a timer at exactly the present time would never be due.
         return max(1e-9, 2 * math.ulp(self.time()))
 
     @_clock_resolution.setter
@@ -121,18 +133,18 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
 
     @staticmethod
     def real_time() -> float:
-        """Give the real time, in seconds: `time.monotonic()`."""
+        """Return the real time, in seconds: `time.monotonic()`."""
         return time.monotonic()
 
     @property
     def virtual_time_elapsed(self) -> float:
-        """Seconds of virtual time since the loop was made, jumps and real waiting together."""
+        """Seconds of virtual time since the loop was made: jumps and real waiting."""
         return self._virtual_clock.time() - self._virtual_clock.start
 
     def why_real(self) -> Optional[str]:
-        """Say why time is real just now ("thread 'poller' lives"), or return None: time may jump.
+        """Return why time is real now ("thread 'poller' lives"), or None if time may jump.
 
-        Ask it when a test on virtual time takes as long as on real time. It must be called in the loop's thread.
+        Call it when a test on virtual time takes as long as on real time. It must be called in the loop's thread.
         """
         if self._executor_jobs:
             return _JOB
@@ -145,32 +157,35 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
 
     @property
     def really_waited(self) -> dict[str, float]:
-        """For how many seconds timers were waited for in real time, by the reasons that `why_real()` gave."""
+        """How many seconds the loop waited for timers in real time, for each reason that `why_real()` gave."""
         return dict(self._waited)
 
     @staticmethod
     def set_aside(thread: threading.Thread) -> None:
-        """Let time jump although `thread` lives: it does nothing that a test could wait for.
+        """Let time jump although `thread` lives. Only for a thread that does nothing that a test could wait for.
 
-        For a thread that flushes a log or collects statistics, and wakes up by itself for that. Never for one that
-        serves a connection, computes an answer or sets an event: a reply of its would come after every time-out.
+        Use it for a thread that wakes up by itself to flush a log or to collect statistics. Never use it for a thread
+        that serves a connection, computes an answer or sets an event: its reply would come after every time-out.
         """
         own_thread(thread)
 
     def _really_waited(self, reason: str, seconds: float) -> None:
-        """Note a wait; the first time that it comes to more than a second for one reason, warn."""
+        """Count a wait in real time. Warn once for each reason, when its waits add up to more than a second.
+
+        There is no warning of executor jobs and `hold()`: the test asked for those itself.
+        """
         before = self._waited.get(reason, 0.0)
         after = self._waited[reason] = before + seconds
         if before <= _LONG_WAIT < after and reason != _JOB and reason not in self._holds:
-            # In the next turn: what a warning raises where warnings are errors must not come out of the selector.
+            # In the next turn: if warnings are errors, this raises, and the selector must not raise.
             self.call_soon(_warn, reason)
 
     @contextlib.contextmanager
     def hold(self, reason: str = "the clock is held") -> Iterator[None]:
         """Keep time real inside the `with` block, for peers that the loop can't see.
 
-        A server in a container, a device, a daemon, a process on Windows. Time flows from where it stands; `reason`
-        is what `why_real()` says meanwhile.
+        Such peers are a server in a container, a device, a daemon, a process on Windows. Time flows from where it
+        stands. Until the block ends, `why_real()` returns `reason`.
         """
         self._holds.append(reason)
         try:
@@ -181,9 +196,9 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Optional[Executor], func: Callable[..., _T], *args: Any
     ) -> asyncio.Future[_T]:
-        """Run `func(*args)` in `executor`, or in the default one. Time is real until the job has ended.
+        """Run `func(*args)` in `executor`, or in the default one, as the base class does.
 
-        As in the base class. A job counts until it has really ended, even if whoever awaited it was cancelled.
+        Time is real until the job has really ended, even if the task that awaited it was cancelled.
         """
         if executor is None:
             self._check_default_executor()
@@ -200,17 +215,19 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         """Keep time real until `job` has ended and its result is on its way to the loop."""
         jobs = self._executor_jobs
         jobs.add(job)
-        # Callbacks run in the order in which they were added. In the worker's thread the first one, the base class's,
-        # wakes the loop; in the loop's thread ours comes before whatever awaits the future, and so that task never
-        # sees a job that is done and still counted. A future that was cancelled leaves its job running, and counted.
+        # Callbacks run in the order in which they were added.
+        # - In the worker's thread the first one is the base class's, which wakes the loop.
+        # - In the loop's thread ours runs before the task that awaits the future resumes. So that task never sees a job
+        #   that is done and still counted.
+        # If the future was cancelled, its job runs on and stays counted.
         job.add_done_callback(jobs.discard)
         future.add_done_callback(lambda _future: jobs.discard(job) if job.done() else None)
 
     async def wait_until(self, happened: Callable[[], bool]) -> None:
-        """Wait until `happened()` returns true: for what wakes no loop, such as a threading.Event.
+        """Wait until `happened()` returns true. For conditions that don't wake the loop, such as a threading.Event.
 
-        It is asked in every turn of the loop, before every jump, and every few milliseconds while time is real. No
-        timer is spent on it, so that time still jumps to the next thing that happens.
+        `happened()` is called in every turn of the loop, before every jump, and every few milliseconds while time is
+        real. This takes no timer, so time still jumps to the next timer. What `happened()` raises is raised here.
         """
         if happened():
             return
@@ -222,64 +239,71 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
             self._lookouts.remove(lookout)
 
     def _looks_out(self) -> bool:
-        """Tell whether somebody is in `wait_until()`."""
+        """Return whether any task is in `wait_until()`."""
         return bool(self._lookouts)
 
-    # Attributes of asyncio's base classes that typeshed does not declare; the same from 3.9 to 3.14.
-    _closed = True  # until the constructor has got as far as the base class: __del__ asks
+    # Attributes of asyncio's base classes that typeshed does not declare. They are the same from Python 3.9 to 3.14.
+    _closed = True  # until the base class's constructor has run: __del__ reads it
     _scheduled: list[asyncio.TimerHandle]
     _default_executor: Optional[ThreadPoolExecutor]
     _check_default_executor: Callable[[], None]
 
     def _next_timer(self) -> Optional[float]:
-        """Give the time of the next timer, or None if there is none before the end of time."""
+        """Return the time of the next timer, or None if there is none (or only at infinity)."""
         when = self._scheduled[0].when() if self._scheduled else math.inf  # the base class has popped cancelled ones
         return when if when < math.inf else None
 
     def _work_is_ready(self) -> bool:
-        """Tell whether there is something to do: what is looked out for has happened, or a signal handler has
-        scheduled a callback or stopped the loop since the turn began.
+        """Return whether the loop has something to do, and wake the tasks in `wait_until()` whose condition is true.
+
+        A signal handler may have scheduled a callback, or stopped the loop, since the turn began.
         """
         for happened, future in self._lookouts:
             if not future.done():
                 try:
                     if happened():
                         future.set_result(None)
-                except Exception as error:  # noqa: BLE001 - it belongs to whoever waits
+                except Exception as error:  # noqa: BLE001 - raised in the task that waits
                     future.set_exception(error)
         return bool(cast(Any, self)._ready or cast(Any, self)._stopping)
 
     def _sockets(self) -> list[int]:
-        """List the descriptors of the open transports, registered with the selector (reading, writing) or not."""
+        """List the descriptors of the open transports, whether they are registered with the selector or not."""
         return list(getattr(self, "_transports", ()))
 
 
 def is_virtual(loop: asyncio.AbstractEventLoop) -> bool:
-    """Tell whether `loop` runs on virtual time."""
+    """Return whether `loop` runs on virtual time."""
     return isinstance(loop, VirtualClockEventLoop)
 
 
 def virtual_loop_factory() -> VirtualClockEventLoop:
-    """Make a new loop on virtual time: a `loop_factory` for whatever asks for one (asyncio, anyio, pytest-asyncio).
+    """Return a new loop on virtual time. Pass it as a `loop_factory` (asyncio, anyio, pytest-asyncio).
 
-    As the class attribute `loop_factory` of a test case write `loop_factory = VirtualClockEventLoop`: a function
-    would become a method there.
+    As the class attribute of a test case, write `loop_factory = VirtualClockEventLoop`: a function would become a
+    method there.
     """
     return VirtualClockEventLoop()
 
 
 @contextlib.contextmanager
 def virtual_loops(case: Optional[object] = None) -> Iterator[None]:
-    """Make the event loops that are created inside the `with` block virtual. Around `super().run(result)` of a mixin:
+    """Make the event loops that are created inside the `with` block virtual. Use it in the `run()` of a mixin:
 
         def run(self, result=None):
             with virtual_loops(self):
                 return super().run(result)
 
-    `case` is the test case. From Python 3.13 on its `loop_factory` is set meanwhile; before, and for a case that has
-    none, the event loop policy is exchanged. Raises ScriptError for a case that has chosen another loop itself, and
-    on Python 3.14 and newer, where policies are deprecated, for a case (or None) without a `loop_factory`: pass
-    `loop_factory=VirtualClockEventLoop` to `asyncio.run()` or `asyncio.Runner()` there.
+    `case` is the test case. Inside the block,
+
+    - its `loop_factory` is set, from Python 3.13 on, if it has that attribute;
+    - else the event loop policy is replaced.
+
+    Raises ScriptError
+
+    - if the case has chosen another loop itself;
+    - on Python 3.14 and newer, where policies are deprecated, if `case` is None or has no `loop_factory`. There, pass
+      `loop_factory=VirtualClockEventLoop` to `asyncio.run()` or `asyncio.Runner()`.
     """
     if sys.version_info >= (3, 13) and hasattr(case, "loop_factory"):
         with _loop_factory_of(case):
@@ -293,7 +317,7 @@ def virtual_loops(case: Optional[object] = None) -> Iterator[None]:
         try:
             yield
         finally:
-            if asyncio.get_event_loop_policy() is ours:  # else somebody has set another one, and means it
+            if asyncio.get_event_loop_policy() is ours:  # else other code has set a policy of its own: keep that
                 asyncio.set_event_loop_policy(previous)
 
 
@@ -319,10 +343,10 @@ def _loop_factory_of(case: Any) -> Iterator[None]:
 
 
 def virtual_policy(previous: Optional[asyncio.AbstractEventLoopPolicy] = None) -> asyncio.AbstractEventLoopPolicy:
-    """Make an event loop policy whose new loops are virtual, and which is `previous` in all else.
+    """Return an event loop policy whose new loops are virtual, and which otherwise does what `previous` does.
 
-    For Python 3.9 to 3.13 and for tools that ask for a policy (pytest-asyncio's fixture `event_loop_policy`).
-    Without `previous` it builds on the present policy. Raises ScriptError on Python 3.14 and newer.
+    For Python 3.9 to 3.13, and for tools that want a policy (pytest-asyncio's fixture `event_loop_policy`). Without
+    `previous` it builds on the present policy. Raises ScriptError on Python 3.14 and newer.
     """
     if sys.version_info >= (3, 14):
         raise ScriptError(_NO_POLICY)
@@ -330,7 +354,7 @@ def virtual_policy(previous: Optional[asyncio.AbstractEventLoopPolicy] = None) -
         base = asyncio.get_event_loop_policy() if previous is None else previous
 
         class VirtualPolicy(asyncio.AbstractEventLoopPolicy):
-            """The policy before it, with virtual loops."""
+            """Makes virtual loops, and leaves the rest to the policy `base`."""
 
             def new_event_loop(self) -> asyncio.AbstractEventLoop:
                 return VirtualClockEventLoop()

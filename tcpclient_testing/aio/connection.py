@@ -2,8 +2,8 @@
 
     accepted -> connection_made -> [buffer_updated*] -> [eof_received] -> connection_lost
 
-What arrives is judged in the transport's callback, in a buffer that all connections of a loop share; how the client's
-stream ends is judged here, too. What is sent is the matter of `sending`.
+Received bytes are checked against the script in the transport's callback, while they are still in the buffer that all
+connections of a loop share. This module also finds out how the client's stream ended. `Sending` does the sending.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = ["LINGER_NOT", "ConnectionProtocol"]
 
 __unittest = True
 
-_LOOK = 0.001
-# So many bytes that no step has claimed are kept (early input); beyond it the client has to wait.
+_LOOK = 0.001  # seconds between two polls
+# At most this many pending bytes are kept (received, but not taken by a step yet); then the client has to wait.
 _MOST_KEPT = 16 * 1024 * 1024
-_READING = 0.2
+_READING = 0.2  # seconds: at most this long a reset waits for the client to read what was sent
 #: The value of SO_LINGER with which closing a socket sends a RST (socket(7)).
 LINGER_NOT = struct.pack("ii", 1, 0)
 
@@ -64,7 +64,8 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         self.written = 0
         self.achieved: list[int] = []
         self.taking: Optional[Taking] = None
-        #: Up to which byte of what is `on_the_wire` the script wants the client to have it.
+        #: The value of `on_the_wire` after the script's last send: the client has to read up to that byte. Bytes after
+        #: it (heartbeats, session tickets of TLS) belong to no step.
         self.owed = 0
         self.reset_look: Optional[ResetLook] = None
         self.reset_watch: Optional[ResetWatch] = None
@@ -97,7 +98,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
             runtime.perform()
 
     def hold_back(self) -> None:
-        """Let the client wait, by TCP's own flow control, while much of what it sent is claimed by no step."""
+        """Stop reading while more than `_MOST_KEPT` bytes are pending: TCP's flow control makes the client wait."""
         conversation, transport = self.conversation, self.transport
         if self.runtime.session.over or self.lost or transport is None:
             return
@@ -127,15 +128,15 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
             now = self.loop.time()
             self.note("reset by the client")
             conversation.closed = True
-            # EPIPE: there was a FIN before (Linux); of a RST alone the first that is heard is ECONNRESET.
+            # EPIPE means that a FIN came before the RST (Linux). A RST alone is first reported as ECONNRESET.
             conversation.receive(Reset(now, after_fin=in_doubt or isinstance(exc, BrokenPipeError)))
         conversation.closed = True
         self.runtime.perform()
 
-    # What the TLS between transport and conversation calls, where there is one; eof_received uses it, too.
+    # What the TLS layer between transport and conversation calls, if there is one. eof_received uses it, too.
 
     def stream_ended(self, how: str) -> bool:
-        """The client will send no more; return whether our side stays open."""
+        """The client has ended its stream. Return whether our side stays open, as `eof_received()` does."""
         self.note(how)
         if self._sends_script:
             self.owed = self.on_the_wire
@@ -153,32 +154,32 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
             self.transport.close()
 
     def _found_reset(self) -> None:
-        """The client's end has turned out to be a reset, which the transport has not noticed."""
+        """Note that the end of the client's stream was a reset, and abort the transport, which has not noticed it."""
         self.note("reset by the client")
         self.conversation.closed = True
         if self.transport is not None:
             self.transport.abort()
 
     def watch_reset(self) -> None:
-        """The client, whose stream has ended, is to reset the connection: tell the engine when it does."""
+        """The client's stream has ended. Watch for the reset that the script expects, and report it to the engine."""
         if self.transport is not None and not self.over and not self.transport.is_closing():
             from .reset_watch import ResetWatch
             self.reset_watch = ResetWatch(self, self.transport)
 
     def reset_came(self) -> None:
-        """So it has."""
+        """Report to the engine that the client has reset the connection."""
         self._found_reset()
         self.tell(Reset(self.loop.time()))
 
     def no_reset_comes(self) -> None:
-        """The client has closed the connection, and not reset it."""
+        """Close, and report to the engine that the client has closed the connection without a reset."""
         self.close()
         self.tell(HalfClosed(self.loop.time()))
 
     def _judge_end(self, then: Callable[[bool], None]) -> bool:
-        """Call `then` with whether the client, whose stream has ended, has reset the connection over what was sent.
+        """Find out whether the client, whose stream has ended, reset the connection with the script's bytes unread.
 
-        Return whether that has to be waited for.
+        Call `then` with the answer. Return True if the answer is not known yet: then `then` is called later.
         """
         known: Optional[bool] = False
         if self.owed and not self.over and not self.conversation.cut_off:
@@ -193,23 +194,27 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the client's stream has ended, and it is being looked whether that is a reset."""
+        """Whether the client's stream has ended, and it is not known yet whether that was a reset."""
         return self.reset_look is not None and self.reset_look.waiting
 
     @property
     def over(self) -> bool:
-        """Whether nothing that the client does matters any more."""
+        """Whether it no longer matters what the client does."""
         return self.lost or self.left or self.conversation.closed or self.runtime.session.over
 
     def tell(self, event: Event) -> None:
-        """Let the conversation know of an event, and carry out what it wants."""
+        """Pass an event to the conversation, and carry out the commands that result."""
         self.conversation.receive(event)
         self.runtime.perform()
 
-    # What the server calls, to carry out a command; what it has written is in `Sending`.
+    # What the server calls to carry out a command. `Sending` has those that write.
 
     def start_tls(self, context: Any, begun: bytes, *, starttls: bool) -> None:
-        """Put TLS between the transport and the conversation; `starttls` says that they spoke in clear before."""
+        """Put TLS between the transport and the conversation.
+
+        `begun` is what the client has already sent of its handshake. `starttls` is true if the connection was in clear
+        before.
+        """
         from .tls_layer import TLSLayer
         if self.transport is None or self.lost:
             return
@@ -220,7 +225,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
             layer.begin(begun)
 
     def half_close(self, drain: bool) -> None:
-        """End our stream; with `drain`, close when the client has ended its own."""
+        """End our stream. With `drain`, also close the connection when the client has ended its own stream."""
         assert self.transport is not None
         self.draining = drain
         self.note("disconnected by the server" if drain else "half-closed by the server")
@@ -237,36 +242,37 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         self.flushed()
 
     def write_eof(self) -> None:
-        """Let our stream end now."""
+        """End our stream now."""
         assert self.transport is not None
         try:
             self.transport.write_eof()
         except OSError:
-            pass  # the client reset the connection meanwhile: connection_lost will tell
+            pass  # the client has just reset the connection: connection_lost() reports that
 
     @property
     def eof_written(self) -> bool:
-        """Whether our stream has ended: a FIN is out."""
+        """Whether our stream has ended: a FIN was sent."""
         return (self.draining and (self.farewell is None or not self.farewell.waiting)) or self.conversation.silenced
 
     def close(self) -> None:
-        """Close without a reset: nothing is unread."""
+        """Close without a reset. Call this only when nothing is unread: else the close is a reset."""
         self.conversation.closed = True
         if self.transport is not None:
             self.transport.close()
 
     def reset(self, why: str) -> None:
-        """Send a RST, at once."""
+        """Send a RST at once. `why` goes into the transcript."""
         if not self.conversation.closed and not self.lost:
             self.note(why)
         self.conversation.closed = True
         self.abort()
 
     def reset_when_taken(self) -> None:
-        """Send a RST as soon as the client has taken what was sent, and tell the engine.
+        """Send a RST as soon as the client has taken what was sent, and report that to the engine.
 
-        What a client's kernel has, the client can still read; but asyncio's streams give up what they have read already
-        when the connection is lost. So it is the client that is waited for, a moment, not only its kernel.
+        After a RST a client can still read what its kernel holds. But asyncio's streams drop what they have already
+        read when the connection is lost. So wait until the client itself has the bytes (at most 0.2 s), not only its
+        kernel.
         """
         from .inet_diag import unacknowledged
         from .taking import Taking
@@ -275,7 +281,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
             self._reset_now()
             return
         self.taking = Taking(self, self.runtime.probe())
-        # The acknowledgement may be 40 ms late, which are seconds of a virtual clock that jumps from look to look.
+        # The acknowledgement may be 40 ms late. A virtual clock that jumps from poll to poll counts seconds by then.
         if unacknowledged(raw) and not self.taking.arrived():
             self.loop.call_later(_LOOK, self.reset_when_taken)
         else:
@@ -288,11 +294,12 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
             self.runtime.perform()
 
     def pause_reading(self) -> None:
-        """Take nothing more from the client."""
+        """Stop reading from the client."""
         if self.transport is not None and not self.lost and not self.conversation.ended:
             self.stopped = True
             self.transport.pause_reading()
-            # Until 3.10 a transport begins to read a turn after connection_made, paused or not: pause it again then.
+            # Up to Python 3.10 a transport starts to read one turn after connection_made(), even if it was paused:
+            # pause it again then.
             self.loop.call_soon(self._stay_paused)
             self.note("stopped reading")
 
@@ -302,7 +309,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take the client's bytes again."""
+        """Read from the client again."""
         if self.transport is not None and not self.lost and self.stopped:
             self.stopped = False
             if not self.crowded:
@@ -310,9 +317,10 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
             self.note("reads again")
 
     def all_read(self) -> bool:
-        """Whether the client has read all that was sent: only then is our leaving nothing to it.
+        """Return whether the client has read all that was sent: only then does it lose nothing when we close.
 
-        If it sends anything after that, a RST is the answer, and the system that gets one throws away what is unread.
+        Once we have closed, our system answers anything that the client sends with a RST. The client's system may
+        then throw away what is unread (Linux keeps it).
         """
         if self.transport is None or self.lost:
             return True
@@ -324,13 +332,13 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
             try:
                 state = probe.look(local, peer)
             except OSError:
-                return False  # it can't be seen here
-        # One byte that is unread is our FIN.
+                return False  # the kernel can't be asked here
+        # Our FIN counts as one unread byte.
         return state is None or state.closed or (state.unread <= 1 and not unacknowledged(
             self.transport.get_extra_info("socket")))
 
     def leave(self) -> None:
-        """The server is left: close, gently where the client has nothing to lose."""
+        """The server's context is left: close the connection, in order if the client's stream has ended."""
         self.left = True
         if self.transport is None or self.lost:
             return
@@ -341,7 +349,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         self.transport.abort()
 
     def abort(self) -> None:
-        """Let the transport go, with a RST (SO_LINGER with a time of 0, socket(7))."""
+        """Abort the transport with a RST (SO_LINGER with a time of 0, socket(7))."""
         if self.transport is None or self.lost:
             return
         if self.paused:
@@ -355,12 +363,12 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         self.transport.abort()
 
     def abandon(self) -> None:
-        """In a forked child: close our copy of the descriptor, and nothing else."""
+        """In a forked child: close our copy of the descriptor, and do nothing else."""
         raw = None if self.transport is None else self.transport.get_extra_info("socket")
-        raw = getattr(raw, "_sock", raw)  # asyncio lends a TransportSocket, which can't close
+        raw = getattr(raw, "_sock", raw)  # asyncio gives a TransportSocket, which has no close()
         if raw is not None:
             raw.close()
 
     def note(self, text: str) -> None:
-        """Put down what the server did."""
+        """Add a note to the transcript: what happened on this connection."""
         self.runtime.transcript.note(self.loop.time(), self.conversation.number, text)

@@ -1,10 +1,14 @@
-"""The guard against a client that blocks the loop its own server lives in: what the watchdog asks, and does.
+"""Fails the script when a client blocks the event loop of its own server, and breaks the sockets to free the client.
 
     watching --blocked--> failed --the loop turns--> given up
 
-A blocked loop's server can't fail by itself. So the watchdog's thread makes the session fail, once, while the loop's
-thread sleeps in the kernel, and breaks the sockets; the client returns, and finds the verdict given. What remains to be
-done is done in the loop when it turns again.
+The server can't fail by itself while its loop is blocked. So the watchdog's thread, while the loop's thread sleeps in
+the kernel,
+
+1. makes the session fail, once;
+2. breaks the sockets, so that the client's call returns. By then the script has failed.
+
+The loop does the rest when it turns again.
 """
 
 from __future__ import annotations
@@ -33,13 +37,13 @@ __all__ = ["DeadlockGuard", "in_one_sleep", "waits_elsewhere"]
 
 __unittest = True
 
-_DEFAULT = 5.0  # seconds, where the server has no time-out, or one in virtual seconds
-_OVERDUE = 5.0  # seconds beyond its time-out for which a step is left alone while the loop does not turn
-_A_WHILE = 0.05  # seconds in which a thread that polls wakes up at least once
+_DEFAULT = 5.0  # seconds, if the server has no time-out, or one in virtual seconds
+_OVERDUE = 5.0  # seconds by which a step may exceed its time-out before it counts as long overdue
+_A_WHILE = 0.05  # seconds in which a polling thread wakes up at least once
 
 
 class DeadlockGuard:
-    """Watches over one server's loop; made in the loop's thread. Call `stop` when the server is left."""
+    """Watches one server's loop. Make it in the loop's thread. Call `stop()` when the server's context is left."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -50,13 +54,16 @@ class DeadlockGuard:
         self._watch = watch(runtime.loop, self._ident, bound, self._attention, self._free)
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._watch.stop()
 
-    # What follows is called in the watchdog's thread, while the loop's blocks.
+    # What follows is called in the watchdog's thread, while the loop's thread blocks.
 
     def _attention(self) -> bool:
-        """Whether the server has something to do for a client, and the test does not merely sleep."""
+        """Return whether the server has something to do for a client, and the test does not merely sleep.
+
+        After the failure: whether clients are still connected, or wait to be accepted.
+        """
         runtime = self._runtime
         if runtime.session.over or not (runtime.wants_a_turn or self._action_is_due() or self._sockets_are_ready()
                                         or self._step_is_long_overdue()):
@@ -64,7 +71,7 @@ class DeadlockGuard:
         return not in_one_sleep(self._thread)
 
     def _clients_wait(self) -> bool:
-        """After the failure: whether there are still clients whom nobody has let go."""
+        """Return whether clients are still connected, or wait to be accepted."""
         return any(not protocol.lost for protocol in list(self._runtime.protocols.values())) \
             or readable(self._runtime.reception.listeners)
 
@@ -82,7 +89,7 @@ class DeadlockGuard:
                    for conversation in self._runtime.session.conversations)
 
     def _step_is_long_overdue(self) -> bool:
-        """Whether the client is very late, and the thread does not wait for something else, which may be to come."""
+        """Return whether the client is very late, and the loop's thread doesn't wait for something else."""
         now = self._runtime.loop.time()
         return any(self._virtual or deadline + _OVERDUE <= now for deadline in self._runtime.session.deadlines()) \
             and not waits_elsewhere(self._thread, self._ident)
@@ -95,10 +102,10 @@ class DeadlockGuard:
         pairs = [(protocol.conversation, sock) for protocol in list(runtime.protocols.values())
                  for sock in _socket_of(protocol)]
         if blocked.attempt == 1:
-            # Before they are freed: then the loop's thread goes on, and may want its report.
+            # Do this before the sockets are freed: after that the loop's thread goes on, and may make its report.
             for conversation, sock in pairs:
                 data = _unread(sock)
-                if data and conversation.tls is None:  # over TLS it says nothing
+                if data and conversation.tls is None:  # over TLS the bytes say nothing
                     runtime.transcript.received(runtime.loop.time(), conversation.number, data)
         reception = runtime.reception
         connected = [*(sock for _, sock in pairs), *reception.accepted]
@@ -106,7 +113,7 @@ class DeadlockGuard:
 
 
 class _Blocked(Mismatch):
-    """A client blocked the loop that its server lives in."""
+    """A client blocked the event loop that its server runs in."""
 
     __slots__ = ("call",)
 
@@ -124,7 +131,7 @@ def _line_of(frame: Any) -> str:
 
 
 def _reads(protocol: ConnectionProtocol) -> bool:
-    """Whether the server is going to read from this connection."""
+    """Return whether the server will read from this connection."""
     transport = protocol.transport
     return not (protocol.lost or protocol.conversation is None or protocol.conversation.ended) \
         and transport is not None and (not hasattr(transport, "is_reading") or transport.is_reading())
@@ -136,21 +143,22 @@ def _socket_of(protocol: ConnectionProtocol) -> list[Any]:
 
 
 def _unread(sock: Any) -> bytes:
-    """What a connection has received and the loop has not read (64 KiB of it at most); it stays there."""
+    """Return what a connection has received and the loop has not read (at most 64 KiB), without taking it."""
     with contextlib.suppress(OSError), socket.socket(fileno=socket.dup(sock.fileno())) as copy:
         return copy.recv(65536, socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0))
     return b""
 
 
-# The system calls by which a thread sleeps, and those in which it does when they have no descriptors to wait for:
-# time.sleep() of Python 3.9 and 3.10 is a select(0, ...). From the kernel's tables.
+# The numbers of the system calls in which a thread sleeps: those that always sleep, and those that sleep if they have
+# no descriptors to wait for (time.sleep() of Python 3.9 and 3.10 is a select(0, ...)). From the kernel's tables.
 _SLEEPS = {"x86_64": ({35, 230}, {23, 270}), "aarch64": ({101, 115}, {72})}
 
 
 def in_one_sleep(native_id: int) -> bool:
-    """Return whether a thread is in a sleep of `time.sleep`, and not in one of many short ones.
+    """Return whether a thread is in one long `time.sleep`, rather than in a series of short ones.
 
-    That ends by itself, so it is no deadlock. False where the system doesn't tell (proc(5): /proc/pid/syscall).
+    Such a sleep ends by itself, so it is no deadlock. Return False where the system doesn't say (proc(5):
+    /proc/pid/syscall). It may take 0.05 seconds.
     """
     if sys.platform != "linux":
         return False
@@ -168,16 +176,17 @@ def in_one_sleep(native_id: int) -> bool:
         return False
 
 
-# The system calls in which a thread waits for another thread or a child: futex, wait4, waitid. From the same tables.
+# The numbers of the system calls in which a thread waits for another thread or a child process: futex, wait4, waitid.
+# From the same tables.
 _WAITS = {"x86_64": {202, 61, 247}, "aarch64": {98, 260, 95}}
-# Modules whose code may wait for a pipe: that is no socket of a client's.
+# Modules whose code may wait for a pipe. A pipe is not a client's socket.
 _OF_CHILDREN = frozenset({"subprocess", "multiprocessing"})
 
 
 def waits_elsewhere(native_id: int, ident: int) -> bool:
     """Return whether a thread waits for another thread or a process, rather than on a socket.
 
-    Such a wait may well come to an end. True, too, where the system doesn't tell (proc(5): /proc/pid/syscall).
+    Such a wait may end by itself. Return True, too, where the system doesn't say (proc(5): /proc/pid/syscall).
     """
     if sys.platform != "linux":
         return True
@@ -196,7 +205,7 @@ def waits_elsewhere(native_id: int, ident: int) -> bool:
 
 
 def _state(native_id: int) -> tuple[bytes, bytes]:
-    """What system call a thread is in, and how often it has slept so far."""
+    """Return which system call a thread is in, and how often it has slept so far (voluntary context switches)."""
     with open(f"/proc/self/task/{native_id}/syscall", "rb") as file:
         call = file.read()
     with open(f"/proc/self/task/{native_id}/status", "rb") as file:

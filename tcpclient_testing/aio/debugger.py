@@ -1,4 +1,4 @@
-"""Whether somebody is debugging this process: then time-outs stand still, and nothing is broken for being slow."""
+"""Detects a debugger in this process. While one is active, no time-out fires, and the watchdog breaks no connection."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from typing import Any, Optional
 
 __all__ = ["debugger_active"]
 
-# The top-level modules of debuggers. Most others (ipdb, pudb, IPython's) are built on bdb.
+# The top-level modules of debuggers. Most debuggers that are not listed (ipdb, pudb, IPython's) are built on bdb.
 _DEBUGGERS = frozenset(
     {"bdb", "debugpy", "pdb", "ptvsd", "pydevd", "_pydevd_bundle", "_pydevd_frame_eval", "_pydevd_sys_monitoring"}
 )
 
 
 def debugger_active() -> bool:
-    """Return whether a debugger is at work in this process, in whatever thread.
+    """Return whether a debugger is active in any thread of this process. That is so in three cases:
 
-    It is if one of its functions is on any thread's stack (its prompt, its command thread, or ``python -m pdb``
-    around the whole program), if it traces this thread or a frame of any thread (a breakpoint is set), or if it has
-    registered with ``sys.monitoring`` (3.12 and later). A coverage tracer or a profiler is not a debugger.
+    - One of its functions is on any thread's stack: its prompt, its command thread, or ``python -m pdb`` around the
+      whole program.
+    - It traces this thread, or a frame of any thread: a breakpoint is set.
+    - It has registered with ``sys.monitoring`` (Python 3.12 and later).
 
-    May be called from any thread. It takes some ten microseconds, growing with the stacks: ask when a time-out is
-    about to strike, not before.
+    A coverage tracer or a profiler is not a debugger.
+
+    May be called from any thread. It takes some ten microseconds, more with deeper stacks: call it when a time-out is
+    about to fire, not earlier.
     """
     return _is_debuggers(sys.gettrace()) or _monitors() or any(map(_is_debugged, sys._current_frames().values()))
 
@@ -41,7 +44,7 @@ def _is_debugged(frame: Optional[Any]) -> bool:
 
 
 def _is_debuggers(trace: Optional[Any]) -> bool:
-    """Return whether a trace function is a debugger's: from its module, or a method of a class derived from there."""
+    """Return whether a trace function is a debugger's: from its module, or a method of a class derived from one."""
     if trace is None:
         return False
     owner = getattr(trace, "__self__", trace)

@@ -1,20 +1,27 @@
-"""What a client owes its asyncio streams: it closes them, waits until they are closed, and reads all that it was sent.
+"""Checks that a client closed its asyncio streams, waited until they were closed, and read all that it was sent.
 
-When it is sound to ask for a `complaint()`: once the server has seen the end of the client's stream, and
+Call `complaint()` only after the server has seen the end of the client's stream, and in addition:
 
-- for what was left unread, when ``stream.connection_lost`` is true. In one plain TCP loop it is true before the server
-  gets the FIN, because asyncio tells the protocol before it closes the socket; over TLS, within 5 turns of the loop
-  after the server's ``eof_received()`` (3 after its ``connection_lost()``, where Python has no such event for TLS);
-- for the rest, after a grace. ``writer.close(); await writer.wait_closed()`` is beyond reproach before its FIN leaves;
-  `asyncio.wait_for` or another task between the two takes a turn or two; a client that half-closes and reads to the end
-  needs 5 to 7 turns from the moment at which the server closes. 20 turns are ample. Clients in another thread need
-  0.3 ms, and up to 3 ms under load.
+- For unread bytes, wait until ``stream.connection_lost`` is true.
 
-So: end the grace as soon as ``stream.connection_lost and complaint(stream) is None``, and in any case when it is over.
+  - If client and server share a loop, over plain TCP: it is true before the server gets the FIN, because asyncio calls
+    the protocol's ``connection_lost()`` before it closes the socket.
+  - Over TLS: it is true within 5 turns of the loop after the server's ``eof_received()``, or 3 turns after its
+    ``connection_lost()`` where Python has no such event for TLS.
 
-No number of turns, nor any time, is enough for a client that runs in a task of its own and has something else to do
-between ``close()`` and ``wait_closed()``. As long as such a task goes on, what is `unfinished` is no fault yet: judge
-it when the server is left, and not before some time has passed.
+- For everything else, give the client a grace period.
+
+  - ``writer.close(); await writer.wait_closed()``: both calls are made before the FIN is sent.
+  - With `asyncio.wait_for` or another task between the two: one or two turns.
+  - A client that half-closes and reads to the end: 5 to 7 turns from the moment when the server closes.
+  - So 20 turns are ample. Clients in another thread need 0.3 ms, and up to 3 ms under load.
+
+End the grace period as soon as ``stream.connection_lost and complaint(stream) is None``, and in any case when its time
+is over.
+
+No number of turns, and no time, is enough for a client that runs in a task of its own and does something else between
+``close()`` and ``wait_closed()``. While such a task runs, what is `unfinished()` is not a fault. Check it when the
+server's context is left, and only after some time has passed.
 """
 
 from __future__ import annotations
@@ -35,27 +42,34 @@ _SHOWN = 40
 
 
 class Neglected(Mismatch):
-    """A client has not done what it owes its stream; `unwaited` tells that it has closed it without waiting."""
+    """A client did not close its stream properly, or left bytes unread.
+
+    `words` is the `complaint()`. `unwaited` is true if the client closed its stream, but did not await
+    ``wait_closed()``; then there is a hint.
+    """
 
     __slots__ = ("hint",)
 
     def __init__(self, words: str, unwaited: bool) -> None:
         super().__init__(words)
-        self.hint = ("the client is to await writer.wait_closed() after writer.close(); of one that is not yours to "
-                     "mend, expect_disconnect(wait_closed=False) requires the close alone") if unwaited else None
+        self.hint = ("await writer.wait_closed() after writer.close() in the client; if you can't change the client, "
+                     "expect_disconnect(wait_closed=False) requires only the close") if unwaited else None
 
 
 def complaint(stream: ClientStream, *, wait_closed: bool = True) -> str | None:
-    """Return what is wrong with how a client treated its stream, as a fragment of a sentence; None if nothing is.
+    """Return what a client did wrong with its stream, as a fragment of a sentence; None if it did nothing wrong.
 
-    The rules (asyncio's documentation, "Streams"): a client calls ``writer.close()``, then awaits
-    ``writer.wait_closed()``; and, ours, it reads all that it was sent. With ``wait_closed=False`` it has to close, and
-    that is all. To begin to wait is enough: a `wait_closed()` that is cancelled half-way, by a time-out, was awaited.
-    ``writer.transport.close()`` or ``.abort()`` do what ``writer.close()`` does, so a client that uses one of them and
-    awaits ``wait_closed()`` has done its duty.
+    The rules:
 
-    Ask when the server has seen the end of the client's stream, and not at once: see the head of this module. It
-    doesn't speak of unread bytes before ``stream.connection_lost``.
+    - The client calls ``writer.close()``, then awaits ``writer.wait_closed()`` (asyncio's documentation, "Streams").
+      To begin to wait is enough: a `wait_closed()` that a time-out cancels was awaited.
+    - ``writer.transport.close()`` or ``.abort()`` do what ``writer.close()`` does. A client that uses one of them and
+      awaits ``wait_closed()`` complies.
+    - The client reads all that it was sent (our own rule).
+    - With ``wait_closed=False`` the client only has to close.
+
+    Call this some time after the server has seen the end of the client's stream: see the top of this module. Unread
+    bytes are reported only once ``stream.connection_lost`` is true.
     """
     if not stream.close_called:
         if stream.handed_over:
@@ -75,7 +89,7 @@ def complaint(stream: ClientStream, *, wait_closed: bool = True) -> str | None:
 
 
 def unfinished(stream: ClientStream, *, wait_closed: bool = True) -> bool:
-    """Return whether there is something that the client can still do about a `complaint`."""
+    """Return whether the client can still do what the `complaint()` asks for."""
     return not stream.close_called or (wait_closed and not stream.wait_closed_awaited)
 
 

@@ -1,7 +1,7 @@
-"""Errands: what the engine has to wait for outside of itself, on behalf of single steps.
+"""Runs what a step waits for in asyncio tasks: the coroutine that computes its reply, or the event that holds it.
 
-The coroutine that computes a reply, and the event of asyncio or threading that holds a step. Each ends by telling the
-conversation.
+The event may be asyncio's or threading's, or a step of another server. Each task ends by passing an event of the engine
+to the conversation.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ __all__ = ["Errands"]
 
 __unittest = True
 
-# A threading.Event can't be awaited; a thread for each would cost more than a look at it now and then (seconds).
+# Seconds between two polls of a threading.Event, which can't be awaited. A thread for each would cost more.
 _LOOK = 0.002
 
 
 class Errands:
-    """The tasks of one server's errands."""
+    """The tasks of one server that compute replies and wait for events."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def cancel(self) -> None:
-        """End them all; nobody is told."""
+        """Cancel all tasks, without passing anything to the conversations."""
         for task in self._tasks:
             task.cancel()
 
     def compute(self, command: RunCoroutine) -> None:
-        """Run the coroutine that computes what a step sends."""
+        """Run the coroutine that computes what a step sends, then pass `Computed` to the conversation."""
         self._start(self._compute(command)).add_done_callback(lambda _: command.drop())
 
     def hold(self, command: Await) -> None:
-        """Wait for the event that a step is held for."""
+        """Wait for the event that holds a step, then pass `Released` to the conversation."""
         self._start(self._hold(command))
 
     def _start(self, coroutine: Any) -> asyncio.Task[Any]:
@@ -63,15 +63,15 @@ class Errands:
         error: Optional[BaseException] = None
         try:
             value = await command.coroutine
-        except (Exception, asyncio.CancelledError) as exception:  # the test's: whatever it raises is in the report
+        except (Exception, asyncio.CancelledError) as exception:  # the test's code: the report shows what it raises
             if isinstance(exception, asyncio.CancelledError) and self._runtime.session.over:
-                raise  # it was `cancel` that cancelled it; else something that it awaited was cancelled
+                raise  # cancelled by `cancel()`; else something that it awaited was cancelled
             error = exception
         self._tell(command.conversation, Computed(self._runtime.loop.time(), command.step, value, error))
 
     async def _hold(self, command: Await) -> None:
         event = command.event
-        if isinstance(event, Step):  # a step of another server, which may live in another thread
+        if isinstance(event, Step):  # a step of another server, which may run in another thread
             await self._until(lambda: event.satisfied)
         elif inspect.iscoroutinefunction(event.wait) and not self._runtime.threaded:
             await event.wait()
@@ -80,9 +80,9 @@ class Errands:
         self._tell(command.conversation, Released(self._runtime.loop.time(), command.step))
 
     async def _until(self, happened: Callable[[], bool]) -> None:
-        """Wait for what wakes no loop, since another thread may bring it about."""
+        """Poll until `happened()` is true. Another thread may make it true, which doesn't wake the loop."""
         loop = self._runtime.loop
-        if hasattr(loop, "wait_until"):  # on virtual time a timer every now and then would be all that happens
+        if hasattr(loop, "wait_until"):  # on virtual time, polling by timers would make time jump from poll to poll
             await loop.wait_until(happened)
-        while not happened():  # noqa: ASYNC110 - there is nothing to await
+        while not happened():  # noqa: ASYNC110 - there is nothing to await instead
             await asyncio.sleep(_LOOK)

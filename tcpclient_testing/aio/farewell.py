@@ -1,8 +1,9 @@
-"""The end of the server's stream over TLS, which waits until the client has taken the reply.
+"""Delays the end of the server's stream over TLS (close_notify) until the client has taken the reply.
 
-A close_notify is data, as far as the kernel is concerned: a client that has read the whole reply, and closes without
-having read that, resets the connection just as one that has read nothing does (RFC 1122, 4.2.2.13), and the RST says
-nothing of it. So the close_notify goes out when nothing else is unread: what resets the connection before is the reply.
+To the kernel a close_notify is data. A client that closes with only the close_notify unread resets the connection, just
+as a client that has read nothing does (RFC 1122, 4.2.2.13). The RST doesn't show which of the two it was. So the
+close_notify is sent when nothing else is unread: if the client resets the connection before that, it left the reply
+unread.
 
     waiting --the client has taken everything, or some time has passed--> said
         `--the connection is lost--> cancelled
@@ -23,12 +24,19 @@ __all__ = ["Farewell", "farewell_of"]
 
 __unittest = True
 
-# How long a client may take to read the reply (seconds); after that, its reset may mean the one or the other.
+# How long a client may take to read the reply (seconds). After that, a reset may mean an unread reply or close_notify.
 _BOUND = 1.0
 
 
 def farewell_of(protocol: ConnectionProtocol) -> Optional[Farewell]:
-    """Begin to wait with the end of the server's stream; None where there is nothing to tell apart, or no way to."""
+    """Start to delay the end of the server's stream, and return the `Farewell` that will end it.
+
+    Return None, without a delay, if there is nothing to tell apart, or no way to do so:
+
+    - there is no TLS, or a fault has ended the server's stream;
+    - the script has sent nothing, or something else was sent after it;
+    - the kernel can't be asked about the client's socket.
+    """
     conversation, transport = protocol.conversation, protocol.transport
     assert transport is not None
     if conversation.tls is None or conversation.cut_off or not protocol.owed or protocol.owed != protocol.on_the_wire:
@@ -40,7 +48,7 @@ def farewell_of(protocol: ConnectionProtocol) -> Optional[Farewell]:
 
 
 class Farewell:
-    """Ends the server's stream on one connection, when it is time."""
+    """Ends the server's stream on one connection when the client has taken the reply, or after `_BOUND` seconds."""
 
     __slots__ = ("_protocol", "_probe", "_local", "_looks")
 
@@ -59,11 +67,11 @@ class Farewell:
         return self._looks.waiting
 
     def cancel(self) -> None:
-        """Say nothing any more: there is nobody left."""
+        """Send no close_notify any more: the connection is lost."""
         self._looks.cancel()
 
     def say_now(self) -> None:
-        """End the stream, wait no longer: the server is left."""
+        """End the stream now, if it has not ended yet."""
         if self.waiting:
             self.cancel()
             self._withhold(False)
@@ -84,14 +92,14 @@ class Farewell:
             self.say_now()
 
     def _taken(self) -> bool:
-        """Whether the client has taken everything, and is still there to take more."""
+        """Return whether the client has taken everything, and can still take more."""
         protocol, probe = self._protocol, self._probe
         try:
             state = probe.look(self._local, protocol.peername)
-            # Only the 0 of a look after the one that found everything there can be believed.
+            # An `unread` of 0 proves nothing in the look-up that first finds all bytes received: look again.
             if state is None or (state.bytes_received or 0) < protocol.on_the_wire:
-                return False  # if it has gone, its end is about to be heard of
+                return False  # if its socket is gone, its end will be seen shortly
             state = probe.look(self._local, protocol.peername)
         except OSError:
-            return True  # nothing tells
+            return True  # the kernel can't be asked: don't wait
         return state is not None and not state.closed and not state.unread

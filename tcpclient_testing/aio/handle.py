@@ -1,4 +1,4 @@
-"""A connection as users see it: its script, its address, and what passed."""
+"""The public handle of one connection: it takes the script, and gives the address and the bytes exchanged."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ T = TypeVar("T")
 class Connection(ScriptMethods):
     """One connection of a `MockTCPServer`, and the handle that writes its script.
 
-    Steps written here wait only for this connection's steps, so that two connections' scripts run side by side. It is
-    what ``await server.expect_connect()`` returns; ``server.expect_connect().connection`` gives it before the client
-    has connected.
+    Steps written here wait only for earlier steps of this connection. So the scripts of two connections run side by
+    side.
+
+    ``await server.expect_connect()`` returns this handle. ``server.expect_connect().connection`` returns it before the
+    client has connected.
     """
 
     def __init__(self, server: MockTCPServer, conversation: Conversation, *, for_handler: bool = False) -> None:
@@ -43,48 +45,48 @@ class Connection(ScriptMethods):
         self._for_handler = for_handler
 
     def rebind(self, conversation: Conversation) -> None:
-        """The library's own: this script turned out to be that of another connection (see `any_order`)."""
+        """Internal: this script was assigned to another connection (see `any_order`)."""
         self._conversation = conversation
 
     @property
     def index(self) -> int:
-        """The position in the order of acceptance, from 0: ``server.connections[index]`` is this connection."""
+        """The number of this connection in the order of acceptance, from 0: it is ``server.connections[index]``."""
         return self._conversation.number - 1
 
     @property
     def peername(self) -> Any:
-        """The client's address, ``(host, port)``; None before it has connected."""
+        """The client's address, ``(host, port)``; None before the client has connected."""
         peername = self._conversation.peername
         return peername[:2] if isinstance(peername, tuple) else peername
 
     @property
     def tls(self) -> Optional[TLSInfo]:
-        """What was agreed on in the TLS handshake, such as ``connection.tls.version``; None unless one was done."""
+        """The result of the TLS handshake, such as ``connection.tls.version``; None if there was no handshake."""
         tls = self._conversation.tls
         info: Optional[TLSInfo] = None if tls is None else tls.info
         return info
 
     @property
     def received(self) -> bytes:
-        """All bytes that the client sent so far. Raises `BufferError` where the transcript has let some go."""
+        """All bytes that the client sent so far. Raises `BufferError` if the transcript doesn't hold all of them."""
         return self._server.transcript.stream(self._conversation.number, RECEIVED)
 
     @property
     def sent(self) -> bytes:
-        """All bytes that the server sent so far. Raises `BufferError` where the transcript has let some go."""
+        """All bytes that the server sent so far. Raises `BufferError` if the transcript doesn't hold all of them."""
         return self._server.transcript.stream(self._conversation.number, SENT)
 
     @property
     def splits(self) -> tuple[int, ...]:
-        """Where network conditions have split the outgoing stream for certain: offsets, in rising order.
+        """The offsets at which network conditions certainly have split the outgoing stream, in rising order.
 
-        At each the client had taken everything before when the next byte was sent. A split that was wanted and isn't
-        here was not achieved: the client did not read in time.
+        At each offset, the client had taken all earlier bytes before the next byte was sent. If a requested split is
+        missing here, it was not achieved: the client did not read in time.
         """
         return self._server.splits_of(self._conversation)
 
     async def join(self) -> None:
-        """Wait until every step of this connection is satisfied; raise `ExpectationError` if the script fails."""
+        """Wait until every step of this connection is satisfied. Raises `ExpectationError` if the script fails."""
         await self._server.join_conversation(self._conversation)
 
     @overload
@@ -95,12 +97,17 @@ class Connection(ScriptMethods):
 
     def lines(self, line: Any = anything, *, ending: Optional[BytesLike] = None,
               timeout: Optional[float] = UNSET) -> Messages[Any]:
-        """The lines that the client sends, for ``async for``: each is a step, with the result of `expect_line`.
+        """Iterate over the client's lines with ``async for``. Each line is a step, with the result of `expect_line`.
 
-        It ends when the client ends its stream between two lines, and when `reset_after` or `disconnect_after` has
-        ended the connection. An end within a line, a reset, and a line that `line`, a matcher, does not accept, are
-        failures. `timeout` is the number of seconds without progress after which waiting for a line has failed; unless
-        given, it may take as long as it likes.
+        The loop ends when the client ends its stream between two lines. It also ends when `reset_after` or
+        `disconnect_after` has ended the connection. The script fails
+
+        - if the client's stream ends within a line,
+        - if the client resets the connection,
+        - if the matcher `line` does not accept a line,
+        - if there is no progress for `timeout` seconds while a line is awaited. By default there is no time-out.
+
+        `ending` is the ending of a line; by default it is the server's.
         """
         from .messages import Messages, next_timing
         matcher = as_matcher(line, "lines(line)")
@@ -115,7 +122,7 @@ class Connection(ScriptMethods):
 
     def frames(self, payload: Any = anything, *, framing: Optional[Framing] = None,
                timeout: Optional[float] = UNSET) -> Messages[Any]:
-        """The frames that the client sends, for ``async for``; everything else as with `lines`."""
+        """Iterate over the client's frames with ``async for``; everything else is as in `lines`."""
         from .messages import Messages, next_timing
         matcher = as_matcher(payload, "frames(payload)")
         checked = self._framing("frames", framing)

@@ -1,8 +1,9 @@
-"""The handlers of a server: coroutine functions of the test that serve whole connections.
+"""Runs a server's handlers: coroutine functions of the test, each call of which serves one whole connection.
 
     StartHandler -> a task runs the handler -> it returns: disconnect | it raises: the script has failed
 
-A handler that waits in `lines()` or `frames()` while its client is connected is parked: nobody has to wait for it.
+A handler is parked while it waits in `lines()` or `frames()` and its client is connected. The end of the test doesn't
+wait for parked handlers.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ __unittest = True
 
 
 class Handlers:
-    """The tasks in which handlers run."""
+    """The tasks that run the handlers of one server."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._tasks: dict[asyncio.Task[None], Conversation] = {}
 
     def start(self, command: StartHandler) -> None:
-        """Call a handler."""
+        """Run a handler in a new task."""
         conversation = command.conversation
         assert conversation is not None
         task = self._runtime.loop.create_task(self._run(command.handler, conversation))
@@ -42,12 +43,12 @@ class Handlers:
         task.add_done_callback(self._tasks.pop)
 
     def cancel(self) -> None:
-        """The server is closed: end them all."""
+        """Cancel all handlers, because the server is closed."""
         for task in self._tasks:
             task.cancel()
 
     async def cancelled(self) -> None:
-        """Wait until those that were cancelled have ended; a moment, since one may not want to."""
+        """Wait until the cancelled tasks have ended, but 0.1 s at most: a handler may ignore its cancellation."""
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         if tasks:
             await asyncio.wait(tasks, timeout=0.1)
@@ -63,7 +64,7 @@ class Handlers:
             if isinstance(error, asyncio.CancelledError) and session.over:
                 raise
             if session.over:
-                return  # a consequence: of the verdict, or of the server's being left
+                return  # a mere consequence of the verdict, or of leaving the server
             session.now = runtime.loop.time()
             session.fail(conversation, None, HandlerRaised(handler, error))
             runtime.perform()
@@ -77,12 +78,12 @@ class Handlers:
             runtime.perform()
 
     def busy(self, *, allow_open: bool = False) -> list[asyncio.Task[None]]:
-        """The tasks that have something to do; with `allow_open`, only those whose clients have gone."""
+        """The tasks that still have work to do. With `allow_open`, only those whose connection has ended."""
         return [task for task, conversation in self._tasks.items()
                 if conversation.ended or conversation.closed or not (allow_open or _parked(conversation))]
 
     async def finish(self, *, allow_open: bool) -> None:
-        """Wait for the handlers that have something to do; the script fails if one of them does not get done."""
+        """Wait for the busy handlers. If one of them is still busy after the time-out, the script fails."""
         runtime, session = self._runtime, self._runtime.session
         loop = runtime.loop
         began = loop.time()

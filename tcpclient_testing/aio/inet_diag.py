@@ -1,9 +1,13 @@
-"""What the kernel knows of the client's socket: how much of our data it has, and how much of that is unread.
+"""Asks the kernel about the client's socket: how many of our bytes it has received, and how many are unread.
 
-Writing twice does not make a client read twice, and on the wire a close and a half-close are the same FIN. The
-kernel knows better, and on Linux it tells anybody who asks about one socket by its four-tuple: sock_diag(7), with
-the structures of <linux/inet_diag.h> and tcp_info of <linux/tcp.h>. A look-up takes some 10 microseconds and no
-privilege. It sees the sockets of its own machine, or rather of its own network namespace.
+Two things can't be seen from the server's side alone:
+
+- whether the client reads two writes separately (they may arrive in one read)
+- whether the client has closed or half-closed its socket (on the wire both are the same FIN)
+
+The kernel knows. On Linux any process may ask it about one socket, given by its four-tuple: sock_diag(7), with the
+structures of <linux/inet_diag.h> and tcp_info of <linux/tcp.h>. A look-up takes about 10 microseconds and needs no
+privilege. It finds only the sockets of this machine, more exactly those of this network namespace.
 
 Nothing here waits: the kernel queues its answer before the request's ``send()`` returns.
 """
@@ -25,7 +29,7 @@ __all__ = ["PeerProbe", "PeerState", "available", "on_this_machine", "unacknowle
 
 __unittest = True
 
-# The values of <linux/netlink.h>, <linux/sock_diag.h> and <linux/inet_diag.h>; the socket module has few of them.
+# Values of <linux/netlink.h>, <linux/sock_diag.h> and <linux/inet_diag.h>; the socket module has few of them.
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
 _NLM_F_REQUEST = 1
@@ -40,7 +44,7 @@ _STATES = (
 )  # fmt: skip
 
 # nlmsghdr, then inet_diag_req_v2: family, protocol, ext, pad, states, and the inet_diag_sockid: ports, addresses,
-# interface, cookie (all ones: any). Native byte order, except that ports and addresses are in that of the network.
+# interface, cookie (all ones: any). Ports and addresses are in network byte order, everything else in native order.
 _REQUEST = struct.Struct("=IHHII BBBxI HH16s16sIQ")
 _HEADER = struct.Struct("=IHHII")
 # inet_diag_msg: family, state, timer, retransmits, the same inet_diag_sockid, expires, rqueue, wqueue, uid, inode.
@@ -57,14 +61,14 @@ _SO_NWRITE = 0x1024  # <sys/socket.h> of macOS
 class PeerState:
     """What the kernel said about the client's socket at one moment.
 
-    `unread` is the number of bytes that have arrived and that the client has not taken out of the kernel yet.
-    `bytes_received` is the number of bytes that have arrived since it connected, or None where the kernel has
-    forgotten (in TIME_WAIT). In both a FIN of ours counts as one byte, as it does in TCP's sequence numbers.
+    `unread` is the number of bytes that have arrived and that the client has not yet taken out of the kernel.
+    `bytes_received` is the number of bytes that have arrived since the client connected. It is None in TIME_WAIT,
+    where the kernel no longer knows it. Both count our FIN as one byte, as TCP's sequence numbers do.
 
-    `closed` says that nobody can read from that socket again, be it closed or shut down in both directions; it is
-    false of a half-closed one. In TIME_WAIT the kernel can't tell any more, and it is false.
+    `closed` is true if nobody can read from the client's socket again: it was closed, or shut down in both directions.
+    It is false for a half-closed socket. It is also false in TIME_WAIT, where the kernel can't tell.
 
-    `state` is the name of its TCP state: "ESTABLISHED", "CLOSE_WAIT", "FIN_WAIT2" ... (RFC 9293, 3.3.2).
+    `state` is the name of the socket's TCP state: "ESTABLISHED", "CLOSE_WAIT", "FIN_WAIT2" ... (RFC 9293, 3.3.2).
     """
 
     __slots__ = ("unread", "bytes_received", "closed", "state")
@@ -81,11 +85,11 @@ class PeerState:
 
 
 class PeerProbe:
-    """Asks the kernel about the other end of connections on this machine.
+    """Asks the kernel about the client's end of connections on this machine.
 
-    It holds one netlink socket from the first look to `close()`; whoever makes a probe must close it (or use it in
-    a ``with``). It may be used again after that, and in a forked child, where it gets a socket of its own. It
-    belongs to one thread.
+    The first look opens a netlink socket. Close it with `close()`, or use the probe in a ``with`` statement.
+    A closed probe may be used again. So may a probe in a forked child, where it opens a socket of its own.
+    Use a probe in one thread only.
     """
 
     def __init__(self) -> None:
@@ -94,17 +98,19 @@ class PeerProbe:
         self._sequence = 0
 
     def look(self, local: tuple[Any, ...], peer: tuple[Any, ...]) -> Optional[PeerState]:
-        """Return the state of the socket at the other end of an accepted TCP connection, or None if it isn't there.
+        """Return the state of the client's socket of an accepted TCP connection, or None if there is no such socket.
 
-        `local` and `peer` are what ``getsockname()`` and ``getpeername()`` of *our* socket said when it was
-        accepted. None means that the kernel has no such socket: it is gone without a trace (a client that closed
-        with unread data, say, or after our FIN), or it is not on this machine. OSError means that the kernel can't
-        be asked: see `available()`.
+        `local` and `peer` are the results of ``getsockname()`` and ``getpeername()`` of *our* socket when it was
+        accepted.
 
-        All data that was sent has been taken by the client when `bytes_received` has reached what was sent and
-        `unread` is 0 (alone, it is 0 before the data arrives, too). The kernel reads `unread` first and then waits
-        until the client's call is over to read `bytes_received`: to be exact, believe the 0 of a look that comes
-        after the one in which `bytes_received` got there.
+        None means that the kernel has no such socket. Either it is gone without a trace (for example, the client closed
+        it with unread data, or after our FIN), or it is not on this machine. Raises OSError if the kernel can't be
+        asked: see `available()`.
+
+        The client has taken everything when `bytes_received` has reached the number of bytes sent and `unread` is 0.
+        (`unread` alone is not enough: it is 0 before the data arrives, too.) The kernel reads `unread` first. Then it
+        waits until the client's call is over, and reads `bytes_received`. So an `unread` of 0 is exact only in a later
+        look than the one in which `bytes_received` reached its number.
         """
         family, here, there, interface = _packed(local, peer)
         self._sequence = self._sequence % 0xFFFFFFFF + 1
@@ -118,10 +124,10 @@ class PeerProbe:
             netlink = self._open()
         netlink.send(request)
         while True:
-            # The answer lies there already; without one this raises BlockingIOError, which is an OSError.
+            # The answer is there already. If not, this raises BlockingIOError, which is an OSError.
             data = netlink.recv(8192)
             length, kind, _, sequence, _ = _HEADER.unpack_from(data)
-            if sequence == self._sequence:  # else it answers a request that was interrupted
+            if sequence == self._sequence:  # otherwise it answers an earlier request that was interrupted
                 break
         if kind == _NLMSG_ERROR:
             number = -_ERROR.unpack_from(data, _HEADER.size)[0]
@@ -143,7 +149,7 @@ class PeerProbe:
         self.close()
 
     def _open(self) -> socket.socket:
-        # After a fork the parent's socket must go: both processes would read each other's answers from it.
+        # After a fork, close the parent's socket: both processes would read each other's answers from it.
         self.close()
         if sys.platform != "linux":
             raise OSError(errno.EAFNOSUPPORT, "sock_diag exists on Linux only")
@@ -154,27 +160,30 @@ class PeerProbe:
 
 
 def _packed(local: tuple[Any, ...], peer: tuple[Any, ...]) -> tuple[int, bytes, bytes, int]:
-    """Return family, both addresses as the kernel wants them, and the interface (which link-local ones need)."""
+    """Return the family, both addresses in the kernel's form, and the interface (link-local addresses need it)."""
     here, there = local[0], peer[0]
     if ":" in here:
         packed_here = socket.inet_pton(socket.AF_INET6, here.partition("%")[0])
         packed_there = socket.inet_pton(socket.AF_INET6, there.partition("%")[0])
         if not packed_here.startswith(b"\0" * 10 + b"\xff\xff"):
             return socket.AF_INET6, packed_here, packed_there, peer[3]
-        # A dual-stack socket that was reached over IPv4.
+        # A dual-stack socket whose client has connected over IPv4.
         return socket.AF_INET, packed_here[12:], packed_there[12:], 0
     return socket.AF_INET, socket.inet_aton(here), socket.inet_aton(there), 0
 
 
 def _parsed(message: bytes, port: int) -> Optional[PeerState]:
-    """Return what an inet_diag_msg says, unless it is about a listening socket, which the kernel falls back on."""
+    """Return what an inet_diag_msg says; None if it is about a listening socket.
+
+    The kernel falls back on the listening socket if it has no socket for the four-tuple.
+    """
     _, state, _, _, _, remote_port, _, _, _, _, _, unread, _, _, inode = _ANSWER.unpack_from(message)
     if remote_port != port:
         return None
     received: Optional[int] = None
     name = _STATES[state] if state < len(_STATES) else _STATES[0]
-    # An orphan has no inode. close() sends its FIN a little before it gives up the inode, but after it has
-    # shut down both directions: only that tells a close from a half-close without a race.
+    # An orphaned socket has no inode. close() first shuts down both directions, then sends its FIN, and a little later
+    # gives up the inode. So only the shutdown state tells a close from a half-close without a race.
     closed = not inode and name != "TIME_WAIT"
     offset = _ANSWER.size
     while offset + _ATTRIBUTE.size <= len(message):
@@ -194,10 +203,10 @@ _available: Optional[bool] = None
 
 
 def available() -> bool:
-    """Return whether `PeerProbe` works here: on Linux, where the kernel answers and counts received bytes.
+    """Return whether `PeerProbe` works here: on Linux, if the kernel answers and counts received bytes.
 
-    It doesn't in gVisor, in some sandboxes, and without the kernel's module tcp_diag. Asked once for a process, by
-    looking for a connection that is there (a tenth of a millisecond).
+    It doesn't work in gVisor, in some sandboxes, and without the kernel module tcp_diag. This is tested once per
+    process, by looking up a connection made for the test (0.1 ms).
     """
     global _available
     if _available is None:
@@ -219,9 +228,10 @@ def _answers() -> bool:
 
 
 def on_this_machine(local: Any, peer: Any) -> bool:
-    """Return whether the client's socket is a TCP socket of this machine's: the kernel knows no other.
+    """Return whether the client's socket is a TCP socket of this machine: the kernel knows no others.
 
-    `local` and `peer` are the names that `PeerProbe.look` takes, or whatever a transport says of other sockets.
+    `local` and `peer` are the addresses that `PeerProbe.look` takes. What transports report for sockets of other kinds
+    may be passed, too; then the result is False.
     """
     if not (isinstance(local, tuple) and isinstance(peer, tuple)):
         return False
@@ -230,16 +240,16 @@ def on_this_machine(local: Any, peer: Any) -> bool:
 
 
 def unacknowledged(sock: Any) -> Optional[int]:
-    """Return how many bytes of ours `sock` has not seen acknowledged yet; None where the system doesn't say.
+    """Return how many of the bytes sent over `sock` are not acknowledged yet; None if the system doesn't say.
 
-    An acknowledged byte has reached the client's kernel, which is not to say that the client has read it; the
-    acknowledgement may be 40 ms late (RFC 9293, 3.8.6.3). A FIN counts as one byte. `sock` is a connected TCP
-    socket, or what a transport gives for one. Linux: SIOCOUTQ (tcp(7)); macOS: SO_NWRITE; elsewhere, and of a
-    closed socket, None.
+    An acknowledged byte has reached the client's kernel; the client need not have read it. The acknowledgement may be
+    40 ms late (RFC 9293, 3.8.6.3). A FIN counts as one byte. `sock` is a connected TCP socket, or the object that
+    a transport gives for it. Linux uses SIOCOUTQ (tcp(7)), macOS SO_NWRITE. On other systems, and for a closed socket,
+    the result is None.
     """
     try:
         if sys.platform == "linux":
-            # SIOCOUTQ is the number of TIOCOUTQ, whatever that is on this processor.
+            # SIOCOUTQ has the same number as TIOCOUTQ, which depends on the processor.
             return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0])
         if sys.platform == "darwin":
             return int(sock.getsockopt(socket.SOL_SOCKET, _SO_NWRITE))

@@ -1,8 +1,8 @@
-"""Whether an exception is on its way out of a block, or is merely being handled there.
+"""Decides whether an exception is leaving a block, or is handled inside it.
 
-To the interpreter both are the same: `sys.exc_info` has the exception in a ``finally`` that it passes as in an
-``except`` that ends it. What tells them apart is the source: where the exception was raised, and where the frame that
-it has come to stands now. They lie in different clauses of one ``try``.
+The interpreter doesn't distinguish the two: `sys.exc_info` returns the exception in a ``finally`` that it passes
+through, and in an ``except`` that handles it. The source does. In the frame that the exception has reached, compare
+two lines: the line that raised it, and the line that runs now. They lie in different clauses of one ``try``.
 """
 
 from __future__ import annotations
@@ -22,36 +22,41 @@ _RAISING = frozenset({"exit", "fail", "skip", "skipTest"})
 
 
 def leaves(exc: Optional[BaseException]) -> bool:
-    """Whether `exc`, which is what `sys.exc_info` says now, leaves the block where that is.
+    """Whether `exc`, which `sys.exc_info` returns now, leaves the block that is running.
 
-    It does in a ``finally``, on the way out of a ``with``, and in an ``except`` that raises, or calls something like
-    ``self.fail()``, further down, whatever happens: a ``raise`` under an ``if`` may not come. Where there is no source
-    to look at, the answer is no: then it is to be taken for handled.
+    It leaves
+
+    - in a ``finally``,
+    - on the way out of a ``with``,
+    - in an ``except`` that, further down, certainly raises or calls something like ``self.fail()``. A ``raise`` under
+      an ``if`` doesn't count, since it may not be reached.
+
+    Without source the result is False: treat the exception as handled.
     """
     traceback = None if exc is None else exc.__traceback__
     if traceback is None:
         return False
-    # What an exception has come to last is the first entry of its traceback.
+    # The first entry of a traceback is the frame that the exception has reached last.
     tree = _tree_of(traceback.tb_frame)
     return tree is not None and not _handles(tree, traceback.tb_lineno, traceback.tb_frame.f_lineno)
 
 
 def _tree_of(frame: FrameType) -> Optional[ast.AST]:
-    """The syntax tree of the file that a frame runs; None without source, or where that can't be read."""
+    """The syntax tree of the file that a frame runs; None if there is no source, or if it can't be parsed."""
     import ast
     import linecache
     import warnings
     source = "".join(linecache.getlines(frame.f_code.co_filename, frame.f_globals))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what there is to say of the test's source has been said
+            warnings.simplefilter("ignore")  # Python has already given the warnings about the test's source
             return ast.parse(source) if source else None
     except (SyntaxError, ValueError):
         return None
 
 
 def _handles(tree: ast.AST, raised: int, now: int) -> bool:
-    """Whether line `now` is in an ``except``, for good, of the ``try`` in whose body line `raised` is."""
+    """Whether line `now` is in an ``except`` that raises no more, of the ``try`` whose body has line `raised`."""
     import ast
     kinds = (ast.Try, getattr(ast, "TryStar", ast.Try))  # the latter from 3.11 on
     for node in ast.walk(tree):
@@ -63,7 +68,7 @@ def _handles(tree: ast.AST, raised: int, now: int) -> bool:
 
 
 def _raises(statement: ast.stmt) -> bool:
-    """Whether this is a ``raise``, or a call that does so: of ``fail`` (unittest, pytest), ``exit``, ``skipTest``."""
+    """Whether this is a ``raise``, or a call that raises: ``fail`` (unittest, pytest), ``exit``, ``skipTest`` ..."""
     import ast
     called: Any = statement.value.func if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call) \
         else None

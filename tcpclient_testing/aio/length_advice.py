@@ -1,7 +1,9 @@
-"""Advice for a client whose lengths include their own header where the script's don't, or the reverse.
+"""Advice if the client's frame lengths include their own header and the script's don't, or the reverse.
 
-The evidence is a difference of exactly the header's size: between the length announced and that of the expected
-payload, or between the length announced and what came before the client fell silent, or ended its stream.
+The evidence is a difference of exactly the header's size between the announced length and one of these:
+
+- the length of the expected payload
+- the number of bytes that came before the client fell silent or ended its stream
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ __unittest = True
 
 
 def counted_header(failure: Failure, conversation: Conversation) -> Optional[str]:
-    """The advice, if there is evidence for it."""
+    """The advice; None if there is no evidence for it."""
     step = failure.step
     if step is None or not step.reads:
         step = next((each for each in reversed(conversation.steps[:conversation.cursor]) if each.is_expectation), None)
@@ -36,7 +38,7 @@ def counted_header(failure: Failure, conversation: Conversation) -> Optional[str
         too_long, than = _announced(failure.mismatch), "expected"
     else:
         too_long, than = _less_came(failure, step), "came"
-    # A length that counts the header is too long for a script that does not, and the other way round.
+    # A length that includes the header is too long for a script whose lengths don't; and the reverse.
     if too_long != (-framing.size if framing.includes_header else framing.size):
         return None
     other = LengthPrefixed(framing.size, byteorder=framing.byteorder, includes_header=not framing.includes_header,
@@ -47,12 +49,12 @@ def counted_header(failure: Failure, conversation: Conversation) -> Optional[str
 
 
 def _announced(mismatch: LengthDiffers) -> int:
-    """How much longer the frame announced is than the expected one."""
+    """How many bytes longer the announced frame is than the expected one."""
     return mismatch.received - mismatch.expected if mismatch.offset is None else 0
 
 
 def _less_came(failure: Failure, step: ExpectMessage[Any]) -> int:
-    """How many bytes of the frame were still to come when the client fell silent, or ended its stream."""
+    """How many bytes of the frame were missing when the client fell silent or ended its stream."""
     reading = step.reading
     if failure.mismatch.offset is not None or reading is None or reading.reader.length is None:
         return 0
@@ -60,5 +62,5 @@ def _less_came(failure: Failure, step: ExpectMessage[Any]) -> int:
 
 
 def _more_came(conversation: Conversation) -> int:
-    """Minus the number of bytes that came after the last frame, where no step takes them."""
+    """Minus the number of bytes that came after the last frame and that no step takes."""
     return -sum(map(len, conversation.pending))

@@ -1,6 +1,6 @@
-"""Listening sockets on the local machine: one port, on every loopback address.
+"""Opens a server's listening sockets on the local machine: one port, on every loopback address.
 
-No name is looked up and no thread is used: literal addresses only.
+Only literal addresses are used, so that no name is looked up and no thread is needed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ __unittest = True
 
 S = TypeVar("S", bound=socket.socket)
 
-#: How many connections may wait to be accepted; with few, the clients of a burst wait seconds for a SYN to be repeated.
+#: How many connections may wait to be accepted. If this is small, clients of a burst wait seconds until they repeat
+#: their SYN.
 BACKLOG = 1024
 _ATTEMPTS = 100
 
 
 def loopback_addresses() -> tuple[str, ...]:
-    """The literal addresses of the local machine that exist here: 127.0.0.1, and ::1 where there is IPv6."""
+    """The loopback addresses of this machine, as literals: 127.0.0.1, and ::1 if there is IPv6."""
     return ("127.0.0.1", "::1") if _has_ipv6() else ("127.0.0.1",)
 
 
@@ -48,7 +49,7 @@ def _checked_host(host: Optional[str], allow_remote: bool) -> tuple[str, ...]:
         return loopback_addresses()
     if not isinstance(host, str):
         raise TypeError(f"host is an address such as '127.0.0.1', or None, not {type(host).__name__}: {host!r}")
-    import ipaddress  # a millisecond, and few tests name a host
+    import ipaddress  # takes a millisecond, and few tests name a host
 
     try:
         address = ipaddress.ip_address(host)
@@ -60,11 +61,14 @@ def _checked_host(host: Optional[str], allow_remote: bool) -> tuple[str, ...]:
 
 
 def listen(host: Optional[str], port: int, *, allow_remote: bool = False) -> list[socket.socket]:
-    """Bind and listen, on the same port of each address; return the sockets, which don't block.
+    """Bind and listen on the same port of each address. Return the sockets, which are non-blocking.
 
-    `host` None is every loopback address; `port` 0 is any free one. Raises `OSError` where the port is taken (say which
-    process has it with ``ss -ltnp``, or leave the choice to the system), `ValueError` for an address that is not one or
-    that isn't of this machine alone.
+    `host` is a literal address; None means every loopback address. `port` 0 means any free port. Raises
+
+    - `OSError` if the port is taken: ``ss -ltnp`` shows which process has it; with port 0 the system chooses another,
+    - `ValueError` if `host` is not a literal address, if other machines can reach it (unless `allow_remote` permits
+      that), or if `port` is out of range,
+    - `TypeError` for an argument of another type.
     """
     if isinstance(port, bool) or not isinstance(port, int):
         raise TypeError(f"port is a number, not {type(port).__name__}: {port!r}")
@@ -81,7 +85,7 @@ def listen(host: Optional[str], port: int, *, allow_remote: bool = False) -> lis
         except OSError as error:
             for listener in sockets:
                 listener.close()
-            # A port that is free on one family may be taken on the other: try the next one.
+            # A port that is free for one address family may be taken for the other: try another one.
             if port == 0 and sockets and attempt < _ATTEMPTS - 1 and error.errno in (errno.EADDRINUSE, errno.EACCES):
                 continue
             raise OSError(error.errno, f"can't listen on port {port} of {address}: {error.strerror}") from None
@@ -89,10 +93,10 @@ def listen(host: Optional[str], port: int, *, allow_remote: bool = False) -> lis
 
 
 def refusing(listeners: list[socket.socket]) -> list[socket.socket]:
-    """Close these listening sockets, and return others that are bound to the same addresses and don't listen.
+    """Close these listening sockets, and return new ones that are bound to the same addresses and don't listen.
 
-    Who connects to such an address is refused, and nobody else can take the port. They listen again as soon as
-    ``listen()`` is called. Raises `OSError` if somebody has taken the port in the same instant.
+    Clients that connect to such an address are refused, and nothing else can take the port. Call ``listen()`` on the
+    sockets to accept connections again. Raises `OSError` if the port was taken between closing and binding.
     """
     addresses = [listener.getsockname()[:2] for listener in listeners]
     for listener in listeners:
@@ -101,7 +105,7 @@ def refusing(listeners: list[socket.socket]) -> list[socket.socket]:
 
 
 def listening(bound: S) -> S:
-    """Let a socket that is bound listen, and return it; close it if it can't."""
+    """Call ``listen()`` on a bound socket, and return the socket. If that raises, close the socket."""
     try:
         bound.listen(BACKLOG)
     except BaseException:
@@ -112,16 +116,17 @@ def listening(bound: S) -> S:
 
 def _bound(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # The protocol is named, and what is accepted inherits it: only then asyncio sets TCP_NODELAY. Else a second small
-    # write waits until the client's kernel has acknowledged the first, 40 ms in the middle of a conversation (RFC 896).
+    # Name the protocol, which accepted sockets inherit: asyncio sets TCP_NODELAY only if it is there. Without that, a
+    # second small write waits until the client's kernel has acknowledged the first: 40 ms in the middle of a
+    # conversation (RFC 896).
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setblocking(False)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        # The same port again while connections of a server before are in TIME_WAIT: both servers need the option for
-        # that, so it is set where the system chooses the port, too, but then after the choice, lest it choose one that
-        # somebody else has just bound. On Windows the option would let two servers share a port.
+        # SO_REUSEADDR permits a port that has connections of an earlier server in TIME_WAIT. Both servers need it, so
+        # set it even if the system chooses the port. Then set it after the choice: otherwise the system could choose
+        # a port that another process has just bound. On Windows the option would let two servers share a port.
         if port and sys.platform != "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))

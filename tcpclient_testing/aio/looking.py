@@ -1,7 +1,7 @@
-"""Looks that are repeated until there is something to be seen, where nothing wakes us.
+"""Polls for something that no event reports.
 
-Most of what is looked for is a matter of some turns of the loop, and costs no time on a virtual clock then; what takes
-longer is looked for by timers, further and further apart.
+Most of it happens within a few turns of the loop, so poll in each of these turns: they take no time on a virtual clock.
+After that, timers poll at growing intervals.
 
     at rest --begin--> waiting --look--> at rest --again--> waiting
                           `--cancel--> at rest
@@ -16,22 +16,21 @@ __all__ = ["Looks"]
 
 __unittest = True
 
-# Seconds between two looks, at least.
+# The shortest interval of the timers, in seconds.
 _SHORTEST = 0.0002
 
 
 class Looks:
-    """Calls `look` when it is time to.
+    """Calls `look` again and again, as long as `look` calls `again`.
 
-    `eager` is the number of turns of the loop that are worth a look each; `longest` the most that timers are apart
-    after that, in seconds.
+    `look` is called in each of the first `eager` turns of the loop, then by timers, at most `longest` seconds apart.
     """
 
     __slots__ = ("count", "_loop", "_look", "_eager", "_longest", "_since", "_handle")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, look: Callable[[], None], *, eager: int = 20,
                  longest: float = 0.01) -> None:
-        #: How many looks have been in vain.
+        #: How many calls of `look` have found nothing.
         self.count = 0
         self._loop = loop
         self._look = look
@@ -42,22 +41,22 @@ class Looks:
 
     @property
     def waiting(self) -> bool:
-        """Whether there will be another look."""
+        """Whether another call of `look` is scheduled."""
         return self._handle is not None
 
     @property
     def lasted(self) -> float:
-        """Seconds since they were begun."""
+        """Seconds since `begin` was called."""
         return self._loop.time() - self._since
 
     def begin(self) -> None:
-        """Look in the next turn of the loop, for the first time."""
+        """Start to poll: call `look` in the next turn of the loop."""
         self.count = 0
         self._since = self._loop.time()
         self._handle = self._loop.call_soon(self._now)
 
     def again(self) -> None:
-        """There was nothing to be seen: look once more."""
+        """Schedule another call, because `look` has found nothing."""
         self.count += 1
         if self.count <= self._eager:
             self._handle = self._loop.call_soon(self._now)
@@ -65,7 +64,7 @@ class Looks:
             self._handle = self._loop.call_later(min(max(self.lasted / 4, _SHORTEST), self._longest), self._now)
 
     def cancel(self) -> None:
-        """Look no more."""
+        """Stop polling."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -1,13 +1,13 @@
-"""An event loop in a daemon thread of its own, and how other threads have something done there.
+"""Runs an event loop in its own daemon thread, and lets other threads call functions and coroutines there.
 
     new --start--> running --stop, or the thread's own end--> ended
 
-- Whoever waits here is always answered: with what was asked for, after their time, or with the reason why the thread
-  has ended. An answer that is still owed when the thread ends is given then.
-- A loop that is blocked by what it runs (a callable of the test's that waits, say) can't answer. Whoever waits for it
-  sees that it does not turn, and gets an error that names the blocked line.
-- The interpreter's exit stops what still runs. In a forked child there is no thread, only a copy of its descriptors:
-  these are closed there, without touching the loop, whose locks and sockets are the parent's.
+- Every caller gets an answer: the result, a time-out, or the reason why the thread has ended. When the thread ends,
+  calls that are still unanswered get that reason.
+- A loop that is blocked by what it runs (for example, by a callable of the test that waits) can't answer. Its callers
+  notice that it does not turn, and get an error that names the blocked line.
+- At the interpreter's exit, threads that still run are stopped. A forked child has no such thread, only copies of its
+  descriptors. They are closed there without touching the loop, whose locks and sockets belong to the parent.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ __unittest = True
 
 T = TypeVar("T")
 
-# How long (seconds) tasks that were cancelled may take to end, and turns of the loop until its transports are closed.
+# How many seconds cancelled tasks may take to end, and in how many turns the loop closes its transports.
 _PATIENCE = 1.0
 _TURNS = 3
 
 
 class LoopThread:
-    """A loop and its thread.
+    """An event loop and its thread.
 
     `patience` is the number of seconds after which a loop that does not turn counts as blocked. `ending` is called in
-    the thread when it ends, and `forked` in a forked child, each to close what the loop has opened: there, raw
-    descriptors only.
+    the thread when it ends; it closes what the loop has opened. `forked` is called in a forked child; it closes the
+    same, but only as raw descriptors.
     """
 
     def __init__(self, patience: float, ending: Callable[[], None], forked: Callable[[], None]) -> None:
@@ -61,9 +61,9 @@ class LoopThread:
         self._thread: Optional[threading.Thread] = None
 
     def start(self, name: str) -> None:
-        """Make the loop, and run it in a new thread. Raises `RuntimeError` where there can be no further thread."""
+        """Make the loop, and run it in a new thread. Raises `RuntimeError` if no thread can be started."""
         self._selector = selectors.DefaultSelector()
-        # Not what a policy says: the Proactor of Windows can't watch listening sockets.
+        # Don't ask the event-loop policy: the Proactor loop of Windows can't watch listening sockets.
         self.loop = asyncio.SelectorEventLoop(self._selector)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         _living.add(self)
@@ -81,13 +81,13 @@ class LoopThread:
 
     @property
     def ended(self) -> bool:
-        """Whether the thread has ended, or was never begun in this process."""
+        """Whether the thread has ended, or was never started in this process."""
         return self.forked or self._thread is None or self not in _living
 
-    # What other threads ask.
+    # Called by other threads.
 
     def call(self, function: Callable[..., T], *args: Any) -> T:
-        """Call a function in the thread, and return or raise what it does."""
+        """Call a function in the thread. Return its result, or raise its exception."""
         if self.is_current:
             return function(*args)
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
@@ -96,13 +96,13 @@ class LoopThread:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(function(*args))
-                except BaseException as error:  # noqa: BLE001 - whatever it is, it is the caller's
+                except BaseException as error:  # noqa: BLE001 - every exception goes to the caller
                     future.set_exception(error)
         self._post(future, answer)
         return self.answer(future)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Begin to run a coroutine in the thread; cancelling the future cancels it."""
+        """Start a coroutine in the thread. Cancelling the returned future cancels the coroutine."""
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
         try:
             self._post(future, lambda: self._begin(coroutine, future))
@@ -113,13 +113,13 @@ class LoopThread:
 
     def answer(self, future: concurrent.futures.Future[T], timeout: Optional[float] = None,
                late: Callable[[], TimeoutError] = TimeoutError) -> T:
-        """Wait for what was asked, and return or raise it.
+        """Wait for a future of `submit`. Return its result, or raise its exception.
 
-        Raises the `TimeoutError` that `late` makes after `timeout` seconds; it is asked for no longer then. Raises
-        `ScriptError` where the loop is blocked.
+        After `timeout` seconds, cancel the future and raise the `TimeoutError` that `late` makes. Raises `ScriptError`
+        if the loop is blocked, or if the caller is in this thread.
         """
         if self.is_current:
-            raise ScriptError("this would wait, in the server's own thread, for that thread: await it")
+            raise ScriptError("this call would block the server's own thread: await it instead")
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             while not self._wait(future, deadline):
@@ -132,13 +132,13 @@ class LoopThread:
         try:
             return future.result()
         except (AssertionError, ScriptError) as error:
-            # They are about the script; the way through the loop is of no interest.
+            # These are about the script: leave out the traceback through the loop.
             raise error.with_traceback(None)  # noqa: B904 - the same exception
         finally:
-            del future  # it has the exception, whose traceback has this frame
+            del future  # breaks a cycle: the future has the exception, and its traceback has this frame
 
     def _wait(self, future: concurrent.futures.Future[Any], deadline: Optional[float]) -> bool:
-        """Wait a while for an answer, and return whether it has come."""
+        """Wait for an answer, `patience` seconds at most. Return whether it has come."""
         wait = self._patience if deadline is None else max(0.0, min(self._patience, deadline - time.monotonic()))
         try:
             future.exception(wait)
@@ -147,25 +147,28 @@ class LoopThread:
         return True
 
     def stop(self) -> None:
-        """End the loop and the thread, and wait for that; a second call does nothing."""
+        """Stop the loop and the thread, and wait until they have ended. A second call does nothing.
+
+        Raises `ScriptError` if the loop is blocked, or if the caller is in this thread.
+        """
         thread = self._thread
         if self.ended or thread is None:
             return
         if self.is_current:
             raise ScriptError("a server can't be stopped in its own thread")
-        with contextlib.suppress(RuntimeError):  # it ends by itself just now
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the thread is just ending by itself
             self.loop.call_soon_threadsafe(self._stop_running)
         thread.join(self._patience + 2 * _PATIENCE)
         if thread.is_alive():
             raise self._blocked()
 
-    # In the thread.
+    # Called in the thread.
 
     def _run(self) -> None:
         loop = self.loop
         try:
             loop.run_forever()
-        except BaseException as error:  # noqa: BLE001 - SystemExit of a callback, say: those who wait are told
+        except BaseException as error:  # noqa: BLE001 - such as a callback's SystemExit: callers get it
             self.error = error
         finally:
             try:
@@ -180,7 +183,7 @@ class LoopThread:
             self.loop.stop()
 
     def _wind_up(self) -> None:
-        """Let tasks end and transports close, as asyncio.run does, but don't wait for ever."""
+        """Let tasks end and transports close, as asyncio.run does, but with a time limit."""
         self._winding_up = True
         loop = self.loop
         self._close()
@@ -202,7 +205,7 @@ class LoopThread:
         def pass_on(task: asyncio.Task[T]) -> None:
             if not future.set_running_or_notify_cancel():
                 if not task.cancelled():
-                    task.exception()  # nobody asks any more
+                    task.exception()  # mark it as retrieved: nobody waits any more
             elif task.cancelled():
                 future.set_exception(self._gone())
             else:
@@ -218,7 +221,7 @@ class LoopThread:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the task has ended
             self.loop.call_soon_threadsafe(task.cancel)
 
-    # Answers that don't come by themselves.
+    # Calls to the loop, and what they get if it can't answer.
 
     def _post(self, future: concurrent.futures.Future[Any], function: Callable[[], None]) -> None:
         self._owed.add(future)
@@ -238,7 +241,7 @@ class LoopThread:
 
     def _gone(self) -> ScriptError:
         if self.forked:
-            return ScriptError("this server lives in the process that was forked; make a new one in this process")
+            return ScriptError("this server belongs to the parent process; make a new one in this process")
         if self.error is None:
             return ScriptError("this server was stopped; make a new one")
         gone = ScriptError(f"the server's thread has ended: {type(self.error).__name__}: {self.error}")
@@ -246,7 +249,7 @@ class LoopThread:
         return gone
 
     def _assert_turning(self) -> None:
-        """Raise where the loop does not turn; it is given another while before that is believed."""
+        """Raise `ScriptError` if the loop does not turn within another `patience` seconds."""
         if self.ended:
             self._fail_owed()
             return
@@ -263,10 +266,11 @@ class LoopThread:
             return self._gone()
         place = BlockedCall(frame, self._patience, 1).place
         return ScriptError(f"the server's thread is blocked at {os.path.basename(place.filename)}:{place.lineno} "
-                           f"({(place.line or place.name).strip()}): what a script has the server call must not wait")
+                           f"({(place.line or place.name).strip()}): "
+                           "functions that the server calls for a script must not wait")
 
 
-# All that run, for the end of the process; and those of a parent process, which must not be collected in the child.
+# All that run, to be stopped at exit; and those of the parent process, which must not be collected in a forked child.
 _living: set[LoopThread] = set()
 _inherited: list[LoopThread] = []
 
@@ -285,7 +289,7 @@ def _let_go_in_child() -> None:
             thread.forked = True
             with contextlib.suppress(Exception):
                 thread._close_in_child()
-            for name in ("_ssock", "_csock"):  # by which asyncio wakes a loop
+            for name in ("_ssock", "_csock"):  # the socket pair by which asyncio wakes a loop
                 with contextlib.suppress(Exception):
                     getattr(thread.loop, name).close()
             with contextlib.suppress(Exception):

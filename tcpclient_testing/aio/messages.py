@@ -1,4 +1,4 @@
-"""The messages of a connection as an asynchronous iterator: what a handler loops over."""
+"""The messages of a connection as an asynchronous iterator, for the ``async for`` loop of a handler."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 
 def next_timing(method: str, timeout: Any) -> Optional[Timing]:
-    """The time-out of each message; None for no time-out."""
+    """The time-out for each message; `timeout` is in seconds. None means no time-out."""
     return None if timeout is UNSET or timeout is None else timing_of(method, timeout, None)
 
 
 class Messages(AsyncIterator[T]):
-    """What `Connection.lines` and `Connection.frames` return; each message is asked for when the loop does."""
+    """The result of `Connection.lines` and `Connection.frames`: each turn of the loop adds a step to the script."""
 
     def __init__(self, connection: Connection, method: str, matcher: Matcher[T], framing: Framing,
                  timing: Optional[Timing], frame: FrameType) -> None:

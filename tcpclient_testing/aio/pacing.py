@@ -1,10 +1,13 @@
-"""Sending under network conditions: chunk after chunk, each held until the client has taken the one before.
+"""Sends under network conditions: chunk after chunk, each held until the client has taken the previous one.
 
     idle --pump--> held --the client has taken the last chunk--> scheduled --due--> written --more--> held
                                                                                        `--all written--> idle
 
-What follows when the conditions end is held back once, too: else it would be read with the last chunk, or parts of it.
-Nothing is held for ever: a client that doesn't read gets the next chunk all the same after a bound, which is noted.
+When the conditions end, what follows is held back once, too. Otherwise the client could read it together with the last
+chunk, or with parts of it.
+
+No chunk is held for ever. If the client doesn't read, the next chunk is sent after `BOUND` seconds, and the transcript
+says so.
 """
 
 from __future__ import annotations
@@ -26,18 +29,18 @@ __all__ = ["BOUND", "Conditions", "Pacer"]
 
 __unittest = True
 
-#: After so many seconds (of the loop's clock) a chunk goes although the client hasn't taken the one before.
+#: After so many seconds (of the loop's clock), send a chunk even if the client hasn't taken the previous one.
 BOUND = 1.0
 
 
 class Conditions:
-    """The network conditions of one server's connections; `network` is what new connections get."""
+    """The network conditions of one server's connections. `network` applies to new connections; None means none."""
 
     def __init__(self) -> None:
         self.network: Optional[Network] = None
 
     def apply(self, protocol: ConnectionProtocol, network: Optional[Network]) -> None:
-        """From now on send to the client of `protocol` under these conditions, or under none."""
+        """From now on, send to the client of `protocol` under these conditions; None means no conditions."""
         if protocol.lost or protocol.transport is None:
             return
         before, protocol.pacer = protocol.pacer, None
@@ -51,10 +54,10 @@ class Conditions:
 
 
 class Pacer:
-    """Sends to one client under conditions.
+    """Sends to one client under network conditions.
 
-    `achieved` takes the offsets in the outgoing stream at which the client demonstrably had everything before it was
-    sent anything more; elsewhere it may have read on.
+    `achieved` collects offsets in the outgoing stream. At each of them the client certainly had taken all earlier bytes
+    before it was sent more. Across other offsets it may have read on.
     """
 
     def __init__(self, protocol: ConnectionProtocol, shaper: Shaper, achieved: list[int]) -> None:
@@ -70,11 +73,11 @@ class Pacer:
 
     @property
     def busy(self) -> bool:
-        """Whether the next chunk waits for its time, or for the client to take the one before."""
+        """Whether the next chunk waits for its time, or for the client to take the previous chunk."""
         return self._timer is not None or self._taking.waiting
 
     def pump(self) -> None:
-        """Take what the protocol has to send; begin with it, unless that is under way."""
+        """Take over what the protocol has to send. Start to send it, unless sending is under way."""
         protocol = self._protocol
         if self._retiring:
             if protocol.outgoing and not (self.busy or protocol.lost):
@@ -89,7 +92,7 @@ class Pacer:
                 protocol.flushed()  # the operating system has taken the rest of the last chunk
 
     def retire(self) -> None:
-        """Hold back what comes next, until the client has taken the last chunk; after that there are no conditions."""
+        """End the conditions: hold back what comes next until the client has taken the last chunk, then send freely."""
         if self._untaken:
             self._retiring = True
             self._protocol.pacer = self

@@ -1,4 +1,4 @@
-"""Raising an exception that has a history of its own, in a place where another one is being handled."""
+"""Raises an exception while another one is being handled, without linking the two."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __unittest = True
 
 
 def raise_alone(error: BaseException) -> NoReturn:
-    """Raise `error`: what is being handled now, mostly our own cancellation, becomes no part of what is shown with it.
+    """Raise `error` without linking it to the exception that is being handled now, which is mostly our cancellation.
 
-    A verdict is shown without a chain. The client's or the test's own exception keeps the one that it has: that is how
-    it came about.
+    A verdict is raised without any chain. An exception of the client or of the test keeps its own chain, which shows
+    how it came about.
     """
     if isinstance(error, ExpectationError):
         raise error from None

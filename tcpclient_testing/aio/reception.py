@@ -1,10 +1,11 @@
-"""Reception: how clients get in. It owns the listening sockets, and each accepted socket until it has a protocol.
+"""Accepts a server's clients. Owns the listening sockets, and each accepted socket until it has a protocol.
 
     new --bind--> bound --open--> accepting <--refuse, accept again--> refusing
                     `--------------close------------------------------> closed
 
-Clients that connect before there is a loop wait in the backlog. `fail` of them are reset right away, as the script
-says, and are none of its connections.
+Clients that connect before there is a loop wait in the backlog.
+
+After `fail`, as many clients as the script says are reset right away. They don't count as connections of the script.
 """
 
 from __future__ import annotations
@@ -34,17 +35,17 @@ __unittest = True
 
 _BUFFER = 256 * 1024
 
-# What accept(2) answers where the process or the system has run out of something: no client's fault, and no one's turn.
+# Errors of accept(2) if the process or the system has run out of a resource. No client is accepted, none is at fault.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _buffers = threading.local()
 
 
 def _receive_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
-    """The buffer that received bytes are judged in: one for all connections of a thread.
+    """The buffer into which bytes are received and in which they are judged: one for all connections of a thread.
 
-    They share it because the engine is done with it before the loop reads again. Where the system fills a buffer in the
-    background (the Proactor of Windows), each connection has its own.
+    They can share it because the engine is done with it before the loop reads again. With the Proactor loop of Windows
+    each connection has its own buffer, because the system fills it in the background.
     """
     if hasattr(loop, "_proactor"):
         return memoryview(bytearray(_BUFFER // 4))
@@ -59,7 +60,7 @@ def _itself(protocol: ConnectionProtocol) -> ConnectionProtocol:
 
 
 class Reception:
-    """Lets clients in, on behalf of one runtime."""
+    """Accepts clients for one runtime."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -72,21 +73,21 @@ class Reception:
         self._to_fail = 0
 
     def bind(self, listeners: list[socket.socket]) -> None:
-        """Take these listening sockets; clients wait in their backlog."""
+        """Take over these listening sockets. Clients wait in their backlog until `open` is called."""
         names = [listener.getsockname() for listener in listeners]
         self.address = names[0]
         self._addresses = frozenset(name[:2] for name in names if isinstance(name, tuple))
         self.listeners = listeners
 
     def open(self) -> None:
-        """Accept clients, in the runtime's loop, from now on."""
+        """Accept clients from now on, in the runtime's loop."""
         loop = self._runtime.loop
         for listener in self.listeners:
-            # By number: for a socket, the selectors of 3.9 to 3.12 compose a message with its repr, only to drop it.
+            # Pass the number: for a socket, the selectors of 3.9 to 3.12 make a message with its repr, and drop it.
             loop.add_reader(listener.fileno(), self.accept_from, listener)
 
     def close(self) -> None:
-        """Accept nobody any more."""
+        """Accept no more clients, and close the listening sockets."""
         loop = self._runtime.loop if self._runtime.attached_to_loop else None
         for listener in self.listeners:
             if loop is not None and not loop.is_closed():
@@ -95,7 +96,7 @@ class Reception:
         self.listeners = []
 
     def give_up(self) -> None:
-        """Close the sockets that have no protocol yet."""
+        """Close the accepted sockets that have no protocol yet."""
         for attaching in self._attaching:
             attaching.cancel()
         for turning_away in self._turning_away:
@@ -106,21 +107,21 @@ class Reception:
     def abandon(self) -> None:
         """In a forked child: close our copies of the listening sockets."""
         for listener in self.listeners:
-            os.close(listener.detach())  # its close() may do more: remove the path of a Unix-domain socket
+            os.close(listener.detach())  # listener.close() would also remove the path of a Unix-domain socket
 
     def listens_at(self, address: tuple[str, int]) -> bool:
-        """Whether an address, as a client sees it, is one of ours."""
+        """Whether `address`, as a client sees it, is one of the listening addresses."""
         return address in self._addresses
 
     # Accepting.
 
     def accept(self) -> None:
-        """Accept every client that waits."""
+        """Accept every waiting client."""
         for listener in self.listeners:
             self.accept_from(listener)
 
     def accept_from(self, listener: socket.socket) -> None:
-        """Accept every client that waits at one of the listening sockets."""
+        """Accept every client that waits at this listening socket."""
         runtime = self._runtime
         while True:
             try:
@@ -129,7 +130,7 @@ class Reception:
                 if error.errno in _EXHAUSTED:
                     runtime.session.fail(None, None, Mismatch(f"a client can't be accepted: {error.strerror}"))
                     runtime.perform()
-                break  # none waits (any more)
+                break  # no client waits (any more)
             if self._to_fail:
                 self._fail(accepted, peername)
                 continue
@@ -144,23 +145,23 @@ class Reception:
 
     @property
     def attaching(self) -> bool:
-        """Whether a client was accepted that the engine has not been told of yet, or that is about to be reset."""
+        """Whether there is an accepted client that the engine doesn't know yet, or that is about to be reset."""
         return bool(self._attaching or self._turning_away)
 
     @property
     def accepted(self) -> list[socket.socket]:
-        """The sockets of clients that were accepted, but have no protocol yet."""
+        """The sockets of accepted clients that have no protocol yet."""
         return [*(attaching.accepted for attaching in self._attaching),
                 *(turning_away.accepted for turning_away in self._turning_away)]
 
-    # What the script says.
+    # Called by steps of the script.
 
     def fail(self, count: int) -> None:
         """Reset the next `count` connections."""
         self._to_fail = count
 
     def _fail(self, accepted: socket.socket, peername: Any) -> None:
-        """Reset a connection that is none of the script's."""
+        """Reset a connection that does not belong to the script."""
         from .turning_away import TurningAway
         self._to_fail -= 1
         self._runtime.session.turned_away += 1

@@ -1,9 +1,11 @@
-"""Watches for the reset of a client that has ended its stream before.
+"""Watches for a reset by a client that has already ended its stream.
 
-A client that half-closes can still reset the connection: by closing with data unread (RFC 1122, 4.2.2.13), or with
-SO_LINGER of 0 (socket(7)). asyncio doesn't look at a socket any more that has seen a FIN, which makes it readable for
-ever; but an epoll that asks for nothing is told of errors and of hang-ups all the same (epoll_ctl(2)), and can be
-waited for as any descriptor. Where there is none, the socket is asked for its error, again and again.
+A client that half-closes can still reset the connection: by closing with unread data (RFC 1122, 4.2.2.13), or with
+SO_LINGER of 0 (socket(7)).
+
+After a FIN asyncio no longer watches the socket, which is readable for ever. But an epoll that is registered for no
+events still reports errors and hang-ups (epoll_ctl(2)), and the loop can watch its descriptor like any other. Without
+epoll, poll the socket for its error.
 
     watching --the kernel has an error, or a hang-up--> reset, or (a Unix-domain socket) closed
         `--the connection is lost--> cancelled
@@ -27,7 +29,7 @@ __all__ = ["ResetWatch"]
 __unittest = True
 
 class ResetWatch:
-    """Tells a connection when its client resets it, or has closed it, which no reset follows."""
+    """Reports to a connection that its client has reset it, or has closed it (no reset can follow a close)."""
 
     __slots__ = ("_protocol", "_raw", "_poll", "_looks")
 
@@ -42,12 +44,12 @@ class ResetWatch:
                 self._poll.register(self._raw.fileno(), 0)
                 protocol.loop.add_reader(self._poll.fileno(), self._look)
                 return
-            except OSError:  # too many descriptors are open
+            except OSError:  # too many descriptors are open: poll instead
                 self._poll = None
         self._looks.begin()
 
     def cancel(self) -> None:
-        """Watch no more, and tell nobody."""
+        """Stop watching, and report nothing."""
         self._looks.cancel()
         if self._poll is not None:
             self._protocol.loop.remove_reader(self._poll.fileno())
@@ -68,6 +70,6 @@ class ResetWatch:
             return
         self.cancel()
         if error or isinstance(protocol.peername, tuple):
-            protocol.reset_came()  # the server's side is open: a hang-up is a RST
+            protocol.reset_came()  # the server's side is still open, so that a hang-up means a RST
         else:
             protocol.no_reset_comes()

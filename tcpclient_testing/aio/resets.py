@@ -1,22 +1,28 @@
-"""Whether the end of a client's stream was a close with something unread: then a RST comes behind its FIN, or instead.
+"""Decides whether the end of a client's stream is a reset, because the client has closed with data unread.
 
-A client's system answers what it gets after the close, and a close with data unread, with a RST (RFC 1122, 4.2.2.13).
-Which of both comes first, the FIN or the server's reply, is a race that says nothing about the client; and asyncio
-does not look at a socket any more that has seen a FIN. So when the end comes after, or before, something that the
-script sent, the kernel is asked how it stands, and the engine is told the end only when that is known:
+The client's kernel sends a RST, behind its FIN or instead of it, in two cases (RFC 1122, 4.2.2.13):
 
-    SO_ERROR is set                                     reset (Linux: EPIPE, since the FIN was there before)
-    the client's socket is gone, or it is closed, and
-        something of the script's is not acknowledged   a RST is under way: wait for it
+- the client closes while data is unread
+- data arrives after the client has closed
+
+Whether the FIN or the server's reply comes first is a race, which says nothing about the client. And asyncio no longer
+watches a socket that has seen a FIN. So if the script sends something before or after the client's end, ask the kernel,
+and report the end to the engine only when the result is known:
+
+    SO_ERROR is set                                     reset (Linux: EPIPE, because the FIN came first)
+    the client's socket is gone or closed, and
+        some of the script's data is unacknowledged     a RST is under way: wait for it
         all is acknowledged, nothing is unread          closed properly
-    it can still read, and has taken everything         half-closed, and reading on
-    it can still read, and has not                      wait a moment: it may be about to close
+    the client can still read, and
+        has taken everything                            half-closed, and still reading
+        has not taken everything                        wait a moment: it may be about to close
 
-What is sent beside the script (heartbeats) and a session ticket of TLS are nothing that a client has to wait for: a
-reset that only answers them is not held against it.
+A client need not wait for data that belongs to no step (heartbeats), or for session tickets of TLS. A reset that only
+answers these does not count as a reset.
 
-Limit. When both streams have ended, no RST comes any more (RFC 9293, 3.10.7.1): of a client that shuts its socket down
-in both directions, with something unread, when it may have got the server's own end already, nothing tells.
+Limit. When both streams have ended, no RST comes any more (RFC 9293, 3.10.7.1). So this case can't be detected: the
+client shuts its socket down in both directions, with data unread, when it may already have received the server's end
+of stream.
 """
 
 from __future__ import annotations
@@ -34,12 +40,12 @@ __all__ = ["ResetLook"]
 
 __unittest = True
 
-# How long (seconds): for a RST that is certain to come; for a client that can still read; and where nothing tells.
+# Time limits in seconds: if a RST is certain to come; if the client can still read; if the kernel can't be asked.
 _CERTAIN, _POSSIBLE, _BLIND = 1.0, 0.1, 0.005
 
 
 class ResetLook:
-    """Looks whether the client of one connection, whose stream has ended, has reset it."""
+    """Finds out whether the client of one connection, whose stream has ended, has reset it."""
 
     __slots__ = ("_protocol", "_transport", "_raw", "_local", "_peer", "_bound", "_looks", "_then")
 
@@ -57,15 +63,15 @@ class ResetLook:
 
     @property
     def waiting(self) -> bool:
-        """Whether it is not known yet."""
+        """Whether the result is still being waited for."""
         return self._looks.waiting
 
     def known(self) -> Optional[bool]:
-        """Whether the client has reset the connection; None if that has to be waited for."""
+        """Whether the client has reset the connection; None if it is too early to know: then call `wait`."""
         if self._transport.is_closing():
-            return True  # not by us: writing has failed
+            return True  # not closed by us: a write has failed
         if self._raw is None or not isinstance(self._peer, tuple):
-            return False  # a Unix-domain socket tells by failing to write
+            return False  # on a Unix-domain socket, a failing write shows it
         try:
             error = self._raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         except (OSError, ValueError, AttributeError):
@@ -78,20 +84,20 @@ class ResetLook:
             if error:
                 return bool(own) or not left
             if ended and not own:
-                return False  # both streams have ended: no RST any more
+                return False  # both streams have ended: no RST comes any more
         return bool(error) or self._alive(own)
 
     def _alive(self, own: Optional[int]) -> Optional[bool]:
-        """There is no RST: False if there will be none; else None, and `_bound` says how long it is worth waiting."""
+        """No RST has come yet. False: none will come. None: it may come; `_bound` is the time limit in seconds."""
         protocol = self._protocol
         stream = protocol.runtime.stream_of(self._peer)
         if own == 0 and stream is not None and stream.connection_lost:
-            return False  # asyncio's streams close in one go: with data unread there would be no FIN
+            return False  # asyncio's streams close in one go: with data unread, there would be a RST instead of the FIN
         probe = protocol.runtime.probe() if on_this_machine(self._local, self._peer) else None
         try:
             state = None if probe is None else probe.look(self._local, self._peer)
             if probe is not None and state is not None and not state.closed:
-                state = probe.look(self._local, self._peer)  # only the 0 of a second look can be believed
+                state = probe.look(self._local, self._peer)  # an `unread` of 0 is exact only in a second look
         except OSError:
             probe = None
         if probe is None:
@@ -104,19 +110,19 @@ class ResetLook:
         return False if not self._unread(state) and self._arrived(state) else None
 
     def _unread(self, state: PeerState) -> bool:
-        # Our FIN counts as a byte.
+        # Our FIN counts as one byte.
         return state.unread > self._protocol.eof_written
 
     def _arrived(self, state: PeerState) -> bool:
         return state.bytes_received is None or state.bytes_received >= self._protocol.on_the_wire
 
     def wait(self, then: Callable[[bool], None]) -> None:
-        """Call `then` when it is known; with False, too, when it has been waited for long enough."""
+        """Call `then` with the result as soon as it is known, or with False after the time limit."""
         self._then = then
         self._looks.begin()
 
     def cancel(self) -> None:
-        """Wait no more, and call nobody."""
+        """Stop waiting, and don't call `then`."""
         self._looks.cancel()
 
     def _try(self) -> None:

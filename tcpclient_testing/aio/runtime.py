@@ -1,10 +1,11 @@
-"""The engine at work in an event loop: listening sockets, connections, the clock, and who waits.
+"""Runs the engine in an event loop: listening sockets, connections, timers, and the tasks that wait for steps.
 
-    new --open--> running --give up--> failed --close--> closed
-                     `---------------close-----------------^
+    new --bind--> running --GiveUp--> failed --close--> closed
+                     `---------------close----------------^
 
-The engine is told what happens and leaves commands; `perform` carries them out, in order. The first failure resets
-every connection, stops the listening, wakes whoever waits, and interrupts the body of the test.
+While the server is running, `attach` gives it its loop. The engine receives events and queues commands; `perform`
+carries them out, in order. The first failure resets every connection, stops listening, wakes every waiting task, and
+interrupts the body of the test.
 """
 
 from __future__ import annotations
@@ -44,25 +45,26 @@ __all__ = ["Runtime", "is_virtual"]
 
 __unittest = True
 
-# A timer that comes so much too late (seconds) shows that the loop stood still, and the client in it perhaps as well:
-# time-outs begin anew then, once for each step.
+# A timer that fires this late (seconds) shows that the loop stood still, and perhaps a client in it as well. Then
+# time-outs start anew; without progress, only once per step.
 _STANDSTILL = 0.25
-# Real time on a virtual loop that a report speaks of (seconds): more than the rest that `bystanders` asks of a thread.
+# Reports mention real time on a virtual loop from this duration on (seconds). It is longer than the 0.25 s for which a
+# thread must have slept before it counts as idle.
 _WORTH_TELLING = 0.5
 
 
 def is_virtual(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether a loop runs on virtual time; that of most tests does not, so that the clock is not even loaded."""
+    """Whether a loop runs on virtual time. Most loops don't, so this check doesn't import the virtual clock."""
     return hasattr(loop, "why_real")
 
 
 class Runtime:
-    """What a server is made of, behind its public face. `make_handle` makes the handle of a connection."""
+    """The inner part of one server: its engine, sockets and timers. `make_handle` makes the handle of a connection."""
 
-    #: Whether the loop has a thread of its own, in which no test runs.
+    #: Whether the loop runs in a thread of its own, in which no test runs.
     threaded = False
 
-    #: Why connections are reset when the server gives up, for the transcript.
+    #: Why connections are reset when the script has failed, for the transcript.
     giving_up = "the script failed"
 
     def __init__(self, timeout: Optional[float], idle_timeout: Optional[float], transcript_limit: int,
@@ -74,7 +76,7 @@ class Runtime:
         self.closed = False
         self.body: Optional[Body] = None
         self.client_exception: Optional[BaseException] = None
-        self.whereabouts: Optional[Whereabouts] = None  # of the loop's tasks, when a client's end was the failure
+        self.whereabouts: Optional[Whereabouts] = None  # of the loop's tasks, if the failure came at a client's end
         self.loop: asyncio.AbstractEventLoop = cast(asyncio.AbstractEventLoop, None)  # until open
         self.waiters: Waiters
         self.protocols: dict[Conversation, ConnectionProtocol] = {}
@@ -96,12 +98,12 @@ class Runtime:
         self._report: Optional[Report] = None
 
     def bind(self, listeners: list[socket.socket]) -> None:
-        """Take these listening sockets; clients wait in their backlog until there is a loop."""
+        """Take over these listening sockets. Clients wait in their backlog until `attach` is called."""
         self.reception.bind(listeners)
         self.running = True
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Live in `loop`: accept the clients from now on. The time of steps that were written before begins now."""
+        """Run in `loop`: accept clients from now on. The time-outs of steps that are already written start now."""
         self.loop = loop
         self.attached_to_loop = True
         self.transcript.started = loop.time()
@@ -152,7 +154,7 @@ class Runtime:
         self.waiters.give_up()
 
     def abandon(self) -> None:
-        """In a forked child: close our copies of the descriptors; the loop and the connections are the parent's."""
+        """In a forked child: close our copies of the descriptors. The loop and the connections belong to the parent."""
         self.closed = True
         self.session.leave()
         self.reception.abandon()
@@ -161,11 +163,11 @@ class Runtime:
 
     @property
     def wants_a_turn(self) -> bool:
-        """Whether the script is waiting for nothing but the loop's next turn."""
+        """Whether the script waits only for the next iteration of the loop."""
         return bool(self._deferred or self.reception.attaching or self.session.commands)
 
     def attached(self, protocol: ConnectionProtocol, now: float) -> Conversation:
-        """A connection is ready; return its conversation."""
+        """Register a connection that is ready; return its conversation."""
         number = self.session.accepted
         self.transcript.connected(now, number + 1, address_text(protocol.peername))
         conversation = self.session.reserve(number)
@@ -181,7 +183,10 @@ class Runtime:
     # The script.
 
     def after_script(self) -> None:
-        """Carry out what new steps brought about; what they send waits for the sends written after them."""
+        """Carry out the commands that new steps caused. Raises the verdict if the script has failed.
+
+        Sends are deferred to the next iteration of the loop, so that sends written one after another are one write.
+        """
         if not self.attached_to_loop:
             return
         pending = self.session.commands
@@ -201,14 +206,14 @@ class Runtime:
             self.session.commands[:0] = deferred
             self.perform()
 
-    # What the engine asks (see engine.session.Host).
+    # What the engine asks of its adapter (see `Host`).
 
     def handle_for(self, conversation: Conversation) -> Any:
         """Make the handle of a connection."""
         return self._make_handle(conversation)
 
     def rebind(self, handle: Any, conversation: Conversation) -> None:
-        """The script that was written by this handle is that of another connection."""
+        """Let `handle`, by which a script was written, belong to `conversation` from now on."""
         handle.rebind(conversation)
 
     def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
@@ -234,15 +239,15 @@ class Runtime:
         return self.error()
 
     def ending_of(self, conversation: Conversation) -> str:
-        """How the client ended its stream."""
+        """Say how the client ended its stream."""
         return self.evidence(conversation)
 
     def listening_at(self) -> str:
-        """The address, for reports."""
+        """Return the server's address as text, for reports."""
         return address_text(self.reception.address)
 
     def error(self) -> ExpectationError:
-        """A new exception for whoever asks after the end: the verdict, or that the server was left."""
+        """Make a new exception for a caller that comes after the end: the verdict, or that the server was left."""
         if self.session.failure is None:
             self.session.failure_of_leaving()
         from tcpclient_testing.report import ExpectationError, Report
@@ -257,7 +262,7 @@ class Runtime:
         return error
 
     def _about_time(self) -> list[str]:
-        """What a report says of time-outs that aren't what is written, and of virtual time that was real."""
+        """Return the report's lines about scaled time-outs, and about virtual time that passed as real time."""
         about = []
         session = self.session
         if session.failure is not None and session.failure.overdue and session.scale != 1:
@@ -269,14 +274,14 @@ class Runtime:
     # Commands.
 
     def perform(self) -> None:
-        """Carry out what the engine wants."""
+        """Carry out the engine's pending commands, in order."""
         pending, table = self.session.commands, self._TABLE
         while pending:
             command = pending.pop(0)
             table[type(command)](self, command)
 
     def condemned(self) -> None:
-        """The session was made to fail from outside: carry that out."""
+        """Give up, because something other than the engine has set the session's failure."""
         if not self.closed:
             self.session.commands[:] = [commands.GiveUp()]
             self.perform()
@@ -289,8 +294,9 @@ class Runtime:
         if self.session.pipelining:
             self._protocol(command).send()
         else:
-            # What the client sent without waiting for this is in the socket by now: let it be read first. Two turns,
-            # since what a turn's select() finds ready comes behind what was to be called in that turn anyway.
+            # What the client sent without waiting for this is in the socket by now: read it first. Wait two iterations
+            # of the loop, since sockets that select() finds ready come after the callbacks already scheduled for that
+            # iteration.
             self.loop.call_soon(self.loop.call_soon, self._send_late, command)
 
     def _send_late(self, command: commands.Send) -> None:
@@ -347,7 +353,7 @@ class Runtime:
 
     @property
     def errands(self) -> Errands:
-        """The tasks that wait for something on behalf of steps; made when the first one does."""
+        """The tasks that wait for something on behalf of steps; created when the first step needs one."""
         if self._errands is None:
             from .errands import Errands
             self._errands = Errands(self)
@@ -360,12 +366,12 @@ class Runtime:
         self._protocol(command).resume_reading()
 
     def set_network(self, network: Optional[Network]) -> None:
-        """Let connections that are accepted from now on have these network conditions; None is none."""
+        """Set the network conditions of connections that are accepted from now on; None for no conditions."""
         if network is not None or self._conditions is not None:
             self.conditions.network = network
 
     def probe(self) -> Optional[PeerProbe]:
-        """Whom to ask about the clients' sockets; None where the kernel does not tell."""
+        """Return the probe that asks the kernel about the clients' sockets; None where the kernel does not tell."""
         if self._probe is None:
             from .inet_diag import PeerProbe, available
             if available():
@@ -374,7 +380,7 @@ class Runtime:
 
     @property
     def conditions(self) -> Conditions:
-        """The network conditions; made, with what it takes, when a test sets some."""
+        """The network conditions; created, and their code imported, when a test first sets some."""
         if self._conditions is None:
             from .pacing import Conditions
             self._conditions = Conditions()
@@ -387,7 +393,7 @@ class Runtime:
             self.conditions.apply(self._protocol(command), command.network)
 
     def splits_of(self, conversation: Conversation) -> tuple[int, ...]:
-        """Where the outgoing stream of a connection was split for certain."""
+        """Return the offsets at which the outgoing stream of a connection was certainly split."""
         return tuple(self._achieved.get(conversation, ()))
 
     def _set_accepting(self, command: commands.SetAccepting) -> None:
@@ -411,7 +417,7 @@ class Runtime:
         self.interrupt_body()
 
     def interrupt_body(self) -> None:
-        """The script has failed: whoever runs the test is to hear of it, whatever they wait for."""
+        """Interrupt the body of the test, whatever it waits for, because the script has failed."""
         if self.body is not None:
             self.body.interrupt()
 

@@ -1,10 +1,10 @@
-"""The outgoing half of a connection: what the conversation has for the client, until the operating system has taken it.
+"""The outgoing half of a connection: writes what the script sends, until the operating system has taken all of it.
 
     queued (`outgoing`) -> written, a slice at a time -> taken -> [flushed]
 
-It goes out in slices under the transport's flow control, with no write buffer of its own, so that "taken by the
-operating system" is a fact: `paused` is true from the moment at which the system took less than a slice until it has
-taken the rest of it.
+Data goes out in slices under the transport's flow control, with a write buffer limit of 0. So "taken by the operating
+system" is a fact: `paused` is true from the moment when the system took less than a whole slice until it has taken the
+rest of that slice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SLICE = 256 * 1024
 
 
 class Sending:
-    """What a connection does to send; the connection itself gives the attributes their first values."""
+    """The sending part of `ConnectionProtocol`, which sets the attributes to their initial values."""
 
     __slots__ = ("runtime", "loop", "conversation", "transport", "outgoing", "paused", "slice", "lost", "pacer",
                  "taking", "written", "owed")
@@ -50,15 +50,18 @@ class Sending:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the client's stream has ended, and it is being looked whether that is a reset."""
+        """Whether the client's stream has ended, and it is still being checked whether that is a reset."""
         raise NotImplementedError
 
     def _judge_end(self, then: Callable[[bool], None]) -> bool:
-        """Look whether the client's end is a reset, and call `then` with the answer."""
+        """Check whether the client's end is a reset, and call `then` with the answer.
+
+        Return True if the answer is not known yet, and `then` is called later.
+        """
         raise NotImplementedError
 
     def _found_reset(self) -> None:
-        """Take note that the client's end is a reset."""
+        """Record that the client's end of stream is a reset."""
         raise NotImplementedError
 
     # What the transport calls.
@@ -80,13 +83,13 @@ class Sending:
         elif self.conversation.sending or self.conversation.aside_under_way:
             self.flushed()  # that was the last slice
         if self.runtime.session.commands:
-            # Not in here: asyncio is about to look whether it has to close or to half-close, and would do so twice.
+            # Not from here: asyncio is about to check whether it has to close or half-close, and would do so twice.
             self.loop.call_soon(self.runtime.perform)
 
     # What the server calls, to carry out a command.
 
     def send(self) -> None:
-        """Write what the conversation has for us."""
+        """Write the conversation's output."""
         chunks = self.conversation.take_output()
         if not chunks:
             self.flushed()
@@ -107,7 +110,7 @@ class Sending:
         self.pump()
 
     def send_held(self) -> None:
-        """Write what was held back."""
+        """Write what a pacer held back when the network conditions ended."""
         now, number, transcript = self.loop.time(), self.conversation.number, self.runtime.transcript
         held, self.outgoing = self.outgoing, deque()
         for piece in held:
@@ -117,7 +120,7 @@ class Sending:
         self.pump()
 
     def send_aside(self, data: bytes) -> None:
-        """Write what belongs to no step of the script."""
+        """Write `data` that belongs to no step of the script, such as a heartbeat."""
         if self.pacer is None:
             self.runtime.transcript.sent(self.loop.time(), self.conversation.number, data)
         self.outgoing.append(memoryview(data))
@@ -143,14 +146,14 @@ class Sending:
             self.flushed()
 
     def _write(self, data: Union[bytes, memoryview]) -> None:
-        """Write one slice, and tell the conversation of it unless it is the last and was taken whole."""
+        """Write one slice. Report it to the conversation, unless it is the last one and was taken whole."""
         transport = self.transport
         if transport is None:
             return
         transport.write(data)
         self.written += len(data)
         if self.paused:
-            # resume_writing comes when the last byte of this slice was taken.
+            # resume_writing() is called when the last byte of this slice has been taken.
             self.slice = transport.get_write_buffer_size()
             self._tell_untaken()
             self.conversation.receive(Progressed(self.loop.time(), len(data) - self.slice))
@@ -158,11 +161,11 @@ class Sending:
             self.conversation.receive(Progressed(self.loop.time(), len(data)))
 
     def _tell_untaken(self) -> None:
-        """Let the transcript claim no more than what the operating system has taken."""
+        """Note in the transcript how many sent bytes the operating system has not taken yet."""
         transport = self.transport
         if transport is not None and not self.lost:
             left = transport.get_write_buffer_size() if self.paused else 0
-            if self.pacer is None:  # which keeps no transcript of what it has not written
+            if self.pacer is None:  # a pacer adds to the transcript only what it has written
                 left += sum(map(len, self.outgoing))
             untaken = self.runtime.transcript.untaken
             if left:
@@ -171,7 +174,7 @@ class Sending:
                 untaken.pop(self.conversation.number, None)
 
     def measure(self) -> None:
-        """Tell the conversation how much of the present slice was taken by now."""
+        """Report to the conversation how much of the current slice the operating system has taken by now."""
         if self.paused and self.transport is not None and not self.lost:
             left = self.transport.get_write_buffer_size()
             if left < self.slice:
@@ -180,13 +183,13 @@ class Sending:
                 self.conversation.receive(Progressed(self.loop.time(), taken))
         elif not self.lost and ((self.pacer is not None and self.pacer.busy)
                                 or (self.taking is not None and self.taking.waiting) or self.in_doubt):
-            # It is us that the client waits for: no time-out of the client's.
+            # The client is waiting for us: report progress of 0 bytes, so that no time-out counts against it.
             self.conversation.receive(Progressed(self.loop.time(), 0))
             if self.in_doubt:
                 self.conversation.progress = self.loop.time()
 
     def flushed(self) -> None:
-        """Everything has been handed over."""
+        """Report that the operating system has taken everything."""
         conversation = self.conversation
         if self.runtime.transcript.untaken:
             self._tell_untaken()
@@ -199,17 +202,17 @@ class Sending:
         conversation.receive(Flushed(self.loop.time()))
 
     def _tell_flushed(self, reset: bool) -> None:
-        """What was sent after the client's end is handed over, and was answered with a reset, or not."""
+        """Report that data sent after the client's end was taken; `reset` says that the client answered with a RST."""
         if reset:
             self._found_reset()
         self.conversation.receive(Flushed(self.loop.time(), reset))
 
     @property
     def on_the_wire(self) -> int:
-        """How many bytes the connection was given in all. (A TLS layer counts what it makes of them.)"""
+        """How many bytes were written to the connection in all; over TLS, in encrypted bytes."""
         return int(getattr(self.transport, "on_the_wire", self.written))
 
     @property
     def _sends_script(self) -> bool:
-        """Whether a write of the script is under way, and not one that is made beside it."""
+        """Whether a write of the script is in progress, rather than data that belongs to no step."""
         return self.conversation.sending and not self.conversation.aside_under_way

@@ -1,8 +1,9 @@
-"""The server as users see it: its options, its life, its script, and `join`.
+"""The asynchronous server that tests use: its options, start and stop, its script, and `join`.
 
     new --start--> running --stop--> stopped
 
-What happens inside is the runtime's; what the end means is the verdict's; what can be asked is in the view.
+Other classes do the rest: `Runtime` runs the server, `Verdict` decides how the test ends, `ServerView` has the
+attributes that can be read at any time.
 """
 
 from __future__ import annotations
@@ -55,49 +56,61 @@ _DAY = 86400.0
 
 
 class ConnectStep(ExpectConnect[C]):
-    """What `expect_connect()` returns: its result, and at once its `connection`, is the connection's handle."""
+    """The step that `expect_connect()` returns. Its result is the connection's handle; `connection` has it at once."""
 
     __slots__ = ()
 
     @property
     def connection(self) -> C:
-        """The handle of the connection that this step expects; its script can be written before the client connects."""
+        """The handle of the expected connection. You can write its script before the client connects."""
         handle: C = self.conversation.handle
         return handle
 
 
 class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
-    """A real TCP server on the local machine that holds its clients to a script.
+    """A real TCP server on the local machine that checks its clients against a script.
 
-    It lives in the running event loop: ``async with MockTCPServer() as server``, or ``await server.start()`` and
-    ``await server.stop()``. On leaving, the rest of the script is waited for, and `ExpectationError` is raised if the
-    clients did not do what it says.
+    It runs in the running event loop: use ``async with MockTCPServer() as server``, or ``await server.start()`` and
+    ``await server.stop()``. On leaving, the server waits for the rest of the script, and raises `ExpectationError` if
+    the clients did not do what it says.
 
-    `host` is a literal address, None for every loopback address; `port` a number, 0 for a free one. `timeout` is the
-    default of each step, in seconds without progress; `idle_timeout` the number of seconds after which a script that is
-    complete has failed because a client stays connected and nothing happens; None is never. By default they are 5 and
-    30 seconds; on virtual time (`VirtualClockEventLoop`) a day, so that the client's timers come first.
-    `framing` and `ending` are the defaults of frames (a length of four bytes) and lines (CR LF).
+    Where it listens:
 
-    With `tls`, each connection begins with a TLS handshake: True for the throwaway certificate that comes with the
-    package, an `ssl.SSLContext` of a server, the name of another shipped certificate, or the path of one's own (see
-    `tcpclient_testing.tls`, and what `tls.server_context` raises). With `unix_path`, the server listens at a
-    Unix-domain socket that it makes there (Linux, macOS), and removes in the end, and on no port.
+    - `host`: a literal address; None for every loopback address. `port`: a number; 0 for a free port.
+    - `allow_remote`: True permits a `host` that other machines can reach.
+    - `unix_path`: listen on a Unix-domain socket at this path, and on no port (Linux, macOS). The server creates the
+      socket, and removes it at the end.
+    - `tls`: begin each connection with a TLS handshake. True for the throwaway certificate that comes with the package;
+      otherwise an `ssl.SSLContext` of a server, the name of another shipped certificate, or the path of your own. See
+      `tcpclient_testing.tls`; `tls.server_context` documents the exceptions.
 
-    ``watch_streams=False`` takes no interest in whether clients that use asyncio's streams await `wait_closed()` and
-    read all that was sent; ``allow_open=True`` permits clients to be still connected when the server is left, and
-    ``allow_extra=True`` bytes and connections that no step explains; ``allow_remote=True`` permits a `host` that
-    other machines can reach. With ``cancel_body=False`` the body of the test is not interrupted when the script has
-    failed. `transcript_limit` is how many bytes of what clients sent are kept whole. `network` are the conditions under
-    which clients receive, such as ``Network(chunk=1)``.
+    Time-outs, in seconds; None for no limit:
 
-    `handler` is a coroutine function that serves the connections that the script does not mention: it is called with
-    each one that is accepted when every `expect_connect()` written so far has its connection, and beside `any_order()`
-    with each that is for none of its scripts. It awaits steps, and reads by
-    ``async for line in connection.lines()``. When it returns, the server disconnects; what it raises is the failure.
+    - `timeout`: the default of each step, in seconds without progress; 5 by default.
+    - `idle_timeout`: a complete script fails if a client stays connected and nothing happens for this long; 30 by
+      default.
+    - On virtual time (`VirtualClockEventLoop`) the default of both is a day, so that the client's timers fire first.
 
-    With ``pipelining=False`` the client must wait for the answer to each request: whatever it sent between an expected
-    message and the first send after it, before the last byte of that send was handed over, is a failure.
+    Messages and the network:
+
+    - `framing`, `ending`: the defaults of frames (a length of four bytes) and lines (CR LF).
+    - `network`: the conditions under which clients receive, such as ``Network(chunk=1)``.
+    - `pipelining`: with False, the client must wait for the answer to each request. The test fails if the client sends
+      anything after an expected message until the last byte of the first send that follows it has been handed over to
+      the operating system.
+    - `handler`: a coroutine function that serves the connections that the script does not mention. It is called with
+      each connection that is accepted when every `expect_connect()` written so far has its connection; with
+      `any_order()`, with each that matches none of its scripts. It awaits steps, and reads with
+      ``async for line in connection.lines()``. When it returns, the server disconnects; if it raises, the test fails.
+
+    What is checked and recorded:
+
+    - `watch_streams`: with False, don't check whether clients that use asyncio's streams await `wait_closed()` and read
+      all that was sent.
+    - `allow_open`: True permits clients to be still connected when the server is left.
+    - `allow_extra`: True permits bytes and connections that no step explains.
+    - `cancel_body`: with False, the body of the test is not interrupted when the script has failed.
+    - `transcript_limit`: how many bytes of what clients sent the transcript keeps whole.
     """
 
     _runtime_type: ClassVar[type[Runtime]] = Runtime
@@ -145,7 +158,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
 
     _for_all_connections = True
 
-    # Life.
+    # Start and stop.
 
     async def __aenter__(self: S) -> S:
         self.open()
@@ -159,29 +172,32 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         await self.leave(exc)
 
     async def start(self: S) -> S:
-        """Listen, and accept clients from now on; return the server. Raises `OSError` where the port is taken.
+        """Listen, and accept clients from now on; return the server. Raises `OSError` if the port is taken.
 
-        Whoever awaits a step or `join` hears of a failure at once; but nobody is interrupted who waits for something
-        else, such as an event of the client's own. Only ``async with`` knows the task that it has to cancel: the one
-        that calls `start` may be a fixture's, or have ended long before the failure.
+        If the script fails, a task that awaits a step or `join` gets the failure at once. A task that waits for
+        something else, such as the client's own event, is not interrupted: only ``async with`` knows which task to
+        cancel. The task that calls `start` may be a fixture's, or may have ended long before the failure.
         """
         self.open()
         return self
 
     async def stop(self) -> None:
-        """Leave the server: wait for the rest of the script, judge, and close everything; a second call does nothing.
+        """Leave the server: wait for the rest of the script, check it, close everything. A second call does nothing.
 
-        Raises `ExpectationError` if the clients did not do what the script says. While an exception is on its way out
-        (in a ``finally``, or in an ``except`` that ends with ``raise``), nothing is waited for, and the exception
-        stands unless the script had failed before. In an ``except`` that ends it there, all is judged as ever.
+        Raises `ExpectationError` if the clients did not do what the script says.
+
+        While an exception is leaving the block (in a ``finally``, or in an ``except`` that ends with ``raise``), `stop`
+        doesn't wait, and the exception stands unless the script had failed before. In an ``except`` that handles the
+        exception, `stop` checks the script as usual.
         """
         if not self._runtime.closed:
             await self.leave(self.leaving_with(sys.exc_info()[1]))
 
     def leaving_with(self, exc: Optional[BaseException]) -> Optional[BaseException]:
-        """Return `exc` if it leaves the block where the server is stopped; None if it ends there.
+        """Return `exc` if it leaves the block in which the server is stopped; None if it is handled there.
 
-        Then it excuses nothing. If the script had failed by then, the report speaks of it.
+        A handled exception doesn't excuse the client: the script is checked. If the script had failed by then, the
+        report shows the exception.
         """
         if exc is not None:
             from .leaving import leaves
@@ -191,9 +207,10 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         return None
 
     def open(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
-        """Bind and listen at once, and accept clients as soon as the loop runs; what `start` does, without `await`.
+        """Do what `start` does, without `await`: bind and listen at once, accept clients as soon as the loop runs.
 
-        `loop` is the loop that is going to run, where none does yet (a test case's, in ``setUp``).
+        `loop` is the loop that is going to run, if none is running yet (a test case's, in ``setUp``). Raises
+        `ScriptError` if there is neither.
         """
         loop = _running_loop() or loop
         if loop is None and not self._runtime.running:
@@ -203,10 +220,10 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         self.attach(loop)
 
     def bind(self) -> None:
-        """Bind and listen, in whatever loop, or none: for test frameworks, whose fixtures want the address early.
+        """Bind and listen, in any loop or in none: for test frameworks, whose fixtures need the address early.
 
-        Clients that connect wait until the server lives in a loop: the one that `attach` is given, or the one that
-        runs when something is first asked of the server. A script can be written before.
+        Clients that connect wait until the server has a loop: the one passed to `attach`, or the one that is running
+        when the server is first used. The script can be written before.
         """
         runtime = self._runtime
         if runtime.closed:
@@ -216,14 +233,14 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         if self._unix_path is not None:
             from .unix_listening import listen_unix
             runtime.bind([listen_unix(self._unix_path)])
-            return  # clients of Unix-domain sockets have no address by which their streams could be known
+            return  # a client of a Unix-domain socket has no address by which its streams could be found
         host, port, allow_remote = self._listen_options
         runtime.bind(listen(host, port, allow_remote=allow_remote))
         if self._watch_streams:
             self._verdict.watch_streams()
 
     def attach(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
-        """Live in this loop, or in the running one; nothing happens if the server has a loop, or there is none."""
+        """Run in this loop, or in the running one. Do nothing if the server has a loop already, or there is none."""
         runtime = self._runtime
         if loop is None:
             loop = _running_loop()
@@ -233,11 +250,11 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
 
     @property
     def loop(self) -> Optional[asyncio.AbstractEventLoop]:
-        """The event loop that the server lives in; None before there is one."""
+        """The event loop that the server runs in; None before it has one."""
         return self._runtime.loop if self._runtime.attached_to_loop else None
 
     def _adapt_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        """On virtual time, let time-outs that nobody has chosen come after every timer of the client's."""
+        """On virtual time, make default time-outs so long that the client's timers fire first."""
         if is_virtual(loop):
             session = self._runtime.session
             timeout_given, idle_timeout_given = self._given_timeouts
@@ -245,9 +262,9 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             session.idle_timeout = session.idle_timeout if idle_timeout_given else _DAY
 
     def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
-        """From now on `task` is the body of the test, which is interrupted when the script has failed.
+        """Make `task` the body of the test: it is interrupted when the script has failed.
 
-        If it is `cleaning` up after the others, it is given longer.
+        With `cleaning`, the task cleans up after other parts of the test, and gets more time before the interruption.
         """
         self.attach(task.get_loop())
         if self.cancels_body:
@@ -257,29 +274,29 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
                 runtime.body.interrupt()
 
     async def release_body(self) -> bool:
-        """The body has ended, and is interrupted no more; return whether it was, and by nobody else."""
+        """The body has ended: don't interrupt it any more. Return whether it was interrupted, and by nobody else."""
         body, self._runtime.body = self._runtime.body, None
         return body is not None and await body.release()
 
     async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False,
                        attach: bool = True) -> Optional[BaseException]:
-        """The body has ended, with `exc` or without: return what is to be raised instead, or None.
+        """Return the exception to raise instead of `exc`, with which the body ended, if any; None to raise no other.
 
-        If there is an exception, this was the verdict: none is given any more when the server is left. `interrupted`
-        is what `release_body` said. Where `exc` stands, the conversation is attached to it, unless ``attach=False``:
-        somebody else shows it then.
+        If there is an exception, it is the test's report: leaving the server gives no verdict any more. `interrupted`
+        is what `release_body` returned. If `exc` stands, the conversation is attached to it, unless ``attach=False``:
+        then the caller shows the conversation.
         """
         return self.conclude_part(exc, interrupted=interrupted, attach=attach)
 
     @property
     def interrupts_body(self) -> bool:
-        """Whether the body was interrupted, and runs yet."""
+        """Whether the body was interrupted, and is still running."""
         body = self._runtime.body
         return body is not None and body.interrupted
 
     def conclude_part(self, exc: Optional[BaseException], *, interrupted: bool,
                       attach: bool = True) -> Optional[BaseException]:
-        """Do what `conclude` does, where the body goes on: after a subtest, say."""
+        """Do what `conclude` does after a part of the body, such as a subtest: the body goes on."""
         runtime = self._runtime
         instead: Optional[BaseException] = None
         if exc is not None:
@@ -292,10 +309,11 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
 
     async def leave(self, exc: Optional[BaseException] = None, *, implied_disconnect: bool = False,
                     interrupted: bool = False) -> None:
-        """Give the verdict, in view of the exception that the body ended with, and close everything.
+        """Wait for the rest of the script, raise the verdict, and close everything.
 
-        With `implied_disconnect`, a script that does not say how its connection ends is taken to end with an
-        `expect_disconnect()`. `interrupted` tells that we have interrupted the body, where that is not this server's.
+        `exc` is the exception that the body ended with; after one, the server doesn't wait. With `implied_disconnect`,
+        a script that does not say how its connection ends is taken to end with an `expect_disconnect()`. `interrupted`
+        says that the library has interrupted a body that is not this server's.
         """
         instead = None
         try:
@@ -313,9 +331,9 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             raise_alone(instead)
 
     def leave_at_once(self) -> bool:
-        """Leave if there is nothing to wait for: the script is done, every client gone, and the body has ended.
+        """Close the server if there is nothing to wait for: the script is done, the clients are gone, the body ended.
 
-        Return False, and do nothing, if `leave` has to wait or to judge.
+        Return False, and do nothing, if `leave` has to wait or to check something.
         """
         runtime = self._runtime
         if not runtime.attached_to_loop or runtime.body is not None or not self._verdict.nothing_left():
@@ -324,17 +342,17 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         return True
 
     def excuse(self, exc: Optional[BaseException] = None) -> None:
-        """The test has its one report already: give no verdict any more; attach what passed to its exception `exc`."""
+        """Give no verdict any more, since the test has its report. Attach the conversation to its exception `exc`."""
         if exc is not None and not self._reported:
             self._verdict.instead_of(exc, interrupted=False)
         self._reported = True
 
     def blames(self, exc: BaseException) -> bool:
-        """Whether `exc`, raised after the body, came after the script had failed; then the report has it."""
+        """Whether the script had failed before `exc` was raised, after the body. If so, the report shows `exc`."""
         return self._verdict.blames(exc)
 
     def close(self) -> None:
-        """Close everything at once, whatever the clients do, and judge nothing."""
+        """Close everything at once, whatever the clients do, without a verdict."""
         self._runtime.close()
         self._verdict.close()
 
@@ -342,17 +360,18 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
 
     def expect_connect(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None,
                        after: Optional[float] = None) -> ConnectStep[Connection]:
-        """A client connects; the result is the connection. The first step of every script.
+        """Expect a client to connect; the result is the connection. This is the first step of every script.
 
-        Each further one is the next connection that is accepted. `after` and `within` are seconds from the moment at
-        which it is this step's turn (the server-level steps before it are done): a client that connects earlier than
-        `after`, or later than `within`, has failed. `timeout` counts from `after` on, and by default not at all where
-        `within` is given. Since client and server notice the end of a connection at different times, 0.05 seconds, or
-        a tenth of `after` where that is less, may be missing.
+        Each further call expects the next accepted connection. All times are in seconds:
 
-        On a server with ``tls=`` the step is satisfied when the TLS handshake has ended, and ``connection.tls`` tells
-        what was agreed on. A handshake that comes to nothing is a failure, unless `expect_tls_failure` is the next
-        step.
+        - `after`, `within`: the client fails if it connects earlier than `after` or later than `within`. Both count
+          from the moment when it is this step's turn: the server-level steps before it are done. The client may be
+          early by 0.05 seconds, or by a tenth of `after` if that is less, since client and server notice the end of a
+          connection at different times.
+        - `timeout`: counts from `after` on. With `within`, there is none by default.
+
+        On a server with ``tls=`` the step is satisfied when the TLS handshake has ended, and ``connection.tls`` shows
+        what was agreed on. If the handshake fails, the test fails, unless `expect_tls_failure` is the next step.
         """
         step: ConnectStep[Connection] = ConnectStep(origin_of(sys._getframe(1)),
                                                     timing_of("expect_connect", timeout, within, after))
@@ -360,7 +379,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         return step
 
     def add_connection(self, step: ConnectStep[Any]) -> None:
-        """Begin the script of a further connection."""
+        """Begin the script of another connection."""
         self._check_usable()
         runtime = self._runtime
         runtime.session.add_connection(step, runtime.now())
@@ -386,11 +405,11 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         runtime.after_script()
 
     def splits_of(self, conversation: Conversation) -> tuple[int, ...]:
-        """Where the outgoing stream of a connection was split for certain."""
+        """Return the offsets at which the outgoing stream of a connection was certainly split."""
         return self._runtime.splits_of(conversation)
 
     def put_beside(self, conversation: Optional[Conversation], written: Union[Allowed, Every]) -> None:
-        """Let something hold on a connection (None: see `Session.put_beside`) from here on."""
+        """Apply an `allow` or an `every` to a connection from here on. For None see `Session.put_beside`."""
         self._check_usable()
         runtime = self._runtime
         runtime.session.put_beside(conversation, written, runtime.now())
@@ -406,7 +425,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         self._runtime.after_script()
 
     def close_block(self, conversation: Conversation) -> None:
-        """End it."""
+        """End an `any_order()` block of one connection."""
         runtime = self._runtime
         runtime.session.close_block(conversation, runtime.now())
         if not runtime.closed:
@@ -437,7 +456,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         if not runtime.attached_to_loop:
             self.attach(here)
         elif here is not runtime.loop and (here is not None or runtime.loop.is_running()):
-            # A loop that does not run yet, or just now, is nobody else's.
+            # If the server's loop is not running, the call is fine outside of any loop: nothing else uses the server.
             raise self._misuse()
         if runtime.session.failure is not None:
             raise runtime.error()
@@ -465,15 +484,17 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     async def join(self, *, final: bool = False) -> None:
         """Wait until every step added so far is satisfied; raise `ExpectationError` if the script fails.
 
-        It can be called often, as a barrier in the middle of a test. With ``final=True`` it judges as leaving the
-        server does: every client must have disconnected, and no byte or connection may be left that no step explains.
+        Call it as often as you like, as a barrier in the middle of a test. With ``final=True`` it checks what leaving
+        the server checks: every client must have disconnected, and no byte or connection may be left that no step
+        explains.
 
-        A client that closes its asyncio streams in a task of its own, which still goes on, is judged only then.
+        A client that closes its asyncio streams in a task of its own that is still running is checked only with
+        ``final=True``.
         """
         self._check_usable()
         runtime = self._runtime
         while True:
-            # Steps that are added meanwhile are nobody's business here, unless this is the end.
+            # Ignore steps that are added meanwhile, unless this is the final check.
             for step in [conversation.steps[-1] for conversation in runtime.session.conversations
                          if not conversation.complete]:
                 await Joined(step)
@@ -486,7 +507,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             raise runtime.error()
 
     async def judge(self, *, implied_disconnect: bool = False) -> None:
-        """Do what ``join(final=True)`` does; with `implied_disconnect` as `leave` does."""
+        """Do what ``join(final=True)`` does. `implied_disconnect` is the same as for `leave`."""
         if implied_disconnect and not self._allow_open:
             await self.join()
             await self._verdict.imply_disconnects()
@@ -505,12 +526,12 @@ def _checked_unix_path(path: Any, host: Any, port: Any) -> str:
 
 
 def _checked_timeout(name: str, value: Any) -> Optional[float]:
-    """A default time-out, in seconds."""
+    """Check a default time-out, in seconds, and return it."""
     return checked_seconds(f"MockTCPServer({name}=...)", value, positive=True)
 
 
 def _scale() -> float:
-    """What time-outs are multiplied by, for slow machines: what the environment says."""
+    """Return the factor for time-outs on slow machines, from the environment; 1 if it is not set."""
     scale = os.environ.get(SCALE)
     if not scale:
         return 1.0

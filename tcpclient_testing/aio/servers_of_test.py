@@ -1,10 +1,10 @@
-"""The servers of one test, as a test framework sees them: the body that they interrupt, and whose failure came first.
+"""All servers of one test, for test frameworks: which part of the test they interrupt, and which failure is reported.
 
     set-up -> body: the verdict, if there is one by then -> tear-down, clean-ups -> the verdict
 
-One test, one report: the earliest failure is the verdict; what is raised after it is a consequence; when the test has
-its report, the other servers give none. Each part of a test that is a coroutine is the body while it runs: it is
-interrupted when a script has failed.
+- One test, one report. The earliest failure is the verdict; what is raised after it is a consequence.
+- When the test has its report, the other servers give none.
+- Each part of a test that is a coroutine is the body while it runs: it is interrupted when a script has failed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tcpclient_testing.engine.steps import Step
 
     class Judged(Protocol):
-        """What is asked of a server here, be it in the test's own loop or in a thread."""
+        """What this module needs from a server, which runs in the test's own loop or in a thread."""
 
         @property
         def closed(self) -> bool: ...
@@ -54,29 +54,32 @@ S = TypeVar("S", bound="Judged")
 
 
 class ServersOfTest(Generic[S]):
-    """The servers that a test has made, in that order, whose verdicts make one report; and its body while that runs."""
+    """The servers that a test has made, in that order, and the body of the test while it runs.
+
+    The verdicts of the servers make one report.
+    """
 
     def __init__(self) -> None:
         self.servers: list[S] = []
         self._body: Optional[asyncio.Task[Any]] = None
         self._cleaning = False
-        self._told: list[S] = []  # those whose verdict a subtest has reported, or the reason for it
-        self._cut_short: set[Step[Any]] = set()  # what subtests that failed by themselves had written, and left undone
+        self._told: list[S] = []  # servers whose verdict, or the reason for it, a subtest has reported
+        self._cut_short: set[Step[Any]] = set()  # unsatisfied steps of subtests that failed by themselves
 
     def add(self, server: S) -> None:
-        """The test has made `server`."""
+        """Add a server that the test has made. If a body is running, the server interrupts it too."""
         self.servers.append(server)
         if self._body is not None:
             server.set_body(self._body, cleaning=self._cleaning)
 
     def live(self) -> list[S]:
-        """The servers that were not left yet; those whose script has failed come first, the earliest before all."""
+        """Return the servers that were not left yet: first those whose script has failed, earliest failure first."""
         return sorted((server for server in self.servers if not server.closed), key=lambda server: server.failed_at())
 
     # The parts of a test that are coroutines.
 
     def begin(self, *, cleaning: bool = False) -> None:
-        """The task that runs is the body from now on: it is to be interrupted when a script has failed."""
+        """Make the current task the body: it is interrupted when a script has failed."""
         body = self._body = asyncio.current_task()
         assert body is not None
         self._cleaning = cleaning
@@ -84,14 +87,14 @@ class ServersOfTest(Generic[S]):
             server.set_body(body, cleaning=cleaning)
 
     async def release(self) -> bool:
-        """The body is interrupted no more; return whether it was, and by nobody else."""
+        """Don't interrupt the body any more. Return whether it was interrupted, and by nobody else."""
         self._body = None
         return any([await server.release_body() for server in self.live()])
 
     def abandon(self, error: RuntimeError) -> Optional[ScriptError]:
-        """The run of the body has ended with `error`: perhaps that of a loop which was stopped in the middle of it.
+        """Running the body has raised `error`: check whether the loop was stopped while the body was running.
 
-        Return the test's report then, and end the body; None if that has ended, and `error` is its own.
+        If so, end the body and return the test's report. Return None if the body had ended: then `error` is its own.
         """
         body, self._body = self._body, None
         if body is None or body.done():
@@ -100,12 +103,12 @@ class ServersOfTest(Generic[S]):
         with contextlib.suppress(RuntimeError):  # the loop was closed
             body.cancel()
         stopped = ScriptError("the event loop was stopped or closed while the test ran in it, before the server could "
-                              "judge: let whoever runs the test make, stop and close the loop")
+                              "judge: let the test framework make, stop and close the loop")
         stopped.__cause__ = error
         return stopped
 
     async def end(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:
-        """The body has ended: return what is to be raised instead of `exc`, the verdict that came first."""
+        """The body has ended with `exc`: return the earliest verdict, to be raised instead; None to raise no other."""
         interrupted = await self.release()
         return self.concluded(exc, [
             (server, await server.conclude(exc, interrupted=interrupted and server.failed_at() < float("inf"),
@@ -113,7 +116,7 @@ class ServersOfTest(Generic[S]):
             for server in self.live()])
 
     async def run_body(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run the test method; what is raised when it ends is the verdict, if there is one by then."""
+        """Run the test method. If there is a verdict when it ends, raise that."""
         self.begin()
         try:
             value = await function(*args, **kwargs)
@@ -130,7 +133,7 @@ class ServersOfTest(Generic[S]):
         return raise_alone(instead)
 
     async def run_set_up(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run `asyncSetUp`; what is raised instead of its exception is the verdict, if that came first."""
+        """Run `asyncSetUp`. If it raises after a script has failed, raise the verdict instead."""
         if self._body is not None:
             return await function(*args, **kwargs)  # called by the test itself, which is the body
         self.begin()
@@ -141,12 +144,12 @@ class ServersOfTest(Generic[S]):
             if instead is None:
                 raise
         else:
-            await self.release()  # the verdict is the test's: what was set up is torn down then
+            await self.release()  # raise no verdict here: the test will, and then the tear-down runs
             return value
         return raise_alone(instead)
 
     async def run_tear_down(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Run a part of the test after its body; what it raises once the script has failed is a consequence."""
+        """Run a part of the test after its body. Drop what it raises once the script has failed: a consequence."""
         if self._body is not None:
             await function(*args, **kwargs)
             return
@@ -162,7 +165,7 @@ class ServersOfTest(Generic[S]):
             await self.release()
 
     async def end_of_tear_down(self, exc: BaseException) -> bool:
-        """A part after the body has raised `exc`: return whether that is a consequence, and not to be raised again."""
+        """A part after the body has raised `exc`: return True if that is a consequence; then don't raise it again."""
         interrupted = await self.release()
         if not isinstance(exc, asyncio.CancelledError):
             return isinstance(exc, Exception) and self.is_consequence(exc)
@@ -171,13 +174,14 @@ class ServersOfTest(Generic[S]):
             self.is_consequence(hidden)
         return interrupted
 
-    # Subtests, whose exceptions are reported by themselves.
+    # Subtests: each exception of a subtest is reported separately.
 
     @contextlib.contextmanager
     def subtest(self) -> Iterator[None]:
-        """Run a subtest: what it raises once a script has failed is the verdict, and the test has its report.
+        """Run a subtest. If it raises after a script has failed, raise the verdict; that is the test's report.
 
-        If it fails by itself, that is the report on what it has written and left undone, too.
+        If the subtest fails by itself, that failure also counts as the report on the steps that it has written and that
+        are not satisfied.
         """
         before = set(self._undone())
         try:
@@ -194,9 +198,9 @@ class ServersOfTest(Generic[S]):
         raise_alone(told)
 
     def told_by_subtest(self, exc: BaseException, *, attach: bool = True) -> Optional[BaseException]:
-        """A subtest has raised `exc`: return what it reports, perhaps `exc` itself; None if that was reported before.
+        """A subtest has raised `exc`: return the exception to report, perhaps `exc`; None if it was reported before.
 
-        Where `exc` stands, and a script has failed, the conversation is attached to it, unless ``attach=False``.
+        If `exc` stands and a script has failed, the conversation is attached to it, unless ``attach=False``.
         """
         interrupted = isinstance(exc, asyncio.CancelledError) and \
             any(server.interrupts_body for server in self.live())
@@ -212,11 +216,14 @@ class ServersOfTest(Generic[S]):
         return exc if instead is None else instead
 
     def _undone(self) -> list[Step[Any]]:
-        """The steps that are not satisfied, of all servers that may still give a verdict."""
+        """Return the unsatisfied steps of all servers that may still give a verdict."""
         return [step for server in self.untold() for step in server.undone()]
 
     def _tell_of_cut_short(self, *, ended: bool = False) -> None:
-        """What fails at a step that a subtest cut short was told by it; if the test has `ended`, all of these do."""
+        """Mark servers as reported if they failed at a step of a subtest that was cut short.
+
+        If the test has `ended`, also mark the servers on which such a step is still unsatisfied.
+        """
         for server in self.untold() if self._cut_short else ():
             if server.failed_step() in self._cut_short or \
                     (ended and any(step in self._cut_short for step in server.undone())):
@@ -224,24 +231,25 @@ class ServersOfTest(Generic[S]):
                 server.excuse()
 
     def untold(self) -> list[S]:
-        """Those of `live` whose verdict no subtest has reported."""
+        """Return those servers of `live` whose verdict no subtest has reported."""
         return [server for server in self.live() if server not in self._told]
 
     def is_told(self, exc: BaseException) -> bool:
-        """Whether `exc` comes of a verdict that a subtest has reported already; what a test finds by itself doesn't."""
+        """Whether `exc` results from a verdict that a subtest has reported. A failure of the test's own does not."""
         self._tell_of_cut_short()
         if not any(not server.closed for server in self._told):
             return False
         comes_of_it = (ExpectationError, OSError, EOFError, asyncio.CancelledError)
         return all(any(isinstance(each, comes_of_it) for each in chain_of(part)) for part in parts_of(exc))
 
-    # What becomes of exceptions.
+    # Which exception is raised in the end.
 
     def concluded(self, exc: Optional[BaseException],
                   verdicts: Sequence[tuple[S, Optional[BaseException]]]) -> Optional[BaseException]:
-        """The body has ended with `exc`, and each of the servers in `live` has said what is to be raised instead.
+        """Return the exception to raise instead of `exc`, with which the body ended: the earliest verdict, or None.
 
-        Return what is: the verdict that came first. If there is one, or `exc`, the test has its report.
+        `verdicts` has, for each server of `live`, what it returned as the exception to raise instead. If there is a
+        verdict, or an `exc`, the test has its report.
         """
         self._tell_of_cut_short(ended=exc is None)
         instead = next((verdict for server, verdict in verdicts
@@ -251,17 +259,17 @@ class ServersOfTest(Generic[S]):
         return instead
 
     def is_consequence(self, exc: BaseException) -> bool:
-        """Whether `exc`, raised outside the body, came after a script had failed; then that report has it.
+        """Whether `exc`, raised outside the body, came after a script had failed; then that report shows it.
 
-        Else `exc` is the test's report, with what passed attached to it.
+        Otherwise `exc` is the test's report, and the conversation is attached to it.
         """
-        # Each of them takes note, be its verdict still to come or given already.
+        # A list, not any(): every server must record `exc`, whether its verdict was given already or not.
         if [server for server in self.servers if server.blames(exc)]:
             return True
         self.excuse(exc)
         return False
 
     def excuse(self, exc: Optional[BaseException] = None) -> None:
-        """The test has its one report, which is `exc` if given: no server gives a verdict any more."""
+        """Let no server give a verdict any more, since the test has its report: `exc`, if given."""
         for server in self.live():
             server.excuse(exc)

@@ -1,9 +1,12 @@
-"""Waiting until a client has taken what was sent: out of its kernel, and, where that can be seen, into its own code.
+"""Waits until a client has taken what was sent: out of its kernel and, where that can be seen, into its own code.
 
-Two writes are not two reads: what the client's kernel holds when the client reads comes out together. So the kernel is
-asked whether nothing is left there (see `inet_diag`), and then as many turns of the loop are waited for as a client in
-this very loop may need between its transport and the coroutine that reads. Of a client that uses asyncio's streams the
-reader's own buffer tells exactly. Where the kernel can't be asked there is a pause.
+Two writes are not two reads: one read returns everything that the client's kernel holds by then. So the wait has two
+parts:
+
+1. Ask the kernel until none of the sent bytes is left there (see `PeerProbe`). Where the kernel can't be asked, wait
+   for a fixed time.
+2. Wait as many iterations of the loop as a client in this same loop may need between its transport and the coroutine
+   that reads. For a client that uses asyncio's streams, the reader's own buffer tells exactly.
 """
 
 from __future__ import annotations
@@ -21,16 +24,19 @@ __all__ = ["Taking"]
 
 __unittest = True
 
-# How long a client in this loop may take from its transport to its code: two turns for a protocol and a plain read,
-# three for wait_for and queues.
+# Iterations of the loop that are enough for a client in it to get data from its transport to its code. A protocol and a
+# plain read take two, wait_for and queues three.
 _TURNS = 10
-# Where the kernel can't be asked, and for what a loop in another thread does between its socket and its code (seconds).
+# Seconds to wait: where the kernel can't be asked; and for a loop in another thread, between its socket and its code.
 _PAUSE = 0.005
 _ELSEWHERE = 0.001
 
 
 class Taking:
-    """Whether the client of one connection has taken what was sent; `probe` is None where the kernel can't be asked."""
+    """Waits until the client of one connection has taken what was sent.
+
+    `probe` is None where the kernel can't be asked.
+    """
 
     def __init__(self, protocol: ConnectionProtocol, probe: Optional[PeerProbe]) -> None:
         self._protocol = protocol
@@ -47,28 +53,28 @@ class Taking:
 
     @property
     def waiting(self) -> bool:
-        """Whether somebody waits for the client now."""
+        """Whether a wait is in progress."""
         return self._looks.waiting
 
     @property
     def _on_the_wire(self) -> int:
-        # A transport of asyncio's own is the socket's; what stands in for it is the layer that encrypts, and counts.
+        # asyncio's own transport writes to the socket directly. A TLS layer in its place counts the encrypted bytes.
         return int(getattr(self._protocol.transport, "on_the_wire", self._protocol.written))
 
     def wait(self, bound: float, callback: Callable[[bool], None]) -> None:
-        """Call `callback` with True when the client has taken everything, with False after `bound` seconds."""
+        """Call `callback` with True when the client has taken everything, or with False after `bound` seconds."""
         self._callback = callback
         self._bound = bound
         self._clear = 0
         self._looks.begin()
 
     def arrived(self) -> bool:
-        """Whether all that was sent is in the client's kernel for certain; False where that does not tell."""
+        """Whether everything that was sent is certainly in the client's kernel; False where that is unknown."""
         state = self._look()
         return state is not None and state.bytes_received is not None and self._arrived(state.bytes_received)
 
     def cancel(self) -> None:
-        """Wait no more, and call nobody."""
+        """Stop waiting, without calling the callback."""
         self._looks.cancel()
 
     def _try(self) -> None:
@@ -85,7 +91,8 @@ class Taking:
             state = self._look()
             if state is None or state.closed:
                 return True
-            # Only the 0 of a look after the one that found everything there can be believed.
+            # The kernel reads `unread` before `bytes_received`. So an `unread` of 0 is reliable only in a query that
+            # comes after one that found everything arrived: never in the first one.
             if not self._arrived(state.bytes_received) or state.unread or not self._looks.count:
                 self._clear = 0
                 return False
@@ -100,13 +107,13 @@ class Taking:
         return received is None or received >= self._on_the_wire
 
     def _in_the_clients_hands(self, now: float) -> bool:
-        """Whether what was taken out of the kernel has reached the client's own code, as far as anybody can see."""
+        """Whether the data has come from the kernel to the client's own code, as far as that can be seen."""
         stream = self._protocol.runtime.stream_of(self._protocol.peername)
         if stream is None:
             return self._clear > _TURNS
         if stream.thread_id != threading.get_ident() and now - self._clear_at < _ELSEWHERE:
             return False
-        # A client that awaits more than there is will not take it before it gets more.
+        # A client that awaits more bytes than there are leaves them in its reader until more come: don't wait for that.
         return stream.all_read or (stream.reading and self._clear > _TURNS)
 
     def _look(self) -> Optional[PeerState]:

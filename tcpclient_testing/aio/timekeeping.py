@@ -1,7 +1,8 @@
-"""How virtual time passes: a clock that can jump, and the selector that decides when it may.
+"""Makes virtual time pass: a clock that can jump, and the selector that decides when it may.
 
-The rules are in `clock.py`, where the loop is. A loop asks its selector to wait for sockets until the next timer is
-due; this is the one place where a loop waits, so it is the one place where waiting can be left out.
+The rules of virtual time are documented with `VirtualClockEventLoop`, the loop that uses both. A loop asks its selector
+to wait for sockets until the next timer is due. This is the only place where a loop waits, so it is the only place
+where waiting can be skipped.
 """
 
 from __future__ import annotations
@@ -22,79 +23,82 @@ _Events = list[tuple[selectors.SelectorKey, int]]
 
 # Linux delivers over the loopback interface within the system call that sends. Elsewhere a kernel thread does it.
 DEFAULT_GRACE = 0.0 if sys.platform == "linux" else 0.01
-_KERNEL_PATIENCE = 0.25  # for data that a socket holds back: a delayed acknowledgement 40 ms, a retransmission 200 ms
-_SHORTEST_LOOK, _LONGEST_LOOK = 0.001, 0.02  # how often is looked whether the last thread or child has ended
-_LOOK_OUT = 0.004  # how often at least, where somebody waits for that (see `VirtualClockEventLoop.wait_until`)
-# Beyond so many turns and so many seconds without being quiet, a loop counts as one that never will be. Callbacks
-# alone that call one another get less of it than a conversation that goes on and on.
+# How long to wait for data that a socket holds back (seconds): a delayed acknowledgement takes 40 ms, a retransmission
+# 200 ms.
+_KERNEL_PATIENCE = 0.25
+# Seconds between two checks of whether the last thread or child has ended: at first, and at most.
+_SHORTEST_LOOK, _LONGEST_LOOK = 0.001, 0.02
+_LOOK_OUT = 0.004  # the maximum while a task is in `VirtualClockEventLoop.wait_until`
+# After this many iterations and this many seconds without being quiet, a loop counts as one that never becomes quiet.
+# Callbacks that only call one another get less time than a conversation that goes on.
 _BUSY_TURNS, _SPINNING_SECONDS, _TALKING_SECONDS = 1000, 1.0, 10.0
 
 
 class VirtualClock:
-    """A time that stands still, flows as real time does, or jumps forward; never back.
+    """A clock that stands still, runs at the pace of real time, or jumps forward. It never goes back.
 
-    `_standing` is the time while it stands; `_offset` is None then. While it flows, time is `time.monotonic()`
-    plus `_offset`.
+    `_standing` is the time while the clock stands still; `_offset` is None then. While the clock runs, the time is
+    `time.monotonic()` plus `_offset`.
     """
 
     __slots__ = ("_standing", "_offset", "start")
 
     def __init__(self) -> None:
-        # A whole second near real time: sums of ordinary delays are then exact, and code that takes 0 for
-        # "long ago" works as ever.
+        # Start at a whole second near real time: sums of ordinary delays are then exact, and code that takes 0 for
+        # "long ago" still works.
         self.start = self._standing = float(int(time.monotonic()))
         self._offset: Optional[float] = None
 
     def time(self) -> float:
-        """Give the time, in seconds. Any thread may ask."""
-        offset = self._offset  # read once: other threads ask too
+        """Return the time, in seconds. Any thread may call this."""
+        offset = self._offset  # read once: in another thread than the loop's, it may change in between
         return self._standing if offset is None else time.monotonic() + offset
 
     def flow(self) -> None:
-        """Let time pass as real time does, from where it stands."""
+        """Run at the pace of real time, from the present time on."""
         if self._offset is None:
             self._offset = self._standing - time.monotonic()
 
     def stand_still(self) -> None:
-        """Stop time where it is."""
+        """Stop at the present time."""
         if self._offset is not None:
             self._standing = max(self._standing, self.time())
             self._offset = None
 
     def jump(self, when: float) -> None:
-        """Stop time at `when`, or where it is if that is later."""
+        """Stop at the time `when`, or at the present time if that is later."""
         self.stand_still()
         self._standing = max(self._standing, when)
 
 
 class WaitingLoop(Protocol):
-    """What the selector has to know of its loop."""
+    """What the selector needs from its loop."""
 
     def why_real(self) -> Optional[str]:
-        """Say why time is real, or return None where it may jump."""
+        """Return the reason why time is real; None if time may jump."""
 
     def _really_waited(self, reason: str, seconds: float) -> None:
-        """Note that a timer was waited for in real time, and why."""
+        """Record that the loop has waited for a timer in real time: the reason, and for how many seconds."""
 
     def _next_timer(self) -> Optional[float]:
-        """Give the time of the next timer, or None."""
+        """Return the time of the next timer, or None."""
 
     def _work_is_ready(self) -> bool:
-        """Tell whether the loop has something to do besides waiting."""
+        """Return whether the loop has something to do besides waiting."""
 
     def _sockets(self) -> list[int]:
-        """List descriptors of sockets, registered or not."""
+        """Return the descriptors of the loop's sockets, registered with the selector or not."""
 
     def _looks_out(self) -> bool:
-        """Tell whether something is waited for that wakes nobody; ask `_work_is_ready()` now and then."""
+        """Return whether something is awaited that can't wake the selector; if so, poll `_work_is_ready()`."""
 
 
 class DecidingSelector(selectors.BaseSelector):
-    """Wraps the selector of a loop, and decides each time the loop would wait: wait really, or jump.
+    """Wraps the selector of a loop, and decides each time the loop would wait: wait in real time, or jump.
 
-    The order of looking matters. First who lives, then the sockets: what a thread or a child did before it ended
-    is then in the sockets (a call from another thread writes to the loop's own pipe). The other way round, it could
-    act and end between the two looks.
+    The order of the checks matters: first which threads and children are alive, then the sockets. What a thread or a
+    child did before it ended is then visible in the sockets (a call from another thread writes to the loop's own pipe).
+    In the other order, it could act and end between the two checks.
     """
 
     def __init__(self, inner: selectors.BaseSelector, loop: WaitingLoop, clock: VirtualClock, grace: float) -> None:
@@ -108,7 +112,7 @@ class DecidingSelector(selectors.BaseSelector):
         self._patience = _SPINNING_SECONDS
 
     def select(self, timeout: Optional[float] = None) -> _Events:
-        """Wait until a socket is ready or time has come to the loop's next timer, really or by a jump."""
+        """Wait until a socket is ready or the loop's next timer is due, in real time or by a jump."""
         if timeout is not None and timeout <= 0:  # callbacks are ready, or a timer is due
             self._stand_still_or_flow(self._loop.why_real() is not None)
             self._loop._work_is_ready()
@@ -133,7 +137,7 @@ class DecidingSelector(selectors.BaseSelector):
             if reason is None:
                 self._clock.jump(when)
                 return []
-            # The end of a thread or a process wakes no selector: look again now and then.
+            # The end of a thread or a process doesn't wake the selector: check again now and then.
             began = time.monotonic()
             events = self._inner.select(min(max(0.0, when - self._clock.time()), look))
             self._loop._really_waited(reason, time.monotonic() - began)
@@ -145,7 +149,7 @@ class DecidingSelector(selectors.BaseSelector):
         return min(2 * look, _LOOK_OUT if self._loop._looks_out() else _LONGEST_LOOK)
 
     def _poll(self) -> _Events:
-        """Ask for ready sockets without waiting, or with as little waiting as the system's delivery needs."""
+        """Return the ready sockets without waiting, or waiting only as long as the system needs for delivery."""
         while True:
             events = self._inner.select(self._grace)
             stuck = () if events else self._held_back()
@@ -153,7 +157,7 @@ class DecidingSelector(selectors.BaseSelector):
                 self._stuck = stuck
                 return events
             events = self._inner.select(_KERNEL_PATIENCE)
-            self._stuck = () if events else stuck  # waited for once; if nothing has changed by now, nothing will
+            self._stuck = () if events else stuck  # wait for it only once: if nothing has changed by now, nothing will
             if events:
                 return events
 
@@ -176,7 +180,7 @@ class DecidingSelector(selectors.BaseSelector):
         return events
 
     def _never_quiet(self) -> bool:
-        # Turns too: a single callback that computes for a second, or sits in a debugger, is no reason.
+        # Count iterations as well as seconds: a single callback may compute for a second, or stop in a debugger.
         return self._busy_turns > _BUSY_TURNS and time.monotonic() - self._busy_since > self._patience
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -184,7 +188,7 @@ class DecidingSelector(selectors.BaseSelector):
         return self._inner.register(fileobj, events, data)
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        """Watch a socket no more."""
+        """Stop watching a socket."""
         return self._inner.unregister(fileobj)
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -192,13 +196,13 @@ class DecidingSelector(selectors.BaseSelector):
         return self._inner.modify(fileobj, events, data)
 
     def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        """Give the registration of a socket."""
+        """Return the registration of a socket."""
         return self._inner.get_key(fileobj)
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        """Give all registrations."""
+        """Return all registrations."""
         return self._inner.get_map()
 
     def close(self) -> None:
-        """Close the selector underneath."""
+        """Close the wrapped selector."""
         self._inner.close()

@@ -1,16 +1,27 @@
-"""TLS between a transport and a `ConnectionProtocol`: a protocol to the one, a transport to the other.
+"""The server's side of TLS, between an asyncio transport and a `ConnectionProtocol`.
+
+It is a protocol for the transport, and a transport for the `ConnectionProtocol`:
 
     shaking -> open -> [client_ended | goodbye]* -> over
-     `---------`-----> over (broken: our alert and a FIN are out, the rest is drained)
+     `---------`-----> over (broken: our alert and a FIN are sent, the rest is drained)
 
-asyncio's own TLS tells a refused handshake nowhere for sure, takes a close_notify and a bare FIN for the same, sends no
-alert and knows no half-close. So the records are made and read here, by `ssl.SSLObject` in memory, in the callbacks of
-the plain transport. What stands above sees clear text; whatever needs the socket (reset, linger, what the kernel knows)
-finds the plain transport's.
+asyncio's own TLS is not good enough here:
 
-Ends (RFC 8446, 6.1). A close_notify ends one direction, as a FIN does; a FIN without one ends it too, since hardly any
-client sends one (``SSLSocket.close()`` doesn't), and the transcript says which it was. Our own end is a close_notify,
-and a FIN after it; after `write_eof` the client may go on sending.
+- It does not reliably report a refused handshake.
+- It does not distinguish a close_notify from a bare FIN.
+- It sends no alert.
+- It has no half-close.
+
+So this layer writes and reads the TLS records itself, with an in-memory `ssl.SSLObject`, in the callbacks of the plain
+transport. The protocol above it sees plaintext. Code that needs the socket (reset, linger, state in the kernel) gets
+that of the plain transport.
+
+How a stream ends (RFC 8446, 6.1):
+
+- A close_notify ends one direction, as a FIN does.
+- A FIN without a close_notify ends it too, since hardly any client sends one (``SSLSocket.close()`` doesn't). The
+  transcript says which it was.
+- We end our stream with a close_notify, then a FIN. After `write_eof` the client may go on sending.
 """
 
 from __future__ import annotations
@@ -32,17 +43,21 @@ __all__ = ["TLSInfo", "TLSLayer"]
 
 __unittest = True
 
-# A ClientHello is longer only by malice; the name in it is of no interest then.
+# How much of the ClientHello is kept (bytes). Only a malicious client sends a longer one, and then the server name in
+# it doesn't matter.
 _LONGEST_HELLO = 64 * 1024
 
 
 class TLSInfo:
-    """What client and server have agreed on, and shown to each other: ``connection.tls``.
+    """What client and server agreed on, and showed each other, in the TLS handshake: ``connection.tls``.
 
-    `version` is ``"TLSv1.3"`` or the like; `cipher` the cipher suite's name; `server_name` the server that the client
-    asked for (SNI, RFC 6066, 3: None if it named none, as it does for an IP address); `alpn_protocol` the protocol that
-    ALPN selected, or None. `peer_certificate` is the client's certificate as `ssl.SSLSocket.getpeercert` gives it, or
-    None if it showed none (servers ask for one with ``tls.server_context(client_certificates=...)``).
+    - `version`: such as ``"TLSv1.3"``.
+    - `cipher`: the name of the cipher suite.
+    - `server_name`: the server that the client asked for (SNI, RFC 6066, 3). None if the client sent no name, as is
+      normal for an IP address.
+    - `alpn_protocol`: the protocol that ALPN selected, or None.
+    - `peer_certificate`: the client's certificate, as `ssl.SSLSocket.getpeercert` returns it, or None if the client
+      sent none. A server requests one with ``tls.server_context(client_certificates=...)``.
     """
 
     __slots__ = ("version", "cipher", "server_name", "alpn_protocol", "peer_certificate")
@@ -71,7 +86,7 @@ class TLSInfo:
 
 
 class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
-    """The TLS of one connection, as the server."""
+    """TLS on one connection, on the server's side."""
 
     __slots__ = ("_above", "_raw", "_context", "_incoming", "_outgoing", "_tls", "_hello", "_starttls", "_received",
                  "_sent", "_shaking", "_client_ended", "_goodbye", "_over", "_paused", "_clear", "_cipher",
@@ -96,13 +111,13 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._paused = False
         self._clear = 0
         self._cipher = 0
-        #: How many bytes the connection was given in all: records, and what went out in clear before there were any.
+        #: How many bytes were written to the connection in all: TLS records, and the plaintext sent before them.
         self.on_the_wire = above.written
 
     # A protocol, to the plain transport.
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        # What comes is copied into the BIO before clear text is written into the same buffer.
+        # Sharing the buffer is safe: received bytes are copied into the BIO before plaintext is written to the buffer.
         return self._above.get_buffer(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -142,7 +157,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
     # The handshake.
 
     def begin(self, begun: bytes) -> None:
-        """Take what the client has sent of its handshake before there was a layer."""
+        """Process the handshake bytes that the client sent before this layer existed."""
         self._shake(memoryview(begun))
 
     def _shake(self, data: memoryview) -> None:
@@ -179,11 +194,11 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             self._read()
 
     def _handshake_ended(self, ending: str) -> None:
-        """The client went away in the midst of the handshake."""
+        """Break off, because the client ended its stream, or reset the connection, during the handshake."""
         self._break(TLSFailure.of_end(ending, self._received, shown=self._sent > 0, hint=distrust_hint(self._context)))
 
     def _break(self, failure: TLSFailure) -> None:
-        """TLS came to nothing: let the client have our alert, if there is one, and drain what it still sends."""
+        """TLS has failed: send our alert, if there is one, and a FIN; drain what the client still sends."""
         above = self._above
         self._over = True
         self._flush()
@@ -195,10 +210,10 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             pass  # the client reset the connection meanwhile
         above.tell(TLSBroken(above.loop.time(), failure))
 
-    # Clear text.
+    # Plaintext.
 
     def _read(self) -> None:
-        """Pass on what was sent, as much at once as came at once, and the end after it."""
+        """Pass on the received plaintext, as much at once as arrived at once, then the end of stream, if it came."""
         buffer = self._above.buffer
         size = len(buffer)
         while not (self._over or self._paused or self._client_ended):
@@ -227,7 +242,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
                 return
 
     def _farewell(self) -> None:
-        """The client sent a close_notify: it will send no more."""
+        """Handle the client's close_notify: it will send no more."""
         if self._over:
             return
         self._client_ended = True
@@ -249,7 +264,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._raw.write(cipher)
 
     def get_write_buffer_size(self) -> int:
-        """How much of the clear text that was written last has not been taken yet, to a byte in a hundred or so."""
+        """How many bytes of the plaintext written last have not been taken yet, accurate to about 1 %."""
         left = self._raw.get_write_buffer_size()
         return min(self._clear, -(-left * self._clear // self._cipher)) if self._cipher else left
 
@@ -296,16 +311,16 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         if self._goodbye or self._shaking or self._over:
             return
         self._goodbye = True
-        unread = self._incoming.read()  # OpenSSL would look for the client's in it, and read nothing else any more
+        unread = self._incoming.read()  # else OpenSSL searches it for the client's close_notify, and reads nothing more
         try:
             self._tls.unwrap()
         except ssl.SSLError:
-            pass  # it wants the client's, which may come or not
+            pass  # OpenSSL wants the client's close_notify, which may never come
         self._incoming.write(unread)
         self._flush()
 
     def _flush(self) -> None:
-        """Let out what the TLS itself has to say."""
+        """Send the records that TLS itself has produced: handshake messages, alerts, close_notify."""
         if self._outgoing.pending:
             records = self._outgoing.read()
             self._sent += len(records)

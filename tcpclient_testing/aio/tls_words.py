@@ -1,4 +1,4 @@
-"""From what the `ssl` module raises to what a report says: who refused whom, why, and what to do about it."""
+"""Turns errors of the `ssl` module into text for a report: who refused whom, why, and what to do about it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["distrust_hint", "failure_of"]
 
 __unittest = True
 
-# Alerts by which a client says that it is the server's certificate it does not like (RFC 8446, 6.2).
+# Alerts that a client sends when it rejects the server's certificate (RFC 8446, 6.2).
 _ABOUT_CERTIFICATES = frozenset({
     "bad certificate", "unsupported certificate", "certificate revoked", "certificate expired", "certificate unknown",
     "unknown CA", "bad certificate status response", "bad certificate hash value",
@@ -25,7 +25,7 @@ _NOTHING_IN_COMMON = frozenset({
 
 
 def failure_of(error: ssl.SSLError, context: ssl.SSLContext, *, done: bool) -> TLSFailure:
-    """What an error of `ssl` means, on a connection whose handshake is `done` or not."""
+    """Return the failure that an error of `ssl` means; `done` says whether the handshake was complete."""
     reason = error.reason or ""
     alert = _alert(reason)
     if alert is not None:
@@ -42,13 +42,14 @@ def failure_of(error: ssl.SSLError, context: ssl.SSLContext, *, done: bool) -> T
         return TLSFailure.of_refusal("bad certificate", "the server does not accept the client's certificate: "
                                                         f"{error.verify_message}")
     if reason in _NOTHING_IN_COMMON:
-        return TLSFailure.of_refusal("nothing in common", f"client and server have no way to speak in common: {words}",
+        return TLSFailure.of_refusal("nothing in common",
+                                     f"client and server could not agree on TLS parameters: {words}",
                                      hint=_context_hint(context))
-    return TLSFailure.of_refusal(words, f"the server could not make sense of the client's part: {words}")
+    return TLSFailure.of_refusal(words, f"the server could not understand the client's handshake: {words}")
 
 
 def _alert(reason: str) -> Optional[str]:
-    """The name of the alert that OpenSSL's `reason` tells of; None if it tells of none."""
+    """Return the name of the alert in OpenSSL's `reason`; None if it names no alert."""
     if "_ALERT_" in reason:
         name = _in_words(reason.partition("_ALERT_")[2])
     elif reason in ("TLSV1_UNRECOGNIZED_NAME", "TLSV1_UNSUPPORTED_EXTENSION", "TLSV1_BAD_CERTIFICATE_STATUS_RESPONSE",
@@ -64,7 +65,7 @@ def _in_words(reason: str) -> str:
 
 
 def distrust_hint(context: ssl.SSLContext) -> Optional[str]:
-    """Advice for a client that does not accept the throwaway certificate."""
+    """Return advice for a client that rejects the package's throwaway certificate; None with another context."""
     if context is not as_server_context(True):
         return None
     return ("the certificate is the package's own: it is for localhost, 127.0.0.1 and ::1, and the client has to trust "
@@ -72,7 +73,8 @@ def distrust_hint(context: ssl.SSLContext) -> Optional[str]:
 
 
 def _context_hint(context: ssl.SSLContext) -> Optional[str]:
-    """Advice where nothing was in common: with a context of the test's own, it may lack a certificate."""
+    """Return advice for a handshake without agreement: a context that the test made may lack a certificate."""
     if context is as_server_context(True):
         return None
-    return "has the server's ssl.SSLContext a certificate (load_cert_chain), and versions and ciphers of the client's?"
+    return ("does the server's ssl.SSLContext have a certificate (load_cert_chain), and a TLS version and cipher that "
+            "the client supports?")

@@ -1,4 +1,4 @@
-"""Advice for a test that awaits a step before it has started its client, and so waits for itself."""
+"""Advice for a test that awaits a step before it has started its client, so that no client can connect."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ __unittest = True
 
 
 def awaited_too_early(runtime: Runtime) -> Optional[str]:
-    """The advice, if no client has come in time, and nothing runs in which there could be one.
+    """The advice, if no client has connected in time and nothing is running that could be the client; else None.
 
-    That is so where the body has not ended, each task of the loop waits for a step, and no other thread and no child
-    process lives. It is asked when the verdict is made, before those that wait have been told.
+    Nothing is running if
+
+    - the body of the test has not ended,
+    - each task of the loop waits for a step, and
+    - no other thread and no child process lives.
+
+    Call this when the verdict is made: the waiting tasks must not have received it yet.
     """
     failure = runtime.session.failure
     if failure is None or not failure.overdue or runtime.body is None or runtime.threaded:
@@ -30,5 +35,5 @@ def awaited_too_early(runtime: Runtime) -> Optional[str]:
     from .quiet import child_lives, living_thread
     if living_thread() is not None or child_lives():
         return None
-    return ("the test waits for the client, and nothing runs that could be one: start it before awaiting a step "
-            "(asyncio.create_task), or await the step after")
+    return ("the test waits for a client, but nothing is running that could connect: start the client before awaiting "
+            "a step (asyncio.create_task), or await the step after that")

@@ -1,8 +1,9 @@
-"""A connection that is reset right after it was accepted (`fail_connections`), but not before its client knows of it.
+"""Resets a connection right after it was accepted (`fail_connections`), but lets its client see the connect succeed.
 
-That connecting succeeds is the system's doing. But a client in the server's own loop is told in the very turn of the
-loop in which the server accepts: reset at once, it would find an error where it looks whether it is connected. So it is
-given some turns, which cost nothing, and no time on a virtual clock, either.
+The operating system completes the connect by itself. But a client in the server's own loop learns of it in the same
+turn of the loop in which the server accepts. After a reset at once, the client would find an error when it checks
+whether it is connected. So the reset waits for some turns of the loop. They cost nothing, and take no time on a virtual
+clock either.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ __all__ = ["TurningAway"]
 
 __unittest = True
 
-# asyncio's open_connection() needs four, from the socket that is connected to the streams.
+# asyncio's open_connection() needs four turns between the connected socket and the streams.
 _TURNS = 10
 
 
 class TurningAway:
-    """The short life of one accepted socket; `ended` is called when it was reset."""
+    """One accepted socket, to be reset after some turns of `loop`. `ended` is called then, but not after `cancel`."""
 
     __slots__ = ("accepted", "_loop", "_turns", "_handle", "_ended")
 
@@ -43,7 +44,7 @@ class TurningAway:
             self._ended(self)
 
     def cancel(self) -> None:
-        """Reset it now."""
+        """Reset the connection now."""
         self._handle.cancel()
         self.accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
         self.accepted.close()

@@ -1,8 +1,8 @@
-"""An address at which connecting never comes to an end: the client's time-out for connecting is all that helps.
+"""An address at which connecting never ends, for tests of a client's time-out for connecting.
 
-A listening socket whose backlog is full answers no further SYN (listen(2), tcp(7): tcp_abort_on_overflow is off unless
-somebody has switched it on). So one is made with the shortest backlog and filled with connections of our own, until one
-of them does not get through.
+A listening socket whose backlog is full does not answer further SYNs (listen(2); tcp(7): tcp_abort_on_overflow is off
+unless somebody has switched it on). So `UnansweringAddress` makes a listener with the shortest backlog, and fills it
+with connections of its own until one of them does not get through.
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ __all__ = ["UnansweringAddress"]
 
 __unittest = True
 
-# A connection on the local machine that gets through does so at once (seconds).
+# How long to wait for one of our connections (seconds). On the local machine it gets through at once, or never.
 _PATIENCE = 0.05
 _MOST = 64
 
 
 class UnansweringAddress:
-    """An address of the local machine that neither accepts nor refuses whoever connects:
+    """An address of the local machine that neither accepts nor refuses connections:
 
         with UnansweringAddress() as address:
             client.connect(*address, timeout=1)         # runs into the time-out
 
-    The value of the `with` block is ``(host, port)``; ``async with`` does the same. Entering it raises `OSError` with
-    the number EOPNOTSUPP where the platform completes or refuses every connection: skip the test there. It takes
+    The value of the `with` block is ``(host, port)``. ``async with`` does the same. Entering the block takes
     0.05 seconds.
+
+    Raises `OSError` with the errno EOPNOTSUPP if the platform completes or refuses every connection: skip the test
+    there.
     """
 
     def __init__(self) -> None:
@@ -66,7 +68,7 @@ class UnansweringAddress:
         return True
 
     def close(self) -> None:
-        """Give the address up: who still tries to connect is refused."""
+        """Release the address. Clients that are still connecting are refused."""
         while self._sockets:
             self._sockets.pop().close()
 

@@ -1,7 +1,7 @@
-"""A listening Unix-domain socket (unix(7)), and the file that it leaves behind.
+"""Listening on Unix-domain sockets (unix(7)), and removing their files.
 
-The file is made by binding and does not go away by closing: `UnixListener.close` removes it, if it is still the one
-that was made. A file that is there already is never removed, but the error says what it is.
+Binding a socket creates its file, but closing the socket does not remove it. `UnixListener.close` removes the file, if
+it is still the one that was created. A file that existed before is never removed: the error says what it is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ __all__ = ["UnixListener", "checked_path", "listen_unix", "refusing_unix"]
 
 __unittest = True
 
-# What the name of a socket that is about to take another one's place ends with: the first that is free.
+# A socket that is to replace another one is first bound to a similar path: its last character is one of these, the
+# first that gives a free name.
 _LAST = "~-+=@%,^"
 
 
@@ -33,18 +34,18 @@ class UnixListener(socket.socket):
     path: str = ""
 
     def close(self) -> None:
-        """Close the socket, and remove the file unless it is another one by now."""
+        """Close the socket, and remove its file unless another file is there by now."""
         super().close()
         path, self.path = self.path, ""
         try:
             if path and _identity(path) == self.made:
                 os.unlink(path)
         except OSError:
-            pass  # gone already
+            pass  # the file is gone already
 
 
 def checked_path(path: Any, host: Any, port: Any) -> str:
-    """Return a path as text; raise `TypeError` or `ValueError` for what can't be one, or where TCP is meant, too."""
+    """Return `path` as text; raise `TypeError` or `ValueError` if it can't be one, or if `host` or `port` is given."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"unix_path is a str or a path, not {type(path).__name__}: {path!r}")
     text = os.fspath(path)
@@ -63,8 +64,8 @@ def checked_path(path: Any, host: Any, port: Any) -> str:
 def listen_unix(path: str) -> UnixListener:
     """Bind and listen at `path`; return the socket, which does not block.
 
-    Raises `OSError` where a file is there already, or where its folder isn't or can't be written to, and `ValueError`
-    for a path that is longer than the system allows (about 100 bytes: sun_path in unix(7)).
+    Raises `OSError` if a file is there already, or if the folder does not exist or can't be written to. Raises
+    `ValueError` if the path is longer than the system allows (about 100 bytes: sun_path in unix(7)).
     """
     return listening(_bound(path))
 
@@ -72,14 +73,15 @@ def listen_unix(path: str) -> UnixListener:
 def refusing_unix(listener: socket.socket, path: str) -> UnixListener:
     """Close the socket that listens at `path`, and return another one that is bound there and doesn't listen.
 
-    Who connects is refused from the one moment to the other, and is never told that there is no such file. It listens
-    again as soon as ``listen()`` is called. Raises `OSError` if the file is another one by now, which is left alone.
+    Clients are refused from that moment on; at no time do they get the error that the file does not exist. The returned
+    socket listens again as soon as its ``listen()`` is called. Raises `OSError` if another file is at `path` by now;
+    that file is left alone.
     """
     assert isinstance(listener, UnixListener)
     try:
         if _identity(path) != listener.made:
             raise FileExistsError(errno.EEXIST, "another file is there", path)
-        # Made beside it, and moved into its place at once (rename(2)).
+        # Bind the new socket to another name, then move it into place in one step (rename(2)).
         successor = _bound_beside(path)
         try:
             os.rename(successor.path, path)
@@ -93,7 +95,7 @@ def refusing_unix(listener: socket.socket, path: str) -> UnixListener:
 
 
 def _bound_beside(path: str) -> UnixListener:
-    """Return a socket that is bound to a free name in the same folder, no longer than `path`."""
+    """Return a socket bound to a free name in the same folder. The name is no longer than `path`, so it is allowed."""
     for last in _LAST:
         try:
             return _bound(path[:-1] + last)
@@ -121,7 +123,7 @@ def _bind(listener: socket.socket, path: str) -> None:
         listener.bind(path)
     except OSError as error:
         if error.errno is None or error.errno == errno.ENAMETOOLONG:
-            # Python says "AF_UNIX path too long", without a number, before it asks the system.
+            # Python itself raises "AF_UNIX path too long", without an errno, before it asks the system.
             raise ValueError(f"unix_path {path!r} is {len(os.fsencode(path))} bytes long, and the system allows about "
                              "100: use a shorter folder, such as tempfile.mkdtemp(dir='/tmp')") from None
         why = _what_is_there(path) if error.errno == errno.EADDRINUSE else error.strerror
@@ -129,11 +131,12 @@ def _bind(listener: socket.socket, path: str) -> None:
 
 
 def _what_is_there(path: str) -> str:
-    """Say what a file is that is in the way."""
+    """Say what the file is that prevents binding to `path`."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return "a file that is not a socket is there"
-        # A datagram socket can't connect to a stream's, and is told so only where one is alive: nobody is disturbed.
+        # A datagram socket can't connect to a stream socket, so this does not disturb a server. If no process has the
+        # socket open any more, the error is ECONNREFUSED; otherwise it is another one (EPROTOTYPE, unix(7)).
         with socket.socket(_AF_UNIX, socket.SOCK_DGRAM) as probe:
             probe.connect(path)
     except ConnectionRefusedError:

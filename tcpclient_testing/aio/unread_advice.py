@@ -1,7 +1,7 @@
-"""Advice for a client that reset its connection although it did nothing but close it: with data that it had not read.
+"""A hint for a client that only closed its connection, but thereby reset it, because it had left data unread.
 
-A system answers with a reset to what arrives for a closed socket, and a close that throws away what has arrived is
-a reset as well (RFC 1122, 4.2.2.13). What the client has read can't be seen from here, only what it was sent.
+The operating system answers with a reset to data that arrives for a closed socket. Closing a socket with unread data
+sends a reset as well (RFC 1122, 4.2.2.13). The server can't see what the client has read, only what it was sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __unittest = True
 
 
 def left_unread(conversation: Conversation, transcript: Transcript) -> Optional[str]:
-    """The advice, if the client reset the connection, and was sent something before."""
+    """Return the hint if the client reset the connection and had been sent something; else None."""
     if not conversation.reset:
         return None
     total = latest = 0

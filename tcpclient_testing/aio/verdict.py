@@ -1,7 +1,9 @@
-"""The verdict at the end: what is left over, what the client's streams did, and whose exception is reported.
+"""Judges what shows only when the server is left: leftover bytes, how clients closed, and whose exception is reported.
 
-One test, one report, the cause first. If the script had failed, everything that the client raised afterwards is a
-consequence; if the client failed by itself, its exception is the report, and the conversation is attached to it.
+A test has one report, and the report is about the cause:
+
+- If the script had failed, everything that the client raises afterwards is a consequence.
+- If the client failed by itself, its exception is the report, and the conversation is attached to it.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ __all__ = ["Verdict", "is_control", "is_error"]
 
 __unittest = True
 
-# A client in this loop that does everything right needs some turns to have closed, of sockets and of streams; one in
-# another thread or process a moment (seconds). Whoever is still connected then has not been closed.
+# How long clients have to close. A correct client in this loop needs some turns of the loop, for its socket and its
+# streams. One in another thread or process needs a moment (seconds). A client still connected then was not closed.
 _TURNS = 16
 _FEWEST_TURNS = 4
 _MOMENT = 0.1
@@ -39,17 +41,17 @@ _LOOKS = 100
 
 
 class Verdict:
-    """Judges what only the end shows, for the server whose `runtime` this is."""
+    """Judges what shows only at the end, for the server that has this `runtime`."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._watch: Optional[StreamWatch] = None
         self._looked_at: set[Conversation] = set()
-        self._latest_at: dict[Any, Conversation] = {}  # by the client's address
-        self._earlier: dict[Conversation, Optional[ClientStream]] = {}  # those whose address another client has now
+        self._latest_at: dict[Any, Conversation] = {}  # the latest conversation by the client's address
+        self._earlier: dict[Conversation, Optional[ClientStream]] = {}  # if another client has the address now
 
     def watch_streams(self) -> None:
-        """Begin to watch the streams of clients in this process."""
+        """Begin to watch the asyncio streams of clients in this process."""
         self._watch = StreamWatch(self._runtime.reception.listens_at)
         self._watch.start()
         self._runtime.evidence = self.ending_of
@@ -57,19 +59,19 @@ class Verdict:
         self._runtime.address_taken = self._address_taken
 
     def close(self) -> None:
-        """Watch no more, and keep nothing alive."""
+        """Stop watching streams, and release the exceptions that were kept."""
         if self._watch is not None:
             self._watch.stop()
         self._runtime.whereabouts = None
 
-    # What is left over.
+    # Leftover bytes and connections.
 
     async def settle(self, *, allow_open: bool, allow_extra: bool) -> None:
-        """Judge bytes and connections that no step explains, once everything under way has arrived."""
+        """Wait until everything under way has arrived, then judge bytes and connections that no step explains."""
         runtime = self._runtime
         runtime.reception.accept()
         for turn in range(_TURNS):
-            # What clients have sent is in our system's buffers, but in ours only after some turns.
+            # What clients have sent is in the operating system's buffers; it is in ours only after some turns.
             if turn >= _FEWEST_TURNS and self._settled(allow_open):
                 break
             await asyncio.sleep(0)
@@ -85,9 +87,10 @@ class Verdict:
         runtime.perform()
 
     async def imply_disconnects(self) -> None:
-        """Let each connection whose script does not say how it ends end with an `expect_disconnect()`.
+        """Add an `expect_disconnect()` to each script that does not say how its connection ends.
 
-        A client that is still connected is left to `settle`.
+        A client that is still connected gets no such step. If the server has disconnected, the script fails; otherwise
+        `settle` judges the connection.
         """
         runtime = self._runtime
         open_ended = [conversation for conversation in runtime.session.conversations
@@ -125,11 +128,11 @@ class Verdict:
                    for conversation in self._runtime.session.conversations if conversation.accepted)
 
     def _in_doubt(self) -> bool:
-        """Whether it is not known yet how some client has ended its stream; that takes a moment at most."""
+        """Whether it is not known yet how some client ended its stream. That takes a moment at most."""
         return any(protocol.in_doubt for protocol in self._runtime.protocols.values())
 
     def nothing_left(self) -> bool:
-        """Whether nothing is left to judge, nor can come: every step satisfied, every client gone as it should."""
+        """Whether nothing is left to judge, now or later: every step is satisfied, every client closed correctly."""
         runtime = self._runtime
         session = runtime.session
         if session.over or not session.complete:
@@ -142,25 +145,25 @@ class Verdict:
     # Streams.
 
     def _address_taken(self, conversation: Conversation, peername: Any) -> None:
-        """A client has connected. If it has the address of an earlier one, that one's stream is not its."""
+        """A client has connected. If it reuses an earlier client's address, keep their streams apart."""
         earlier = self._latest_at.get(peername)
         self._latest_at[peername] = conversation
         if earlier is not None and self._watch is not None:
             stream = self._watch.stream_of(peername)
             if stream is not None and not stream.connection_lost:
-                stream = None  # the new client's, which is that fast
+                stream = None  # the new client's, which exists already
             self._earlier[earlier] = stream
             if stream is not None:
                 self._watch.forget(stream)
 
     def _stream_of(self, conversation: Conversation) -> Optional[ClientStream]:
-        """What the client did with its stream; None if nobody knows of one."""
+        """Return the record of the client's stream; None if no stream is known."""
         if self._watch is None or conversation in self._earlier:
             return self._earlier.get(conversation)
         return self._watch.stream_of(conversation.peername)
 
     def _is_content(self, conversation: Conversation) -> bool:
-        """Whether there is no complaint about the client's stream, and can't be any more."""
+        """Whether there is no complaint about the client's stream, and none can follow."""
         stream = self._stream_of(conversation)
         last = conversation.steps[-1]
         if stream is None or not isinstance(last, ExpectDisconnect):
@@ -169,9 +172,10 @@ class Verdict:
         return stream.connection_lost and complaint(stream, wait_closed=last.wait_closed) is None
 
     async def look_at_streams(self, *, final: bool) -> None:
-        """Judge how clients that use asyncio's streams have closed, where an `expect_disconnect()` asks for it.
+        """Judge how clients that use asyncio's streams have closed, if their last step is an `expect_disconnect()`.
 
-        Unless it is `final`, those that may still do their duty, in a task of their own, are left for later.
+        Unless this is `final`, clients that may still finish closing, in a task of their own, are judged by a later
+        call.
         """
         if self._watch is None or self._runtime.session.over:
             return
@@ -182,7 +186,7 @@ class Verdict:
                     self._looked_at.add(conversation)
 
     async def _look_at(self, conversation: Conversation, step: ExpectDisconnect, final: bool) -> bool:
-        """Judge how one client has closed; return False, and do nothing, if that has to be put off."""
+        """Judge how one client has closed. Return False, without judging, if that has to wait."""
         stream = self._stream_of(conversation)
         if stream is None:
             return True
@@ -194,7 +198,7 @@ class Verdict:
             at_work = unfinished(stream, wait_closed=step.wait_closed) and stream.may_go_on(here)
             if at_work and not final and (elsewhere or looks >= _TURNS):
                 return False
-            # Turns of this loop say nothing about a client in another one, or about one that waits for something.
+            # Turns of this loop prove nothing about a client in another loop, or about one that waits for something.
             if looks >= (_LOOKS if elsewhere or at_work else _TURNS):
                 break
             await asyncio.sleep(_PAUSE if elsewhere or looks >= _TURNS else 0)
@@ -209,7 +213,7 @@ class Verdict:
         return True
 
     def ending_of(self, conversation: Conversation) -> str:
-        """How a client ended its stream: as far as the evidence goes."""
+        """Say how a client ended its stream, as far as that is known."""
         stream = self._stream_of(conversation)
         if stream is None:
             return "ended its stream"
@@ -218,11 +222,11 @@ class Verdict:
     # Exceptions.
 
     def instead_of(self, exc: BaseException, *, interrupted: bool, attach: bool = True) -> Optional[BaseException]:
-        """What is to be raised instead of `exc`, which the body raised: None where it stands.
+        """Return what to raise instead of `exc`, which the body raised; None if `exc` is to be raised itself.
 
-        Where the script had failed first, it is the verdict; else the conversation is attached to `exc`, if `attach`.
-        `interrupted` tells that `exc` is our own cancellation. What is not an error (KeyboardInterrupt, SystemExit, a
-        skip) passes.
+        If the script had failed first, that is the verdict. Otherwise the conversation is attached to `exc`, if
+        `attach`. `interrupted` says that the server had cancelled the body, so a `CancelledError` is the server's own.
+        Exceptions that are not errors (KeyboardInterrupt, SystemExit, a skip) are left as they are.
         """
         own = isinstance(exc, asyncio.CancelledError) and interrupted
         if not (own or is_error(exc)) or is_control(exc):
@@ -232,7 +236,7 @@ class Verdict:
             return self._earlier_than(exc)
         raised: Optional[BaseException] = consequence(exc) if own else exc
         if own and isinstance(raised, AssertionError) and not isinstance(raised, ExpectationError):
-            # The test had found fault by itself, and was interrupted while it cleaned up.
+            # An assertion of the test had failed, and the test was interrupted while it cleaned up.
             if attach:
                 self._attach(raised)
             return raised
@@ -248,9 +252,9 @@ class Verdict:
         return None
 
     def _earlier_than(self, verdict: ExpectationError) -> Optional[ExpectationError]:
-        """Our own verdict, where that of another server of the same test came later: mostly as a consequence."""
+        """Return our own verdict if the other server's `verdict` came later, mostly as a consequence; else None."""
         runtime, failure, other = self._runtime, self._runtime.session.failure, verdict.report.failure
-        # Virtual seconds are no other server's.
+        # Times on a virtual clock can't be compared with those of another server.
         if failure is None or failure is other or failure.now >= other.now or runtime.virtual:
             return None
         return runtime.error()
@@ -258,17 +262,21 @@ class Verdict:
     def _by_itself(self, exc: Optional[BaseException]) -> bool:
         """Whether the client raised `exc` by itself, although the script has failed.
 
-        A client that raises mostly closes its connection on the way out, which is not what the script says either, but
-        a consequence. So an exception that was on its way when the client's end failed the script is the cause; one
-        that was raised since, or that a broken connection raises, is none. Where nobody knows (the client runs in a
-        thread, or in a task that had ended), it is taken for the cause. Of a group, one part is enough.
+        A client that raises usually closes its connection on the way out. That breaks the script too, but as a
+        consequence. So:
+
+        - An exception that was already on its way when the client's end failed the script is the cause.
+        - An exception raised after that, or by a broken connection, is not the cause.
+        - If it is not known when it was raised (in a thread, or in a task that had ended), it counts as the cause.
+
+        For an exception group, one such part is enough.
         """
         return exc is not None and any(self._part_by_itself(part) for part in parts_of(exc))
 
     def _part_by_itself(self, exc: BaseException) -> bool:
         failure = self._runtime.session.failure
         if getattr(exc, "has_conversation", False):
-            return True  # whoever waited gave up, and only then did the script fail: mostly by the client's going away
+            return True  # a wait had timed out first; the script mostly fails then because the client goes away
         if failure is None or not failure.at_end:
             return False
         from tcpclient_testing.report import ExpectationError
@@ -281,7 +289,7 @@ class Verdict:
             and not (stood is not None and stood.precedes(exc))
 
     def blames(self, exc: Optional[BaseException]) -> bool:
-        """Whether the script had failed when `exc` was raised; the first such exception stands in the report."""
+        """Whether the script had failed when `exc` was raised. The report shows the first such exception."""
         runtime = self._runtime
         if runtime.session.failure is None:
             return False
@@ -291,7 +299,7 @@ class Verdict:
         return True
 
     def _attach(self, exc: BaseException) -> None:
-        """Let the exception be shown with the conversation: as a note, or (3.9 and 3.10) in the chain."""
+        """Let tracebacks of `exc` show the conversation: as a note, or (Python 3.9 and 3.10) in its chain."""
         runtime = self._runtime
         if not len(runtime.transcript) or getattr(exc, "has_conversation", False):
             return
@@ -304,22 +312,22 @@ class Verdict:
         if note is not None:
             note(text)
         else:
-            _attach_by_chain(exc, ConversationSoFar("no error, but what had passed when the exception below was "
+            _attach_by_chain(exc, ConversationSoFar("not an error: the conversation until the exception below was "
                                                     f"raised\n{text}"))
 
 
 def is_control(exc: BaseException) -> bool:
-    """Whether a test framework raises this to say how the test goes on: a skip, or unittest's end after a subtest."""
+    """Whether a test framework raises this to control the test: a skip, or unittest's `_ShouldStop` after a subtest."""
     return type(exc).__name__ in ("SkipTest", "Skipped", "_ShouldStop")
 
 
 def is_error(exc: BaseException) -> bool:
-    """Whether this is an error: what pytest.fail() raises is no `Exception`, but an error all the same."""
+    """Whether this is an error. What pytest.fail() raises is not an `Exception`, but it counts as an error."""
     return isinstance(exc, Exception) or type(exc).__name__ == "Failed"
 
 
 class ImpliedDisconnect(ExpectDisconnect):
-    """The `expect_disconnect()` at the end of a script that does not say how the connection ends."""
+    """The `expect_disconnect()` added to a script that does not say how the connection ends."""
 
     __slots__ = ()
 
@@ -327,30 +335,31 @@ class ImpliedDisconnect(ExpectDisconnect):
         super().__init__(True, origin)
 
     def __str__(self) -> str:
-        return "expect_disconnect(), as nothing else is said"
+        return "expect_disconnect(), implied at the end of the script"
 
 
 class ConversationSoFar(Exception):
-    """The conversation that a client's own exception interrupted; it is only there to be shown."""
+    """The conversation until a client raised an exception of its own. It is shown in a traceback, and never raised."""
 
 
 ConversationSoFar.__module__ = "tcpclient_testing"
 
 
 def _attach_by_chain(exc: BaseException, told: ConversationSoFar) -> None:
-    """Let `told` be shown with `exc`: at the far end of its chain, so that nothing of that is lost.
+    """Let tracebacks of `exc` show `told`: at the far end of the chain, so that nothing of the chain is lost.
 
-    "During handling of the above exception, another exception occurred" is nearer to the truth than "the direct cause".
+    It becomes a context if possible: "During handling of the above exception, another exception occurred" is closer to
+    the truth than "the direct cause".
     """
     last = _shown_chain(exc)[-1]
     if last.__context__ is None:
         last.__context__, last.__suppress_context__ = told, False
-    else:  # one that was suppressed, and is to stay so
+    else:  # its context was suppressed, and must stay so
         last.__cause__ = told
 
 
 def _shown_chain(exc: BaseException) -> list[BaseException]:
-    """An exception, and those that a traceback shows before it: its cause, or else a context not suppressed."""
+    """Return an exception and those that its traceback shows: each one's cause, or else its unsuppressed context."""
     chain: list[BaseException] = []
     following: Optional[BaseException] = exc
     while following is not None and following not in chain:

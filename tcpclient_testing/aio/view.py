@@ -1,7 +1,7 @@
-"""What anybody may ask of a server: where it is, what happened, and how it stands.
+"""What can be asked of a server at any time: its address, what happened so far, and whether the script has failed.
 
-Each answer is read off the runtime as it is at that moment: a value that the server's loop has put there whole, or what
-such values say together. Nothing here waits, whatever thread it is asked in.
+Each answer is read from the runtime at that moment. It is a value that the server's loop has stored as a whole, or is
+computed from such values. So everything here may be called from any thread, and nothing waits.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ __unittest = True
 
 
 class ServerView:
-    """The questions that servers answer at once."""
+    """The properties and methods of a server that answer at once, from any thread."""
 
     _runtime: Runtime
     _unix_path: Optional[str]
     _how_to_start: ClassVar[str] = "use `async with`, or await start()"
 
-    # Where it is.
+    # The address.
 
     @property
     def address(self) -> tuple[str, int]:
         """``(host, port)``, as `socket.create_connection` takes it.
 
-        With ``unix_path=`` it is the path, a `str`, as `socket.socket.connect` takes it; the annotation leaves that out
-        so that ``connect(*server.address)`` passes type checkers.
+        With ``unix_path=`` it is the path, a `str`, as `socket.socket.connect` takes it. The annotation leaves that out
+        so that ``connect(*server.address)`` passes type checkers. Raises `ScriptError` before the server was started.
         """
         address: Any = self._runtime.reception.address
         if address is None:
@@ -49,17 +49,17 @@ class ServerView:
 
     @property
     def unix_path(self) -> Optional[str]:
-        """The path of the Unix-domain socket at which the server listens; None if it listens on a port."""
+        """The path of the Unix-domain socket on which the server listens; None if it listens on a port."""
         return self._unix_path
 
     @property
     def host(self) -> str:
-        """The address of the local machine at which the server listens."""
+        """The local address on which the server listens. Raises `ScriptError` before the start and with `unix_path`."""
         return self._tcp_address()[0]
 
     @property
     def port(self) -> int:
-        """The port at which the server listens."""
+        """The port on which the server listens. Raises `ScriptError` before the start, and with `unix_path`."""
         return self._tcp_address()[1]
 
     @property
@@ -86,40 +86,40 @@ class ServerView:
         return self._runtime.transcript
 
     def conversation_so_far(self, *, script: bool = True) -> list[str]:
-        """The transcript as a report shows it, line by line, and before it, if `script`, the state of each step."""
+        """Return the transcript as a report shows it, in lines. If `script`, the state of each step comes first."""
         from tcpclient_testing.report import conversation_text
         from tcpclient_testing.transcript.text import lines
         runtime = self._runtime
         return conversation_text(runtime.session, runtime.transcript) if script else lines(runtime.transcript)
 
-    # How it stands.
+    # The state.
 
     @property
     def closed(self) -> bool:
-        """Whether the server was left."""
+        """Whether the server was left or stopped."""
         return self._runtime.closed
 
     def verdict(self) -> Optional[ExpectationError]:
-        """Why the script has failed, to be raised; None if it has not."""
+        """Return a new exception that says why the script has failed; None if it has not."""
         return None if self._runtime.session.failure is None else self._runtime.error()
 
     def failed_at(self) -> float:
-        """When the script failed, in seconds of the loop's clock; infinity if it has not."""
+        """Return when the script failed, in seconds of the loop's clock; infinity if it has not."""
         failure = self._runtime.session.failure
         return float("inf") if failure is None else failure.now
 
     def failed_step(self) -> Optional[Step[Any]]:
-        """The step at which the script failed; None if it has not, or at none."""
+        """Return the step at which the script failed; None if it has not failed, or if no step is at fault."""
         failure = self._runtime.session.failure
         return None if failure is None else failure.step
 
     def undone(self) -> list[Step[Any]]:
-        """The steps that are not satisfied."""
+        """Return the steps that are not satisfied."""
         return [step for conversation in self._runtime.session.conversations
                 for step in conversation.steps[conversation.cursor:]]
 
     def settled(self) -> bool:
-        """Whether all is done: each step of the script, and every client has ended its stream."""
+        """Return whether all is done: every step is satisfied, and every client has ended its stream."""
         session = self._runtime.session
         return session.complete and all(conversation.ended for conversation in session.conversations)
 

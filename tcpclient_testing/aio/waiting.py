@@ -1,4 +1,4 @@
-"""Waiting for steps: the futures of whoever awaits a step or a join, and what they get when there is a verdict."""
+"""Lets tasks wait for steps: each wait ends when its step is satisfied, or with an exception when none will be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __unittest = True
 
 
 class Waiters:
-    """Everybody who waits for a step of one server; `failure` makes the exception that they get in the end."""
+    """All waits for steps of one server. `failure` makes the exception for those that end without their step."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, failure: Callable[[], BaseException]) -> None:
         self._loop = loop
@@ -23,7 +23,7 @@ class Waiters:
         self._tasks: dict[asyncio.Task[Any], int] = {}
 
     def wait(self, step: Step[Any]) -> Generator[Any, None, None]:
-        """Wait for `step`, which is not satisfied; raise what `failure` makes if it never will be."""
+        """Wait for `step`, which is not satisfied yet. Raise what `failure` makes if it never will be."""
         future = self._loop.create_future()
         if step not in self._futures:
             step.conversation.wake(step)
@@ -40,17 +40,17 @@ class Waiters:
                     del self._tasks[task]
 
     def includes(self, task: asyncio.Task[Any]) -> bool:
-        """Whether `task` waits here."""
+        """Whether `task` waits for a step of this server."""
         return task in self._tasks
 
     def wake(self, step: Step[Any]) -> None:
-        """`step` is satisfied."""
+        """End the waits for `step`, which is satisfied."""
         for future in self._futures.pop(step, ()):
             if not future.done():
                 future.set_result(None)
 
     def give_up(self) -> None:
-        """No step will be satisfied any more."""
+        """End all waits with an exception: no step will be satisfied any more."""
         futures, self._futures = self._futures, {}
         for waiting in futures.values():
             for future in waiting:
@@ -59,7 +59,7 @@ class Waiters:
 
 
 class Joined:
-    """An awaitable that waits for a step as a join does: nobody has asked for that step itself."""
+    """An awaitable that waits for a step on behalf of a join, without marking the step as `asked` for by the user."""
 
     __slots__ = ("_step",)
 
@@ -67,6 +67,6 @@ class Joined:
         self._step = step
 
     def __await__(self) -> Generator[Any, None, None]:
-        # By way of the host, which raises where the verdict came between the end of one wait and this one.
+        # The host raises if the script failed after the wait before this one.
         if not self._step.satisfied:
             yield from self._step.conversation.session.host.wait_for(self._step)

@@ -1,19 +1,23 @@
-"""Which asyncio streams are those of a server's clients, and how it comes that they are recorded.
+"""Finds the asyncio streams that connect clients to a server, and records what the clients do with them.
 
-While at least one `StreamWatch` runs, ``asyncio.streams.StreamWriter``, the global from which ``open_connection()``
-makes its writers, is a subclass that takes notes. It is that name alone: ``asyncio.StreamWriter`` stays what it is, so
-``isinstance()`` says what it always said. ``StreamReader`` stays, too: the writer asserts on its class.
+While at least one `StreamWatch` runs, ``asyncio.streams.StreamWriter`` is a subclass that records calls. That is the
+global from which ``open_connection()`` makes its writers. No other name is replaced:
+
+- ``asyncio.StreamWriter`` stays the original class, so ``isinstance()`` gives the same answers as before.
+- ``StreamReader`` stays, because the writer asserts on its class.
 
 Invariants:
 
-- A stream that is not a client's stream to one of our servers gets a writer of the original class. That is decided
-  once, in the writer's constructor, from the peer's address.
-- The name is given back when the last watch stops, if it is still ours. A stand-in that somebody else kept goes on
-  working, and watches nothing.
+- A stream that is not a client's stream to one of our servers gets a writer of the original class. The writer's
+  constructor decides that once, from the peer's address.
+- When the last watch stops, the original class gets its name back, unless somebody else has replaced ours since. A
+  stand-in class that somebody else kept goes on working, and records nothing.
 - `_watches` is a tuple that is replaced, never changed: constructors in other threads read it without the lock.
 
-Limits. A writer that is built by hand from a class that was imported before the watch began is not seen at all; and
-neither are streams to Unix sockets, whose clients have no address.
+Limits. These are not seen:
+
+- a writer that is built by hand, from a class imported before the watch began;
+- streams to Unix sockets, whose clients have no address.
 """
 
 from __future__ import annotations
@@ -37,10 +41,10 @@ __unittest = True
 
 
 class StreamWatch:
-    """Knows the client streams of this process that talk to one server.
+    """Finds and keeps the records of this process's client streams that are connected to one server.
 
-    `owns` is called with the address, (host, port), to which a stream is connected, and says whether it is one of the
-    server's. It is called by whoever opens a connection, in their thread: it must be quick, and must not raise.
+    `owns` is called with the address, (host, port), to which a stream is connected. It returns whether that is an
+    address of the server. It is called in the thread that opens the connection: it must be quick, and must not raise.
     """
 
     __slots__ = ("_owns", "_streams")
@@ -50,7 +54,7 @@ class StreamWatch:
         self._streams: dict[Endpoint, ClientStream] = {}
 
     def start(self) -> None:
-        """Watch the streams that are opened from now on. Call `stop` in the end. Idempotent."""
+        """Watch the streams that are opened from now on. Call `stop` at the end. Idempotent."""
         global _watches
         with _lock:
             if self not in _watches:
@@ -58,7 +62,7 @@ class StreamWatch:
                 _substitute()
 
     def stop(self) -> None:
-        """Watch no further streams; those that are known go on being recorded. Idempotent."""
+        """Watch no new streams. Streams that are known already are still recorded. Idempotent."""
         global _watches
         with _lock:
             _watches = tuple(watch for watch in _watches if watch is not self)
@@ -66,29 +70,29 @@ class StreamWatch:
                 _restore()
 
     def stream_of(self, client_address: tuple[Any, ...]) -> ClientStream | None:
-        """Return the latest stream from that address, the server's ``peername``; None if no stream comes from there.
+        """Return the latest stream from a client's address, the server's ``peername``; None if there is none.
 
-        A client's stream exists only some turns after its connection does, so ask late: at the end of the connection.
+        A client's stream exists only some turns after its connection does. So ask late: at the end of the connection.
         """
         endpoint = _endpoint(client_address)
         return None if endpoint is None else self._streams.get(endpoint)
 
     def forget(self, stream: ClientStream) -> None:
-        """Drop a stream whose address another client has now, which may use no streams."""
+        """Drop a stream whose address another client has now. The other client may not use streams."""
         if self._streams.get(stream.client_address) is stream:
             del self._streams[stream.client_address]
 
 
 def _endpoint(address: object) -> Endpoint | None:
-    """Return the (host, port) of a socket address, or None for one that has none (a Unix socket's is a string)."""
+    """Return the (host, port) of a socket address; None if it has none (a Unix socket's address is a string)."""
     if not isinstance(address, tuple) or len(address) < 2 or not isinstance(address[0], str):
         return None
     host, port = address[:2]
-    # The two ends of one connection differ in this if one of them is an IPv6 socket (RFC 4291, section 2.5.5.2).
+    # If one end of a connection is an IPv6 socket, only that end shows IPv4-mapped addresses (RFC 4291, 2.5.5.2).
     return (host[7:] if host.startswith("::ffff:") and "." in host else host, port)
 
 
-# Re-entrant, because a server may be collected, and stop its watch, while this very thread is in here.
+# Re-entrant: a server may be garbage collected, and stop its watch, while the same thread holds the lock.
 _lock = threading.RLock()
 _watches: tuple[StreamWatch, ...] = ()
 
@@ -99,8 +103,8 @@ def _record(
     protocol: asyncio.BaseProtocol,
     reader: asyncio.StreamReader | None,
 ) -> ClientStream | None:
-    """Begin the record of a new stream, if it is a client's to one of the watched servers."""
-    # The writers of a server (asyncio.start_server) have a callback, and their peer is a client.
+    """Begin the record of a new stream if it connects a client to a watched server; otherwise return None."""
+    # Leave out the streams of an asyncio server (start_server): they have a callback, and their peer is a client.
     if not _watches or getattr(protocol, "_client_connected_cb", None) is not None:
         return None
     peer = _endpoint(transport.get_extra_info("peername"))
@@ -117,9 +121,9 @@ def _record(
 
 
 class _StandIn(type):
-    """The class of classes that stand in for another: to ``isinstance()`` and ``issubclass()`` they are that one.
+    """The metaclass of stand-ins: ``isinstance()`` and ``issubclass()`` take such a class for the one it stands for.
 
-    For clients that are imported while a server runs, and say ``from asyncio.streams import StreamWriter``.
+    This is for clients that are imported while a server runs, and do ``from asyncio.streams import StreamWriter``.
     """
 
     stands_for: type[asyncio.StreamWriter]
@@ -132,7 +136,7 @@ class _StandIn(type):
 
 
 def _is_stand_in(cls: type) -> bool:
-    """Whether this very class is a stand-in, and not one that a client derived from it."""
+    """Whether this class itself is a stand-in, and not one that a client derived from a stand-in."""
     return "stands_for" in cls.__dict__
 
 
@@ -174,21 +178,21 @@ class _WatchedStreamWriter(asyncio.StreamWriter, metaclass=_StandIn):
         finally:
             stream.wait_closed_done = stream.connection_lost
 
-    # What Python says of a coroutine that nobody awaited should name what the client called.
+    # Python's warning about a coroutine that was never awaited should name what the client called.
     wait_closed.__qualname__ = "StreamWriter.wait_closed"
 
     def __del__(self, *_: Any) -> None:
         stream, self._client_stream = self._client_stream, None
         if stream is not None:
             stream._writer_collected(self)
-        # 3.11+: closes and warns; `close` takes no note of it any more. Before 3.11 there is none.
+        # Python 3.11+: it closes and warns; `close` no longer records that. Before 3.11 there is no `__del__`.
         original = getattr(super(), "__del__", None)
         if original is not None:
             original()
 
 
 def is_of_dropped_stream(traceback: TracebackType | None) -> bool:
-    """Whether an exception with this traceback complains of a client's stream that was dropped before it was closed."""
+    """Whether an exception with this traceback is about a client's stream that was dropped without being closed."""
     return traceback is not None and traceback.tb_frame.f_code is _WatchedStreamWriter.__del__.__code__
 
 
@@ -200,11 +204,11 @@ def _substitute() -> None:
     original = _WatchedStreamWriter.stands_for
     if current is original:
         streams.StreamWriter = _WatchedStreamWriter  # type: ignore[misc]
-    elif type(current) is type and issubclass(current, original):  # another tool's, which has to go on working
+    elif type(current) is type and issubclass(current, original):  # another tool's, which must keep working
         names = {"stands_for": current, "__module__": __name__}
         stand_in: Any = _StandIn(current.__name__, (_WatchedStreamWriter, current), names)
         streams.StreamWriter = stand_in  # type: ignore[misc]
-    # Else it is a mock; or ours already, or derived from ours.
+    # Otherwise it is a mock, or ours already, or derived from ours: leave it.
 
 
 def _restore() -> None:

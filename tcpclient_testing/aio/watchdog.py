@@ -1,21 +1,23 @@
-"""Notices a blocking client in the server's own event loop, and breaks the deadlock.
+"""Detects a client that blocks the server's own event loop, and breaks the deadlock.
 
-The server lives in the loop that such a client blocks, so neither can go on and no timer strikes. One daemon
-thread for the process sees it from outside. It acts only when all of this holds:
+Such a client blocks the loop that the server runs in. Neither of them can go on, and no timer of the loop fires. So one
+daemon thread per process watches from outside. It acts only when all of this holds:
 
-- the loop hasn't turned for `timeout` seconds of real time: a callback that the thread posted has not run;
-- its thread has slept in the kernel all that time: it used next to no processor time, and it sleeps now. A test
-  that computes is left alone, however long it takes;
-- the server says that something wants its attention, and has said so for a tenth of a second. A test that merely
-  sleeps is left alone, also when it closes its client just before the loop turns;
-- no debugger is at work.
+- The loop hasn't turned for `timeout` seconds of real time: a callback that the thread posted has not run.
+- The loop's thread has slept in the kernel all that time: it used next to no processor time, and it sleeps now. A test
+  that computes is left alone, however long it takes.
+- The server says that something wants its attention, and has said so for a tenth of a second. A test that merely
+  sleeps is left alone, even if it closes its client just before the loop turns.
+- No debugger is active.
 
-What it costs while nothing blocks: one callback in the loop for each watch every quarter of its timeout, the first
-after a quarter, so that most tests never see one. A client that blocks while it holds the GIL can't be noticed.
+The cost while nothing blocks: each watch posts one callback in its loop every quarter of its timeout. The first comes
+after a quarter, so most tests never see one.
 
-The thread starts with the first watch and ends about a second after the last. It carries the attribute
-``tcpclient_testing_owned``, for who counts threads. ``TCPCLIENT_TESTING_WATCHDOG=0`` in the environment keeps it
-from starting: from 3.12 on, ``os.fork()`` warns while any thread lives.
+Limit. A client that holds the GIL while it blocks can't be detected.
+
+The thread starts with the first watch and ends about a second after the last. It has the attribute
+``tcpclient_testing_owned``, for tools that count threads. ``TCPCLIENT_TESTING_WATCHDOG=0`` in the environment keeps it
+from starting: from Python 3.12 on, ``os.fork()`` warns while any other thread runs.
 """
 
 from __future__ import annotations
@@ -37,16 +39,16 @@ __all__ = ["Watch", "watch"]
 
 __unittest = True
 
-LINGER = 1.0  # seconds that the thread lives on without a watch, so that the next test finds it running
-_SHORTEST, _LONGEST = 0.1, 5.0  # seconds between two looks at a loop
-_AGAIN = 0.1  # seconds until a look is confirmed, and until the sockets of a call still blocked are freed once more
+LINGER = 1.0  # seconds that the thread keeps running without a watch, so that the next test can use it
+_SHORTEST, _LONGEST = 0.1, 5.0  # limits of the seconds between two checks of a loop
+_AGAIN = 0.1  # seconds that the server must want attention, and seconds between attempts to free a blocked call
 _QUIET = 0.05  # the share of a processor below which a thread counts as asleep
-_OVERSLEPT = 0.5  # seconds by which this thread may be late before it believes that the process was stopped
-_monotonic = time.monotonic  # the real one, also where a test replaces time.monotonic
+_OVERSLEPT = 0.5  # a check later than this (seconds) means that the process was stopped or starved
+_monotonic = time.monotonic  # the real clock, even if a test replaces time.monotonic
 
 
 class Watch:
-    """The watch over one server's loop; made by `watch()`. Call `stop()` when the server stops."""
+    """The watch on one server's loop. Make it with `watch()`, and call `stop()` when the server stops."""
 
     def __init__(
         self,
@@ -62,31 +64,31 @@ class Watch:
         self._attention = attention
         self._free = free
         self._native_id: Optional[int] = None
-        self._processor_time: Optional[Callable[[], float]] = None  # asked for at the first look
+        self._processor_time: Optional[Callable[[], float]] = None  # set by the first `look`
         self._period = min(max(timeout / 4, _SHORTEST), _LONGEST)
         self._lock = threading.RLock()  # held while `attention` and `free` run
         self._stopped = False
-        self._posted = False  # whether a callback waits in the loop for it to turn
+        self._posted = False  # whether our callback is in the loop and has not run yet
         self._posted_at = 0.0
         self._attempt = 0
-        self._asleep = 0.0  # seconds that the thread has slept since then, without a break
-        self._wanted_since: Optional[float] = None  # the first of the looks since which the server wants attention
+        self._asleep = 0.0  # seconds that the loop's thread has slept until now, without a break, since `_posted_at`
+        self._wanted_since: Optional[float] = None  # since when each check has found that the server wants it
         self._looked_at = _monotonic()
-        self._used = 0.0  # processor time at the last look
-        self.due = self._looked_at + self._period  # when to look next
+        self._used = 0.0  # processor time at the last check
+        self.due = self._looked_at + self._period  # when to check next
 
     def beat(self) -> None:
-        """Note that the loop has turned. Anybody in the loop may say so; it costs an assignment."""
+        """Note that the loop has turned. Any code in the loop may call this; it costs one assignment."""
         self._posted = False
 
     def stop(self) -> None:
-        """End the watch; once this returns, its functions aren't called again. It may be called twice."""
-        with self._lock:  # waits for `free`, lest it break sockets that are somebody else's by then
+        """End the watch. Once this returns, `attention` and `free` aren't called again. Idempotent."""
+        with self._lock:  # waits for a running `free`, which could break sockets that have a new owner
             self._stopped = True
         _remove(self)
 
     def look(self) -> None:
-        """See whether the loop has turned since the last look; the watchdog's thread calls this when it is due."""
+        """Check whether the loop has turned since the last call. The watchdog's thread calls this when it is `due`."""
         now = _monotonic()
         late = now - self.due > _OVERSLEPT
         elapsed, self._looked_at = now - self._looked_at, now
@@ -105,7 +107,7 @@ class Watch:
             return
         busy = used - self._used > _QUIET * elapsed
         self._used = used
-        # When this thread comes late, the whole process was stopped, or starved: that proves nothing.
+        # If this thread is late, the whole process was stopped or starved. Then the sleep proves nothing.
         self._asleep = 0.0 if busy or late else self._asleep + elapsed
         if not self._asleep or not _sleeps(self._native_id) or not self._wanted():
             self._wanted_since = None
@@ -113,7 +115,7 @@ class Watch:
             self._wanted_since = now
         needed = _AGAIN if self._attempt else self._timeout
         left = max(needed - self._asleep, _AGAIN - (now - (self._wanted_since or now)))
-        # A clock's last digit must not cost another period.
+        # A rounding error of the clock must not cost another period.
         if left > 0.001:
             self.due = now + min(self._period, left)
         elif self._wanted_since is not None:
@@ -149,17 +151,17 @@ def watch(
 ) -> Watch:
     """Watch a loop for a call that blocks it, until `Watch.stop()`.
 
-    `thread_id` is ``threading.get_ident()`` of the loop's thread, `timeout` the real seconds for which the loop must
-    not have turned. The call is noticed at most a quarter of it (0.1 s at least, 5 s at most) later than that, or a
-    tenth of a second after something began to want attention.
+    - `thread_id` is ``threading.get_ident()`` of the loop's thread.
+    - `timeout` is the time for which the loop must not have turned, in real seconds. The call is detected at most a
+      quarter of it (0.1 s at least, 5 s at most) later, or a tenth of a second after something began to want attention.
+    - `attention()` returns whether one of the server's sockets is `readable()`, or an action is due.
+    - `free(blocked)` must break the sockets, with `free_sockets()`, so that the call returns. It is called again every
+      tenth of a second in which the thread sleeps, with a higher `attempt`, until the loop turns.
 
-    Both functions are called from the watchdog's thread, while the loop's thread blocks; they must not wait for it.
-    `attention()` says whether one of the server's sockets is `blocking.readable()`, or an action is due.
-    `free(blocked)` is to break the sockets, with `blocking.free_sockets()`, so that the call returns. It is called
-    again every tenth of a second in which the thread sleeps, with a higher `attempt`, until the loop turns. What
-    either raises is reported as an exception in a thread is (``threading.excepthook``), and ends the watch.
+    Both functions are called from the watchdog's thread, while the loop's thread blocks: they must not wait for the
+    loop. An exception in either is passed to ``threading.excepthook``, and ends the watch.
 
-    Where no thread can be started, or ``TCPCLIENT_TESTING_WATCHDOG`` is ``0``, the watch does nothing.
+    If no thread can be started, or ``TCPCLIENT_TESTING_WATCHDOG`` is ``0``, the watch does nothing.
     """
     made = Watch(loop, thread_id, timeout, attention, free)
     if os.environ.get("TCPCLIENT_TESTING_WATCHDOG") != "0":
@@ -168,10 +170,10 @@ def watch(
 
 
 def _thread_meters(thread_id: int) -> tuple[Optional[int], Callable[[], float]]:
-    """Return the kernel's number of a thread, and a function that returns the processor time it has used.
+    """Return the kernel's number of a thread, and a function that returns the processor time it has used (seconds).
 
-    Without a clock for single threads (macOS, Windows) that of the process must do: then a client that blocks while
-    another thread computes isn't noticed until that is done.
+    Without a clock per thread (macOS, Windows), the clock of the process is used. Then a client that blocks while
+    another thread computes isn't detected until the other thread has finished computing.
     """
     thread = next((thread for thread in threading.enumerate() if thread.ident == thread_id), None)
     native_id = None if thread is None else thread.native_id
@@ -184,10 +186,10 @@ def _thread_meters(thread_id: int) -> tuple[Optional[int], Callable[[], float]]:
 
 
 def _sleeps(native_id: Optional[int]) -> bool:
-    """Return whether a thread sleeps in the kernel (proc(5)); True where the system doesn't tell."""
+    """Return whether a thread sleeps in the kernel (proc(5)); True if the system doesn't say."""
     try:
         with open(f"/proc/self/task/{native_id}/stat", "rb") as file:
-            # The name, in parentheses, may hold anything.
+            # The thread's name, in parentheses, may contain anything: the state follows the last parenthesis.
             return file.read().rpartition(b")")[2].split()[0] == b"S"
     except (OSError, IndexError):
         return True
@@ -199,17 +201,17 @@ _condition = threading.Condition()
 _watches: set[Watch] = set()
 _thread: Optional[_Watchdog] = None
 _last: Optional[_Watchdog] = None  # the thread that ended last
-_ends_at = 0.0  # when the thread may end if there is no watch by then
+_ends_at = 0.0  # from when on the thread ends if there is no watch
 
 
 class _Watchdog(threading.Thread):
-    """Looks at each watch when it is due, whatever happens."""
+    """The thread that calls `look` of each watch when it is due. An exception ends only the watch that raised it."""
 
     tcpclient_testing_owned = True
 
     def __init__(self) -> None:
         super().__init__(name="tcpclient_testing watchdog", daemon=True)
-        self.wakes_at = 0.0  # a watch that is due earlier must wake it; 0 while it is awake
+        self.wakes_at = 0.0  # a new watch that is due earlier must wake the thread; 0 while it is awake
 
     def run(self) -> None:
         while self._wait():
@@ -218,12 +220,12 @@ class _Watchdog(threading.Thread):
             for watch in due:
                 try:
                     watch.look()
-                except BaseException:  # noqa: BLE001 - whatever it is, the other watches go on
+                except BaseException:  # noqa: BLE001 - the other watches must go on
                     watch.stop()
                     _report()
 
     def _wait(self) -> bool:
-        """Wait until a watch is due, or a second at most; return whether the thread is still needed."""
+        """Wait until a watch is due, but a second at most. Return whether the thread is still needed."""
         global _thread, _last
         with _condition:
             now = _monotonic()
@@ -233,14 +235,14 @@ class _Watchdog(threading.Thread):
             until = now + LINGER if _watches else _ends_at
             self.wakes_at = min((watch.due for watch in _watches), default=until)
             self.wakes_at = min(self.wakes_at, until)
-            # At most a second, whatever the clock says: one that was turned back must not stall the watch for hours.
+            # At most a second, whatever the clock says: a clock that was set back must not stop the checks for hours.
             _condition.wait(min(max(0.0, self.wakes_at - now), LINGER))
             self.wakes_at = 0.0
         return True
 
 
 def last_ended() -> Optional[threading.Thread]:
-    """Return the watchdog's thread that ended last; while it is alive all the same, it is just ending."""
+    """Return the watchdog's thread that ended last. If it is still alive, it is about to end."""
     return _last
 
 
@@ -252,7 +254,7 @@ def _add(watch: Watch) -> None:
             _thread = _Watchdog()
             try:
                 _thread.start()
-            except RuntimeError:  # no more threads, the interpreter ends, or it is a subinterpreter
+            except RuntimeError:  # too many threads, the interpreter is shutting down, or it is a subinterpreter
                 _thread = None
                 _watches.discard(watch)
         elif watch.due < _thread.wakes_at:
@@ -273,7 +275,7 @@ def _report() -> None:
 
 
 def _end() -> None:
-    """End the thread before the interpreter takes itself apart."""
+    """End the thread before the interpreter shuts down."""
     global _ends_at
     with _condition:
         thread = _thread
@@ -285,7 +287,7 @@ def _end() -> None:
 
 
 def _forget() -> None:
-    """Start afresh in a forked child: it has no watchdog, and the parent's may have held any of the locks."""
+    """Reset the state in a forked child: it has no watchdog, and the parent's may have held any of the locks."""
     global _condition, _thread, _last
     _condition = threading.Condition()
     _thread = _last = None

@@ -1,8 +1,12 @@
-"""Where the tasks of a loop stood when the script failed: which exceptions were raised before that, and which after.
+"""A snapshot of a loop's tasks when the script fails, to find out which exceptions were raised before that moment.
 
-An exception does not tell when it was raised. But those that pass a ``finally`` or an ``except`` which awaits something
-are seen there; and what a coroutine raises on another line than that on which it stood, it has raised since. What
-is neither is taken for raised before: it may have come of a task that had ended.
+An exception does not record when it was raised. But:
+
+- An exception that is handled in a ``finally`` or an ``except`` which awaits something is visible in the snapshot: it
+  was raised before.
+- An exception that a coroutine raises on another line than the one on which it stood was raised after.
+
+An exception that is neither counts as raised before: it may come from a task that had ended.
 """
 
 from __future__ import annotations
@@ -20,9 +24,10 @@ __unittest = True
 
 
 class Whereabouts:
-    """What is to be seen in the tasks of `loop` at the moment at which this is made.
+    """What can be seen in the tasks of `loop` when this is made: the lines on which they stand, and exceptions.
 
-    It keeps the exceptions alive, since another one could get the place of one that is gone: let go of it in time.
+    It keeps the exceptions alive, since a new one could get the memory address of one that is gone. Drop it when the
+    server is closed.
     """
 
     __slots__ = ("_lines", "_raised")
@@ -44,7 +49,7 @@ class Whereabouts:
         return any(exc is each for each in self._raised)
 
     def shows(self, exc: BaseException) -> bool:
-        """Whether `exc`, or what it was raised from, was on its way already."""
+        """Whether `exc`, or an exception that it was raised from, is in the snapshot: it was raised before."""
         cause: Optional[BaseException] = exc
         seen: list[BaseException] = []
         while cause is not None and cause not in seen:
@@ -55,7 +60,7 @@ class Whereabouts:
         return False
 
     def precedes(self, exc: BaseException) -> bool:
-        """Whether `exc` was raised after this moment, for all that can be seen."""
+        """Whether `exc` was raised after the snapshot, as far as that can be seen."""
         if any(self._was_raised(each) for each in chain_of(exc)):
             return False
         later = False

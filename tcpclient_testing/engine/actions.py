@@ -1,4 +1,4 @@
-"""Actions: the steps that the server does."""
+"""Actions: the steps that the server carries out, such as sends, delays, half-close, reset and TLS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __unittest = True
 
 
 class Action(Step[None]):
-    """Something that the server does when its turn comes."""
+    """A step that the server carries out when its turn comes."""
 
     __slots__ = ()
     is_expectation = False
@@ -34,9 +34,10 @@ class Action(Step[None]):
 
 
 class SendBytes(Action):
-    """`send_bytes`, `send_frame`, `send_line`: literal bytes, or a callable that gives the payload.
+    """`send_bytes`, `send_frame`, `send_line`: send literal bytes, or the payload that a callable returns.
 
-    `encode` turns the payload into what goes on the wire. It has been applied to a literal already.
+    `encode` turns the payload into the bytes on the wire; None sends the payload as it is. `data` are the bytes on the
+    wire, or None until they are known.
     """
 
     __slots__ = ("method", "source", "encode", "data")
@@ -62,7 +63,7 @@ class SendBytes(Action):
             return None
         try:
             payload = self.source(conversation.last_result())
-        except Exception as error:  # noqa: BLE001 - a callable of the test's: whatever it raises is in the report
+        except Exception as error:  # noqa: BLE001 - the test's own callable: the report shows whatever it raises
             return CallableRaised(self, error)
         if hasattr(payload, "__await__"):
             conversation.command(RunCoroutine(conversation, self, payload))
@@ -70,7 +71,7 @@ class SendBytes(Action):
         return self.computed(payload)
 
     def computed(self, payload: Any) -> Optional[Mismatch]:
-        """Take the payload that the callable gave."""
+        """Take the payload that the callable returned."""
         if not isinstance(payload, (bytes, bytearray, memoryview)):
             return Mismatch(f"the callable of {self.method}() returned {shorten_repr(payload)}, which is not bytes")
         data = bytes(payload)
@@ -78,12 +79,12 @@ class SendBytes(Action):
             self.data = data if self.encode is None else self.encode(data)
         except ValueError as error:
             return Mismatch(f"what the callable of {self.method}() returned can't be sent: {error}")
-        except Exception as error:  # noqa: BLE001 - a framing of the user's
+        except Exception as error:  # noqa: BLE001 - the user's own framing
             return CallableRaised(self, error)
         return None
 
     def failed(self, error: BaseException) -> Mismatch:
-        """Say that the coroutine that was to give the payload raised `error`."""
+        """Describe the failure: the coroutine that computes the payload raised `error`."""
         return CallableRaised(self, error)
 
     def proceed(self, conversation: Conversation) -> Outcome:
@@ -98,7 +99,7 @@ class SendBytes(Action):
         return QUEUED
 
     def cut_short(self, conversation: Conversation) -> Mismatch:
-        """Say that the client reset the connection in the middle of these bytes."""
+        """Describe the failure: the client reset the connection in the middle of these bytes."""
         size = counted(len(self.data or b""), "byte")
         return Mismatch(f"the client reset the connection when it had taken {conversation.taken_of(self)} of {size}")
 
@@ -112,7 +113,7 @@ class SendBytes(Action):
 
 
 class _Flushing(Action):
-    """An action that is done when the adapter says that everything has been handed over."""
+    """An action that gives one command, and is done when the adapter reports that everything was handed over."""
 
     __slots__ = ("begun",)
 
@@ -121,7 +122,7 @@ class _Flushing(Action):
         self.begun = False
 
     def order(self, conversation: Conversation) -> None:
-        """Give the command."""
+        """Give the command to the adapter."""
         raise NotImplementedError
 
     def proceed(self, conversation: Conversation) -> Outcome:
@@ -135,7 +136,7 @@ class _Flushing(Action):
         return WAITING
 
     def after_reset(self, conversation: Conversation) -> Outcome:
-        """What it means that the client has reset the connection already."""
+        """Return the outcome if the client has already reset the connection."""
         return Mismatch(f"the client reset the connection before {self.method}()")
 
     def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
@@ -144,7 +145,7 @@ class _Flushing(Action):
 
 
 class SendEof(_Flushing):
-    """`send_eof()`: half-close; the client reads an end of stream, and may go on sending."""
+    """`send_eof()`: half-close. The client reads an end of stream, and may go on sending."""
 
     __slots__ = ()
     method = "send_eof"
@@ -155,7 +156,7 @@ class SendEof(_Flushing):
 
 
 class Disconnect(_Flushing):
-    """`disconnect()`: deliver everything, end the stream with a FIN, and drain what still comes."""
+    """`disconnect()`: deliver everything, end the stream with a FIN, then read on without judging."""
 
     __slots__ = ()
     method = "disconnect"
@@ -166,7 +167,7 @@ class Disconnect(_Flushing):
 
 
 class ResetStep(_Flushing):
-    """`reset()`: let the client have what was sent, then a RST."""
+    """`reset()`: deliver what was sent before, then send a RST."""
 
     __slots__ = ()
     method = "reset"
@@ -207,7 +208,7 @@ class HoldUntil(Action):
     def begin(self, conversation: Conversation) -> Optional[Mismatch]:
         event = self.event
         if event.satisfied if isinstance(event, Step) else event.is_set():
-            # At once, and not by way of `released`: the conversation is in the middle of advancing to this step.
+            # Set the flag directly: the conversation's `released` would call `advance`, which is running already.
             self.released = True
         elif isinstance(event, Step) and event.conversation.session is conversation.session:
             event.conversation.when_done(event, lambda: conversation.released(self))
@@ -226,8 +227,8 @@ class HoldUntil(Action):
 class StartTLSStep(Action):
     """`start_tls(context)`: from here on both sides speak TLS; the client begins the handshake.
 
-    What came in clear before is never fed to TLS: it could be taken for what was said under its protection later (the
-    STARTTLS injection of CVE-2011-0411).
+    Clear text that came before the server was ready for TLS is a mismatch, and is never fed to TLS. Otherwise it could
+    later be taken for data that TLS has protected (STARTTLS injection, CVE-2011-0411).
     """
 
     __slots__ = ("context", "begun")
@@ -239,7 +240,7 @@ class StartTLSStep(Action):
         self.begun = False
 
     def _upgrade(self, conversation: Conversation) -> Optional[Mismatch]:
-        if conversation.paused is not None:  # by a step of any_order(): else the script was refused
+        if conversation.paused is not None:  # only any_order() leads here; else the script was refused
             from .paused import unseen
             return Mismatch(f"start_tls() can't be done: {unseen(conversation)} and sees nothing of the client's TLS "
                             "handshake")
@@ -253,10 +254,10 @@ class StartTLSStep(Action):
         return None
 
     def _go_ahead_was_first(self, conversation: Conversation) -> bool:
-        """Whether everything that is pending came after the go-ahead: what was sent last, nothing being read since.
+        """Return whether all pending bytes came after the go-ahead, so that they begin the TLS handshake.
 
-        A client may have begun its handshake when this step is written, after an awaited go-ahead, or when the server
-        takes its time (`delay`).
+        The go-ahead is the send before this step, with no expectation in between. The client may begin its handshake
+        before this step: if the test awaits the go-ahead and then writes `start_tls()`, or if a `delay()` comes first.
         """
         before = self.index - 1
         while before and not (conversation.steps[before].sends or conversation.steps[before].is_expectation):
@@ -285,7 +286,7 @@ class StartTLSStep(Action):
 
 
 class PauseReadingStep(Action):
-    """`pause_reading()`: take nothing more from the client."""
+    """`pause_reading()`: stop reading from the client."""
 
     __slots__ = ()
     method = "pause_reading"
@@ -297,7 +298,7 @@ class PauseReadingStep(Action):
 
 
 class ResumeReadingStep(Action):
-    """`resume_reading()`: take the client's bytes again."""
+    """`resume_reading()`: read from the client again."""
 
     __slots__ = ()
     method = "resume_reading"

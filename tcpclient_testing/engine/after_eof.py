@@ -1,6 +1,9 @@
-"""What a script may still expect of a client that has ended its stream (`expect_eof`): nothing that takes bytes.
+"""Refuses steps after `expect_eof()` that can never be satisfied, because the client has ended its stream.
 
-A message of no bytes is complete all the same, and `lines()` and `frames()` of a handler just end.
+Two kinds of reading steps remain possible:
+
+- a message that can have zero bytes: it is complete without any
+- the `lines()` and `frames()` of a handler: their loops just end
 """
 
 from __future__ import annotations
@@ -23,21 +26,22 @@ __unittest = True
 
 
 def check_after_eof(conversation: Conversation, step: Step[Any]) -> None:
-    """Raise `ScriptError` for a step that waits for what can't come any more."""
+    """Raise `ScriptError` if `step` waits for something that can't come any more."""
     if step.method in _NEVER or (step.reads and not _may_be_empty(step)):
         raise ScriptError(f"{step} comes after {conversation.got_eof} on connection {conversation.number}, with which "
                           "the client has ended its stream: nothing can come any more")
 
 
 def _may_be_empty(step: Step[Any]) -> bool:
-    """Whether a message may have come although no byte has."""
+    """Return whether the reading step can be satisfied without a byte."""
     if isinstance(step, ExpectNext) or not isinstance(step, ExpectMessage):
         return isinstance(step, ExpectNext)
     if not isinstance(step.framing, Framing):
-        return True  # a callable: its length may turn out to be 0
+        return True  # the callable may return a length of 0
     from .allowing import takes_no_bytes
     return takes_no_bytes(step.framing, step.matcher)
 
 
-# Silence is that of a client that could still say something. (start_tls() is not here: a TLS failure may be wanted.)
+# expect_silence() is here because only a client that can still send can be silent.
+# start_tls() is not here: the script may expect the TLS handshake to fail.
 _NEVER = frozenset({"expect_eof", "expect_silence"})

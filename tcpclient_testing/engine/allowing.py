@@ -1,7 +1,7 @@
-"""What is written beside a script: messages that may come at any boundary, and the server's own heartbeats.
+"""Messages that the client may send at any boundary (`allow`), and the server's own heartbeats (`every`).
 
-Both hold from where they are written to the connection's end; or, written on a server before its first
-`expect_connect()`, on all of its connections, from their beginning.
+Both apply from that point of the script to the end of the connection. Written on a server before its first
+`expect_connect()`, they apply to all connections, from their beginning.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __unittest = True
 
 
 class _Written:
-    """Something that was written beside the steps of a script."""
+    """Base class: an entry of a script that is not a step, and applies in addition to the steps."""
 
     __slots__ = ("shown", "origin", "source", "encode", "count")
 
@@ -39,17 +39,17 @@ class _Written:
         self.count = 0
 
     def lines(self) -> list[SourceLine]:
-        """Where it was written."""
+        """Return the source lines where it was written."""
         return source_lines(self.origin)
 
     def __str__(self) -> str:
         return f"{self.method}({self.shown})"
 
     def sent(self) -> None:
-        """What it has to send was handed to the operating system, once more."""
+        """Take note that the operating system has taken one more of what this entry sends."""
 
     def aside(self, conversation: Conversation, argument: Any) -> Optional[Aside]:
-        """Something to send, from the source; None if that is the script's failure."""
+        """Return something to send, made from the source. If that fails, fail the script and return None."""
         aside = Aside(f"{self.method}() at {self.lines()[0]}", self.encode, self.sent)
         mismatch = aside.begin(conversation, self.source, argument)
         if mismatch is not None:
@@ -59,7 +59,7 @@ class _Written:
 
 
 class Allowed(_Written):
-    """What `allow()` returns: `count` is how often such a message has come, on all connections."""
+    """The result of `allow()`. `count` is how often such a message has come, on all connections."""
 
     __slots__ = ("framing", "matcher", "times")
 
@@ -77,9 +77,9 @@ class Allowed(_Written):
 
 
 class Permit:
-    """An `allow()` as it holds on one connection: from the step at `position` on, `left` times more (None: any).
+    """An `allow()` on one connection: it applies from the step at `position`, for `left` more messages (None: any).
 
-    Actions make no difference: it holds from the boundary behind the last message that is expected before it.
+    Actions before it don't delay it: it applies from the end of the last message that is expected before it.
     """
 
     __slots__ = ("allowed", "position", "left", "_begun")
@@ -93,7 +93,7 @@ class Permit:
         self._begun = False
 
     def holds(self, conversation: Conversation) -> bool:
-        """Whether such a message may come now."""
+        """Return whether such a message may come now."""
         if not self._begun:
             steps, cursor = conversation.steps, conversation.cursor
             self._begun = cursor > 0 and not any(steps[position].is_expectation for position
@@ -101,18 +101,18 @@ class Permit:
         return self._begun and self.left != 0
 
     def message(self) -> Message:
-        """Begin to read one."""
+        """Return a new reading of such a message."""
         return Message(self.allowed.framing, self.allowed.matcher)
 
     def came(self, conversation: Conversation, result: Any) -> Optional[Aside]:
-        """One has come; return the reply, if there is one."""
+        """Count a message that has come; return the reply to it, or None."""
         self.allowed.count += 1
         if self.left is not None:
             self.left -= 1
         return None if self.allowed.source is None else self.allowed.aside(conversation, result)
 
     def lines(self) -> list[SourceLine]:
-        """Where it was written."""
+        """Return the source lines where it was written."""
         return self.allowed.lines()
 
     def __str__(self) -> str:
@@ -120,9 +120,9 @@ class Permit:
 
 
 class Every(_Written):
-    """What `every()` returns: `count` is how often it was sent, on all connections; `stop()` ends it.
+    """The result of `every()`. `count` is how often it was sent, on all connections; `stop()` ends it.
 
-    Sent is what was handed to the operating system to its last byte.
+    A heartbeat counts as sent once the operating system has taken its last byte.
     """
 
     __slots__ = ("seconds", "stopped")
@@ -136,7 +136,7 @@ class Every(_Written):
         self.stopped = False
 
     def stop(self) -> None:
-        """Send no more; what is under way is delivered. It can be called often."""
+        """Send no more heartbeats. One that is being written is still delivered. Idempotent."""
         self.stopped = True
 
     def sent(self) -> None:
@@ -148,10 +148,11 @@ class Every(_Written):
 
 
 class Beat:
-    """An `every()` as it holds on one connection: from the step at `position` on; `due` is the time of the next one.
+    """An `every()` on one connection: it applies from the step at `position`; `due` is the time of the next heartbeat.
 
-    A beat that is due while the one before it has not been taken yet is left out: a client that does not read gets no
-    longer and longer queue.
+    `due` is in seconds of the clock; None until the first heartbeat is scheduled. `last` is the heartbeat that was sent
+    last. A heartbeat is skipped if the operating system has not taken the one before: otherwise the queue of a client
+    that does not read would grow without limit.
     """
 
     __slots__ = ("every", "position", "due", "last")
@@ -163,13 +164,13 @@ class Beat:
         self.last: Optional[Aside] = None
 
     def start(self, conversation: Conversation) -> None:
-        """Begin to count, once it is time to."""
+        """Schedule the first heartbeat, once the client has connected and `position` is reached."""
         if self.due is None and conversation.accepted and conversation.cursor >= self.position:
             self.due = conversation.session.now + self.every.seconds
             conversation.session.remind(self.due)
 
     def tick(self, conversation: Conversation) -> Optional[Aside]:
-        """Return what is to be sent now, if anything is."""
+        """Return the heartbeat to send now, or None if none is due."""
         now = conversation.session.now
         if self.due is None or now < self.due or self.every.stopped:
             return None
@@ -179,6 +180,6 @@ class Beat:
 
 
 def takes_no_bytes(framing: Framing, matcher: Matcher[Any]) -> bool:
-    """Whether a message of this kind can be complete without a byte: then it would come without end."""
+    """Return whether a message can be complete with zero bytes. If so, it would come again and again without end."""
     _, outcome = Message(framing, matcher).feed(memoryview(b""))
     return outcome is not None and not isinstance(outcome, Mismatch)

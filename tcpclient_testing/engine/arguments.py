@@ -1,4 +1,4 @@
-"""Checks of arguments, made where a script is written, with a text that names the argument."""
+"""Checks of arguments. They run where the script is written, and their errors name the argument."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ __unittest = True
 
 
 def as_bytes(value: Any, where: str) -> bytes:
-    """`value` as bytes of its own; TypeError naming `where` if it isn't bytes, a bytearray or a memoryview."""
+    """Return `value` as bytes; a bytearray or a memoryview is copied.
+
+    Raises `TypeError`, which names `where`, for anything else.
+    """
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     if isinstance(value, str):
@@ -22,16 +25,17 @@ def as_bytes(value: Any, where: str) -> bytes:
 
 
 def str_advice(value: str) -> str:
-    """What to write instead of a str: the same as a bytes literal where that is possible."""
+    """Return what to write instead of the str `value`: the same text as a bytes literal, if possible."""
     if value.isascii() and len(value) <= 60:
         return f"write {value.encode()!r}"
     return 'write b"...", or encode it'
 
 
 def as_count(value: Any, where: str, least: int, most: Optional[int] = None, *, of: str = "bytes") -> int:
-    """`value` as a number of bytes, or `of` what it is; TypeError if it is no int, ValueError if it is out of range.
+    """Return `value`, checked to be a number of bytes from `least` to `most` (None: no limit).
 
-    Both name `where`.
+    Raises `TypeError` if it is not an int, and `ValueError` if it is out of range. Both name `where`. `of` says what is
+    counted, if not bytes.
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{where} takes a number of {of}, got {shorten_repr(value)}")
@@ -42,7 +46,11 @@ def as_count(value: Any, where: str, least: int, most: Optional[int] = None, *, 
 
 
 def checked_seconds(where: str, value: Any, *, positive: bool = False) -> Optional[float]:
-    """Return a duration in seconds, or None for none; raise `TypeError` or `ValueError` for anything else."""
+    """Return a duration as a float, in seconds; None, for no limit, if `value` is None or infinite.
+
+    Raises `TypeError` if `value` is not a number. Raises `ValueError` if it is negative or NaN, or if it is zero and
+    must be `positive`. Both name `where`.
+    """
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -1,15 +1,19 @@
-"""What the server sends beside its script: replies to allowed messages, and heartbeats of its own.
+"""What the server sends between the steps of its script: replies to allowed messages, and its own heartbeats.
+
+Here such a message is called an "aside": it belongs to no step.
 
 Invariants
 
-- An aside is a write of its own. It begins when no write of the script is under way, and while it is under way no other
-  write begins: so none is ever in the middle of a message of the script, and "taken by the operating system" stays a
-  fact about each step.
-- Asides leave in the order in which they came about, also where a coroutine computes one of them.
-- None comes between the go-ahead of a `start_tls()` and the end of its handshake: in clear it would be taken for TLS.
-- Nothing is sent after the server has ended its stream, nor to a client that has ended its own: what comes back from a
-  client that is gone is a reset, which would be taken for the client's doing.
-- A fault that is armed (`reset_after`) counts the bytes of asides as any others, cuts them, and may strike in them.
+- Asides are written apart from the script. A write of asides begins only when no write of the script is under way, and
+  no other write begins before it has ended. So an aside never splits a message of the script, and "taken by the
+  operating system" remains a fact about each step.
+- Asides are sent in the order in which they were created, even if a coroutine computes one of them.
+- No aside is sent between the go-ahead of a `start_tls()` and the end of its handshake: the client would take the clear
+  text for TLS.
+- Nothing is sent after the server has ended its stream, nor to a client that has ended its own. A client that is gone
+  answers with a reset, and that would be taken for something that the client did.
+- An armed fault (such as `reset_after`) counts the bytes of asides like any others. It cuts them, and may strike in the
+  middle of them.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ __unittest = True
 
 
 class AsideRaised(Mismatch):
-    """The callable that gives an aside raised `exception`; `what` says whose callable it is."""
+    """The callable that computes an aside raised `exception`; `what` names the `allow()` or `every()` it belongs to."""
 
     __slots__ = ("exception",)
 
@@ -42,9 +46,9 @@ class AsideRaised(Mismatch):
 
 
 class Aside:
-    """One thing to send; `data` is None until it is known. `what` names its origin in reports.
+    """One message to send that belongs to no step. `data` are its bytes, None until they are known.
 
-    `sent` is called when the operating system has taken all of it.
+    `what` names its origin in reports. `sent` is called when the operating system has taken all of it.
     """
 
     __slots__ = ("what", "encode", "sent", "data")
@@ -56,11 +60,11 @@ class Aside:
         self.data: Optional[bytes] = None
 
     def begin(self, conversation: Conversation, source: Any, argument: Any) -> Optional[Mismatch]:
-        """Work out the bytes from `source`: bytes, or a callable that is given `argument`."""
+        """Compute the bytes from `source`: bytes, or a callable (maybe a coroutine function) of `argument`."""
         if callable(source):
             try:
                 source = source(argument)
-            except Exception as error:  # noqa: BLE001 - a callable of the test's: whatever it raises is in the report
+            except Exception as error:  # noqa: BLE001 - the test's own callable: the report shows whatever it raises
                 return AsideRaised(self.what, error)
             if hasattr(source, "__await__"):
                 conversation.command(RunCoroutine(conversation, self, source))
@@ -68,27 +72,28 @@ class Aside:
         return self.computed(source)
 
     def computed(self, payload: Any) -> Optional[Mismatch]:
-        """Take what the callable gave."""
+        """Take the payload that the callable returned."""
         if not isinstance(payload, (bytes, bytearray, memoryview)):
             return Mismatch(f"the callable of {self.what} returned {shorten_repr(payload)}, which is not bytes")
         data = bytes(payload)
         try:
             self.data = data if self.encode is None else self.encode(data)
-        except Exception as error:  # noqa: BLE001 - a framing of the user's, too
+        except Exception as error:  # noqa: BLE001 - may be the user's own framing
             return AsideRaised(self.what, error)
         return None
 
     def failed(self, error: BaseException) -> Mismatch:
-        """Say that the coroutine raised `error`."""
+        """Describe the failure: the coroutine raised `error`."""
         return AsideRaised(self.what, error)
 
 
 class Asides:
     """The asides of one connection.
 
-    `waiting` are those that have not been handed over, in order; None among them stands for a write of the script that
-    had to wait for `under_way`, and has its place there. `whole` are those that go out from end to end by the write
-    that is under way.
+    - `waiting`: the asides that are not written yet, in order. A None keeps the place of a write of the script that has
+      to wait, because asides were being written.
+    - `under_way`: whether asides are being written.
+    - `whole`: the asides that this write sends completely. (A fault may cut the others.)
     """
 
     __slots__ = ("waiting", "under_way", "whole")
@@ -99,7 +104,7 @@ class Asides:
         self.whole: list[Aside] = []
 
     def pump(self, conversation: Conversation) -> None:
-        """Begin to write what is ready, if no write is under way."""
+        """Write the asides that are ready, if no write is under way."""
         waiting = self.waiting
         if self.under_way or not waiting or (conversation.sending and None not in waiting) or _upgrades(conversation):
             return
@@ -124,7 +129,7 @@ class Asides:
             conversation.command(Send(conversation))
 
     def _write(self, conversation: Conversation, asides: list[Aside]) -> None:
-        """Begin a write; a fault of the script's ends the stream in the midst of it, as it does with sends."""
+        """Begin a write of these asides. An armed fault of the script may cut it, as it cuts sends."""
         data = b"".join(aside.data or b"" for aside in asides)
         if conversation.fault is not None:
             data = b"".join(conversation.fault.cut(conversation, [data]))
@@ -135,7 +140,7 @@ class Asides:
         conversation.command(SendAside(conversation, data))
 
     def hold(self) -> bool:
-        """A write of the script wants to begin: return True if it has to wait; it is begun when its turn has come."""
+        """Return True if a new write of the script has to wait for asides; `pump` then begins it in its turn."""
         if self.under_way:
             waiting = self.waiting
             ready = 0
@@ -145,13 +150,16 @@ class Asides:
         return self.under_way
 
     def progressed(self, conversation: Conversation) -> bool:
-        """More of a write was taken; return True if it is ours. The action that waits for it is not late meanwhile."""
+        """The operating system has taken more of a write: return True if it is a write of asides.
+
+        If an action of the script waits for that write, the action's time-out starts anew: it is not late.
+        """
         if self.under_way and _held(conversation):
             conversation.taken_at = conversation.session.now
         return self.under_way
 
     def flushed(self, conversation: Conversation) -> bool:
-        """A write has been handed over; return True if it was ours."""
+        """The operating system has taken all of a write: return True if it was a write of asides."""
         if not self.progressed(conversation):
             return False
         self.under_way = False
@@ -160,7 +168,7 @@ class Asides:
             aside.sent()
         fault = conversation.fault
         if fault is not None and fault.strike(conversation):
-            self.under_way = True  # and Flushed comes again when the connection has been ended
+            self.under_way = True  # Flushed comes again when the connection has been ended
             fault.overtake(conversation)
             return True
         self.pump(conversation)
@@ -169,20 +177,20 @@ class Asides:
 
 
 def mute(conversation: Conversation) -> bool:
-    """Whether nothing is sent aside any more."""
+    """Return whether asides are no longer sent on this connection."""
     return (conversation.silenced or conversation.ended or conversation.draining or conversation.closed
             or conversation.cut_off)
 
 
 def _held(conversation: Conversation) -> bool:
-    """Whether an action of the script's waits until what is being sent aside has gone: a send, an end, TLS."""
+    """Return whether an action of the script waits for the asides being written: a send, an end of stream, or TLS."""
     if conversation.sending or conversation.cursor == len(conversation.steps):
         return conversation.sending
     return getattr(conversation.steps[conversation.cursor], "begun", True) is False
 
 
 def _upgrades(conversation: Conversation) -> bool:
-    """Whether TLS is what the client expects next: its handshake is not done, or it was told to go ahead."""
+    """Return whether the client expects TLS next: the handshake is not done, or the go-ahead for it was sent."""
     steps, cursor = conversation.steps, conversation.cursor
     position = cursor
     while position < len(steps) and _only_takes_time(steps[position]):
@@ -195,5 +203,5 @@ def _upgrades(conversation: Conversation) -> bool:
 
 
 def _only_takes_time(step: Step[Any]) -> bool:
-    """Whether it may stand between a go-ahead and `start_tls()`, as `delay()` does."""
+    """Return whether the step may stand between a go-ahead and `start_tls()`, as `delay()` may."""
     return not (step.is_expectation or step.sends or step.method == "start_tls")

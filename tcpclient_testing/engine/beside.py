@@ -1,18 +1,20 @@
-"""A connection for which the order of messages is not the script's order alone.
+"""Decides which message comes next on a connection where more than the due step is possible.
 
-A conversation has one of these as soon as something is written beside its steps: `allow`, `every`, `any_order`, or the
-server's ``pipelining=False``. Without, its bytes go straight to the step that is due. What chooses between messages is
-told in `candidates`.
+A conversation gets a `Beside` as soon as its script uses `allow`, `every`, `any_order`, or the server's
+``pipelining=False``. Without one, the client's bytes go straight to the due step. `Candidates` has the rule by which
+one of several possible messages is chosen.
 
 Invariants
 
-- Candidates are read, not taken: the bytes stay pending until one has won. (Where only the due expectation is left, it
-  is committed to, and its bytes are taken as they come: memory stays bounded.)
-- While actions are under way, the expectation that follows them is a candidate already, so that it makes no difference
-  whether a message came before or after they were done. It may win; it is satisfied when its turn has come.
-- What is written after a message was found to be an allowed one comes too late to claim it.
-- An allowed message is no progress, neither of the step that waits nor against idleness: `progress` is what the
-  conversation's was when nothing was pending, and is put back when what has come can only be an allowed message.
+- Candidates read bytes without consuming them: the bytes stay pending until one candidate has won. One exception: if
+  only the due expectation is left, the conversation commits to it and consumes its bytes as they come, so that memory
+  stays bounded.
+- While actions are under way, the expectation after them is already a candidate. So it makes no difference whether a
+  message came before or after they were done. The expectation may win early; it is satisfied when its turn comes.
+- Once a message has been recognised as an allowed one, no step that is written later can claim it.
+- An allowed message is not progress: it restarts neither the time-out of the waiting step nor the idle time-out.
+  `progress` keeps the conversation's progress from before the message began. It is put back when the message turns out
+  to be an allowed one.
 """
 
 from __future__ import annotations
@@ -39,12 +41,19 @@ __all__ = ["Beside", "race"]
 
 __unittest = True
 
-# So many bytes of the last allowed message are kept for reports.
+# How many bytes of the last allowed message are kept for reports.
 _KEPT = 64
 
 
 class Beside:
-    """What stands beside the steps of one conversation."""
+    """What applies to one conversation in addition to the order of its steps.
+
+    - `permits`, `beats`: its `allow()` and `every()`, with the step from which each applies
+    - `blocks`: its `any_order()` blocks that have open expectations; `writing`: the block that is still being written
+    - `candidates`: the readings of the next message; `won`: the reading of an expectation that has won
+    - `asides`: what the server sends that belongs to no step
+    - `progress`: when the conversation last made progress before the message that is coming in
+    """
 
     __slots__ = ("permits", "beats", "blocks", "writing", "candidates", "won", "asides", "progress", "_came", "_last",
                  "_since", "_began")
@@ -63,23 +72,23 @@ class Beside:
         self._since = -1.0
         self._began = 0.0
 
-    # What is written.
+    # Writing the script.
 
     def put(self, written: Union[Allowed, Every], position: int) -> None:
-        """From the step at `position` on this holds."""
+        """Add an `allow()` or `every()`, which applies from the step at `position`."""
         if isinstance(written, Allowed):
             self.permits.append(Permit(written, position))
         else:
             self.beats.append(Beat(written, position))
 
     def open_block(self, start: int, now: float) -> None:
-        """What is written from `now` on may come in any order."""
+        """Begin an `any_order()` block: the messages written from `now` on may come in any order."""
         if self.writing is not None:
             raise ScriptError("any_order() is within any_order(); write one block after the other")
         self.writing = Unordered(start, now)
 
     def close_block(self, conversation: Conversation) -> None:
-        """The block is written; if it is its turn, that begins now."""
+        """End the block that is being written. If its turn has come already, its time-outs begin now."""
         if self.unwritten(conversation) is not None:
             conversation.due = None
         block, self.writing = self.writing, None
@@ -87,30 +96,30 @@ class Beside:
             self.blocks.append(block)
 
     def unwritten(self, conversation: Conversation) -> Optional[Unordered]:
-        """The block that is being written, if it would be its turn: so no step is due yet."""
+        """Return the block that is being written, if its turn has come (so no step is due yet); else None."""
         block = self.writing
         return block if block is not None and conversation.cursor >= block.start else None
 
     def check_awaited(self, step: Step[Any]) -> None:
-        """Raise `ScriptError` for a step of the block that is being written."""
+        """Raise `ScriptError` if `step` belongs to the block that is being written."""
         if self.writing is not None and step.index >= self.writing.start:
             raise ScriptError(f"{step} was awaited within any_order(), where nothing happens before the block has "
                               "ended; await it after the `with` statement")
 
     def arrives(self, progress: float, now: float) -> None:
-        """The first bytes of a message are there; what was before them was last progress at `progress`."""
+        """The first bytes of a message came at `now`; the last progress before them was at `progress`."""
         self.progress, self._began = progress, now
 
     def general_permits(self, conversation: Conversation) -> list[Permit]:
-        """What the server allows on every connection, also on one that has no script yet."""
+        """Return the permits that apply to all connections, and so to one that has no script yet."""
         everywhere = conversation.session.everywhere
         return [permit for permit in self.permits if permit.left != 0 and permit.allowed in everywhere]
 
     def keep_connection(self, other: Beside) -> None:
-        """The scripts of two conversations change places, with these: what is of the connections changes back.
+        """Keep what belongs to each connection when two conversations exchange their scripts.
 
-        That is what was sent and let through before the script was known; only what holds on all connections can have
-        been.
+        The scripts take their `Beside` objects with them. So this exchanges back what was sent and let through before
+        the script of the connection was known. Until then only an `allow()` or `every()` for all connections applies.
         """
         for name in ("asides", "progress", "_came", "_last", "_since", "_began"):
             mine, theirs = getattr(self, name), getattr(other, name)
@@ -123,28 +132,28 @@ class Beside:
                 permit.left, same.left = same.left, permit.left
 
     def added(self, step: Step[Any]) -> None:
-        """A step was appended to the script."""
+        """Take note that `step` was appended to the script."""
         if self.writing is not None:
             self.writing.add(step)
 
     def run_limit(self, first: int) -> int:
-        """How far a run of exact expectations that begins with the step `first` may reach."""
+        """Return the index of the step before which a run of exact expectations has to end, if it begins at `first`."""
         limits = [permit.position for permit in self.permits if permit.position > first]
         limits += [block.start for block in self.blocks if block.start > first]
         if self.writing is not None:
             limits.append(self.writing.start)
         return min(limits, default=1 << 62)
 
-    # What the conversation asks, at each turn of a step.
+    # What the conversation calls while its script advances.
 
     def before(self, conversation: Conversation, step: Step[Any]) -> Optional[Outcome]:
-        """The outcome of the step whose turn it is, where it is decided here; else None."""
+        """Return the outcome of the due step if it is decided here; None if the step has to proceed by itself."""
         if conversation.sending:
             return None
         if self.writing is not None and step.index >= self.writing.start:
             return WAITING
         if not step.is_expectation and step.method != "start_tls" and conversation.session.pipelining:
-            return None  # what came after the message that it follows comes after it
+            return None  # an action: what has come after the message before it is for later steps
         self.look(conversation)
         if not step.reads:
             self._judge_answering(conversation)
@@ -159,7 +168,7 @@ class Beside:
         return outcome
 
     def after(self, conversation: Conversation) -> None:
-        """The script can't go on for the moment: attend to what stands beside it."""
+        """The script has to wait: let allowed messages through, start heartbeats, and send asides."""
         self.look(conversation)
         self._judge_answering(conversation)
         for beat in self.beats:
@@ -170,7 +179,7 @@ class Beside:
             self.asides.pump(conversation)
 
     def look(self, conversation: Conversation) -> None:
-        """Take the allowed messages that have come; remember the expectation that has won, if one has."""
+        """Consume the allowed messages that have come. If an expectation has won, keep its reading in `won`."""
         while self.won is None and not conversation.session.over:
             if self.candidates is None or not self.candidates.committed:
                 sources = self._sources(conversation)
@@ -187,16 +196,16 @@ class Beside:
                 self.won = winner
 
     def forget(self) -> None:
-        """What was pending is no message any more: nothing has been read of the next one."""
+        """Discard all readings, because the pending bytes were discarded."""
         self.candidates = self.won = None
 
     def let_through(self, conversation: Conversation, winner: Reading) -> None:
-        """An allowed message has come: take its bytes, count it, and answer it."""
+        """Accept an allowed message that has come: consume its bytes, count it, and send its reply, if it has one."""
         self.candidates = None
         self._last = conversation.unclaimed(min(winner.end, _KEPT))
         conversation.consume(winner.end)
         now = conversation.session.now
-        # It is no progress that it has come; but while it came, nothing else could.
+        # An allowed message is not progress. But nothing else could come meanwhile, so that time is not counted.
         conversation.progress = min(self.progress + (now - self._began), now)
         if conversation.pending:
             self.arrives(conversation.progress, now)
@@ -210,7 +219,7 @@ class Beside:
             self.asides.pump(conversation)
 
     def _sources(self, conversation: Conversation) -> list[Any]:
-        """The candidates of now; none where the script alone decides."""
+        """Return what may come next, in order of precedence; an empty list if the script alone decides."""
         if _reads_alone(conversation):
             return []
         permits: list[Any] = [permit for permit in self.permits if permit.holds(conversation)]
@@ -228,18 +237,18 @@ class Beside:
         if not self.permits or (self.writing is not None and position >= self.writing.start):
             return permits
         if position > here and isinstance(step, ExpectMessage) and not isinstance(step.framing, Framing):
-            return permits  # it is asked for its length when it is its turn, not before
+            return permits  # its callable is asked for the length when the step is due, not before
         return [*permits, step]
 
     def block_of(self, step: Step[Any]) -> Optional[Unordered]:
-        """The block in which `step` is one of the open expectations."""
+        """Return the block in which `step` is one of the open expectations; None if there is none."""
         for block in self.blocks:
             if any(unit[0] is step for unit in block.units):
                 return block
         return None
 
     def _decide(self, conversation: Conversation, step: Step[Any]) -> Outcome:
-        """What became of the expectation whose turn it is, or of one that may come in its place."""
+        """Return the outcome of the due expectation, or of another one of its block that was met in its place."""
         won, candidates = self.won, self.candidates
         if won is not None:
             assert won.result is not None
@@ -271,10 +280,10 @@ class Beside:
             conversation.consume(candidates.commit())
         return WAITING
 
-    # What it says.
+    # Texts of reports.
 
     def _missing(self, step: Step[Any], joint: str, so_far: str) -> Mismatch:
-        """Say that `step`, or all that is left of its block, has not come; `so_far` follows."""
+        """Return the mismatch: `step`, or all that is open of its block, has not come. The text ends with `so_far`."""
         block = self.block_of(step)
         if block is None:
             return Mismatch(f"expected {_wanted(step)}{joint} {so_far}")
@@ -288,7 +297,7 @@ class Beside:
         return f"got {counted(len(waiting), 'byte')} ({shorten(waiting)})" if waiting else "got nothing"
 
     def overdue(self, conversation: Conversation, step: Step[Any], duration: float, silent: bool) -> Mismatch:
-        """Say what is missing after so many seconds."""
+        """Return the mismatch of a time-out after `duration` seconds: without any progress if `silent`, else in all."""
         allowed, meanwhile = self.allowed_meanwhile(conversation), self._meanwhile(conversation)
         if self.candidates is None or not step.reads:
             mismatch = step.overdue(conversation, duration, silent and not allowed)
@@ -302,12 +311,12 @@ class Beside:
         return self._missing(step, ",", f"{late}{got}{meanwhile}")
 
     def _meanwhile(self, conversation: Conversation) -> str:
-        """Add to a sentence which allowed messages have come."""
+        """Return the end of a sentence that names the allowed messages that have come; "" if there were none."""
         allowed = self.allowed_meanwhile(conversation)
         return f"; {allowed} came meanwhile" if allowed else ""
 
     def allowed_meanwhile(self, conversation: Conversation) -> str:
-        """Name the allowed messages that have come since anything else happened; "" if there were none."""
+        """Name the allowed messages that have come since the last other event; "" if there were none."""
         if not self._came or self._since != conversation.turn:
             return ""
         return f"{counted(self._came, 'allowed message')} ({shorten(self._last)})"
@@ -315,12 +324,12 @@ class Beside:
     # Time.
 
     def limits(self, conversation: Conversation, step: Step[Any]) -> tuple[Optional[float], Optional[float]]:
-        """The `timeout` and the `within` of the step whose turn it is."""
+        """Return the `timeout` and the `within` of the due step, in seconds; None is no limit."""
         block = self.block_of(step) if self.blocks else None
         return step.timing.limits(conversation.session) if block is None else block.limits(conversation)
 
     def deadline(self) -> Optional[float]:
-        """When the next heartbeat is due."""
+        """Return when the next heartbeat is due, in seconds of the clock; None is never."""
         return min((beat.due for beat in self.beats if beat.due is not None and not beat.every.stopped), default=None)
 
     def tick(self, conversation: Conversation) -> None:
@@ -337,16 +346,16 @@ class Beside:
                 beat.due = conversation.session.now + beat.every.seconds
         self.asides.pump(conversation)
 
-    # Judging what is there where nothing may be.
+    # Bytes that have come too early.
 
     def may_be_allowed(self, conversation: Conversation) -> bool:
-        """Whether what has come may be the beginning of an allowed message."""
+        """Return whether the pending bytes may be the beginning of an allowed message."""
         if conversation.ended or self.won is not None or self.candidates is None:
             return False
         return any(isinstance(reading.source, Permit) for reading in self.candidates.alive())
 
     def _judge_answering(self, conversation: Conversation) -> None:
-        """With ``pipelining=False``: no request may have come while another one waits for its answer."""
+        """With ``pipelining=False``: fail if a request has come before the previous one was answered."""
         session = conversation.session
         if session.pipelining or session.over or not conversation.excess:
             return
@@ -359,12 +368,15 @@ class Beside:
 
 
 def race(conversation: Conversation, sources: list[Any]) -> Optional[Candidates]:
-    """Let these begin to read the next message; None if there are none, or if the test's own code fails at that."""
+    """Return candidates for the next message, one for each source; None if there are no sources.
+
+    If the test's own code raises here, fail the script and return None.
+    """
     readings = []
     for source in sources:
         try:
             readings.append(Reading(source, source.message()))
-        except Exception as error:  # noqa: BLE001 - a callable of the test's: whatever it raises is in the report
+        except Exception as error:  # noqa: BLE001 - the test's own callable: the report shows whatever it raises
             if source.is_expectation:
                 conversation.session.fail(source.conversation, source, CallableRaised(source, error))
             else:
@@ -374,24 +386,24 @@ def race(conversation: Conversation, sources: list[Any]) -> Optional[Candidates]
 
 
 def _wanted(step: Step[Any]) -> str:
-    """Say what `step` expects, as it does where nothing is beside it."""
+    """Say what `step` expects, with the same text as on a connection that has no `Beside`."""
     if isinstance(step, ExpectMessage) and isinstance(step.framing, Framing):
         return step.expected(Message(step.framing, step.matcher))
     return str(step)
 
 
 def _reads_alone(conversation: Conversation) -> bool:
-    """Whether the due step has begun to read its message by itself, when there was nothing else that could come."""
+    """Return whether the due step reads its message by itself, because nothing else could come when it began."""
     cursor, steps = conversation.cursor, conversation.steps
     return conversation.exact.joined is not None or (cursor < min(conversation.begun, len(steps))
                                                      and steps[cursor].reads)
 
 
 def _answer_under_way(conversation: Conversation) -> Optional[Step[Any]]:
-    """The send that answers the client's last message, if it has not been handed over yet.
+    """Return the send that answers the client's last message, if it is not handed over yet; else None.
 
-    It is the first one written after the message: a client may take that for its answer, and go on. Until its last byte
-    was handed to the operating system, no client that waits for it can have sent more.
+    The answer is the first send written after that message: the client may take it for its answer, and go on. Until the
+    operating system has its last byte, no client that waits for the answer can have sent more.
     """
     steps, position = conversation.steps, conversation.cursor
     while position and not steps[position - 1].is_expectation:

@@ -1,4 +1,4 @@
-"""The matchers of plain bytes, which compare messages as they arrive."""
+"""The matchers of plain bytes, `Exactly` and `StartsWith`. They compare a message while it arrives."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __unittest = True
 
 
 class Exactly(Matcher[bytes]):
-    """These bytes and no others; the result is the bytes. Plain bytes in a script mean the same.
+    """Matches exactly these bytes; the result is the bytes. Plain bytes in a script mean the same.
 
-    `data` is bytes, a bytearray or a memoryview, which are copied; TypeError for anything else. A wrong byte is a
-    mismatch when it arrives.
+    `data` is bytes, a bytearray or a memoryview (the last two are copied). Raises `TypeError` for anything else. A
+    wrong byte is a mismatch as soon as it arrives.
     """
 
     __slots__ = ("data",)
@@ -35,7 +35,7 @@ class Exactly(Matcher[bytes]):
         return judge.feed(message) or judge.finish()
 
     def judge(self) -> Judge[bytes]:
-        """A judge that compares in place and keeps nothing."""
+        """Return a judge that compares in place and keeps nothing."""
         return _ExactJudge(self.data)
 
 
@@ -86,10 +86,10 @@ class _ExactJudge(Judge[bytes]):
 
 
 class StartsWith(Matcher[bytes]):
-    """A message that begins with `prefix`, whatever follows; the result is the whole message, as bytes.
+    """Matches a message that begins with `prefix`, whatever follows; the result is the whole message, as bytes.
 
-    A wrong byte of the prefix is a mismatch when it arrives. TypeError if `prefix` isn't bytes, ValueError if it is
-    empty (`anything` says that).
+    A wrong byte of the prefix is a mismatch as soon as it arrives. Raises `TypeError` if `prefix` isn't bytes, and
+    `ValueError` if it is empty (use `anything` for that).
     """
 
     __slots__ = ("prefix",)
@@ -109,7 +109,7 @@ class StartsWith(Matcher[bytes]):
         return self._differs(message) or self._ended(message)
 
     def judge(self) -> Judge[bytes]:
-        """A judge that compares the beginning as it arrives, and gathers."""
+        """Return a judge that compares the prefix as it arrives, and keeps the whole message."""
         return _PrefixJudge(self)
 
     def _differs(self, received: bytes) -> Optional[Mismatch]:

@@ -1,14 +1,19 @@
-"""Several messages that may come next, of which the client's bytes choose one.
+"""Chooses, by the client's bytes, one of several messages that may come next.
 
-The rule. The stream is judged as if it came byte by byte. At each boundary between messages there are candidates: the
-messages that are allowed beside the script, then the open expectations in the order in which they were written. Each
-reads the same bytes, from the boundary on. The one that completes, and matches, at the smallest number of bytes wins;
-of several that do so at the same byte, the first. Its bytes are taken from the stream, and behind them is the next
-boundary. A candidate that can't match any more is out; when all are out, that is the mismatch. So which candidate wins,
-with which result, and whether any does, are functions of the bytes alone, never of how they were divided.
+The rule. The stream is judged as if it came byte by byte. At each boundary between messages:
 
-The cost is linear in the number of bytes: candidates are fed in windows that double in size from the boundary on, so
-that the others have read little more than twice what the winner has.
+- The candidates are the messages of `allow()`, then the open expectations in the order in which they were written.
+- Each candidate reads the same bytes, from the boundary on.
+- The candidate that is complete and matches after the fewest bytes wins. If several do so at the same byte, the first
+  of them wins.
+- The bytes of the winner are consumed. After them is the next boundary.
+- A candidate that can't match any more is out. If all are out, that is the mismatch.
+
+So the bytes alone decide which candidate wins, with which result, and whether any does. How the bytes were divided
+makes no difference.
+
+The cost is linear in the number of bytes. Candidates are fed in windows that double in size from the boundary on, so
+the others read little more than twice as much as the winner.
 """
 
 from __future__ import annotations
@@ -30,15 +35,16 @@ __unittest = True
 
 _NOTHING = memoryview(b"")
 _WINDOW = 64
-#: So much of a message stays pending beside an allow() that is used up, so that a report can tell that.
+#: How many bytes of a message stay pending at least if an allow() is used up, so that a report can say so.
 KEPT = 4096
 
 
 class Reading:
     """One candidate's reading of the bytes since the boundary.
 
-    `source` is whatever the message belongs to; `mismatch` says why it is out; `result` is the match that ended at byte
-    `end`.
+    - `source`: what the message belongs to, an expectation or an `allow()`
+    - `mismatch`: why the candidate is out; None while it may still match
+    - `result`, `end`: the match, and the number of bytes after which it was complete
     """
 
     __slots__ = ("source", "message", "mismatch", "result", "end")
@@ -51,7 +57,7 @@ class Reading:
         self.end = 0
 
     def feed(self, data: memoryview, seen: int) -> None:
-        """Read on in `data`, which stands `seen` bytes behind the boundary."""
+        """Read `data`, which begins `seen` bytes after the boundary."""
         while True:
             used, outcome = self.message.feed(data)
             if isinstance(outcome, Mismatch):
@@ -68,9 +74,9 @@ class Reading:
 
 
 class Candidates:
-    """The candidates at one boundary; `sources` are what they belong to, in order.
+    """The candidates at one boundary. `sources` are what they belong to, in order; `seen` is the number of bytes read.
 
-    Whoever asks for the winner takes its bytes from `pending`, and makes other candidates for the next boundary.
+    The caller of `run` consumes the winner's bytes from `pending`, and makes new candidates for the next boundary.
     """
 
     __slots__ = ("sources", "readings", "seen", "committed", "_started", "_chunk", "_offset")
@@ -85,7 +91,7 @@ class Candidates:
         self._offset = 0
 
     def run(self, pending: deque[memoryview]) -> Optional[Reading]:
-        """Read what is there; return the reading that has won, if one has."""
+        """Read the bytes of `pending` that are new; return the reading that has won, or None."""
         if not self._started:
             self._started = True
             winner = self._feed(_NOTHING)  # a message of no bytes is complete
@@ -106,7 +112,7 @@ class Candidates:
         return None
 
     def _feed(self, window: memoryview) -> Optional[Reading]:
-        """Let each candidate read the window, as far as the best of those before it needed."""
+        """Let each candidate read the window, but no further than the best candidate before it needed."""
         best: Optional[Reading] = None
         for reading in self.readings:
             if reading.mismatch is not None:
@@ -117,11 +123,11 @@ class Candidates:
         return best
 
     def alive(self) -> list[Reading]:
-        """Those that may still match."""
+        """Return the readings that may still match."""
         return [reading for reading in self.readings if reading.mismatch is None]
 
     def commit(self) -> int:
-        """Only one candidate is left: return how many of the pending bytes it has read, which are to be taken now."""
+        """Keep to the only candidate left. Return how many pending bytes it has read: the caller consumes them now."""
         self.committed = True
         self._chunk = self._offset = 0
         count, self.seen = self.seen, 0
@@ -129,7 +135,7 @@ class Candidates:
 
 
 def none_matches(candidates: Candidates, received: bytes) -> NoneMatches:
-    """Say that every candidate is out: `received` are the bytes since the boundary, as many as came."""
+    """Return the mismatch of candidates that are all out. `received` are the bytes since the boundary, for the text."""
     expected = [reading for reading in candidates.readings if reading.source.is_expectation]
     others = [reading for reading in candidates.readings if not reading.source.is_expectation]
     if len(expected) == 1 and expected[0].mismatch is not None:
@@ -150,9 +156,10 @@ def none_matches(candidates: Candidates, received: bytes) -> NoneMatches:
 
 
 class NoneMatches(Mismatch):
-    """Every candidate is out; `exception` is what the first of them raised that is wrong itself, if one is.
+    """The mismatch if every candidate is out.
 
-    `steps` are those that a report marks, where the failure belongs to none of them alone.
+    `exception` is the first exception that the test's own code raised in one of them; None if none raised. `steps` are
+    the steps that a report marks if the failure belongs to more than one.
     """
 
     __slots__ = ("exception", "steps")

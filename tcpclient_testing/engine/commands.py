@@ -1,7 +1,9 @@
-"""What the engine wants done. The adapter carries commands out in the order in which they were given.
+"""Commands: what the engine wants the adapter to do. The adapter carries them out in the order they were given.
 
-A command is a value without behaviour: the adapter has a table from each class of this module to the method that
-carries it out. `conversation` says on which connection; None where the whole server is meant.
+A command is a value without behaviour: the adapter has a table that maps each of these classes to the method that
+carries it out. `conversation` is the connection that is meant; None means the whole server.
+
+"Report X" says which event the adapter then gives to the engine.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ __all__ = ["Await", "Close", "Command", "FailConnections", "GiveUp", "HalfClose"
 
 
 class Command:
-    """Something that the adapter has to do, on one connection or on the server."""
+    """Base class: something that the adapter has to do, on one connection or on the whole server."""
 
     __slots__ = ("conversation",)
 
@@ -26,19 +28,19 @@ class Command:
         self.conversation = conversation
 
     def drop(self) -> None:
-        """It will not be carried out: let go of what it holds."""
+        """Release what the command holds, because it will not be carried out."""
 
 
 class Send(Command):
-    """Send what `Conversation.take_output` gives, as one write; then tell Flushed, and Progressed on the way."""
+    """Send what `Conversation.take_output` returns, as one write. Report Progressed on the way, then Flushed."""
 
     __slots__ = ()
 
 
 class HalfClose(Command):
-    """Deliver everything, then end our stream with a FIN, and go on reading; then tell Flushed.
+    """Deliver everything, then end our stream with a FIN, and go on reading. Then report Flushed.
 
-    With `drain`, what still comes is of no interest: close as soon as the client has ended its stream too.
+    With `drain`, ignore what still comes, and close as soon as the client has ended its stream too.
     """
 
     __slots__ = ("drain",)
@@ -55,19 +57,19 @@ class Close(Command):
 
 
 class ResetConnection(Command):
-    """Let the client have what was sent, then reset the connection (SO_LINGER 0, socket(7)); then tell Flushed."""
+    """Deliver what was sent, then reset the connection (SO_LINGER 0, socket(7)). Then report Flushed."""
 
     __slots__ = ()
 
 
 class PauseReading(Command):
-    """Take no more bytes from the client, so that its writes block in the end."""
+    """Stop reading from the client, so that its writes block in the end."""
 
     __slots__ = ()
 
 
 class ResumeReading(Command):
-    """Take the client's bytes again."""
+    """Read from the client again."""
 
     __slots__ = ()
 
@@ -83,7 +85,7 @@ class FailConnections(Command):
 
 
 class SetAccepting(Command):
-    """Refuse whoever connects from now on, or accept again."""
+    """Refuse new connections from now on, or accept them again."""
 
     __slots__ = ("accepting",)
 
@@ -93,7 +95,10 @@ class SetAccepting(Command):
 
 
 class SetNetwork(Command):
-    """Send under these network conditions from now on; None is none. With `for_all`, to later connections too."""
+    """Apply these network conditions to what is sent from now on; `network` None ends them.
+
+    With `for_all`, apply them to connections that are accepted later, too.
+    """
 
     __slots__ = ("network", "for_all")
 
@@ -104,9 +109,9 @@ class SetNetwork(Command):
 
 
 class StartTLS(Command):
-    """Begin TLS as the server, with `context`; then tell HandshakeBytes, and Upgraded or TLSBroken.
+    """Begin TLS as the server, with `context`. Report HandshakeBytes on the way, then Upgraded or TLSBroken.
 
-    `begun` is what the client has sent of its handshake already.
+    `begun` are the bytes of its handshake that the client has sent already.
     """
 
     __slots__ = ("context", "begun")
@@ -118,16 +123,16 @@ class StartTLS(Command):
 
 
 class WatchReset(Command):
-    """The client has ended its stream, and is to reset the connection: tell Reset when it does.
+    """Watch a client that has ended its stream and is expected to reset the connection. Report Reset when it does.
 
-    If it has closed instead, tell HalfClosed once more.
+    If the client has closed instead, report HalfClosed once more.
     """
 
     __slots__ = ()
 
 
 class SendAside(Command):
-    """Send `data`, which belongs to no step, as a write of its own; then tell Flushed, and Progressed on the way."""
+    """Send `data`, which belongs to no step, as a separate write. Report Progressed on the way, then Flushed."""
 
     __slots__ = ("data",)
 
@@ -137,7 +142,7 @@ class SendAside(Command):
 
 
 class StartHandler(Command):
-    """Call `handler`, a coroutine function, with the connection's handle; tell the session how it ended."""
+    """Call `handler`, a coroutine function, with the connection's handle. Report to the session how it ended."""
 
     __slots__ = ("handler",)
 
@@ -147,12 +152,12 @@ class StartHandler(Command):
 
 
 class RunCoroutine(Command):
-    """Run `coroutine`, which computes the bytes of `step` (or of something sent aside); then tell Computed."""
+    """Run `coroutine`, which computes the bytes of `step` (a step, or an aside). Then report Computed."""
 
     __slots__ = ("step", "coroutine")
 
     def drop(self) -> None:
-        close = getattr(self.coroutine, "close", None)  # else Python warns that it was never awaited
+        close = getattr(self.coroutine, "close", None)  # without this, Python warns that it was never awaited
         if close is not None:
             close()
 
@@ -163,7 +168,7 @@ class RunCoroutine(Command):
 
 
 class Await(Command):
-    """Wait until `event` (of asyncio or threading) is set; then tell Released."""
+    """Wait until `event` (of asyncio or threading) is set. Then report Released."""
 
     __slots__ = ("step", "event")
 
@@ -184,7 +189,7 @@ class StartTimer(Command):
 
 
 class Wake(Command):
-    """Somebody waits for `step`, and it is done."""
+    """Wake those who wait for `step`: it is satisfied."""
 
     __slots__ = ("step",)
 
@@ -194,6 +199,6 @@ class Wake(Command):
 
 
 class GiveUp(Command):
-    """The verdict is a failure: reset every connection, stop listening, and let every waiter know."""
+    """The verdict is a failure: reset every connection, stop listening, and wake everything that waits."""
 
     __slots__ = ()

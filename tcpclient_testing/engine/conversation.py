@@ -1,14 +1,16 @@
-"""The state machine of one connection: its script held against what really happens.
+"""The state machine of one connection: it compares the connection's script with what the client does.
 
-Invariants
+Invariants:
 
-- `steps[:cursor]` are satisfied; `steps[cursor]` is due if the connection has begun (its client was accepted and no
-  step of another connection has to come first); nothing behind the cursor has begun, but for sends that join one write.
+- `steps[:cursor]` are satisfied.
+- `steps[cursor]` is due once the connection has begun: its client was accepted, and no step of another connection has
+  to come first.
+- No step after the cursor has begun, except for sends that join one write.
 - `pending` holds, in order, the client's bytes that no step has claimed yet. `ended` and `reset` say that the client's
-  stream ends behind them. So early input waits for its step, and how the stream was split is never visible.
-- After the session's verdict is a failure, nothing moves any more.
+  stream ends after them. So early input waits for its step, and no step sees how the stream was split.
+- Once the script has failed or the server was left, nothing changes any more (`Session.over`).
 
-A conversation is told events by `receive`, which changes it and leaves commands for the adapter in the session's list.
+`receive` takes events. It changes the conversation and appends commands for the adapter to the session's list.
 """
 
 from __future__ import annotations
@@ -38,9 +40,10 @@ __unittest = True
 
 
 class Conversation:
-    """A connection, expected or accepted or both, and how far its script has got.
+    """One connection, expected or accepted or both, and the position in its script.
 
-    `number` counts from 1, in the order of acceptance, which is the order of the `expect_connect()` steps.
+    `number` counts from 1 in the order of acceptance, which is the order of the `expect_connect()` steps. Number 0
+    stands for the server itself: its steps are settings.
     """
 
     __slots__ = ("session", "number", "handle", "steps", "cursor", "marks", "peername", "accepted", "accepted_at",
@@ -64,13 +67,13 @@ class Conversation:
         self.closed = False
         self.ended = False
         self.reset = False
-        #: Whether the client has sent a FIN; a reset may have come behind it.
+        #: Whether the client has sent a FIN; a reset may have followed it.
         self.fin = False
         self.draining = False
         self.pending: deque[memoryview] = deque()
         self.exact = ExactRun()
         self.due: Optional[Step[Any]] = None
-        #: The due step whose time-outs have begun anew, since the loop had stood still, and when they did.
+        #: The last step whose time-outs were restarted because the event loop had been blocked, and when that was.
         self.excused: tuple[Optional[Step[Any]], float] = None, 0.0
         self.turn = self.began = 0.0
         self.progress = self.taken_at = 0.0
@@ -97,13 +100,13 @@ class Conversation:
         self.handed: Optional[Step[Any]] = None
         self.sent_eof: Optional[Step[Any]] = None
         self.got_eof: Optional[Step[Any]] = None
-        #: The `pause_reading()` since which nothing is seen of the client.
+        #: The `pause_reading()` step since which the server does not read from the client; None while it reads.
         self.paused: Optional[Step[Any]] = None
 
     # Events.
 
     def receive(self, event: Event) -> None:
-        """Take an event; the commands that it brings about are in the session's list then."""
+        """Apply an event, unless the session is over. The commands to carry out are then in the session's list."""
         if not self.session.over:
             self.session.now = event.now
             event.apply(self)
@@ -118,9 +121,9 @@ class Conversation:
         self.advance()
 
     def received(self, data: Any) -> None:
-        """The client's next bytes; what nobody claims now is copied before this returns."""
+        """Take the client's next bytes. Those that no step claims now are copied before this returns."""
         if self.draining or not data:
-            return  # nor is it progress: a client that never stops would never be overdue
+            return  # not progress either: else a client that never stops sending would never be overdue
         view = data if type(data) is memoryview else memoryview(data)
         pending = self.pending
         if self.beside is not None and not pending:
@@ -136,13 +139,13 @@ class Conversation:
             self.kept += len(pending[-1])
 
     def stream_ended(self) -> None:
-        """The client's stream ended: a FIN."""
+        """The client ended its stream (FIN)."""
         self.ended = self.fin = True
         self.progress = self.session.now
         self.advance()
 
     def was_reset(self, after_fin: bool = False) -> None:
-        """The client reset the connection."""
+        """The client reset the connection; `after_fin` says that it had sent a FIN before."""
         self.ended = self.reset = True
         self.fin = self.fin or after_fin
         self.progress = self.session.now
@@ -164,12 +167,12 @@ class Conversation:
             self.tell_watchers()
 
     def flushed(self) -> None:
-        """The operating system has everything: the sends of this write, or the end of our stream."""
+        """The operating system has taken everything: the sends of this write, or the end of our stream."""
         if self.beside is not None and self.beside.asides.flushed(self):
             return
         if self.sending:
             if self.fault is not None and self.fault.strike(self):
-                return  # and Flushed comes again when the connection has been ended
+                return  # another Flushed follows when the connection has been ended
             self.sending = False
             self.taken_at = self.session.now
             self.caught_up = not self.pending
@@ -193,7 +196,7 @@ class Conversation:
         self.advance()
 
     def computed(self, step: Any, value: Any, error: Optional[BaseException]) -> None:
-        """The coroutine of a send, or of something sent aside, has ended."""
+        """The coroutine that computes the bytes of a send, an `allow()` reply or a heartbeat has ended."""
         mismatch = step.failed(error) if error is not None else step.computed(value)
         if mismatch is not None:
             self.session.fail(self, step if isinstance(step, Step) else None, mismatch)
@@ -201,13 +204,13 @@ class Conversation:
             self.advance()
 
     def released(self, step: Step[Any]) -> None:
-        """What a step was held for has happened."""
+        """What a `hold_until()` step waits for has happened."""
         assert isinstance(step, HoldUntil)
         step.released = True
         self.advance()
 
     def handshake_bytes(self, count: int) -> None:
-        """The client has put `count` more bytes into its TLS handshake."""
+        """The client has sent `count` more bytes of its TLS handshake."""
         assert self.tls is not None
         self.tls.received += count
         self.progress = self.session.now
@@ -221,7 +224,7 @@ class Conversation:
         self.advance()
 
     def tls_broken(self, failure: TLSFailure) -> None:
-        """TLS came to nothing; what still comes is of no interest."""
+        """TLS failed; ignore what the client still sends."""
         self.broken = failure
         self.draining = True
         self.progress = self.session.now
@@ -230,7 +233,7 @@ class Conversation:
     # The script.
 
     def add(self, step: Step[Any]) -> None:
-        """Append a step; it is done at once if it is its turn and everything is there for it."""
+        """Append a step. If it is due or may join the write under way, advance: it may be satisfied at once."""
         step.conversation = self
         step.index = len(self.steps)
         self.steps.append(step)
@@ -239,7 +242,7 @@ class Conversation:
         if self.cursor == step.index or self.sending:
             self.advance()
 
-    def advance(self) -> None:  # noqa: C901 - the one loop of the state machine: in pieces it costs a call a step
+    def advance(self) -> None:  # noqa: C901 - the main loop of the state machine: splitting it costs a call per step
         """Let the due steps proceed until one of them has to wait."""
         session = self.session
         session.tail = None
@@ -257,7 +260,7 @@ class Conversation:
                 session.fail(self, steps[self.cursor], self.broken)
                 return
             if self.sending:
-                # Only a send may join the write before it; `due` stays at the first of them.
+                # Only a send may join the write under way; `due` stays at the first send of that write.
                 if not step.sends:
                     break
             elif step is not self.due:
@@ -265,7 +268,7 @@ class Conversation:
                 if position < self.begun:  # its coroutine was started while the write before it was under way
                     self.arm()
             outcome: Any = None
-            # When a fault has ended the connection nothing is read any more, allowed or not.
+            # After a fault has ended the connection no message is read any more, not even an allowed one.
             if beside is not None and not (self.fault is not None and self.fault.ended):
                 outcome = beside.before(self, step)
             if outcome is None:
@@ -294,7 +297,7 @@ class Conversation:
             self.tell_watchers()
 
     def _wait(self, position: int) -> None:
-        """The step at `position` has to wait; it may have moved the cursor on before."""
+        """The step at `position` has to wait. If it moved the cursor (an `ExactRun` does), the step there is due."""
         if self.cursor > position and not self.sending:
             self._give_turn(self.steps[self.cursor])
             self.arm()
@@ -305,10 +308,10 @@ class Conversation:
         self.alarm_at = None
 
     def arm(self) -> None:
-        """See to it that the due step's time-out is noticed."""
+        """Set the session's reminder for the due step's deadline, if that is needed."""
         session, due = self.session, self.due
         if self.beside is None and self.alarm_at is None and due is not None and due.timing is DEFAULT_TIMING:
-            # Most often: there is a reminder already, and this step can't be overdue before it comes.
+            # The common case: a reminder is already set, and this step can't be overdue before it.
             if session.timeout is None:
                 return
             if session.reminder is not None and session.reminder <= self.turn + session.timeout:
@@ -318,7 +321,7 @@ class Conversation:
             session.remind(deadline)
 
     def move_to(self, cursor: int) -> None:
-        """Everything before `cursor` is satisfied, as of now."""
+        """Mark the steps before `cursor` as satisfied, at the current time."""
         if cursor > self.cursor:
             self.session.tail = None
             self.cursor = cursor
@@ -327,7 +330,7 @@ class Conversation:
     # Sending.
 
     def _queue(self, position: int) -> None:
-        """The step at `position` has put its bytes into the outbox."""
+        """The step at `position` has put its bytes into the outbox: begin a write, unless one is under way."""
         if not self.sending:
             self._start_write(position)
         self.issued = position + 1
@@ -341,7 +344,7 @@ class Conversation:
             self.command(Send(self))
 
     def take_output(self) -> list[bytes]:
-        """Return what is to be written, for the adapter; what comes later is another write."""
+        """Return the chunks to write. The adapter calls this once per write; later sends go into another write."""
         chunks, self.outbox = self.outbox, []
         base = self.taken_ends[-1] if self.taken_ends else 0
         for step in self.steps[self.taken + len(self.taken_ends):self.issued]:
@@ -354,7 +357,7 @@ class Conversation:
         return chunks
 
     def taken_of(self, step: Step[Any]) -> int:
-        """How many bytes of a send the operating system has taken, on behalf of the client."""
+        """Return how many bytes of a send the operating system has taken; reports call them taken by the client."""
         position = step.index - self.taken
         if not 0 <= position < len(self.taken_ends):
             return 0
@@ -363,17 +366,17 @@ class Conversation:
 
     @property
     def cut_off(self) -> bool:
-        """Whether a fault has ended our stream: what is sent goes nowhere."""
+        """Whether a fault has ended our stream: nothing that is sent now reaches the client."""
         return self.fault is not None and self.fault.struck
 
     # What steps ask for.
 
     def command(self, command: Command) -> None:
-        """Leave a command for the adapter."""
+        """Append a command for the adapter to the session's list."""
         self.session.commands.append(command)
 
     def consume(self, count: int) -> None:
-        """The due step has claimed the next `count` bytes."""
+        """Remove the next `count` pending bytes: the due step has claimed them."""
         pending = self.pending
         while count:
             head = pending.popleft()
@@ -383,7 +386,7 @@ class Conversation:
             count -= len(head)
 
     def unclaimed(self, most: Optional[int] = None) -> bytes:
-        """A copy of the bytes that no step has claimed; the first `most` of them."""
+        """Return a copy of the bytes that no step has claimed, or of the first `most` of them."""
         if most is None:
             return b"".join(self.pending)
         pieces, left = [], most
@@ -395,24 +398,24 @@ class Conversation:
         return b"".join(pieces)
 
     def drain(self) -> None:
-        """From here on what the client sends is noted, not judged."""
+        """From now on, record what the client sends, but don't judge it."""
         self.draining = True
         self._forget_pending()
         self.progress = self.session.now
 
     def _forget_pending(self) -> None:
-        """What nobody has claimed is no message of the client's any more."""
+        """Drop the pending bytes, and what has been read of a message in them."""
         self.pending.clear()
         if self.beside is not None:
             self.beside.forget()
 
     @property
     def aside_under_way(self) -> bool:
-        """Whether something is being written that belongs to no step."""
+        """Whether a write is under way that belongs to no step: an `allow()` reply or a heartbeat."""
         return self.beside is not None and self.beside.asides.under_way
 
     def begin_tls(self, context: Any) -> None:
-        """From here on both sides speak TLS; the client begins, or has begun already, with what is pending."""
+        """From now on both sides use TLS. Bytes that are pending are the beginning of the client's handshake."""
         from .handshake import Handshake
         begun = self.unclaimed()
         self._forget_pending()
@@ -421,19 +424,19 @@ class Conversation:
 
     @property
     def handshaking(self) -> bool:
-        """Whether TLS was begun, and its handshake has neither ended nor come to nothing."""
+        """Whether a TLS handshake is under way: it was begun, and has neither finished nor failed."""
         return self.tls is not None and not self.tls.done and self.broken is None
 
     def failure_may_be_wanted(self, step: Step[Any]) -> bool:
-        """Whether the step after `step` is one that wants TLS to come to nothing, or is not written yet."""
+        """Whether the step after `step` expects TLS to fail (`expect_tls_failure()`), or is not written yet."""
         return step.index + 1 == len(self.steps) or self.steps[step.index + 1].method == "expect_tls_failure"
 
     def alarm(self, delay: float) -> None:
-        """Let the due step's `timer_fired` be called after `delay` seconds."""
+        """Have the due step's `timer_fired` called after `delay` seconds."""
         self.alarm_at = self.session.now + delay
 
     def last_result(self) -> Any:
-        """The result of the last satisfied expectation; what callables are given."""
+        """Return the result of the last satisfied expectation, or None. The script's callables get it."""
         for index in range((self.issued if self.sending else self.cursor) - 1, -1, -1):
             step = self.steps[index]
             if step.is_expectation:
@@ -442,11 +445,11 @@ class Conversation:
 
     @property
     def excess(self) -> bool:
-        """Whether bytes have come that can't belong to a message that is allowed beside the script."""
+        """Whether bytes are pending that can't be the beginning of a message that `allow()` lets through."""
         return bool(self.pending) and (self.beside is None or not self.beside.may_be_allowed(self))
 
     def has_turn(self, step: Step[Any]) -> bool:
-        """Whether it is the turn of `step`: it stands at the cursor, or in an `any_order()` block with that one."""
+        """Whether it is the turn of `step`: it is at the cursor, or open in the same `any_order()` block."""
         if step.index == self.cursor:
             return True
         if self.beside is None or step.index < self.cursor:
@@ -455,17 +458,21 @@ class Conversation:
         return block is not None and block is self.beside.block_of(self.steps[self.cursor])
 
     def ending(self) -> str:
-        """How the client's stream ended, as far as the evidence goes: "half-closed", "reset the connection"."""
+        """Say how the client's stream ended, as far as is known: "half-closed", "reset the connection"."""
         if self.reset:
             return "reset the connection"
         return self.session.host.ending_of(self)
 
     def restart(self) -> None:
-        """Time stood still until now, since a debugger was at work: begin time-outs anew."""
+        """Restart the time-outs: a debugger had stopped time until now."""
         self.turn = self.progress = self.taken_at = self.session.now
 
     def excuse(self) -> bool:
-        """The loop stood still until now: begin time-outs anew, unless that is an old excuse (see `Session.excuse`)."""
+        """The event loop was blocked until now: restart the due step's time-outs; return whether any was restarted.
+
+        The first time for a step, all of them are restarted. After that only `timeout` is, and only if there was
+        progress since the last restart (see `Session.excuse`).
+        """
         step, at = self.excused
         if step is not self.due:
             self.restart()
@@ -479,14 +486,14 @@ class Conversation:
     # Waiting for steps.
 
     def when_done(self, step: Step[Any], callback: Callable[[], None]) -> None:
-        """Call `callback` when `step`, one of this conversation's, is satisfied; at once if it is."""
+        """Call `callback` when `step`, a step of this conversation, is satisfied; at once if it already is."""
         if step.satisfied:
             callback()
         else:
             self.watchers.setdefault(step, []).append(callback)
 
     def wake(self, step: Step[Any]) -> None:
-        """Let the adapter know when `step` is satisfied, since somebody awaits it.
+        """Give the adapter a `Wake` command as soon as `step`, which is being awaited, is satisfied.
 
         Raises `ScriptError` for a step of an `any_order()` block that has not ended.
         """
@@ -497,16 +504,16 @@ class Conversation:
         self.when_done(step, lambda: self.command(Wake(step)))
 
     def tell_watchers(self) -> None:
-        """Call whoever waits for a step that is satisfied by now."""
+        """Call the callbacks of those watched steps that are satisfied now."""
         for step in [step for step in self.watchers if step.satisfied]:
             self.session.call(self.watchers.pop(step, ()))
 
     @property
     def open(self) -> bool:
-        """Whether the client is connected, as far as can be seen."""
+        """Whether the client is connected, as far as the server can see."""
         return self.accepted and not (self.ended or self.closed)
 
     @property
     def complete(self) -> bool:
-        """Whether every step added so far is satisfied; those that a handler writes are its own affair."""
+        """Whether every step added so far is satisfied. Steps that a handler adds don't count."""
         return self.cursor == len(self.steps) or (self.handed is not None and self.handed.satisfied)

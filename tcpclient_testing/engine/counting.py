@@ -1,4 +1,4 @@
-"""Messages of which only the length is of interest: counted, and let go."""
+"""A matcher that accepts any message, counts its bytes, and keeps none of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Counting(Matcher[int]):
         return Match(len(message))
 
     def judge(self) -> Judge[int]:
-        """A judge that keeps nothing."""
+        """Return a judge that keeps no bytes."""
         return _CountingJudge()
 
 

@@ -1,4 +1,4 @@
-"""Messages that end with a delimiter: lines, and headers up to an empty line."""
+"""The framing of messages that end with a delimiter, such as lines, or headers up to an empty line."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ _MAX_LENGTH = 64 * 1024
 
 
 class Delimited(Framing):
-    """Messages that each end with `delimiter`, which belongs to no payload.
+    """Messages that each end with `delimiter`, which is not part of the payload.
 
-    The delimiter may have several bytes, and parts that look like its beginning; the first place where it stands as a
-    whole is the end. `max_length` limits the payload, in bytes, 64 KiB unless told otherwise: no message without an
-    end is waited for or kept. `label` is what a message is called in reports, such as "a line". TypeError or
-    ValueError for a delimiter that isn't bytes, or is empty, and a limit that isn't a number of bytes.
+    - `delimiter` is one or more bytes. Parts of it may look like its beginning: a message ends at the first complete
+      delimiter.
+    - `max_length` is the longest payload, in bytes; 64 KiB by default. So a message that does not end is neither
+      awaited nor kept for ever.
+    - `label` is the name of a message in reports, such as "a line".
+
+    Raises `TypeError` if the delimiter isn't bytes or the limit isn't an int, `ValueError` if the delimiter is empty or
+    the limit is negative.
     """
 
     __slots__ = ("delimiter", "max_length", "label")
@@ -42,30 +46,34 @@ class Delimited(Framing):
         return f"Delimited({self.delimiter!r}{limit}{label})"
 
     def encode(self, payload: bytes) -> bytes:
-        """The payload and the delimiter; ValueError if the message would end before, or is longer than `max_length`."""
+        """Return the payload and the delimiter.
+
+        Raises `ValueError` if the payload is longer than `max_length`, or if the message would end too early: at a
+        delimiter that begins within the payload.
+        """
         payload = payload_of(payload, "Delimited.encode(payload)")
         if len(payload) > self.max_length:
             raise too_long(payload, self)
         frame = payload + self.delimiter
         place = frame.find(self.delimiter)
-        if place < len(payload):  # also by the payload's last bytes together with the delimiter's first
+        if place < len(payload):  # within the payload, or its last bytes and the delimiter's first ones form it
             what = self.label or f"a payload for {self!r}"
             raise ValueError(f"{what} is given without the {self.delimiter!r} that ends it, "
                              f"got {shorten(payload, place)}; the delimiter is at byte {place}")
         return frame
 
     def reader(self) -> FrameReader:
-        """A reader for one message."""
+        """Return a reader for one message."""
         return _DelimitedReader(self)
 
 
 @lru_cache(maxsize=64)
 def _tables(delimiter: bytes) -> tuple[Callable[[memoryview, int, int], Optional[re.Match[bytes]]], tuple[int, ...]]:
-    """A search for the delimiter, and the failure function of Knuth, Morris and Pratt.
+    """Return a search for the delimiter, and the failure function of Knuth, Morris and Pratt.
 
-    The search is a regular expression, since a memoryview has no find() and a copy of all that follows a short line
-    would make many short lines quadratic. ``failures[n - 1]`` is the length of the longest beginning of the delimiter
-    that its first n bytes end with, other than these themselves.
+    The search is a regular expression: a memoryview has no find(), and copying all the data that follows a short line
+    would make many short lines quadratic. ``failures[n - 1]`` is about the delimiter's first n bytes: the length of the
+    longest beginning of the delimiter that they end with, other than these n bytes themselves.
     """
     failures = [0]
     for byte in delimiter[1:]:
@@ -77,10 +85,10 @@ def _tables(delimiter: bytes) -> tuple[Callable[[memoryview, int, int], Optional
 
 
 class _DelimitedReader(FrameReader):
-    """Invariant: the last `_held` bytes consumed are the longest ones with which a delimiter may begin.
+    """Invariant: the last `_held` bytes consumed are the longest possible beginning of a delimiter.
 
-    They are not payload yet, and needn't be kept, as they are the delimiter's own first bytes. All before them were
-    given as payload, `_given` bytes.
+    They are not payload yet. They needn't be kept, because they equal the delimiter's first bytes. All `_given` bytes
+    before them were given as payload.
     """
 
     __slots__ = ("_framing", "_search", "_failures", "_held", "_given")
@@ -94,7 +102,7 @@ class _DelimitedReader(FrameReader):
         self._given = 0
 
     def feed(self, data: memoryview) -> FramePart:
-        """Look for the delimiter: first for one that began in earlier data, then for one within this."""
+        """Look for the delimiter: first for one that began in earlier data, then for one within `data`."""
         if len(data):
             self.started = True
         delimiter = self._framing.delimiter
@@ -102,7 +110,7 @@ class _DelimitedReader(FrameReader):
         if state == len(delimiter):
             return self._complete(data, position)
         if position < len(data):
-            # No delimiter that is found beyond this place could end a message that is short enough.
+            # A delimiter that ends after this place would end a message that is too long.
             limit = max(self._framing.max_length - self._given - self._held, 0) + len(delimiter)
             found = self._search(data, position - state, limit)
             if found is not None:
@@ -116,9 +124,10 @@ class _DelimitedReader(FrameReader):
         return FramePart(payload, len(data), False)
 
     def _follow(self, data: memoryview, state: int, position: int, stop: int, *, begun: bool) -> tuple[int, int]:
-        """Advance the automaton whose state is how many bytes of the delimiter the data end with.
+        """Advance the automaton; return its state and the position in `data`.
 
-        With `begun`, only as long as these begin before the data, and until they are the whole delimiter.
+        The state is how many bytes of the delimiter the bytes read so far end with. With `begun`, stop as soon as these
+        no longer begin in earlier data, or are the whole delimiter.
         """
         delimiter, failures = self._framing.delimiter, self._failures
         while position < stop and (not begun or position < state < len(delimiter)):
@@ -131,12 +140,12 @@ class _DelimitedReader(FrameReader):
         return state, position
 
     def _complete(self, data: memoryview, end: int) -> FramePart:
-        """The part whose delimiter ends at `end` in the data."""
+        """Return the last part of a message whose delimiter ends at `end` in the data."""
         payload = self._payload(data, self._held + end - len(self._framing.delimiter))
         return FramePart(payload, end, True)
 
     def _payload(self, data: memoryview, released: int) -> BytesLike:
-        """The next `released` bytes of payload: first those that were held back; FramingError if they are too many."""
+        """Return the next `released` bytes of payload, those held back first; `FramingError` if they are too many."""
         held, room = self._held, self._framing.max_length - self._given
         fitting = min(released, room)
         if not held:
@@ -150,16 +159,16 @@ class _DelimitedReader(FrameReader):
         return payload
 
     def needed(self) -> int:
-        """What the delimiter lacks."""
+        """Return how many bytes of the delimiter are still missing."""
         return len(self._framing.delimiter) - self._held
 
     def waiting_for(self) -> str:
-        """The kind of message and its end."""
+        """Name the kind of message and its delimiter."""
         framing = self._framing
         if framing.label is None:
             return f"bytes up to {framing.delimiter!r}"
         return f"{framing.label} ending in {framing.delimiter!r}"
 
     def unfinished(self) -> bytes:
-        """The bytes held back."""
+        """Return the bytes held back, which may be the beginning of a delimiter."""
         return self._framing.delimiter[: self._held]

@@ -1,4 +1,4 @@
-"""The matcher for bulk data: by its digest, so that neither side of the comparison is kept in memory."""
+"""The matcher for bulk data: it compares digests, so neither the expected nor the received bytes are kept."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ _TAIL = 64  # bytes kept for reports
 class Digest(Matcher[int]):
     """A message with this digest; the result is its length in bytes. It is digested as it arrives and not kept.
 
-    `digest` is hexadecimal text, or the digest's own bytes; `algorithm` one that `hashlib.new` knows; `size` the
-    length in bytes, if it is known: then a message that is too long is a mismatch at its first byte too many.
-    TypeError or ValueError for a digest that can't be one of the algorithm, and for an unknown algorithm.
+    - `digest` is hexadecimal text, or the digest's own bytes.
+    - `algorithm` is a name that `hashlib.new` knows.
+    - `size` is the message's length in bytes, if you know it. Then a message that is too long is a mismatch at its
+      first byte too many.
+
+    Raises `TypeError` for an argument of the wrong type; `ValueError` for an unknown algorithm, for a digest that isn't
+    hexadecimal or hasn't the algorithm's length, and for a negative size.
     """
 
     __slots__ = ("digest", "algorithm", "size")
@@ -35,7 +39,7 @@ class Digest(Matcher[int]):
         self.digest = _as_digest(digest)
         self.algorithm = algorithm
         self.size = None if size is None else as_count(size, "Digest(size=...)", 0)
-        needed = _new_hash(algorithm).digest_size  # 0: as long as one likes (shake_128)
+        needed = _new_hash(algorithm).digest_size  # 0: digests of any length (shake_128)
         if len(self.digest) != (needed or len(self.digest) or 1):
             size_text = f"{needed} bytes, {2 * needed} hexadecimal digits," if needed else "at least 1 byte"
             got = counted(len(self.digest), "byte")
@@ -52,7 +56,7 @@ class Digest(Matcher[int]):
         return judge.feed(message) or judge.finish()
 
     def judge(self) -> Judge[int]:
-        """A judge whose memory is bounded."""
+        """Return a judge whose memory use is bounded."""
         return _DigestJudge(self)
 
 
@@ -94,7 +98,7 @@ class _DigestJudge(Judge[int]):
         return DigestDiffers(matcher.algorithm, matcher.digest.hex(), got, self.received)
 
     def partial(self) -> bytes:
-        """The last 64 bytes."""
+        """Return the last 64 bytes."""
         return self._tail
 
 
@@ -110,13 +114,16 @@ def _as_digest(value: Any) -> bytes:
 
 
 def _new_hash(algorithm: str) -> hashlib._Hash:
-    """A new hash object; ValueError for an unknown algorithm. (hashlib loads OpenSSL: not needed by most tests.)"""
+    """Return a new hash object; `ValueError` for an unknown algorithm.
+
+    hashlib is imported here because it loads OpenSSL, which most tests don't need.
+    """
     import hashlib
 
     return hashlib.new(algorithm, usedforsecurity=False)  # so that md5 works under FIPS, too
 
 
 def _shake(hash_object: Any, length: int) -> str:
-    """The digest of an algorithm that gives any length."""
+    """Return the digest, in hexadecimal, of an algorithm whose digests can have any length."""
     text: str = hash_object.hexdigest(length)
     return text

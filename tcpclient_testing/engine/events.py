@@ -1,13 +1,13 @@
-"""What happens to a connection, as the engine is told it.
+"""Events: what the adapter reports to the engine about a connection.
 
-Events are facts. Each carries the time at which it was noticed, in seconds of whatever clock the adapter uses: the
-engine has none of its own. A conversation takes them by `Conversation.receive`, one after another, in the grammar
+Events are facts. Each carries the time at which it was noticed, in seconds of the adapter's clock: the engine has no
+clock. Give them to `Conversation.receive`, one after another, in this grammar:
 
     Connected -> [Received*] -> [HalfClosed | Reset]        what the client does
     Flushed | Progressed | Computed | Released              the outcome of a command, at any time in between
-    HandshakeBytes* -> Upgraded -> [TLSBroken]              TLS, where it was begun; what was Received is in clear text
+    HandshakeBytes* -> Upgraded -> [TLSBroken]              TLS, if it was begun; Received carries decrypted bytes
     HandshakeBytes* -> TLSBroken
-    HalfClosed -> [Reset]                                   a client that closed can still be found to have reset
+    HalfClosed -> [Reset]                                   a reset may be found after the client's end of stream
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Event:
         self.now = now
 
     def apply(self, conversation: Conversation) -> None:
-        """Tell the conversation, by the method that deals with this kind of event."""
+        """Call the conversation's method for this kind of event."""
         raise NotImplementedError
 
 
@@ -50,7 +50,7 @@ class Connected(Event):
 
 
 class Received(Event):
-    """The client's next bytes; a view into a buffer that is used again as soon as the engine returns."""
+    """The client's next bytes. They may be a view into a buffer that is reused as soon as the engine returns."""
 
     __slots__ = ("data",)
 
@@ -65,7 +65,7 @@ class Received(Event):
 class HalfClosed(Event):
     """The client ended its stream: a FIN (RFC 9293, 3.6), or over TLS a close_notify (RFC 8446, 6.1) or a FIN.
 
-    It may or may not have closed as well.
+    It may have closed the connection as well.
     """
 
     __slots__ = ()
@@ -77,7 +77,8 @@ class HalfClosed(Event):
 class Reset(Event):
     """The client reset the connection: a RST (RFC 9293, 3.10.7).
 
-    `after_fin` says that it had ended its stream before, of which the engine was not told: the two were one.
+    `after_fin` says that the client had ended its stream before. The engine got no `HalfClosed` for that: this event
+    stands for both.
     """
 
     __slots__ = ("after_fin",)
@@ -91,7 +92,7 @@ class Reset(Event):
 
 
 class Progressed(Event):
-    """The operating system has taken `count` more bytes of what the engine told the adapter to send."""
+    """The operating system has taken `count` more bytes of what it was given to send."""
 
     __slots__ = ("count",)
 
@@ -106,7 +107,7 @@ class Progressed(Event):
 class Flushed(Event):
     """The operating system has taken everything that was to be sent.
 
-    `reset` says that it was sent after the client had ended its stream, and that the client answered it with a RST.
+    `reset` says that this was sent after the client had ended its stream, and that the client answered with a RST.
     """
 
     __slots__ = ("reset",)
@@ -122,7 +123,10 @@ class Flushed(Event):
 
 
 class Computed(Event):
-    """The coroutine that was to compute a reply has ended: `value`, or `error` where it raised."""
+    """The coroutine that computes the bytes of `step` has ended: it returned `value`, or raised `error`.
+
+    `step` is a send, or the reply or heartbeat that the coroutine was run for.
+    """
 
     __slots__ = ("step", "value", "error")
 
@@ -137,7 +141,7 @@ class Computed(Event):
 
 
 class Released(Event):
-    """What `step` was held for has happened."""
+    """What `step`, a `hold_until()`, waits for has happened."""
 
     __slots__ = ("step",)
 
@@ -150,7 +154,7 @@ class Released(Event):
 
 
 class HandshakeBytes(Event):
-    """The client has put `count` more bytes into its TLS handshake."""
+    """The client has sent `count` more bytes of its TLS handshake."""
 
     __slots__ = ("count",)
 
@@ -163,7 +167,7 @@ class HandshakeBytes(Event):
 
 
 class Upgraded(Event):
-    """The TLS handshake is done; `info` is what was agreed on."""
+    """The TLS handshake is done; `info` is what was negotiated."""
 
     __slots__ = ("info",)
 
@@ -176,7 +180,7 @@ class Upgraded(Event):
 
 
 class TLSBroken(Event):
-    """TLS came to nothing, in its handshake or afterwards: nothing can be sent or received any more."""
+    """TLS failed, in its handshake or later: nothing can be sent or received any more."""
 
     __slots__ = ("failure",)
 

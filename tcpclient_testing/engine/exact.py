@@ -1,8 +1,8 @@
-"""Runs of exact expectations, compared as one.
+"""Compares runs of consecutive `expect_bytes` steps with the client's stream as if each run were one step.
 
-Consecutive `expect_bytes` steps are one long expectation as far as the client's stream goes. So they are joined, some
-hundreds at a time, and every chunk that arrives is compared once (`bytes.startswith` with an offset is a memcmp that
-copies nothing); which step a byte belongs to is worked out from the ends of the joined pieces.
+For the client's stream, consecutive `expect_bytes` steps are one long expectation. So their bytes are joined, some
+hundreds of steps at a time, and each chunk that arrives is compared once: `bytes.startswith` with an offset is a memcmp
+that copies nothing. The ends of the joined pieces tell which step a byte belongs to.
 
     closed --open--> open at `offset` --all compared--> closed
 """
@@ -24,14 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = ["ExactRun"]
 
-# A run is joined up to so many steps, and so many bytes: enough for the comparison to be cheap beside the reading, and
-# little enough for the copy not to be noticed.
+# A run joins at most so many steps and bytes. That is enough to make comparing cheap compared with reading, and little
+# enough to make the cost of the copy unnoticeable.
 _MOST_STEPS = 512
 _MOST_BYTES = 65536
 
 
 class ExactRun:
-    """The run of exact expectations that begins at a conversation's cursor."""
+    """The run of `expect_bytes` steps at a conversation's cursor.
+
+    `joined` is the bytes of the run (None: closed), and `offset` how many of them have come. `first` is the index of
+    the run's first step, and `ends` has for each step where its bytes end in `joined`.
+    """
 
     __slots__ = ("joined", "offset", "ends", "first")
 
@@ -42,7 +46,7 @@ class ExactRun:
         self.first = 0
 
     def proceed(self, conversation: Conversation) -> Outcome:
-        """Compare what is pending; move the cursor past all that is satisfied but the last step of the run."""
+        """Compare the pending bytes; move the cursor past the satisfied steps, except for the last one of the run."""
         joined = self.joined
         if joined is None:
             joined = self._open(conversation)
@@ -85,7 +89,7 @@ class ExactRun:
             if conversation.beside is not None:
                 limit = min(limit, conversation.beside.run_limit(first))
             for later in steps[first + 1:limit]:
-                if type(later) is not ExpectBytes:  # one with a time-out of its own isn't, either
+                if type(later) is not ExpectBytes:  # one with its own time-out isn't, either
                     break
                 size += len(later.data)
                 if size > _MOST_BYTES:
@@ -96,7 +100,7 @@ class ExactRun:
         return joined
 
     def received_of(self, step: ExpectBytes, conversation: Conversation) -> int:
-        """How many bytes of `step`, the one at the cursor, have come."""
+        """Return how many bytes of `step`, the step at the cursor, have come."""
         if self.joined is None:
             return 0
         return self.offset - (self.ends[step.index - self.first] - len(step.data))

@@ -1,7 +1,8 @@
 """Expectations: the steps that the client has to do.
 
-Those of messages read through a framing into a judge, a piece at a time, so that the first byte that can't be right is
-noticed when it arrives. Those of the connection itself look at how the client's stream ended.
+Expectations of messages pass the stream through a framing's reader to a matcher's judge, piece by piece. So the first
+byte that can't be right is noticed when it arrives. Expectations of the connection itself check that the client
+connected, or how its stream ended.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ T = TypeVar("T")
 
 
 def _excess(what: str, conversation: Conversation) -> Mismatch:
-    """The client sent bytes where it should have done something else."""
+    """Say that the client sent bytes instead of doing what was expected (`what`)."""
     waiting = conversation.unclaimed()
     return Mismatch(f"expected {what}, got {counted(len(waiting), 'byte')}: {shorten(waiting)}", offset=0)
 
 
 def lateness(duration: float, silent: bool) -> str:
-    """Say how long something took: without any progress if `silent`, else in all."""
+    """Say how long something took (seconds): without any progress if `silent`, else in all."""
     return f"for {seconds(duration)}" if silent else f"within {seconds(duration)}"
 
 
-# The client's time begins before the server's: with a FIN that is still under way, say. So much, and at most a tenth,
-# may be missing from `after` (seconds).
+# The client's time begins before the server's: for example with a FIN that has not arrived yet. So the client may
+# connect earlier than `after` says: by so many seconds, but at most by a tenth of `after`.
 _LENIENCE = 0.05
 
 
@@ -87,11 +88,11 @@ class ExpectConnect(Step[T]):
 
 
 class ExpectBytes(Step[bytes]):
-    """`expect_bytes(data)`: the client sends exactly these bytes next, in however many pieces.
+    """`expect_bytes(data)`: the client sends exactly these bytes next, in any number of pieces.
 
-    It has no reader and no judge of its own: a conversation compares runs of such steps as one (see `exact`). Scripts
-    hold them by the hundred thousand, so each carries as little as possible: a time-out of its own makes it another
-    class, `ExpectBytesTimed`.
+    It has no reader and no judge of its own: a conversation compares a run of such steps as one (`ExactRun`). A script
+    may have some hundred thousand of them, so each has as few attributes as possible. A step with its own time-out is
+    of another class, `ExpectBytesTimed`.
     """
 
     __slots__ = ("data",)
@@ -111,7 +112,7 @@ class ExpectBytes(Step[bytes]):
         return self.data
 
     def message(self) -> Message:
-        """Read the bytes as a message, where they are one candidate among several."""
+        """Begin to read the bytes as a message, for use when they are one of several candidates."""
         return Message(FixedLength(len(self.data)), Exactly(self.data))
 
     def proceed(self, conversation: Conversation) -> Outcome:
@@ -134,7 +135,7 @@ class ExpectBytes(Step[bytes]):
 
 
 class ExpectBytesTimed(ExpectBytes):
-    """`expect_bytes(data, timeout=..., within=...)`; it begins no run and continues none."""
+    """`expect_bytes(data, timeout=..., within=...)`. It is never joined with other steps."""
 
     __slots__ = ("timing",)
 
@@ -144,7 +145,7 @@ class ExpectBytesTimed(ExpectBytes):
 
 
 class ExpectMessage(Step[T], Generic[T]):
-    """A message of some framing that a matcher accepts: a frame, a line, what ends somewhere, so many bytes."""
+    """A message that a matcher accepts: a frame, a line, bytes up to a separator, or a number of bytes."""
 
     __slots__ = ("method", "shown", "framing", "matcher", "reading")
     reads = True
@@ -163,17 +164,17 @@ class ExpectMessage(Step[T], Generic[T]):
         return self.shown
 
     def message(self) -> Message:
-        """Begin to read the message; beside other candidates that is done again and again, until it has come."""
+        """Begin to read the message. If there are other candidates, this is called repeatedly until it has come."""
         framing = self.framing
         if not isinstance(framing, Framing):
-            # Asked once, when it is the step's turn: what a callable answers next may be another thing.
+            # Call it only once, when it is the step's turn: a second call may return something else.
             self.framing = framing = framing(self.conversation.last_result())
         return Message(framing, self.matcher)
 
     def begin(self, conversation: Conversation) -> Optional[Mismatch]:
         try:
             self.reading = self.message()
-        except Exception as error:  # noqa: BLE001 - a callable of the test's: whatever it raises is in the report
+        except Exception as error:  # noqa: BLE001 - the test's callable: the report shows whatever it raises
             return CallableRaised(self, error)
         return None
 
@@ -205,7 +206,7 @@ class ExpectMessage(Step[T], Generic[T]):
         return DONE
 
     def expected(self, reading: Message) -> str:
-        """Say what is expected, as it follows "expected "."""
+        """Say what is expected, as a text to put after "expected "."""
         what = reading.waiting_for()
         if self.matcher is anything:
             return what
@@ -233,7 +234,7 @@ _NOTHING = memoryview(b"")
 
 
 class CallableRaised(Mismatch):
-    """A callable that the script was given raised `exception`, or gave what it may not give."""
+    """A callable in the script raised `exception`, or returned something that is not allowed."""
 
     __slots__ = ("exception",)
 
@@ -243,7 +244,7 @@ class CallableRaised(Mismatch):
 
 
 class _ExpectEnding(Step[None]):
-    """The client's stream ends in a certain way, and no byte comes before that."""
+    """Base class: the client's stream ends in a certain way, and no byte comes before that."""
 
     __slots__ = ()
     what = "the client's stream to end"
@@ -262,8 +263,9 @@ class _ExpectEnding(Step[None]):
 class ExpectEof(_ExpectEnding):
     """`expect_eof()`: the client half-closes; the server's side stays open.
 
-    Where a reset came behind the half-close, as with a client that closes with something unread, the script has to end
-    with an `expect_reset()`. If nothing is written behind this step yet, that is judged later, by `was_reset`.
+    A reset may follow the half-close, for example if the client closes with unread data. Then the script has to end
+    with an `expect_reset()`. If no step has been written after this one yet, `was_reset` records the reset, so that it
+    can be judged later.
     """
 
     __slots__ = ("was_reset",)
@@ -292,10 +294,10 @@ class ExpectEof(_ExpectEnding):
 class ExpectDisconnect(_ExpectEnding):
     """`expect_disconnect()`: the client closes; the server's side closes at once.
 
-    `wait_closed` tells whether a client that uses asyncio's streams has to await `wait_closed()` as well.
+    `wait_closed` says whether a client that uses asyncio's streams has to await `wait_closed()` as well.
 
-    Over TLS our own end comes with a close_notify. A client that does not care to read it before it closes resets the
-    connection by that (RFC 1122, 4.2.2.13), as plain as its close is: once it is out, that is a close, too.
+    Over TLS our side ends with a close_notify. A client that closes without reading it resets the connection (RFC 1122,
+    4.2.2.13), although all it did was close. So once our close_notify has been sent, a reset counts as a close, too.
     """
 
     __slots__ = ("wait_closed",)
@@ -321,7 +323,7 @@ class ExpectDisconnect(_ExpectEnding):
 
     @staticmethod
     def _met_our_end(conversation: Conversation) -> bool:
-        """Whether our close_notify may be all that the client has left unread."""
+        """Whether the client may have left nothing unread but our close_notify."""
         tls = conversation.tls
         return conversation.draining and tls is not None and not tls.withheld
 
@@ -329,8 +331,8 @@ class ExpectDisconnect(_ExpectEnding):
 class ExpectReset(_ExpectEnding):
     """`expect_reset()`: the client resets the connection.
 
-    A FIN is none. But where an `expect_eof()` stands before, the client may reset the connection later: it can as long
-    as the server has not ended its own stream (RFC 9293, 3.10.7.1).
+    A FIN is not a reset. But after an `expect_eof()` the client may still reset the connection, as long as the server
+    has not ended its own stream (RFC 9293, 3.10.7.1).
     """
 
     __slots__ = ()
@@ -353,7 +355,7 @@ class ExpectReset(_ExpectEnding):
 
     @staticmethod
     def _may_come(conversation: Conversation) -> bool:
-        """Whether a client that has ended its stream, as the script says, may still reset the connection."""
+        """Whether the client, which has ended its stream as the script says, may still reset the connection."""
         ended = conversation.silenced or conversation.draining or conversation.cut_off
         return conversation.got_eof is not None and not (ended or conversation.closed)
 
@@ -365,16 +367,16 @@ class ExpectReset(_ExpectEnding):
 
 
 class ExpectSilence(Lasting):
-    """`expect_silence(seconds)`: the client sends nothing, and stays connected, for this long."""
+    """`expect_silence(seconds)`: the client sends nothing and stays connected for so many seconds."""
 
     __slots__ = ()
     method = "expect_silence"
 
     def begin(self, conversation: Conversation) -> Optional[Mismatch]:
         paused = conversation.paused
-        if paused is not None:  # by a step of any_order(): else the script was refused
-            return Mismatch(f"expected silence for {seconds(self.duration)}, but the server does not read, and sees "
-                            f"nothing of the client, since {paused} at {paused.lines()[0]}")
+        if paused is not None:  # within any_order(); elsewhere such a script is refused
+            return Mismatch(f"expected silence for {seconds(self.duration)}, but the server can't observe it: "
+                            f"reading has been paused since {paused} at {paused.lines()[0]}")
         return super().begin(conversation)
 
     def proceed(self, conversation: Conversation) -> Outcome:

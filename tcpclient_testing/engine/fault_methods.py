@@ -1,4 +1,4 @@
-"""The methods by which scripts change the network and break it; see `script` for the others."""
+"""The methods with which a script sets network conditions and injects faults, such as resets and refusals."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ __unittest = True
 class FaultMethods:
     """Network conditions and faults, on a server and on a connection.
 
-    `n` counts the bytes of the connection's outgoing stream, from the first that the server ever sends on it, be they a
-    step's, a handler's, a heartbeat's or a reply's of `allow`; write these steps before the sends that they break. The
-    step is satisfied when it is armed; that it never came to pass is a failure when the server is left.
+    `n` is a number of bytes of the connection's outgoing stream. It counts all bytes that the server sends on the
+    connection, from the first one: those of steps, handlers, heartbeats (`every`) and replies (`allow`).
 
-    In a handler whose connection was reset or disconnected so, `lines()` and `frames()` end as if the client had gone,
-    sends and `disconnect()` do nothing, and the handler may return; other expectations fail.
+    Write a fault before the sends that it breaks. Its step is satisfied when it is armed. If the byte count is never
+    reached, the test fails when the server's context is left.
+
+    If a handler's connection is reset or disconnected by a fault, `lines()` and `frames()` end as if the client had
+    gone, sends and `disconnect()` do nothing, and the handler may return. Other expectations fail.
     """
 
     _for_all_connections = False
@@ -32,11 +34,12 @@ class FaultMethods:
         raise NotImplementedError
 
     def set_network(self, conditions: Any) -> Step[None]:
-        """From here on the client receives under these `Network` conditions; None ends them.
+        """From this point of the script, the client receives under these `Network` conditions; None ends them.
 
-        Written on a connection they are that connection's; on a server also those of connections accepted later, and
-        before the first `expect_connect()`, of all. Raises `TypeError` for what isn't a `Network`, `ScriptError` after
-        the connection's end.
+        Written on a connection, they apply to that connection. Written on a server, they also apply to connections that
+        are accepted later; before the first `expect_connect()`, to all connections.
+
+        Raises `TypeError` if `conditions` is neither a `Network` nor None, `ScriptError` after the connection's end.
         """
         if conditions is not None and not callable(getattr(conditions, "shaper", None)):
             raise TypeError(f"set_network(conditions) is a Network such as Network(chunk=1), or None, "
@@ -48,25 +51,26 @@ class FaultMethods:
         return step
 
     def reset_after(self, n: int) -> Step[None]:
-        """The server resets the connection once the client has the first `n` bytes, be it in the middle of a message.
+        """The server resets the connection once the client has the first `n` bytes, even in the middle of a message.
 
-        The rest of what the script sends on it is not sent; nothing else can be expected of it. The client reads what
-        came, then ECONNRESET. Over TLS, blocking clients (`ssl.SSLSocket`) on Python 3.10, 3.11.0 to 3.11.8 and 3.12.0
-        to 3.12.2 with OpenSSL 3 may see an end of stream instead (https://github.com/python/cpython/issues/115627).
+        The server does not send the rest of the script's bytes on this connection, and nothing else can be expected of
+        it. The client reads what came, then gets ECONNRESET. Over TLS, blocking clients (`ssl.SSLSocket`) on Python
+        3.10, 3.11.0 to 3.11.8 and 3.12.0 to 3.12.2 with OpenSSL 3 may see an end of stream instead
+        (https://github.com/python/cpython/issues/115627).
         """
         return self._break("reset_after", n, sys._getframe(1))
 
     def disconnect_after(self, n: int) -> Step[None]:
         """The server disconnects after `n` bytes: the client reads them, then an end of stream.
 
-        Only `expect_disconnect` or `expect_reset` may still come to their turn then.
+        After that, only `expect_disconnect` or `expect_reset` can still be expected.
         """
         return self._break("disconnect_after", n, sys._getframe(1))
 
     def stall_after(self, n: int) -> Step[None]:
         """The server falls silent after `n` bytes: the connection stays open, and it still reads what the client sends.
 
-        Sends that come later are satisfied without a byte; expectations are judged as ever.
+        Later sends are satisfied without sending a byte. Expectations are judged as usual.
         """
         return self._break("stall_after", n, sys._getframe(1))
 
@@ -86,19 +90,19 @@ class ServerFaultMethods:
         raise NotImplementedError
 
     def refuse_connections(self) -> Step[None]:
-        """From here on clients that connect are refused (ECONNREFUSED), until `accept_connections()`.
+        """Refuse clients that connect (ECONNREFUSED), from this point of the script until `accept_connections()`.
 
-        The port, or the path, stays this server's. A client whose connection the system has completed but the server
-        hasn't accepted yet is reset instead.
+        The server keeps its port, or its path. A connection that the operating system has completed but the server has
+        not accepted yet is reset instead.
         """
         from .faults import SetAcceptingStep
 
         return self._setting(SetAcceptingStep(False, origin_of(sys._getframe(1))))
 
     def accept_connections(self) -> Step[None]:
-        """Clients can connect again after `refuse_connections()`.
+        """Let clients connect again after `refuse_connections()`.
 
-        If they are refused already this takes effect at once, whatever the script is waiting for.
+        If clients are being refused already, this takes effect at once, whatever the script is waiting for.
         """
         from .faults import SetAcceptingStep
 
@@ -107,10 +111,11 @@ class ServerFaultMethods:
     def fail_connections(self, n: int) -> Step[None]:
         """The next `n` connections are reset as soon as they are accepted; after that everything works.
 
-        The script does not count them: the first `expect_connect()` is the first connection that lives. To the client
-        connecting succeeds, as the system does that part, and the first reading or writing after it gives ECONNRESET
-        (unless a client outside of the server's loop is so slow to wake up that connecting itself does). A TLS
-        handshake is reading and writing: `asyncio.open_connection` with ``ssl=`` raises `ConnectionResetError`.
+        The script does not count them: the first `expect_connect()` is the first connection that is not reset. For the
+        client, connecting succeeds, because the operating system does that part; its first read or write after that
+        fails with ECONNRESET. (If a client outside of the server's loop wakes up very late, connecting itself fails
+        with ECONNRESET.) A TLS handshake reads and writes: `asyncio.open_connection` with ``ssl=`` raises
+        `ConnectionResetError`.
         """
         from .faults import FailConnectionsStep
 

@@ -1,11 +1,11 @@
-"""Steps by which a script changes the network, or breaks it.
+"""The steps that set network conditions and inject faults.
 
-`BreakAfter` is armed when its turn comes and strikes later, in the middle of what other steps send:
+`BreakAfter` is armed when its turn comes, and strikes later, in the middle of what other steps send:
 
-    armed --the stream has got that far--> struck (the stream is cut there) --delivered--> reset | disconnected | silent
+    armed --`n` bytes were sent--> struck (the stream is cut there) --delivered--> reset | disconnected | silent
 
-From then on sends put nothing out and are satisfied; what the script still expects of a connection that the server has
-ended can't come any more, and that is a mismatch.
+After that, sends are satisfied without sending anything. If the server has ended the connection, an expectation on it
+can't be met any more, so it is a mismatch (but for the client's own end after `disconnect_after()`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ __unittest = True
 
 
 class SetNetworkStep(Action):
-    """`set_network(conditions)`: from here on the client receives under these conditions; None ends them.
+    """`set_network(conditions)`: from now on the client receives under these conditions; None ends them.
 
-    `for_all` says that connections that are accepted later get them too.
+    `for_all` says that connections accepted later get them too.
     """
 
     __slots__ = ("network", "for_all")
@@ -55,7 +55,7 @@ class SetNetworkStep(Action):
 
 
 class ServerSetting(Action):
-    """Something about the server that changes when it is this step's turn; it belongs to no connection."""
+    """A change to the server as a whole, made when it is this step's turn. It belongs to no connection."""
 
     __slots__ = ()
     is_setting = True
@@ -123,7 +123,7 @@ class BreakAfter(Action):
         return WAITING if self.strike(conversation) else DONE
 
     def cut(self, conversation: Conversation, chunks: list[bytes]) -> list[bytes]:
-        """Return as much of `chunks` as may still go out."""
+        """Return as much of `chunks` as may still be sent."""
         room, kept = self.limit - conversation.output, []
         for chunk in chunks:
             if room <= 0:
@@ -133,11 +133,11 @@ class BreakAfter(Action):
         return kept
 
     def strike(self, conversation: Conversation) -> bool:
-        """End the stream if it has come to the place. True if that takes a command, whose Flushed is to be awaited."""
+        """End the stream if `limit` bytes have been sent. If True, a command was given: wait for its `Flushed`."""
         if self.struck or conversation.output < self.limit:
             return False
         if conversation.beside is not None and conversation.beside.asides.under_way:
-            return False  # it strikes when that has been handed over
+            return False  # it strikes when that write has been handed over
         self.struck = True
         if self.method == "stall_after":
             return False
@@ -150,20 +150,21 @@ class BreakAfter(Action):
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended the connection."""
+        """Whether this fault has ended the connection."""
         return self.struck and self.method != "stall_after"
 
     def overtake(self, conversation: Conversation) -> None:
-        """It has struck beside the script: an expectation whose turn it is has to begin again, if it can."""
+        """The fault struck in a write that belongs to no step: make the due expectation begin again, if it can."""
         steps = conversation.steps
         if conversation.cursor < len(steps) and not steps[conversation.cursor].sends:
             conversation.begun = min(conversation.begun, conversation.cursor)
 
     def begin_other(self, conversation: Conversation, step: Step[Any]) -> Optional[Outcome]:
-        """Begin a step whose turn comes after this one: a mismatch if it can't be done any more.
+        """Begin a step whose turn comes after this fault. Return a mismatch if it can't be done any more.
 
-        What a handler loops over, `lines()` or `frames()`, just ends, as it does when it is the client that goes; and
-        since it can't know when that is, it may do what it likes then: time passes, the rest comes to nothing.
+        In a handler, `lines()` and `frames()` just end, as they do when the client closes. A handler can't know when
+        that happens, so its other actions are still allowed: `delay()` and `hold_until()` take their time, and the rest
+        do nothing.
         """
         if not self.ended or step is self or step.sends:
             return step.begin(conversation)
@@ -179,5 +180,5 @@ class BreakAfter(Action):
         return Mismatch(f"{step} can't be done: the server {ended} after {counted(self.limit, 'byte')}, as {self} says")
 
     def missed(self, conversation: Conversation) -> Mismatch:
-        """Say that it never struck."""
-        return Mismatch(f"{self} never came to pass: the server sent only {counted(conversation.output, 'byte')}")
+        """Say that this fault never struck."""
+        return Mismatch(f"{self} never took effect: the server sent only {counted(conversation.output, 'byte')}")

@@ -1,13 +1,16 @@
-"""How a byte stream is divided into messages: the base classes of framings.
+"""The base classes of framings, which divide a byte stream into messages.
 
-A framing is a value that stands in a script; a reader belongs to one message:
+A framing is a value in a script. A reader is for one message:
 
     framing.reader() -> reader
     reader.feed(data)+          until a part is complete, or FramingError
 
-A reader consumes all that it is given until its message is complete, and nothing of the next one. Whether a message
-is malformed, at which byte, and what its payload is, are functions of the bytes alone, never of how they were
-divided; a malformed one is refused at the first byte that can't be right.
+A reader consumes all bytes that it is given until its message is complete, and no byte of the next message. A malformed
+message is refused at the first byte that can't be right. These depend on the bytes alone, never on how they were
+divided:
+
+- whether a message is malformed, and at which byte
+- what its payload is
 """
 
 from __future__ import annotations
@@ -28,9 +31,10 @@ MAX_LENGTH = 64 * 1024 * 1024
 
 
 class FramePart:
-    """What a reader made of some bytes: a piece of `payload`, the number of bytes `consumed`, whether it is `complete`.
+    """The result of `FrameReader.feed`.
 
-    The payload may be a view into what was fed.
+    It has a piece of `payload`, the number of bytes `consumed`, and whether the message is `complete`. The payload may
+    be a view into the data that was fed.
     """
 
     __slots__ = ("payload", "consumed", "complete")
@@ -47,8 +51,8 @@ class FramePart:
 class FramingError(ValueError):
     """Bytes that can't be a frame. `mismatch` says why; its offset counts from the frame's first byte.
 
-    `payload` is the piece of payload that stood before the malformed byte in the same data: judge that first, since a
-    byte in it that differs is the earlier mismatch.
+    `payload` is the payload before the malformed byte in the same data. Judge it first: if one of its bytes differs,
+    that is the earlier mismatch.
     """
 
     def __init__(self, reason: Union[str, Mismatch], *, offset: Optional[int] = None, payload: BytesLike = b"") -> None:
@@ -60,7 +64,7 @@ class FramingError(ValueError):
 class FrameReader:
     """Reads one message. Implement `feed` and `waiting_for`.
 
-    `length` is the payload's length in bytes as soon as it is known from a header, else None; `started` tells whether
+    `length` is the payload's length in bytes as soon as it is known from a header, else None. `started` says whether
     any byte of the message has come.
     """
 
@@ -71,31 +75,33 @@ class FrameReader:
         self.started = False
 
     def feed(self, data: memoryview) -> FramePart:
-        """Take the bytes that follow all those consumed before.
+        """Take the bytes that follow those consumed before.
 
-        All of them are consumed unless the message is complete before their end. Bytes that may belong to a separator
-        are consumed and held back, to come as payload later if they do not. Don't feed a complete message. A message
-        of no bytes at all is completed by feeding nothing. `FramingError` at the earliest byte that can't be right.
+        Consume all of them, unless the message is complete before their end. Consume and hold back bytes that may
+        belong to a separator; if they turn out not to, return them as payload later. A message of no bytes is completed
+        by feeding it no bytes. Raise `FramingError` at the earliest byte that can't be right.
+
+        Callers must not feed a message that is complete.
         """
         raise NotImplementedError
 
     def needed(self) -> int:
-        """How many bytes the message has still to come at least; reading so many never takes any of the next one."""
+        """Return the least number of bytes that are still to come. Reading so many takes none of the next message."""
         return 1
 
     def waiting_for(self) -> str:
-        """What is still to come, for time-outs and ends of stream: ``a frame of 11 bytes``."""
+        """Say what is still to come, for reports of time-outs and ends of stream: ``a frame of 11 bytes``."""
         raise NotImplementedError
 
     def unfinished(self) -> bytes:
-        """The bytes that have come and are neither payload yet nor understood: held back, or part of a header."""
+        """Return the bytes that have come but were not interpreted yet: held back, or part of a header."""
         return b""
 
 
 class Framing:
     """A way to divide a stream of bytes into messages. Subclass it and implement `encode` and `decode`.
 
-    `max_length` is the most bytes that the default reader gathers for one frame, its header included.
+    `max_length` is the most bytes that the default reader gathers for one frame, including its header.
     """
 
     __slots__ = ()
@@ -103,17 +109,17 @@ class Framing:
     max_length: int = MAX_LENGTH
 
     def encode(self, payload: bytes) -> bytes:
-        """The frame that carries `payload`, as it goes over the wire; ValueError if no frame can."""
+        """Return the frame that carries `payload`, as it is sent; raise `ValueError` if no frame can carry it."""
         raise NotImplementedError(f"{type(self).__name__} must implement encode(payload)")
 
     def decode(self, data: bytes) -> Optional[tuple[bytes, int]]:
-        """The payload of the frame with which `data` begins, and the number of bytes of the whole frame.
+        """Return the payload of the frame at the beginning of `data`, and the whole frame's number of bytes.
 
-        None if more bytes are needed; then it is called again when more have come. A frame must be recognised
-        when its last byte is there, without a look at what follows. Raise `FramingError`, or ValueError, if `data`
-        can't be the beginning of a frame.
+        Return None if more bytes are needed; `decode` is called again when more have come. Recognise a frame as soon as
+        its last byte is there, without the bytes that follow it. Raise `FramingError`, or `ValueError`, if `data` can't
+        be the beginning of a frame.
 
-        This one is for framings that have a reader of their own, and asks it.
+        This default implementation is for framings that override `reader`, and uses that reader.
         """
         if type(self).reader is Framing.reader:
             raise NotImplementedError(f"{type(self).__name__} must implement decode(data)")
@@ -121,12 +127,12 @@ class Framing:
         return (bytes(part.payload), part.consumed) if part.complete else None
 
     def reader(self) -> FrameReader:
-        """A reader for one message. This one gathers bytes and asks `decode` each time."""
+        """Return a reader for one message. The default one gathers bytes and calls `decode` each time."""
         return GatheringReader(self)
 
 
 class GatheringReader(FrameReader):
-    """The reader of framings that only have `decode`; its cost grows with the number of pieces times the length."""
+    """The reader of framings that only have `decode`. Its cost grows with the number of pieces times the length."""
 
     __slots__ = ("_framing", "_gathered")
 
@@ -136,7 +142,7 @@ class GatheringReader(FrameReader):
         self._gathered = b""
 
     def feed(self, data: memoryview) -> FramePart:
-        """Ask `decode` about all that has come."""
+        """Add `data`, and call `decode` with all that has come."""
         self.started = self.started or len(data) > 0
         before = len(self._gathered)
         if not before and not self.started:
@@ -164,7 +170,7 @@ class GatheringReader(FrameReader):
         except FramingError:
             raise
         except Exception as error:
-            refused = isinstance(error, ValueError)  # else decode itself is wrong, and its traceback says where
+            refused = isinstance(error, ValueError)  # anything else is a bug in decode, and its traceback says where
             text = str(error) if refused and str(error) else exception_text(error)
             raise FramingError(MalformedFrame(f"expected {self.waiting_for()}, got {shorten(data)}: {text}",
                                               exception=None if refused else error)) from error
@@ -180,19 +186,19 @@ class GatheringReader(FrameReader):
         )
 
     def waiting_for(self) -> str:
-        """A frame, by the name of its framing."""
+        """Name the frame by the class of its framing."""
         return f"a frame of {type(self._framing).__name__}"
 
     def unfinished(self) -> bytes:
-        """All that has come."""
+        """Return all that has come."""
         return self._gathered
 
 
 def payload_of(value: Any, where: str) -> bytes:
-    """The payload as bytes; TypeError naming `where` for anything but bytes-like objects."""
+    """Return the payload as bytes; raise `TypeError`, which names `where`, if it isn't a bytes-like object."""
     return value if type(value) is bytes else as_bytes(value, where)
 
 
 def too_long(payload: bytes, framing: Framing) -> ValueError:
-    """What is raised for a payload that the framing can't or may not carry."""
+    """Return the error for a payload that is longer than the framing can carry, or than its limit."""
     return ValueError(f"{counted(len(payload), 'byte')} are too long for {framing!r}")

@@ -1,8 +1,8 @@
-"""Framings: the ways to divide a stream into messages that most protocols use.
+"""The built-in framings: the ways in which most protocols divide a stream into messages.
 
-Here are those of a known length. `Delimited`, `Netstring` and `Varint` have files of their own, loaded when they
-are first asked for, and the base classes are in `frames`. All built-in ones are linear in the number of
-bytes, however these are divided, and pass payload on as views, without a copy.
+Those for messages of a known length are defined here. `Delimited`, `Netstring` and `Varint` are imported when they are
+first used. The cost of every built-in framing is linear in the number of bytes, however these are divided. All pass
+payload on as views, without a copy.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __unittest = True
 class FixedLength(Framing):
     """Messages of `length` bytes each, with nothing between them.
 
-    TypeError or ValueError for a length that isn't a number of bytes from 0 on.
+    Raises `TypeError` if the length isn't an int, `ValueError` if it is negative.
     """
 
     __slots__ = ("length",)
@@ -49,14 +49,14 @@ class FixedLength(Framing):
         return f"FixedLength({self.length})"
 
     def encode(self, payload: bytes) -> bytes:
-        """The payload itself; ValueError if it has another length."""
+        """Return the payload itself; raise `ValueError` if it has another length."""
         payload = payload_of(payload, "FixedLength.encode(payload)")
         if len(payload) != self.length:
             raise ValueError(f"a payload for {self!r} has {counted(self.length, 'byte')}, got {len(payload)}")
         return payload
 
     def reader(self) -> FrameReader:
-        """A reader for one message."""
+        """Return a reader for one message."""
         return _FixedReader(self.length)
 
 
@@ -87,11 +87,15 @@ class _FixedReader(FrameReader):
 
 
 class LengthPrefixed(Framing):
-    """Frames of a binary length and then so many bytes of payload.
+    """Frames that are a binary length and then so many bytes of payload.
 
-    `size` is the length field's size in bytes, 1 to 8; `byteorder` "big" or "little"; with `includes_header` the
-    length counts its own field, too; `max_length` limits the payload, in bytes, so that garbage, or another
-    protocol, isn't taken for a huge frame and waited for. TypeError or ValueError for other values.
+    - `size` is the size of the length field in bytes, 1 to 8.
+    - `byteorder` is "big" or "little".
+    - With `includes_header` the length counts its own field, too.
+    - `max_length` is the longest payload, in bytes. So garbage, or another protocol, isn't taken for a huge frame whose
+      end is then awaited.
+
+    Raises `TypeError` or `ValueError` for other values.
     """
 
     __slots__ = ("size", "byteorder", "includes_header", "max_length")
@@ -118,7 +122,10 @@ class LengthPrefixed(Framing):
         return f"LengthPrefixed({self.size}{byteorder}{header}{limit})"
 
     def encode(self, payload: bytes) -> bytes:
-        """The length and the payload; ValueError if it is longer than `max_length` or than the field can say."""
+        """Return the length and the payload.
+
+        Raises `ValueError` if the payload is longer than `max_length`, or than the length field can express.
+        """
         payload = payload_of(payload, "LengthPrefixed.encode(payload)")
         length = len(payload) + (self.size if self.includes_header else 0)
         if len(payload) > self.max_length or length >> (8 * self.size):
@@ -126,7 +133,7 @@ class LengthPrefixed(Framing):
         return length.to_bytes(self.size, self.byteorder) + payload
 
     def reader(self) -> FrameReader:
-        """A reader for one message."""
+        """Return a reader for one message."""
         return _PrefixedReader(self)
 
 
@@ -140,7 +147,7 @@ class _PrefixedReader(HeadedReader):
     def _read_header(self, data: memoryview) -> int:
         framing = self._framing
         size = framing.size
-        if not self._header and len(data) >= size:  # nearly always; all else goes byte by byte
+        if not self._header and len(data) >= size:  # the common case; all else is read byte by byte
             length = int.from_bytes(data[:size], framing.byteorder)
             if framing.includes_header:
                 length -= size
@@ -161,14 +168,14 @@ class _PrefixedReader(HeadedReader):
         return least - own if len(header) == framing.size else None
 
     def _bounds(self, header: bytes) -> tuple[int, int]:
-        """The least and the greatest length of which `header` may be the beginning."""
+        """Return the least and the greatest length that a length field beginning with `header` can have."""
         missing = self._framing.size - len(header)
         if self._framing.byteorder == "big":
             return int.from_bytes(header + b"\0" * missing, "big"), int.from_bytes(header + b"\xff" * missing, "big")
         return int.from_bytes(header, "little"), int.from_bytes(header + b"\xff" * missing, "little")
 
     def _hint(self, seen: bytes) -> str:
-        """Whether the length would do in the other byte order, a frequent mistake."""
+        """Mention the length in the other byte order, if that would be valid: a frequent mistake."""
         framing = self._framing
         if len(seen) < framing.size or framing.size == 1:
             return ""
@@ -186,7 +193,7 @@ class _PrefixedReader(HeadedReader):
 
 
 def __getattr__(name: str) -> Any:
-    """The framings in other files that most tests don't need (PEP 562)."""
+    """Import the framings that most tests don't need, when they are first used (PEP 562)."""
     if name == "Delimited":
         from .delimited import Delimited
 

@@ -1,6 +1,6 @@
-"""The grammar of a script: which step may stand behind which on one connection.
+"""The grammar of a script: which step may follow which on one connection.
 
-What can never be met is refused where it is written, not when its turn comes.
+A step that can never be satisfied is refused where it is written, not when its turn comes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __unittest = True
 
 _SENDING = frozenset({"send_bytes", "send_line", "send_frame"})
 
-# Which steps may follow these; every other step may be followed by any.
+# The steps that may follow each of these. All other steps may be followed by any step.
 _LAST_STEPS: dict[str, tuple[str, ...]] = {
     "disconnect": ("expect_disconnect", "expect_reset"),
     "reset": (),
@@ -30,26 +30,27 @@ _LAST_STEPS: dict[str, tuple[str, ...]] = {
 }
 
 
-# What takes the place of a step that resets connections, where there are only closes.
+# What to use instead of a step that resets connections, on a server that can only close them.
 _WITHOUT_RESET = {"reset": "disconnect()", "reset_after": "disconnect_after()",
                   "fail_connections": "refuse_connections()"}
 
 
 def check_reset(session: Session, step: Step[Any]) -> None:
-    """Raise `ScriptError` for a step that resets connections of a server that can't."""
+    """Raise `ScriptError` if `step` resets connections and the server can't: a Unix-domain socket has no reset."""
     if not session.can_reset and step.method in _WITHOUT_RESET:
         raise ScriptError(f"{step}: a Unix-domain socket has no reset, only a close; use "
                           f"{_WITHOUT_RESET[step.method]}")
 
 
 def check_place(conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
-    """Raise `ScriptError` where the connection's script, which has begun, allows no further step like this.
+    """Raise `ScriptError` if `step` may not come next in this connection's script, which must have begun.
 
-    `by_handler` tells that a handler writes it, on a connection that is the handler's from some step on.
+    `by_handler` says that a handler adds the step. After `hand_over()`, only the handler may add steps. Hand-overs and
+    ends of streams are recorded in `conversation`, since they restrict the steps after them.
     """
     if conversation.handed is not None and not by_handler:
-        raise ScriptError(f"{step} comes after {conversation.handed} on connection {conversation.number}, whose "
-                          "rest is the handler's; expect_connect() begins the next connection")
+        raise ScriptError(f"{step} comes after {conversation.handed} on connection {conversation.number}, after "
+                          "which only the handler adds steps; expect_connect() begins the next connection")
     if conversation.beside is not None and conversation.beside.writing is not None:
         conversation.beside.writing.check(step)
     if step.method == "hand_over":
@@ -78,7 +79,7 @@ def check_place(conversation: Conversation, step: Step[Any], *, by_handler: bool
 
 
 def _check_tls(conversation: Conversation, step: Step[Any], last: Step[Any]) -> None:
-    """Raise `ScriptError` for TLS within TLS, and for a TLS failure where no handshake is."""
+    """Raise `ScriptError` for TLS within TLS, and for an expected TLS failure that follows no handshake."""
     tls_context = conversation.session.tls_context
     if step.method == "start_tls":
         before = next((each for each in conversation.steps if each.method == "start_tls"), None)
@@ -87,5 +88,5 @@ def _check_tls(conversation: Conversation, step: Step[Any], last: Step[Any]) -> 
                               f"{before or 'the server has tls='}")
     elif step.method == "expect_tls_failure" and last.method != "start_tls" and not (
             last.method == "expect_connect" and tls_context is not None):
-        raise ScriptError(f"{step} comes after {last} on connection {conversation.number}; it comes after "
-                          "start_tls(), or after the expect_connect() of a server with tls=")
+        raise ScriptError(f"{step} comes after {last} on connection {conversation.number}; it must come "
+                          "directly after start_tls(), or after the expect_connect() of a server with tls=")

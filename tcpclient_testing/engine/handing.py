@@ -1,7 +1,7 @@
-"""Connections that a handler serves: a coroutine function of the test, for fakes with a state.
+"""Handlers: coroutine functions of a test that serve connections, for fakes that keep state.
 
-A handler uses the same steps, awaited; they are appended behind `hand_over`, which is satisfied when the handler has
-been called. What it writes is its own affair: no join waits for it.
+A handler awaits the same steps that a script has. They are appended after the `hand_over` step, which is satisfied when
+the handler has been called. `join` does not wait for the steps that a handler adds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __unittest = True
 
 
 class _End:
-    """The result of an `ExpectNext` when the client's stream has ended."""
+    """The type of `END`: the result of an `ExpectNext` if the client's stream has ended."""
 
     def __repr__(self) -> str:
         return "END"
@@ -37,7 +37,7 @@ END: Final = _End()
 
 
 def checked_handler(handler: Any, where: str) -> Any:
-    """Return a handler; raise `TypeError`, which names `where`, for what can't be one."""
+    """Return `handler`. Raise `TypeError`, whose text begins with `where`, if it can't be a handler."""
     if not callable(handler):
         raise TypeError(f"{where} is a coroutine function that takes a connection, got {shorten_repr(handler)}")
     code = getattr(handler, "__code__", None)
@@ -48,7 +48,7 @@ def checked_handler(handler: Any, where: str) -> Any:
 
 
 def origin_of_handler(handler: Any) -> Origin:
-    """Where a handler was written, as far as that can be known."""
+    """Return where a handler was written, as far as that is known; a callable without Python code gets a stand-in."""
     function = getattr(handler, "__func__", handler)
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None) \
         or origin_of_handler.__code__
@@ -56,7 +56,7 @@ def origin_of_handler(handler: Any) -> Origin:
 
 
 class HandlerRaised(Mismatch):
-    """A connection's handler raised `exception`."""
+    """The handler of a connection raised `exception`."""
 
     __slots__ = ("exception",)
 
@@ -67,7 +67,7 @@ class HandlerRaised(Mismatch):
 
 
 class HandOver(Action):
-    """`hand_over(handler)`: from here on the handler serves the connection."""
+    """`hand_over(handler)`: from this step on, the handler serves the connection."""
 
     __slots__ = ("handler",)
     method = "hand_over"
@@ -85,9 +85,9 @@ class HandOver(Action):
 
 
 class ExpectNext(ExpectMessage[Any]):
-    """The next message of `lines()` or `frames()`, or the end of the client's stream before it.
+    """The next message that a handler reads with `lines()` or `frames()`, or the end of the client's stream before it.
 
-    Without a time-out of its own it waits as long as the client does.
+    If no time-out is given, it waits as long as the client does, and counts as idle meanwhile.
     """
 
     __slots__ = ("idle",)

@@ -1,14 +1,14 @@
-"""TLS as the engine knows it: a handshake that is due, and ends well or as one of the failures worded here.
+"""TLS in the engine: the state of a connection's handshake, and the failures that reports describe.
 
     due -> done -> [broken]
      `---> broken
 
-- While it is due no step of the connection goes on: `expect_connect()` on a TLS server, and `start_tls()`, are
-  satisfied when it has ended.
-- A broken one is kept, like early input, until a step comes that says what it means: `expect_tls_failure()` wants it,
-  for every other step it is the mismatch, at once.
+- While the handshake is due, no step of the connection proceeds. `expect_connect()` on a TLS server, and
+  `start_tls()`, are satisfied when it has ended.
+- A failure is kept, like early input, until a step decides what it means. `expect_tls_failure()` expects it.
+  For every other step it is the mismatch, at once.
 
-The engine knows nothing of `ssl`: the adapter tells it reasons in words.
+The engine does not use `ssl`: the adapter passes the reasons of failures as text.
 """
 
 from __future__ import annotations
@@ -28,14 +28,19 @@ __all__ = ["CLIENT", "NOBODY", "SERVER", "ExpectTLSFailure", "Handshake", "TLSFa
 
 __unittest = True
 
-#: Who refused the other: see `TLSFailure.by`.
+#: Which side refused the other: the values of `TLSFailure.by`.
 CLIENT, SERVER, NOBODY = "client", "server", "nobody"
 
 class Handshake:
-    """The TLS of one connection: `received` is how many bytes the client has put into its handshake so far.
+    """The TLS state of one connection.
 
-    `info` is what was agreed on once it is done, else None; it and `context` are the adapter's, and so is `withheld`:
-    whether the server has disconnected, and its close_notify waits until the client has taken what was sent before.
+    - `received` is the number of handshake bytes that the client has sent so far.
+    - `done` says whether the handshake is done.
+    - `info` is what was negotiated, once the handshake is done; None before.
+    - `withheld` says whether the server has disconnected, but holds back its close_notify until the client has taken
+      what was sent before.
+
+    `context`, `info` and `withheld` belong to the adapter.
     """
 
     __slots__ = ("context", "received", "done", "info", "withheld")
@@ -49,10 +54,15 @@ class Handshake:
 
 
 class TLSFailure(Mismatch):
-    """How TLS came to nothing. `reason` is short, for users to compare: "unknown CA", "closed".
+    """How TLS failed. `reason` is short, for users to compare: "unknown CA", "closed".
 
-    `by` says who refused whom: the CLIENT, once it had seen what the server shows; the SERVER; or NOBODY, where it did
-    not get so far. `hint` is advice for whoever did not want this, or None.
+    `by` says which side refused the other:
+
+    - CLIENT: the client, after it had seen what the server shows.
+    - SERVER: the server.
+    - NOBODY: the handshake did not get that far.
+
+    `hint` is advice for a test that did not expect the failure, or None.
     """
 
     __slots__ = ("reason", "by", "hint")
@@ -65,20 +75,30 @@ class TLSFailure(Mismatch):
 
     @classmethod
     def of_alert(cls, alert: str, *, certificate: bool, done: bool, hint: Optional[str] = None) -> TLSFailure:
-        """The client sent an alert (RFC 8446, 6.2); `certificate` says that it is about the server's certificate."""
+        """The client sent an alert (RFC 8446, section 6.2).
+
+        `certificate` says whether the alert is about the server's certificate, `done` whether the handshake was done.
+        """
         what = "refused the server's certificate" if certificate else f"broke off {_stage(done)}"
         return cls(f"the client {what}: alert {alert!r}", reason=alert, by=CLIENT, hint=hint)
 
     @classmethod
     def of_plain_text(cls, data: bytes, *, starttls: bool) -> TLSFailure:
-        """The client sent something else than TLS where its handshake was due."""
+        """The client sent something other than TLS when its handshake was due.
+
+        `starttls` says whether the handshake was begun by `start_tls()`.
+        """
         where = "instead of beginning the TLS handshake" if starttls else "to a TLS server"
         hint = None if starttls else "let the client use TLS, or make the server without tls="
         return cls(f"the client sent plain text {where}: {shorten(data)}", reason="plain text", hint=hint)
 
     @classmethod
     def of_end(cls, ending: str, received: int, *, shown: bool, hint: Optional[str] = None) -> TLSFailure:
-        """The client closed or reset the connection; `shown` says that it had been sent the certificate before."""
+        """The client closed or reset the connection during the handshake.
+
+        `received` is the number of handshake bytes that it had sent. `shown` says whether the server had sent its
+        certificate before.
+        """
         if shown:
             summary = f"the client {ending} during the TLS handshake, when it had seen the server's certificate"
         elif received:
@@ -89,12 +109,12 @@ class TLSFailure(Mismatch):
 
     @classmethod
     def of_refusal(cls, reason: str, words: str, *, hint: Optional[str] = None) -> TLSFailure:
-        """The server's side refused the client's."""
-        return cls(f"the TLS handshake came to nothing: {words}", reason=reason, by=SERVER, hint=hint)
+        """The server refused the client's handshake; `words` says why."""
+        return cls(f"the TLS handshake failed: {words}", reason=reason, by=SERVER, hint=hint)
 
     @classmethod
     def of_garbage(cls, reason: str) -> TLSFailure:
-        """After the handshake the client sent what is not TLS, or was tampered with."""
+        """After the handshake, the client sent bytes that are not TLS, or that were tampered with."""
         return cls(f"what the client sent is not valid TLS: {reason}", reason=reason)
 
 
@@ -103,19 +123,19 @@ def _stage(done: bool) -> str:
 
 
 def unfinished_handshake(conversation: Conversation, duration: float, silent: bool) -> TLSFailure:
-    """Say that the handshake is not done after `duration` seconds: without any progress if `silent`, else in all."""
+    """Say that the handshake is not done after `duration` seconds: without any progress if `silent`, else in total."""
     received = 0 if conversation.tls is None else conversation.tls.received
     late = f"for {seconds(duration)}" if silent else f"within {seconds(duration)}"
     if not received:
         return TLSFailure(f"the client did not begin its TLS handshake {late}", reason="silent",
-                          hint="is the client told to use TLS? one that isn't may be waiting for the server's first "
-                               "bytes")
+                          hint="is the client configured to use TLS? a client without TLS may be waiting for the "
+                               "server's first bytes")
     return TLSFailure(f"the client did not finish its TLS handshake {late}; {counted(received, 'byte')} of it came",
                       reason="silent")
 
 
 class ExpectTLSFailure(Step[str]):
-    """`expect_tls_failure()`: the TLS handshake comes to nothing. Its result is the reason, in a word or two."""
+    """`expect_tls_failure()`: the TLS handshake fails. Its result is the reason, in a word or two."""
 
     __slots__ = ("by",)
     method = "expect_tls_failure"
@@ -129,7 +149,7 @@ class ExpectTLSFailure(Step[str]):
 
     @property
     def what(self) -> str:
-        """What is expected, as it follows "expected "."""
+        """What is expected: the text that follows "expected "."""
         return "the client to refuse TLS" if self.by == CLIENT else "the server to refuse the client's TLS"
 
     def survives(self, conversation: Conversation) -> bool:
@@ -151,7 +171,7 @@ class ExpectTLSFailure(Step[str]):
         if self.by != CLIENT:
             return Mismatch(f"expected {self.what}, the handshake was finished before the client "
                             f"{conversation.ending()}")
-        # Some clients (curl) look at the certificate when the handshake is over, and then leave without a word.
+        # Some clients (curl) check the certificate only after the handshake, and then close without an alert.
         self.value = conversation.ending()
         conversation.command(Close(conversation))
         return DONE

@@ -1,4 +1,4 @@
-"""The reader of frames that begin with a header that tells the payload's length."""
+"""A base class for readers of frames that begin with a header which gives the payload's length."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ __all__ = ["HeadedReader"]
 
 __unittest = True
 
-_QUOTED = 16  # bytes after the first of a malformed header that its text quotes
+_QUOTED = 16  # how many bytes after the malformed one an error quotes
 
 
 class HeadedReader(FrameReader):
-    """Reads a header, which `_parse` understands, and then as many bytes of payload as it says.
+    """Reads a header, which `_parse` interprets, and then as many bytes of payload as the header announces.
 
-    Two states, told apart by `length`: None, while `_header` gathers; and the payload's length, while `_remaining` of
-    it are still to come.
+    It has two states:
+
+    - `length` is None: the header's bytes are gathered in `_header`.
+    - `length` is the payload's length: `_remaining` bytes of the payload are still to come.
     """
 
     __slots__ = ("_header", "_remaining")
@@ -30,7 +32,7 @@ class HeadedReader(FrameReader):
         self._remaining = 0
 
     def feed(self, data: memoryview) -> FramePart:
-        """Take header and payload, the payload as a view."""
+        """Take header and payload. The payload is returned as a view into `data`."""
         size = len(data)
         if size:
             self.started = True
@@ -44,7 +46,7 @@ class HeadedReader(FrameReader):
         return FramePart(data[start:stop], stop, self._remaining == 0)
 
     def _read_header(self, data: memoryview) -> int:
-        """Take the header's bytes one by one, and give their number."""
+        """Take the header's bytes one by one, and return their number."""
         position = 0
         for byte in data:
             position += 1
@@ -62,21 +64,21 @@ class HeadedReader(FrameReader):
         return position
 
     def _parse(self, header: bytes) -> Optional[int]:
-        """The payload's length, or None if the header isn't complete; ValueError if it can't become one.
+        """Return the payload's length, or None if the header is incomplete. Raise ValueError if it can't become valid.
 
-        It is called after each byte, so that a header is refused at the first one that can't be right.
+        It is called after each byte, so that a header is refused at the first byte that can't be right.
         """
         raise NotImplementedError
 
     def _hint(self, seen: bytes) -> str:
-        """What a malformed header and the bytes after it suggest, if anything."""
+        """Return a hint that a malformed header and the bytes after it suggest, or ""."""
         del seen
         return ""
 
     def needed(self) -> int:
-        """The rest of the payload, once the header has come."""
+        """Return the length of the rest of the payload once the header has come; 1 before."""
         return 1 if self.length is None else self._remaining
 
     def unfinished(self) -> bytes:
-        """The part of a header."""
+        """Return the part of the header that has come."""
         return self._header

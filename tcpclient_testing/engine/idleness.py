@@ -1,4 +1,4 @@
-"""Idleness: a client is connected, and nothing happens, although no step is due whose time-out would notice it."""
+"""The idle time-out: a client stays connected, nothing happens, and no step is due whose time-out would notice."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ __unittest = True
 
 
 def idle_until(session: Session) -> Optional[tuple[float, Conversation]]:
-    """When idleness will have lasted too long, and on which connection: no step is due anywhere, and a client is
-    connected with which nothing happens, or goes on with what no step explains. None where that isn't so.
+    """Return when the idle time-out expires (seconds of the clock), and on which connection; None if it is not running.
+
+    It runs while no step with a time-out of its own is due on any connection, and one of these is true:
+
+    - A client is connected, and nothing happens.
+    - A client has done something that no step explains. What it does afterwards does not restart this time.
     """
     if session.idle_timeout is None:
         return None
@@ -44,24 +48,24 @@ def idle_until(session: Session) -> Optional[tuple[float, Conversation]]:
 
 
 def _waits_for_somebody(conversation: Conversation) -> bool:
-    """Whether a step is due that has its own time-out, so that idleness is not the measure."""
+    """Whether a step with a time-out of its own is due, so that the idle time-out does not apply."""
     steps, cursor = conversation.steps, conversation.cursor
     return cursor < len(steps) and not steps[cursor].idle
 
 
 def _latest(conversation: Conversation) -> float:
-    """When something last happened here."""
+    """When something last happened on this connection."""
     return max(conversation.progress, conversation.taken_at, _done_at(conversation))
 
 
 def _kept_open(conversation: Conversation) -> bool:
-    """Whether the client has ended its stream, and a handler has not returned yet: the client may wait for it."""
+    """Whether the client has ended its stream but its handler has not returned: the client may be waiting for it."""
     done = not conversation.ended or conversation.reset or conversation.closed or conversation.draining
     return not done and conversation.handed is not None and conversation.handed.satisfied
 
 
 def _unexplained_since(conversation: Conversation) -> Optional[float]:
-    """Since when a connection whose script is complete has something that no step explains."""
+    """Since when a connection whose script is complete has something that no step explains; None if it has nothing."""
     if not conversation.steps:
         return conversation.accepted_at
     if conversation.pending:
@@ -75,7 +79,7 @@ def _done_at(conversation: Conversation) -> float:
 
 
 def tick_idle(session: Session) -> None:
-    """Let the session fail if idleness has lasted too long."""
+    """Fail the session if the idle time-out has expired."""
     idle = idle_until(session)
     if idle is None or session.now < idle[0]:
         return
@@ -99,7 +103,7 @@ def tick_idle(session: Session) -> None:
 
 
 def _nothing(conversation: Conversation) -> str:
-    """Say that nothing happened, but for heartbeats: the server's own, and what `allow()` allows."""
+    """Say that nothing happened except heartbeats: those of the server, and messages that `allow()` allows."""
     beside = conversation.beside
     allowed = "" if beside is None else beside.allowed_meanwhile(conversation)
     but = f"nothing but {allowed}" if allowed else "nothing"

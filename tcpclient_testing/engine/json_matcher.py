@@ -1,4 +1,4 @@
-"""The matcher for JSON texts (RFC 8259): what is expected may be a part, and says by its path what differs."""
+"""The matcher for JSON texts (RFC 8259). It may expect a part of the value only; a mismatch names the path."""
 
 from __future__ import annotations
 
@@ -20,16 +20,21 @@ _MISSING = object()
 class JSON(Matcher[Any]):
     """A message that is JSON text in UTF-8 with the expected value; the result is the parsed value.
 
-    An expected object needs only the keys that matter, at every depth, unless `exact` is true; arrays are held element
-    by element against arrays of the same length. Numbers compare by value (1 is 1.0), true and false are no
-    numbers. Without `expected`, any JSON will do.
+    - An expected object needs only the keys that matter, at every depth, unless `exact` is true.
+    - An array must have the expected length. It is compared element by element.
+    - Numbers are compared by value: 1 equals 1.0. true and false are not numbers.
+    - Without `expected`, any JSON text matches.
 
-    In the place of any value may stand ``...`` or `anything` (the key must be there), or another matcher. `Predicate`
-    gets the parsed value; `JSON` is held against the value with its own `exact`; `Regex`, `StartsWith` and other
-    matchers of bytes are held against strings, in UTF-8. Of duplicate keys the last one counts, as with `json.loads`.
-    NaN and Infinity, which that accepts, are no JSON (RFC 8259, section 6). Integers may have any number of digits.
+    Any expected value can be replaced by ``...`` or `anything` (only the key must be there), or by another matcher:
 
-    TypeError, or ValueError for NaN and Infinity, for an expected value that JSON can't hold, which its path names.
+    - `Predicate` gets the parsed value.
+    - `JSON` compares the value, with its own `exact`.
+    - `Regex`, `StartsWith` and other matchers of bytes match strings, encoded in UTF-8.
+
+    If a key occurs twice, the last one counts, as with `json.loads`. NaN and Infinity, which `json.loads` accepts, are
+    not JSON (RFC 8259, section 6). Integers may have any number of digits.
+
+    Raises TypeError if JSON can't hold the expected value, ValueError for NaN and Infinity; the text names the path.
     """
 
     __slots__ = ("expected", "exact")
@@ -79,7 +84,7 @@ def _repr(value: Any) -> str:
 
 
 def _frozen(value: Any, path: str) -> Any:
-    """A copy of an expected value, so that later changes of it don't change the script."""
+    """Copy an expected value, so that later changes to it don't change the script."""
     if isinstance(value, float) and not isfinite(value):
         raise ValueError(f"JSON(expected) has {value} at {path}, which JSON can't hold (RFC 8259, section 6)")
     if value is ... or value is None or isinstance(value, (bool, int, float, str, Matcher)):
@@ -101,7 +106,7 @@ def _below(path: str, key: str) -> str:
 
 
 def _differences(expected: Any, value: Any, path: str, exact: bool) -> Iterator[tuple[str, str]]:
-    """Each difference as its path and a text, in the order of what is expected."""
+    """Yield each difference as its path and a text, in the order of the expected value."""
     if expected is ...:
         return
     if isinstance(expected, Matcher):
@@ -138,7 +143,7 @@ def _from_elements(expected: list[Any], value: list[Any], path: str, exact: bool
 
 def _from_matcher(matcher: Matcher[Any], value: Any, path: str) -> Iterator[tuple[str, str]]:
     verdict = apply_to_value(matcher, value)
-    if isinstance(verdict, ValueDiffers):  # a JSON matcher in a JSON matcher: its paths continue ours
+    if isinstance(verdict, ValueDiffers):  # a JSON matcher inside a JSON matcher: its paths continue ours
         for below, text in verdict.differences:
             yield path + below[1:], text
     elif isinstance(verdict, Mismatch):
@@ -146,7 +151,7 @@ def _from_matcher(matcher: Matcher[Any], value: Any, path: str) -> Iterator[tupl
 
 
 def _same(expected: Any, value: Any) -> bool:
-    """Equality as JSON has it: a bool is no number."""
+    """Whether two values are equal in JSON, where a bool is not a number."""
     if isinstance(expected, bool) or isinstance(value, bool):
         return expected is value
     return bool(expected == value)

@@ -1,4 +1,4 @@
-"""JSON texts as RFC 8259 has them: without NaN and Infinity, which `json` takes, and with integers of any length."""
+"""Reads JSON by RFC 8259. Unlike `json`, it refuses NaN and Infinity, and it reads integers of any length."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ __all__ = ["read"]
 
 __unittest = True
 
-# A string, or one of the words that `json` takes for numbers; strings come first, so that words in them are passed by.
+# A string, or a constant that `json` takes for a number. Strings come first, so that constants inside them are skipped.
 _STRING_OR_CONSTANT = re.compile(r'"(?:\\.|[^"\\])*"|(-?Infinity|NaN)', re.DOTALL)
-# Decimal digits that int() takes whatever sys.set_int_max_str_digits() allows: 640 is the least that it can be set to.
+# How many decimal digits int() always accepts: the lowest limit that sys.set_int_max_str_digits() can set is 640.
 _DIGITS = 512
 
 
 class _Constant(Exception):
-    """The text has a word that JSON has not."""
+    """The text has a constant that JSON doesn't have."""
 
 
 def read(text: str) -> Any:
     """Return the value of a JSON text.
 
-    Raises `json.JSONDecodeError` for what isn't one, and `RecursionError` for what is nested too deeply. Integers are
-    read exactly, however long: the limit of CPython 3.11 is about attackers, which a client under test is not.
+    Raises `json.JSONDecodeError` if `text` isn't JSON, and `RecursionError` if it is nested too deeply. Integers are
+    read exactly, however long they are: the limit of CPython 3.11 protects against attackers, and a client under test
+    is not one.
     """
     try:
         try:
             return json.loads(text, parse_constant=_refuse)
         except json.JSONDecodeError:
             raise
-        except ValueError:  # an integer that int() takes to be too long; a function of ours for all costs more
+        except ValueError:  # an integer is too long for int(); using _integer for all integers would cost more
             return json.loads(text, parse_constant=_refuse, parse_int=_integer)
     except _Constant as error:
         raise json.JSONDecodeError(f"JSON has no {error} (RFC 8259, section 6)", text, _place(text)) from None
@@ -42,12 +43,12 @@ def _refuse(constant: str) -> Any:
 
 
 def _place(text: str) -> int:
-    """Where the first of the constants is; the parser reads from left to right, so what is before it is sound."""
+    """Where the first constant is. The parser reads from left to right, so the text before it is valid."""
     return next(found.start() for found in _STRING_OR_CONSTANT.finditer(text) if found.group(1))
 
 
 def _integer(digits: str) -> int:
-    """The number that these decimal digits are: halved until `int` takes them, so that it costs little."""
+    """Convert decimal digits to an int. They are halved until `int` accepts the parts, which costs little."""
     if digits.startswith("-"):
         return -_integer(digits[1:])
     if len(digits) <= _DIGITS:

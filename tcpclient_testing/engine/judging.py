@@ -1,13 +1,14 @@
-"""How a message is judged: the base classes of matchers.
+"""The base classes of matchers, and of the judges by which matchers judge messages.
 
-A matcher is a value that stands in a script, often used several times; a judge belongs to one message:
+A matcher is a value in a script, and may be used several times. A judge belongs to one message:
 
     matcher.judge() -> judge
     judge.announce(length)?  judge.feed(piece)*  judge.finish()
 
-and the first mismatch ends it: neither feed nor finish may be called after one. The verdict and the result are
-functions of the bytes alone, never of how they were divided into pieces; only *when* a mismatch is seen (as early as
-can be), and so how much of the message its text can quote, depends on the pieces.
+The first mismatch ends it: call neither `feed` nor `finish` after one.
+
+The verdict and the result depend on the bytes alone, never on how they were split into pieces. Only one thing depends
+on the pieces: *when* a mismatch is noticed (as early as possible), and so how much of the message its text can quote.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ BytesLike = Union[bytes, bytearray, memoryview]
 T = TypeVar("T")
 
 KEPT = 64 * 1024
-"""How many of the last bytes of a message `Judge.partial` gives at most."""
+"""The most bytes that `Judge.partial` returns: the last ones of the message."""
 
 
 class Match(Generic[T]):
-    """The message is the expected one; `result` is the result of the step that expected it."""
+    """The message is the expected one. `result` becomes the result of the step that expected it."""
 
     __slots__ = ("result",)
 
@@ -42,9 +43,10 @@ class Match(Generic[T]):
 
 
 class Judge(Generic[T]):
-    """Judges one message, piece by piece. Implement `feed`, `finish` and `partial`; `announce` if it can tell more.
+    """Judges one message, piece by piece.
 
-    `received` is the number of payload bytes fed so far; `feed` adds to it.
+    Implement `feed`, `finish` and `partial`. Override `announce` if the length alone can show a mismatch. `received` is
+    the number of payload bytes fed so far; `feed` must add to it.
     """
 
     __slots__ = ("received",)
@@ -53,48 +55,49 @@ class Judge(Generic[T]):
         self.received = 0
 
     def announce(self, length: int) -> Optional[Mismatch]:
-        """Take the length of the payload in bytes, learnt from a header; a mismatch if no such payload can match."""
+        """Take the payload's length in bytes, known from a header; return a mismatch if no such payload can match."""
         del length
         return None
 
     def feed(self, piece: BytesLike) -> Optional[Mismatch]:
-        """Take the next piece of payload; a mismatch as soon as the message can't match any more.
+        """Take the next piece of payload; return a mismatch as soon as the message can't match any more.
 
         The piece may be a view into a buffer that is overwritten after the call: copy what you keep.
         """
         raise NotImplementedError
 
     def finish(self) -> Union[Match[T], Mismatch]:
-        """Judge the message, which is complete."""
+        """Judge the message, which is complete: return a `Match` or a `Mismatch`."""
         raise NotImplementedError
 
     def partial(self) -> bytes:
-        """What has come so far, for reports: all of it, or the last bytes of it where there is much (`KEPT`)."""
+        """Return what has come so far, for reports: all of it, or the last `KEPT` bytes if it is more."""
         raise NotImplementedError
 
 
 class Matcher(Generic[T]):
     """Decides whether a message is the expected one, and says how it differs.
 
-    Subclass it and implement `match`; a `__repr__` is worth writing, since reports show the script with it. Override
-    `judge` for messages that shall be judged before they are complete, or not be kept in memory, and `match_value` to
-    be of use inside `JSON` and `Struct`.
+    Subclass it and implement `match`. Write a `__repr__` as well: reports show the script with it. Override
+
+    - `judge` to judge messages before they are complete, or without keeping them in memory;
+    - `match_value` to match more than text inside `JSON` and `Struct`.
     """
 
     __slots__ = ()
 
     def match(self, message: bytes) -> Union[Match[T], Mismatch]:
-        """Judge a whole message: ``Match(result)``, or a `Mismatch` that says how it differs."""
+        """Judge a whole message: return ``Match(result)``, or a `Mismatch` that says how it differs."""
         raise NotImplementedError(f"{type(self).__name__} must implement match(message)")
 
     def judge(self) -> Judge[T]:
-        """A judge for one message. This one gathers its pieces and calls `match` at the end."""
+        """Return a judge for one message. By default it gathers the pieces and calls `match` at the end."""
         return GatheringJudge(self)
 
     def match_value(self, value: Any) -> Union[Match[Any], Mismatch]:
-        """Judge a value inside a message: a value of a JSON text, a field of a structure.
+        """Judge a value inside a message: a value in a JSON text, or a field of a structure.
 
-        Unless overridden, it is text that `match` gets: bytes as they are, a `str` in UTF-8, and nothing else matches.
+        By default, only text can match: it is passed to `match`, bytes as they are and a `str` encoded in UTF-8.
         """
         if isinstance(value, str):
             value = value.encode("utf-8", "surrogatepass")
@@ -104,7 +107,7 @@ class Matcher(Generic[T]):
 
 
 class GatheringJudge(Judge[T]):
-    """Keeps the pieces and judges the whole message at its end: the judge of matchers that only have `match`."""
+    """Keeps the pieces and judges the whole message at its end. It serves matchers that only have `match`."""
 
     __slots__ = ("_matcher", "_pieces")
 
@@ -124,12 +127,12 @@ class GatheringJudge(Judge[T]):
         return apply(self._matcher, b"".join(self._pieces))
 
     def partial(self) -> bytes:
-        """The last bytes that came."""
+        """Return the last bytes that have come."""
         return b"".join(self._pieces)[-KEPT:]
 
 
 def apply(matcher: Matcher[T], message: bytes) -> Union[Match[T], Mismatch]:
-    """``matcher.match(message)``, where the user's matcher raises or forgets to return: then that is the mismatch."""
+    """Return ``matcher.match(message)``. If that raises, or returns something else, a mismatch says so."""
     try:
         verdict = matcher.match(message)
     except Exception as error:  # noqa: BLE001 - a user's code: whatever it raises is kept in the mismatch
@@ -138,7 +141,7 @@ def apply(matcher: Matcher[T], message: bytes) -> Union[Match[T], Mismatch]:
 
 
 def apply_to_value(matcher: Matcher[T], value: Any) -> Union[Match[Any], Mismatch]:
-    """``matcher.match_value(value)``, with the same care."""
+    """Return ``matcher.match_value(value)``, guarded in the same way as in `apply`."""
     try:
         verdict = matcher.match_value(value)
     except Exception as error:  # noqa: BLE001 - a user's code: whatever it raises is kept in the mismatch

@@ -1,4 +1,4 @@
-"""What is left when every step is satisfied: connections and bytes that no step explains, faults that never struck."""
+"""Judges what is left when every step is satisfied: unexplained connections and bytes, and faults that never struck."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ __unittest = True
 
 
 def judge_leftovers(session: Session, *, allow_open: bool, allow_extra: bool) -> None:
-    """Let the session fail for the first thing that is left; for what is allowed it doesn't."""
+    """Fail the session for the first leftover that is not allowed.
+
+    `allow_open` permits clients that are still connected, `allow_extra` bytes and connections that no step explains.
+    """
     for conversation in session.conversations:
         if conversation.fault is not None and not conversation.fault.struck:
             session.fail(conversation, conversation.fault, conversation.fault.missed(conversation))
@@ -43,7 +46,7 @@ def judge_leftovers(session: Session, *, allow_open: bool, allow_extra: bool) ->
 
 
 def unexplained(conversation: Conversation) -> Optional[str]:
-    """Say what no step of a script that is complete explains; None if there is nothing."""
+    """Describe what no step explains on a connection whose script is complete; return None if there is nothing."""
     session, came = conversation.session, conversation.unclaimed()
     if not conversation.steps:
         sent = f", and sent {counted(len(came), 'byte')}: {shorten(came)}" if came else ""

@@ -1,8 +1,7 @@
-"""Matchers: what may stand in a script for a message, and what they say about one that differs.
+"""The public matchers: values that stand in a script for a message, and say how another message differs.
 
-Here are the ones for whole messages, and the door to all: `Exactly` (plain bytes) and `StartsWith` are in
-`bytes_matchers`; `JSON`, `Struct` and `Digest` have files of their own, loaded when they are first asked for; the base
-classes are in `judging`.
+Those that need a whole message are defined here. The others can be imported from here: `Exactly` (plain bytes),
+`StartsWith` and the base classes, and `JSON`, `Struct` and `Digest`, which are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -40,11 +39,11 @@ __all__ = [
 
 __unittest = True
 
-_COROUTINE = 0x80 | 0x200  # CO_COROUTINE and CO_ASYNC_GENERATOR; the module inspect is slow to import
+_COROUTINE = 0x80 | 0x200  # CO_COROUTINE and CO_ASYNC_GENERATOR of inspect, which is slow to import
 
 
 class Anything(Matcher[bytes]):
-    """Every message; the result is its bytes. There is one instance, `anything`."""
+    """Any message; the result is its bytes. There is one instance, `anything`."""
 
     __slots__ = ()
 
@@ -67,9 +66,11 @@ anything = Anything()
 class Regex(Matcher["re.Match[bytes]"]):
     """A message that matches a regular expression as a whole (`re.fullmatch`); the result is the `re.Match`.
 
-    `pattern` is bytes or a compiled pattern of bytes, `flags` are those of `re`. TypeError for a pattern of str,
-    ValueError for flags beside a compiled pattern, and for a pattern that isn't one (with the `re.error` as its
-    cause). In `JSON` it is held against strings, in UTF-8.
+    `pattern` is bytes or a compiled pattern of bytes, `flags` are those of `re`. In `JSON` it matches strings, encoded
+    in UTF-8.
+
+    Raises TypeError for a pattern of str, and ValueError for flags together with a compiled pattern, or for an invalid
+    pattern (with the `re.error` as its cause).
     """
 
     __slots__ = ("pattern", "_flags")
@@ -97,7 +98,7 @@ class Regex(Matcher["re.Match[bytes]"]):
         return Unmatched(repr(self), message, self._how_far(message))
 
     def _how_far(self, message: bytes) -> str:
-        """What of the message does match: most patterns that fail lack a `.*` or an ending."""
+        """Say which part of the message matches: most patterns that fail lack a `.*` or an ending."""
         part = self.pattern.search(message)
         if part is None or part.end() == part.start():
             return ""
@@ -114,11 +115,13 @@ def _compiled(pattern: bytes, flags: int) -> re.Pattern[bytes]:
 
 
 class Predicate(Matcher[bytes]):
-    """A message of which a function says something true; the result is the message, as bytes.
+    """A message for which a function returns something true; the result is the message, as bytes.
 
-    `function` takes the message; what it returns counts as true or false as in an `if`, and raising is a mismatch
-    that keeps the exception. `description` stands for the function in reports. In `JSON` and `Struct` it gets the
-    value. TypeError for what can't be called, and for coroutine functions, which nobody would await.
+    `function` gets the message; in `JSON` and `Struct` it gets the value. What it returns counts as true or false as in
+    an `if`. If it raises, that is a mismatch, which keeps the exception. Reports show `description` instead of the
+    function's name.
+
+    Raises TypeError if `function` can't be called, or is a coroutine function: nothing would await it.
     """
 
     __slots__ = ("function", "description")
@@ -157,10 +160,10 @@ class Predicate(Matcher[bytes]):
 
 
 def as_matcher(value: Any, where: str) -> Matcher[Any]:
-    """The matcher that `value`, an argument of a script's step, stands for.
+    """Return the matcher for `value`, an argument of a step.
 
-    Bytes, a bytearray or a memoryview become `Exactly` them, a matcher is taken as it is. TypeError for anything else,
-    with a text that begins with `where`, such as ``expect_line(line)``.
+    Bytes, a bytearray or a memoryview become an `Exactly`; a matcher is returned as it is. Raises TypeError for
+    anything else, with a text that begins with `where`, such as ``expect_line(line)``.
     """
     if isinstance(value, Matcher):
         return value
@@ -184,7 +187,7 @@ def as_matcher(value: Any, where: str) -> Matcher[Any]:
 
 
 def __getattr__(name: str) -> Any:
-    """The matchers in other files, which most tests don't need (PEP 562)."""
+    """Load the matchers that most tests don't need when they are first used (PEP 562)."""
     if name == "Digest":
         from .digest_matcher import Digest
 

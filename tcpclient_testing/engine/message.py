@@ -1,7 +1,7 @@
-"""The reading of one message: a framing's reader cuts it out of the stream, and a matcher's judge looks at it.
+"""Reads one message: a framing's reader separates it from the stream, and a matcher's judge judges it.
 
-Both may be the user's own. What they raise, and what they answer against their contract, is a mismatch like any other:
-it is the script's failure, with the traceback, and never an exception in the callback that brought the bytes.
+Both may be the user's own code. If it raises, or returns what its contract does not allow, that is a mismatch like any
+other: the script fails, and the report has the traceback. It never raises in the callback that delivered the bytes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ __unittest = True
 
 
 class Message:
-    """A framing's reader and a matcher's judge, fed with the stream's next bytes.
+    """A framing's reader and a matcher's judge, fed with the next bytes of the stream.
 
-    `feed` answers the number of bytes used, and then None (more is needed), a Match or a Mismatch. `used` is the sum.
+    `feed` returns the number of bytes that it used, and one of None (more bytes are needed), a `Match` or a `Mismatch`.
+    `used` is the number of bytes used so far.
     """
 
     __slots__ = ("reader", "judge", "used", "_announced")
@@ -33,7 +34,7 @@ class Message:
         self._announced = False
 
     def feed(self, data: memoryview) -> tuple[int, Union[Match[Any], Mismatch, None]]:
-        """Read on; never beyond the end of this message."""
+        """Read the next bytes, but none beyond the end of this message."""
         asked: Any = self.reader
         used = 0
         try:
@@ -41,13 +42,14 @@ class Message:
                 part = asked.feed(data)
             except FramingError as error:
                 asked = self.judge
-                # The payload before the fault was wrong first, if it was: how the stream is divided must not decide.
+                # Judge the payload before the malformed byte first: a mismatch in it is the earlier one. The outcome
+                # must not depend on how the stream was split.
                 return 0, (asked.feed(error.payload) if len(error.payload) else None) or error.mismatch
             used = part.consumed
             if used != len(data) and not (part.complete and 0 <= used < len(data)):
-                # Without this, a reader that does not move would be asked for ever.
-                return 0, Mismatch(f"{_name(asked)}.feed() returned {part!r} for {counted(len(data), 'byte')}; all of "
-                                   "them are consumed, unless the message is complete before their end")
+                # Without this check, a reader that consumes nothing would be called for ever.
+                return 0, Mismatch(f"{_name(asked)}.feed() returned {part!r} for {counted(len(data), 'byte')}; it must "
+                                   "consume all of them, unless the message is complete before their end")
             self.used += used
             if not self._announced and asked.length is not None:
                 self._announced = True
@@ -73,24 +75,24 @@ class Message:
         return Mismatch(f"{_name(self.judge)}.finish() returned {shorten_repr(outcome)}, "
                         "neither a Match nor a Mismatch")
 
-    # For reports, which come to be because something else is wrong already: what raises here is left out.
+    # For reports. Something else is wrong already when one is made, so exceptions are ignored here.
 
     def waiting_for(self) -> str:
-        """Say what is still to come, as it follows "expected "."""
+        """Say what is still to come, as the text that follows "expected "."""
         try:
             return self.reader.waiting_for()
         except Exception:  # noqa: BLE001 - a user's framing
             return f"a message that {_name(self.reader)} reads"
 
     def so_far(self) -> bytes:
-        """The bytes that have come, as far as they are known."""
+        """Return the bytes that have come, as far as they are known."""
         try:
             return self.judge.partial() + self._unfinished()
         except Exception:  # noqa: BLE001 - a user's matcher
             return self._unfinished()
 
     def progress(self) -> str:
-        """Say what has come so far, as it follows "expected a line, "."""
+        """Say what has come so far, as the text that follows "expected a line, "."""
         so_far = self.so_far()
         count = self.judge.received + len(self._unfinished())
         return f"got {counted(count, 'byte')} ({shorten(so_far)})" if count else "got nothing"
@@ -106,9 +108,10 @@ _OURS = __name__.rpartition(".")[0] + "."
 
 
 def check_possible(method: str, shown: str, framing: Framing, matcher: Matcher[Any]) -> None:
-    """Raise `ValueError` if no message of this framing can ever match; `method` was called with what is `shown`.
+    """Raise `ValueError` if no message of this framing can ever match.
 
-    Only framings and matchers of the package are asked; those of a user may be made for reading alone.
+    Its text begins with the call: `method`, with its arguments as `shown`. Only framings and matchers of this package
+    are checked, since a user's may only support reading.
     """
     if isinstance(framing, FixedLength):
         wrong = matcher.judge().announce(framing.length) if _is_ours(type(matcher).judge) else None
@@ -125,7 +128,7 @@ def check_possible(method: str, shown: str, framing: Framing, matcher: Matcher[A
 
 
 def _is_ours(method: Any) -> bool:
-    """Whether a method is one of the package's framings and matchers, and not of their base classes."""
+    """Whether a method belongs to a framing or matcher of this package, and not to their base classes."""
     return str(getattr(method, "__module__", "")).startswith(_OURS) and method not in (Framing.encode, Matcher.judge)
 
 

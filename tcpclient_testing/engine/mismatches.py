@@ -1,8 +1,8 @@
 """Mismatches: values that say how what happened differs from what a script expects.
 
-Judging is not raising. A matcher, a framing or a conversation returns a mismatch; the report words it, and only
-the edge of the library raises it. Each class keeps the values that it is about and makes its text of them here,
-so that all texts can be read in one place.
+Judging does not raise. A matcher, a framing or a conversation returns a mismatch, the report shows it, and only the
+outermost layer of the library raises it. Each class keeps the values that it is about, and makes its text from them
+here, so that all texts can be read in one place.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ __all__ = [
 class Mismatch:
     """How a message, or the behaviour of a client, differs from what was expected.
 
-    `summary` is the fragment that follows "step 2 of 4 (test_x.py:31): " in the first line of a report; lower
-    case, no full stop, one line. `details` are further lines for the body of the report (a hexdump of both sides,
-    a field by field comparison); they may be empty. `offset` is the number of the first byte, counted from 0 in
-    the message, that can't be right, or None where no byte is at fault.
+    - `summary` is the fragment that follows "step 2 of 4 (test_x.py:31): " in the first line of a report: lower case,
+      no full stop, one line.
+    - `details` are further lines for the body of the report, such as a hexdump of both sides, or a comparison field by
+      field. They may be empty.
+    - `offset` is the position of the first byte that can't be right, counted from 0 in the message; None if no byte is
+      wrong.
     """
 
     __slots__ = ("summary", "details", "offset")
@@ -47,10 +49,10 @@ class Mismatch:
 
 
 class BytesDiffer(Mismatch):
-    """A byte is another than the expected one.
+    """A byte differs from the expected one.
 
-    `received` is what came so far: often less than the message, since a wrong byte is reported when it arrives; with
-    `whole` it is all of the message. With `prefix`, only the message's beginning was fixed.
+    `received` is what has come so far. It is often less than the message, since a wrong byte is reported when it
+    arrives; with `whole` it is the whole message. With `prefix`, only the beginning of the message was expected.
     """
 
     __slots__ = ("expected", "received", "prefix")
@@ -71,15 +73,15 @@ class BytesDiffer(Mismatch):
         )
 
     def of_whole(self) -> BytesDiffer:
-        """The same of a message of which nothing is still to come."""
+        """Return the same mismatch for a message that has come as a whole."""
         return BytesDiffer(self.expected, self.received, self.offset or 0, prefix=self.prefix, whole=True)
 
 
 class LengthDiffers(Mismatch):
     """A message is too short, too long, or has a header that announces another length.
 
-    `expected` and `received` are lengths in bytes; `received` is what came so far where the message is too long,
-    and the announced length where a header told. Made by `announced`, `ended` and `continued`.
+    `expected` and `received` are lengths in bytes. If the message is too long, `received` is what has come so far; if a
+    header gave the length, `received` is that length. Create it with `announced`, `ended` or `continued`.
     """
 
     __slots__ = ("expected", "received")
@@ -91,7 +93,7 @@ class LengthDiffers(Mismatch):
 
     @classmethod
     def announced(cls, expected: int, what: str, length: int, *, at_least: bool = False) -> LengthDiffers:
-        """A header announces `length` bytes where `expected` are; `what` describes these: ``b'abc'``, ``for ...``."""
+        """A header announces `length` bytes, not `expected`. `what` describes the expected: ``b'abc'``, ``for ...``."""
         return cls(
             expected,
             length,
@@ -104,7 +106,7 @@ class LengthDiffers(Mismatch):
     def ended(
         cls, expected: int, what: str, received: int, last: bytes, *, at_least: bool = False, whole: bytes = b""
     ) -> LengthDiffers:
-        """The message ended after `received` bytes, the `last` of which are known; `whole` is the expected one."""
+        """The message ended after `received` bytes; `last` are those still known, `whole` is the expected message."""
         return cls(
             expected,
             received,
@@ -115,7 +117,7 @@ class LengthDiffers(Mismatch):
 
     @classmethod
     def continued(cls, expected: int, what: str, received: int, last: bytes, *, whole: bytes = b"") -> LengthDiffers:
-        """The message goes on after `expected` bytes; `received` came so far, the `last` of which are known."""
+        """The message continues after `expected` bytes; `received` have come so far, `last` are those still known."""
         around = expected - (received - len(last))
         return cls(
             expected,
@@ -132,16 +134,16 @@ def _lengths(expected: int, what: str, at_least: bool) -> str:
 
 
 def _known(received: int, last: bytes, around: Optional[int] = None) -> str:
-    """The received bytes in parentheses: all of them, or the last that were kept."""
+    """Show the received bytes in parentheses: all of them, or the last ones if only those were kept."""
     if len(last) == received:
         return f" ({shorten(last, around)})" if received else ""
     return f" (the last of them {shorten(last, len(last) if around is None else around, 40)})"
 
 
 class Unmatched(Mismatch):
-    """A message isn't what a matcher describes; `expected` is the matcher's repr, `reason` may say more.
+    """A message isn't what a matcher describes. `expected` is the matcher's repr, `reason` may say more.
 
-    `received` is the message's bytes, or the value inside a message that the matcher was asked about.
+    `received` is the message, as bytes, or the value inside a message that the matcher judged.
     """
 
     __slots__ = ("expected", "received", "reason")
@@ -154,7 +156,7 @@ class Unmatched(Mismatch):
 
 
 class CheckRaised(Unmatched):
-    """The user's own check raised an exception, which is kept, with its traceback, in `exception`."""
+    """The user's own check raised an exception. `exception` keeps it, with its traceback."""
 
     __slots__ = ("exception",)
 
@@ -164,7 +166,7 @@ class CheckRaised(Unmatched):
 
 
 class DigestDiffers(Mismatch):
-    """Data has another digest than the expected one; both are hexadecimal, `length` is in bytes."""
+    """The digest of the data isn't the expected one. Both digests are hexadecimal; `length` is in bytes."""
 
     __slots__ = ("expected", "received")
 
@@ -175,9 +177,9 @@ class DigestDiffers(Mismatch):
 
 
 class FieldDiffers(Mismatch):
-    """A field of a structure has another value; `name` is its name, or its index as the result has it.
+    """A field of a structure isn't the expected one. `name` is its name, or its index in the result.
 
-    `received` is the field's value, or its bytes so far when they can't become the expected value any more.
+    `received` shows the field's value. If the bytes so far can't become the expected value any more, it shows these.
     """
 
     __slots__ = ("name", "expected", "received")
@@ -194,9 +196,9 @@ class FieldDiffers(Mismatch):
 
 
 class ValueDiffers(Mismatch):
-    """A value in a JSON text isn't the expected one; `path` leads to it as in ``$.params.id``.
+    """Values in a JSON text aren't the expected ones. `path` leads to the first, as in ``$.params.id``.
 
-    `differences` are all that were found, as pairs of a path and a text; the first one makes the summary.
+    `differences` are all differences that were found, as pairs of a path and a text. The first one is the summary.
     """
 
     __slots__ = ("path", "differences")
@@ -216,7 +218,7 @@ class ValueDiffers(Mismatch):
 
 
 class NotJSON(Mismatch):
-    """A message isn't JSON text; `offset` is the byte at which it ceases to be."""
+    """A message isn't JSON text. `offset` is the first byte that can't be JSON; None if it is nested too deeply."""
 
     __slots__ = ("received",)
 
@@ -229,9 +231,10 @@ class NotJSON(Mismatch):
 
 
 class MalformedFrame(Mismatch):
-    """Bytes that can't be a frame; `offset` counts from the frame's first byte, its header included.
+    """Bytes that can't be a frame. `offset` counts from the frame's first byte, including its header.
 
-    `exception` is what the user's own framing raised, with its traceback, where that was no way to refuse the bytes.
+    `exception` is what the user's own framing raised, with its traceback. It is None if the framing refused the bytes
+    as it should, with a ValueError.
     """
 
     __slots__ = ("exception",)
@@ -244,7 +247,7 @@ class MalformedFrame(Mismatch):
 
 
 class ReadingRaised(Mismatch):
-    """The user's own reader or judge, whose class has this `name`, raised `exception`, which keeps its traceback."""
+    """The user's own reader or judge raised `exception`, which keeps its traceback. `name` is the class's name."""
 
     __slots__ = ("exception",)
 

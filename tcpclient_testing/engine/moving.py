@@ -1,7 +1,7 @@
-"""Scripts that move from one conversation to another, before any step of them has begun.
+"""Moves scripts from one conversation to another, before any of their steps has begun.
 
-Conversations are numbered in the order of acceptance; where the bytes tell which script a connection is for, it is the
-script that moves.
+Conversations are numbered in the order of acceptance. If the client's bytes decide which script a connection gets, the
+script moves to the connection's conversation, so that the numbers stay.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __unittest = True
 
 
 def exchange(one: Conversation, other: Conversation) -> None:
-    """Let two conversations, of which no step has begun, change their scripts."""
+    """Swap the scripts of two conversations, before any of their steps has begun."""
     for name in ("steps", "watchers", "beside", "handed", "sent_eof", "got_eof", "handle", "gate", "pool"):
         mine, theirs = getattr(one, name), getattr(other, name)
         setattr(one, name, theirs)
@@ -33,9 +33,10 @@ def exchange(one: Conversation, other: Conversation) -> None:
 
 
 def displace(arrival: Conversation) -> None:
-    """Take the script from this connection, which is for none: it, and each that has not begun, moves to the next.
+    """Take the script from `arrival`, a connection that matches none of the scripts.
 
-    So the order of the scripts stays, and the last of them waits for one connection more.
+    Its script, and each later one that has not begun, moves to the next of their conversations. So the scripts keep
+    their order. The last one moves to the first connection beyond those that were expected.
     """
     session = arrival.session
     free = session.reserve(session.expected)

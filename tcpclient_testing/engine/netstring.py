@@ -1,4 +1,4 @@
-"""Netstrings (D. J. Bernstein, https://cr.yp.to/proto/netstrings.txt): ``12:hello world!,``."""
+"""The framing of netstrings such as ``12:hello world!,`` (D. J. Bernstein, https://cr.yp.to/proto/netstrings.txt)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __unittest = True
 
 
 class Netstring(Framing):
-    """Frames of a decimal length, ``:``, so many bytes of payload, and ``,``.
+    """Frames that consist of a decimal length, ``:``, that many bytes of payload, and ``,``.
 
-    `max_length` limits the payload, in bytes. As the definition has it, a length has no leading zeros but for ``0:,``.
-    TypeError or ValueError for a limit that isn't a number of bytes.
+    `max_length` limits the payload, in bytes. By the definition of netstrings, a length has no leading zeros; the only
+    one that begins with a zero is ``0:,``. Raises TypeError or ValueError if `max_length` isn't a number of bytes.
     """
 
     __slots__ = ("max_length",)
@@ -30,14 +30,14 @@ class Netstring(Framing):
         return f"Netstring({'' if self.max_length == MAX_LENGTH else f'max_length={self.max_length}'})"
 
     def encode(self, payload: bytes) -> bytes:
-        """The netstring; ValueError if the payload is longer than `max_length`."""
+        """Return the netstring; raise ValueError if the payload is longer than `max_length`."""
         payload = payload_of(payload, "Netstring.encode(payload)")
         if len(payload) > self.max_length:
             raise too_long(payload, self)
         return b"%d:%b," % (len(payload), payload)
 
     def reader(self) -> FrameReader:
-        """A reader for one message."""
+        """Return a reader for one message."""
         return _NetstringReader(self.max_length)
 
 

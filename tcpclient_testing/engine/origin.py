@@ -1,10 +1,11 @@
 """Where a step was written: the source lines that a report names.
 
-Taking a note must cost next to nothing, since it is done for each step of each script. So an origin is a plain
-tuple of code object and instruction offset; file and line are worked out only when a report asks for them (see
-`source_lines`). A step
-written in a helper function keeps the chain of its callers as well, up to the frame that a framework entered, so
-that the report can name the helper's line and the test's.
+Recording an origin must cost next to nothing, since it is done for each step of each script. So an origin is a plain
+tuple of pairs, each a code object and an instruction offset. File and line are determined only when a report needs them
+(see `source_lines`).
+
+A step written in a helper function also keeps the chain of its callers, up to the frame that a framework entered. So
+the report can name both the helper's line and the test's.
 """
 
 from __future__ import annotations
@@ -16,22 +17,23 @@ __all__ = ["Origin", "origin_of"]
 
 Origin = tuple[tuple[CodeType, int], ...]
 
-# Packages whose frames are never the test's own: above them nothing is of interest to the reader of a report.
+# Packages whose frames are never the test's own. The frames above them don't help the reader of a report.
 _FRAMEWORKS = frozenset({"asyncio", "unittest", "_pytest", "pluggy", "threading", "concurrent", "runpy", "anyio",
                          "contextlib", "pytest_asyncio", "tcpclient_testing"})
 _LONGEST_CHAIN = 6
 _PACKAGE = "tcpclient_testing"
 
-# The names of modules seen so far, and whether they belong to a framework.
+# Whether a module belongs to a framework, by its name; for the modules seen so far.
 _known: dict[Any, bool] = {}
-# Loops write many steps in few places, which share their origins: the latest one for each offset in a code object,
-# as its code, the lines of its callers, the whole, and the code that had called its outermost line.
+# A cache, since loops write many steps in few places: these share their origins. It has the latest origin for each
+# instruction offset: the code object, the callers' part of the origin, the whole origin, and the code object that
+# called the outermost line.
 _recent: dict[int, tuple[CodeType, Origin, Origin, CodeType]] = {}
 _MOST_RECENT = 1000
 
 
 def origin_of(frame: FrameType) -> Origin:
-    """Note where `frame` is just now, and its callers up to the framework that runs the test."""
+    """Record where `frame` is now, and its callers up to the framework that runs the test."""
     recent = _recent.get(frame.f_lasti)
     if recent is not None and recent[0] is frame.f_code:
         _, callers, origin, above = recent
@@ -48,7 +50,7 @@ def origin_of(frame: FrameType) -> Origin:
 
 def _new_origin(frame: FrameType) -> Origin:
     if frame.f_back is not None and frame.f_globals.get("__package__") == _PACKAGE:
-        return origin_of(frame.f_back)  # one of our own subclasses passed the call on
+        return origin_of(frame.f_back)  # a subclass in this package passed the call on
     chain = [(frame.f_code, frame.f_lasti)]
     walker: Optional[FrameType] = frame.f_back
     while walker is not None and len(chain) < _LONGEST_CHAIN and not _is_framework(walker):

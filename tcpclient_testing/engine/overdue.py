@@ -1,6 +1,7 @@
-"""The time of a conversation: until when its due step may take, and what happens when that is over.
+"""The time-outs of a conversation: when its due step is overdue, and what happens then.
 
-`timeout` counts from the step's last progress, `within` from its turn; an alarm is what the step itself asked for.
+`timeout` counts from the step's last progress, `within` from the moment at which its turn came. An alarm is a timer
+that the step itself asked for.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __unittest = True
 
 
 def deadline_of(conversation: Conversation) -> Optional[float]:
-    """When the due step will be overdue or wants its timer, in seconds of the clock; None is never."""
+    """Return when the due step is overdue or wants its timer, in seconds of the clock; None means never."""
     step = conversation.due
     cursor = conversation.cursor
     if step is None or cursor >= len(conversation.steps) or (step.index < cursor and not conversation.sending):
@@ -38,7 +39,7 @@ def deadline_of(conversation: Conversation) -> Optional[float]:
 
 
 def tick(conversation: Conversation) -> None:
-    """Look whether the due step's time has come."""
+    """Fire the due step's alarm, or fail the session, if the time for it has come; send heartbeats that are due."""
     if conversation.beside is not None:
         conversation.beside.tick(conversation)
     step, now = conversation.due, conversation.session.now
@@ -68,19 +69,19 @@ def tick(conversation: Conversation) -> None:
 
 
 def _limits(conversation: Conversation, step: Step[Any]) -> tuple[Optional[float], Optional[float]]:
-    """The `timeout` and the `within` that hold for the step that is due."""
+    """Return the `timeout` and the `within` that apply to the due step, in seconds."""
     if conversation.beside is None:
         return step.timing.limits(conversation.session)
     return conversation.beside.limits(conversation, step)
 
 
 def _latest(conversation: Conversation, step: Step[Any]) -> float:
-    """When `step`, which is due, last made progress: what the client sends moves no action on."""
+    """When the due step last made progress. For an action, what the client sends is no progress, only what it takes."""
     progress = conversation.progress if step.is_expectation else conversation.taken_at
     return max(conversation.turn, progress)
 
 
 def next_deadline(conversation: Conversation) -> Optional[float]:
-    """When `tick` has something to do, in seconds of the clock; None is never."""
+    """Return when `tick` next has something to do, in seconds of the clock; None means never."""
     deadlines = [deadline_of(conversation), None if conversation.beside is None else conversation.beside.deadline()]
     return min((deadline for deadline in deadlines if deadline is not None), default=None)

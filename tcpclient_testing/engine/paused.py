@@ -1,9 +1,12 @@
-"""What can be said of a client while the server does not read: nothing, so that is what is said.
+"""Steps and reports while the server does not read: it can't know then what the client does.
 
-Between `pause_reading()` and `resume_reading()` neither bytes nor an end are seen. What had come before may satisfy an
-expectation all the same: so to write one there is no misuse; but where it is not met, it is not the client that is
-late. Silence alone would be satisfied by looking away, and a TLS handshake could never be done: these are refused where
-they are written.
+Between `pause_reading()` and `resume_reading()`, the server sees neither bytes nor the end of the stream. For
+expectations there:
+
+- Most are permitted: bytes that came before the pause may satisfy them. If one is not met, the report does not say that
+  the client is late.
+- `expect_silence()` is refused where it is written: it would always be satisfied, because the server isn't reading.
+- `start_tls()` is refused where it is written: the handshake could never be done.
 """
 
 from __future__ import annotations
@@ -24,32 +27,32 @@ __all__ = ["NEEDS_SIGHT", "check_seen", "overdue_unseen", "unseen"]
 __unittest = True
 
 
-#: The steps that have no place where the server does not read, and what to do about each.
+#: The steps that are refused while the server does not read: for each, the reason and what to do, as error text.
 NEEDS_SIGHT = {
-    "expect_silence": "sees nothing of the client, silent or not: write resume_reading() before it, or delay() if the "
-                      "time is all that matters",
-    "start_tls": "sees nothing of the client's TLS handshake: write resume_reading() before it",
+    "expect_silence": "can't see whether the client is silent: write resume_reading() before it, or use delay() if "
+                      "only the time matters",
+    "start_tls": "can't see the client's TLS handshake: write resume_reading() before it",
 }
 
 
 def check_seen(conversation: Conversation, step: Step[Any]) -> None:
-    """Raise `ScriptError` for a step, one that needs sight of the client, where the server does not read."""
+    """Raise `ScriptError` if `step`, one of those in `NEEDS_SIGHT`, comes while the server does not read."""
     for before in reversed(conversation.steps):
         if before.method == "resume_reading":
             return
         if before.method == "pause_reading":
-            raise ScriptError(f"{step} comes after {before} on connection {conversation.number}, from which on the "
+            raise ScriptError(f"{step} comes after {before} on connection {conversation.number}, so the "
                               f"server {NEEDS_SIGHT[step.method]}")
 
 
 def unseen(conversation: Conversation) -> str:
-    """Say that the server has stopped reading, and where."""
+    """Say that the server has stopped reading, and by which step at which line."""
     paused = conversation.paused
     assert paused is not None
     return f"the server has stopped reading ({paused}, {paused.lines()[0]})"
 
 
 def overdue_unseen(conversation: Conversation, step: Step[Any], duration: float, silent: bool) -> Mismatch:
-    """Say that an expectation was not met; whether the client has done it can't be seen."""
+    """Say that an expectation was not met, and that the server can't see whether the client did its part."""
     return Mismatch(f"{step} was not satisfied {lateness(duration, silent)}, but {unseen(conversation)} and sees "
                     "nothing of the client: resume_reading() has to come first")

@@ -2,12 +2,14 @@
 
     written --the block ends, and all server-level steps before it are satisfied--> ready --all are bound--> over
 
-Each connection is bound to a script by what it sends first: the first messages of the scripts are candidates for its
-bytes, by the rule of `candidates`. Until then it belongs to no script; but what the server allows on all connections is
-let through before the first message as it is before any other, and tells nothing. Conversations are numbered in the
-order of acceptance; so it is the script that moves, to the conversation of the connection that it is bound to (see
-`moving`). Where the server has a handler, a connection that can't be for any of the scripts is the handler's, and the
-scripts wait for those that come after it.
+- A connection is bound to a script by what it sends first. The first messages of the scripts compete for its bytes, by
+  the rule of `Candidates`.
+- Until it is bound, a connection belongs to no script. What the server allows on all connections is let through before
+  the first message, as before any other; it says nothing about the script.
+- Conversations are numbered in the order of acceptance. So it is the script that moves, to the conversation of the
+  connection that it is bound to (see `exchange`).
+- If the server has a handler, a connection that can match none of the scripts goes to the handler. The scripts wait for
+  later connections.
 """
 
 from __future__ import annotations
@@ -38,8 +40,10 @@ __unittest = True
 
 
 class Pool:
-    """The scripts of one block, and the connections that came for them. `gates` are the steps before the block, which
-    began to be `written` at the time `turn`; its own turn comes later.
+    """The scripts of one block, and the connections that came for them.
+
+    `gates` are the steps before the block. `turn` is when the block was opened; once the gates are satisfied, it is
+    when that happened. `written` says that the block has ended, with no exception.
     """
 
     __slots__ = ("session", "gates", "unbound", "order", "ready", "turn", "written", "_candidates",
@@ -59,26 +63,26 @@ class Pool:
     # Writing.
 
     def add(self, conversation: Conversation, step: Step[Any]) -> None:
-        """A script begins, with `step`."""
+        """Add a script, which begins with `step`."""
         conversation.gate = conversation.pool = self
         self.order[step] = len(self.order)
         self.unbound.append(conversation)
 
     def close(self) -> None:
-        """The block is written; raise `ScriptError` where a script can't be told by what its connection sends first."""
+        """End the block; raise `ScriptError` if a script can't be recognized by what its connection sends first."""
         for conversation in self.unbound:
             heads = _heads(conversation)
             if not heads:
                 second = conversation.steps[1] if len(conversation.steps) > 1 else None
                 raise ScriptError(f"{conversation.steps[0]} at {conversation.steps[0].lines()[0]} has no place in "
-                                  "any_order(): a connection is told by what it sends first, so its script, written in "
-                                  "the block, begins with a message that is expected, not with "
+                                  "any_order(): a connection is recognized by what it sends first, so its script, "
+                                  "written in the block, must begin with an expected message, not with "
                                   f"{'nothing' if second is None else second}")
         self.written = True
         self._open()
 
     def _open(self) -> None:
-        """Become ready when the steps before the block are satisfied."""
+        """Become ready once the steps before the block are satisfied."""
         gate = next((gate for gate in self.gates if not gate.satisfied), None)
         if gate is not None:
             gate.conversation.when_done(gate, self._open)
@@ -89,7 +93,7 @@ class Pool:
         self.look()
 
     def check_awaited(self, step: Step[Any]) -> None:
-        """Raise `ScriptError` if the block is still being written, or never will be."""
+        """Raise `ScriptError` if the block is still being written, or was left by an exception."""
         if not self.written and self.session.pool is not self:
             raise ScriptError(f"{step} can't be awaited: its any_order() was left by an exception, so that none of its "
                               "steps counts")
@@ -100,7 +104,7 @@ class Pool:
     # Binding.
 
     def look(self) -> None:
-        """Bind the connections whose bytes tell where they belong."""
+        """Bind each connection whose bytes satisfy a script."""
         if not self.written:
             self.session.remind_of_unwritten()
         progress = self.ready
@@ -116,9 +120,9 @@ class Pool:
             self._remind()
 
     def _place(self, arrival: Conversation) -> bool:
-        """Bind this connection if its bytes satisfy a script; say whether it is no question any more.
+        """Bind this connection if its bytes satisfy a script; return whether it is settled now.
 
-        If they never will any, it is the handler's, or a failure where there is none. TLS that came to nothing is a
+        If its bytes can satisfy no script any more, give it to the handler; without a handler, fail. Broken TLS is a
         failure in any case.
         """
         while True:
@@ -146,13 +150,13 @@ class Pool:
             return True
         if candidates.alive():
             self.session.fail(arrival, None, self._untold(
-                f"the client {arrival.ending()} before it had sent anything by which it could be told"))
+                f"the client {arrival.ending()} before it had sent anything that shows"))
         else:
             self._refuse(arrival, candidates)
         return False
 
     def _race(self, arrival: Conversation) -> Optional[Candidates]:
-        """The candidates for the next message of a connection that has no script; None if the script has failed."""
+        """Return the candidates for the next message of an unbound connection; None if the session is over."""
         if self.session.over:
             return None
         sources: list[Any] = [] if arrival.beside is None else list(arrival.beside.general_permits(arrival))
@@ -177,23 +181,23 @@ class Pool:
             self.session.give_rest_to_handler()
 
     def _refuse(self, arrival: Conversation, candidates: Candidates) -> None:
-        """The bytes of this connection never will satisfy a script that has no connection yet."""
+        """Fail: the bytes of this connection can satisfy none of the scripts that have no connection yet."""
         step = None
         heads = [source for source in candidates.sources if source.is_expectation]
-        if len(heads) == 1:  # the one script that is left was meant for it
+        if len(heads) == 1:  # only one script is left, so it was meant for this connection
             step = heads[0]
             if step.conversation is not arrival:
                 exchange(arrival, step.conversation)
         self.session.fail(arrival, step, none_begins(candidates, arrival, self._taken))
 
     def _fail(self, arrival: Conversation, mismatch: Mismatch, *, overdue: bool = False) -> None:
-        """This connection can send nothing; where one script is left, it is that one's."""
+        """Fail, since this connection can send nothing; if only one script is left, fail at its first step."""
         self.session.fail(arrival, arrival.steps[0] if len(self.unbound) == 1 else None, mismatch, overdue=overdue)
 
     # Time.
 
     def deadline(self) -> Optional[float]:
-        """When the block will be overdue."""
+        """Return when the block will be overdue; None if it has no time limit, or nothing to wait for now."""
         if not self.ready or not self.unbound:
             return None
         progress = max(self.turn, *(arrival.progress for arrival in self.unbound))
@@ -210,7 +214,7 @@ class Pool:
             self.session.remind(deadline)
 
     def tick(self) -> None:
-        """Look whether the block is overdue."""
+        """Fail if the block is overdue."""
         deadline, now = self.deadline(), self.session.now
         if deadline is None or now < deadline:
             return
@@ -222,7 +226,7 @@ class Pool:
             self._fail(silent, unfinished_handshake(silent, lasted, True), overdue=True)
             return
         if silent is not None:
-            mismatch = self._untold(f"the client has sent nothing {waited} by which it could be told")
+            mismatch = self._untold(f"the client has sent nothing {waited} that shows")
             allowed = "" if silent.beside is None else silent.beside.allowed_meanwhile(silent)
             mismatch.summary += f"; {allowed} came meanwhile" if allowed else ""
             self.session.fail(silent, None, mismatch, overdue=True)
@@ -236,11 +240,11 @@ class Pool:
             f"connection: {listed(beginnings, 'and')}", details=places(beginnings)), overdue=True)
 
     def _holders(self) -> list[Conversation]:
-        """The conversations whose scripts have no connection yet, in the order in which the scripts were written."""
+        """Return the conversations whose scripts have no connection yet, in the order the scripts were written."""
         return sorted(self.unbound, key=lambda conversation: self.order[conversation.steps[0]])
 
     def _untold(self, why: str) -> Mismatch:
-        """A connection can't be bound, and will not be."""
+        """Say that a connection can't be bound; `why` begins the sentence."""
         beginnings = [conversation.steps[1] for conversation in self._holders()]
         return NoneMatches(f"{why} to which of {counted(len(beginnings), 'script')} in any_order() it belongs; "
                            f"these begin with {listed(beginnings, 'and')}",
@@ -248,7 +252,7 @@ class Pool:
 
 
 def _heads(conversation: Conversation) -> list[Step[Any]]:
-    """The messages of which one is the first that the script expects; none where it begins otherwise."""
+    """Return the messages with which the script may begin; none if it begins with something else."""
     if len(conversation.steps) < 2 or not conversation.steps[1].reads:
         return []
     step = conversation.steps[1]

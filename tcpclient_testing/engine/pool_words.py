@@ -1,4 +1,4 @@
-"""What is said of a connection that is for none of the scripts in any order; loaded when one is."""
+"""Wording of the failure of a connection that matches none of the scripts in `any_order()`; loaded when it happens."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["none_begins"]
 
 __unittest = True
 
-# So many scripts are named in the first line; where there are more, it says how many.
+# The first line names at most this many scripts, and then says how many more there are.
 _NAMED = 3
 
 
 def none_begins(candidates: Candidates, arrival: Conversation,
                 taken: Sequence[tuple[Conversation, list[Step[Any]]]]) -> Mismatch:
-    """Say that this connection's bytes begin none of the scripts that were open, and which others have begun them.
+    """Say that this connection's bytes begin none of the scripts that were left, and which taken script they begin.
 
-    `taken` are the connections that are bound, each with the messages by which its script could be told.
+    `taken` are the connections that are bound, each with the messages with which its script could begin.
     """
     received = arrival.unclaimed(256)
     plain = none_matches(candidates, received)

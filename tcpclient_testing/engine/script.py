@@ -1,8 +1,10 @@
-"""The methods by which scripts are written, shared by servers and connections: what the client has to do, and the rest.
+"""The methods with which scripts are written, on servers and connections: here those for what the client has to do.
 
-What the server does is in `script_actions`, what breaks the network in `fault_methods`, what stands beside the order
-in `script_beside`. Each method checks its arguments, notes the line that called it, and hands a step to `_add`;
-whatever is wrong with the arguments is raised there, where the script is written.
+`ScriptMethods` inherits the others: what the server does (`ActionMethods`), faults and network conditions
+(`FaultMethods`), and what runs beside the script or in any order (`BesideMethods`).
+
+Each method checks its arguments, notes the line that called it, and passes a step to `_add`. Wrong arguments raise
+there, where the script is written.
 """
 
 from __future__ import annotations
@@ -52,20 +54,27 @@ def _message_bytes(where: str, data: Any) -> bytes:
 class ScriptMethods(ActionMethods, BesideMethods, FaultMethods):
     """The steps that can be written on a server and on a connection.
 
-    Each method returns the `Step` at once; it is an ordinary method, not a coroutine. What no client could ever do
-    raises where it is written: `ValueError` for a message that can't be one of its framing (of another length, or too
-    long), `ScriptError` for a step that has no place after those before it. `timeout` is the number of
-    seconds without progress after which a step has failed once it is its turn (None: never; by default, the server's),
-    `within` the number of seconds in all. `within` alone takes the place of the server's time-out; where both are
-    given, both hold.
+    Each method is an ordinary method, not a coroutine, and returns the `Step` at once.
+
+    What no client could ever do raises where it is written:
+
+    - `ValueError` for a message that its framing can't have: one of another length, or too long.
+    - `ScriptError` for a step that may not follow the steps before it.
+
+    The time limits of a step, in seconds, count from its turn on:
+
+    - `timeout`: the step fails after this time without progress (None: never; by default, the server's time-out).
+    - `within`: the step fails after this time in all.
+
+    With only `within`, there is no limit on the time without progress. With both, both apply.
     """
 
     def expect_bytes(self, data: BytesLike, *, timeout: Optional[float] = UNSET,
                      within: Optional[float] = None) -> Step[bytes]:
-        """The client sends exactly `data` next, in however many pieces; the result is `data`.
+        """Expect exactly `data` next, in any number of pieces; the result is `data`.
 
-        A wrong byte is a failure as soon as it arrives. Raises `TypeError` for what isn't bytes, `ValueError` for
-        nothing at all.
+        A wrong byte is a failure as soon as it arrives. Raises `TypeError` if `data` isn't bytes, `ValueError` if it is
+        empty.
         """
         if type(data) is bytes and data and timeout is UNSET and within is None:
             step = ExpectBytes(data, origin_of(sys._getframe(1)))
@@ -92,9 +101,10 @@ class ScriptMethods(ActionMethods, BesideMethods, FaultMethods):
 
     def expect_line(self, line: Any = anything, *, ending: Optional[BytesLike] = None,
                     timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[Any]:
-        """The client sends a line; the result is what stands before its ending (CR LF, unless the server says else).
+        """Expect a line; the result is the line without its ending.
 
-        `line` is the expected line without its ending, or a matcher. A line of more than 64 KiB is a failure.
+        `line` is the expected line without its ending, or a matcher. `ending` is the server's by default, and that is
+        CR LF unless it was made with another. A line of more than 64 KiB is a failure.
         """
         matcher = as_matcher(line, "expect_line(line)")
         framing = self._lines("expect_line", ending)
@@ -113,7 +123,10 @@ class ScriptMethods(ActionMethods, BesideMethods, FaultMethods):
 
     def expect_until(self, separator: BytesLike, matcher: Any = anything, *, timeout: Optional[float] = UNSET,
                      within: Optional[float] = None) -> Step[Any]:
-        """The client sends something that ends with `separator`; the result is what stands before it."""
+        """Expect bytes that end with `separator`; the result is what comes before it.
+
+        `matcher` is what is expected before it: bytes or a matcher. More than 64 KiB before it is a failure.
+        """
         checked = as_matcher(matcher, "expect_until(matcher)")
         separator = _message_bytes("expect_until(separator)", separator)
         shown = shorten(separator) + ("" if matcher is anything else f", {_shown(matcher)}")
@@ -133,18 +146,22 @@ class ScriptMethods(ActionMethods, BesideMethods, FaultMethods):
 
     def expect_exactly(self, n: Union[int, Callable[[Any], int]], matcher: Any = anything, *, keep: bool = True,
                        timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[Any]:
-        """The client sends `n` bytes; the result is these bytes.
+        """Expect `n` bytes; the result is these bytes.
 
-        `n` may be a callable: it is called with the result of the connection's last satisfied expectation when the
-        step's turn comes, which is how a length that a header announced is used; 0 is a message of no bytes then. With
-        ``keep=False`` the bytes are counted and let go, and the result is their number.
+        `n` may be a callable, for a length that a header announced. When the step's turn comes, it is called with the
+        result of the connection's last satisfied expectation, and returns the number of bytes. It may return 0, which
+        is a message of no bytes.
 
-        Raises `TypeError` for what isn't a number, `ValueError` for less than 1: nothing would be expected.
+        With ``keep=False`` the bytes are counted and discarded, and the result is their number. This takes no matcher
+        (`TypeError`).
+
+        Raises `TypeError` if `n` is neither a number nor a callable, `ValueError` if it is less than 1: nothing would
+        be expected.
         """
         checked = as_matcher(matcher, "expect_exactly(matcher)")
         if not keep:
             if matcher is not anything:
-                raise TypeError("expect_exactly(keep=False) lets the bytes go, so that no matcher can be asked")
+                raise TypeError("expect_exactly(keep=False) discards the bytes, so it takes no matcher")
             from .counting import counted_only
 
             checked = counted_only
@@ -172,51 +189,55 @@ class ScriptMethods(ActionMethods, BesideMethods, FaultMethods):
 
     def expect_frame(self, payload: Any = anything, *, framing: Optional[Framing] = None,
                      timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[Any]:
-        """The client sends a frame; the result is its payload.
+        """Expect a frame; the result is its payload.
 
-        The framing is the server's unless given: four bytes of length, most significant first, and the payload. A
-        header that announces another length than that of an expected literal is a failure at once.
+        `payload` is the expected payload, or a matcher. `framing` is the server's by default, and that is four bytes of
+        length, most significant first, and then the payload, unless it was made with another. If bytes are expected,
+        and the header announces another length than theirs, that is a failure at once.
         """
         matcher = as_matcher(payload, "expect_frame(payload)")
         return self._message("expect_frame", _shown(payload, framing=framing), self._framing("expect_frame", framing),
                              matcher, timeout, within, sys._getframe(1))
 
     def expect_eof(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
-        """The client half-closes: it ends its stream. The server's side stays open.
+        """Expect the client to half-close: to end its stream. The server's side stays open.
 
-        No step that waits for the client's bytes may follow on this connection. One that closes instead, with something
-        unread, has reset it; where that is what the test wants, end the script with `expect_reset`.
+        No step that waits for bytes of the client may follow on this connection. A client that closes instead, with
+        unread data, resets the connection. If the test wants that, end the script with `expect_reset`.
         """
         return self._append(ExpectEof(origin_of(sys._getframe(1)), timing_of("expect_eof", timeout, within)))
 
     def expect_disconnect(self, *, wait_closed: bool = True, timeout: Optional[float] = UNSET,
                           within: Optional[float] = None) -> Step[None]:
-        """The client closes the connection; the server's side is closed at once. A reset is not a close.
+        """Expect the client to close the connection; then the server closes its side at once. A reset is not a close.
 
-        A client that closes with something unread, or is sent something afterwards, resets the connection: where the
-        server has sent something around the client's end, the step is satisfied when it is certain that this was none.
-        Over TLS, after `disconnect`, a client that leaves nothing but the server's close_notify unread has closed; that
-        it left more than that is told on Linux only, of clients on this machine, and for a second after `disconnect`.
+        A client that closes with unread data, or is sent data afterwards, resets the connection. If the server sent
+        data at about the time of the client's end of stream, the step is satisfied only when it is certain that the
+        client did not reset the connection.
 
-        Of a client in this process that uses asyncio's streams it is required that it has called ``writer.close()``,
-        has awaited ``writer.wait_closed()``, and has read all that the server sent; ``wait_closed=False`` requires
-        only the close.
+        Over TLS, after `disconnect`, a client that leaves only the server's close_notify unread has closed. If it left
+        more unread, that is detected on Linux only, for clients on this machine, and for one second after `disconnect`.
+
+        A client in this process that uses asyncio's streams must have called ``writer.close()``, have awaited
+        ``writer.wait_closed()``, and have read all that the server sent. ``wait_closed=False`` requires only the close.
         """
         return self._append(ExpectDisconnect(bool(wait_closed), origin_of(sys._getframe(1)),
                                              timing_of("expect_disconnect", timeout, within)))
 
     def expect_reset(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
-        """The client resets the connection (a RST, RFC 9293, 3.5.2), as it does when it closes with data unread.
+        """Expect the client to reset the connection (a RST, RFC 9293, 3.5.2).
 
-        The end of its stream is no reset; but after `expect_eof` it is waited for one, as long as the server has not
-        ended its own stream: no reset comes behind that any more.
+        A client resets the connection when it closes with unread data, for example. An end of stream is not a reset.
+        But after `expect_eof` the step waits for a reset, as long as the server has not ended its own stream. Once it
+        has, no reset can come any more.
         """
         return self._append(ExpectReset(origin_of(sys._getframe(1)), timing_of("expect_reset", timeout, within)))
 
     def expect_silence(self, seconds: float) -> Step[None]:
-        """The client sends nothing and stays connected for `seconds` seconds.
+        """Expect the client to send nothing and to stay connected for `seconds` seconds.
 
-        It has no place between `pause_reading` and `resume_reading`, where the server sees nothing of the client.
+        It may not stand between `pause_reading` and `resume_reading` (`ScriptError`): there, the server sees nothing of
+        the client.
         """
         duration = checked_seconds("expect_silence(seconds)", seconds, positive=True)
         if duration is None:
@@ -225,16 +246,22 @@ class ScriptMethods(ActionMethods, BesideMethods, FaultMethods):
 
     def expect_tls_failure(self, *, by: str = "client", timeout: Optional[float] = UNSET,
                            within: Optional[float] = None) -> Step[str]:
-        """The TLS handshake comes to nothing, since the client refuses it; the result is the reason.
+        """Expect the TLS handshake to fail because the client refuses it; the result is the reason.
 
-        It comes right after `start_tls`, or after the `expect_connect` of a server with ``tls=``, and nothing may
-        follow it on this connection. A client refuses when it has been sent the server's certificate, and then sends an
-        alert (the reason is its name, such as ``"unknown CA"``, RFC 8446, 6.2), closes or resets the connection:
-        asyncio's clients just close. Some clients (curl) judge the certificate after the handshake: leaving without
-        having sent one byte of data is a refusal, too. A client that sends data has not refused.
+        Write this right after `start_tls`, or after the `expect_connect` of a server with ``tls=``. No step may follow
+        it on this connection.
 
-        With ``by="server"`` it is the server that has to refuse the client, as it does one without a certificate where
-        its context requires one, or without any version of TLS in common.
+        A client refuses if, once it has been sent the server's certificate, it does one of these:
+
+        - It sends an alert. The reason is the alert's name, such as ``"unknown CA"`` (RFC 8446, 6.2).
+        - It closes or resets the connection. asyncio's clients just close.
+        - It finishes the handshake, and then disconnects without having sent one byte of data. Some clients (curl)
+          check the certificate only after the handshake.
+
+        A client that sends data has not refused.
+
+        With ``by="server"`` the server has to refuse the client. It does so if its context requires a certificate and
+        the client has none, or if they have no version of TLS in common. Raises `ValueError` for any other `by`.
         """
         from .handshake import CLIENT, SERVER, ExpectTLSFailure
         if by not in (CLIENT, SERVER):
@@ -251,7 +278,7 @@ class ScriptMethods(ActionMethods, BesideMethods, FaultMethods):
 
 
 def _shown(matcher: Any, **options: Any) -> str:
-    """The arguments as a report's script shows them."""
+    """Return the arguments as reports show them."""
     shown = [] if matcher is anything else [shorten(matcher) if isinstance(matcher, bytes) else repr(matcher)]
     shown += [f"{name}={value!r}" for name, value in options.items() if value is not None]
     return ", ".join(shown)

@@ -1,4 +1,4 @@
-"""The methods by which scripts say what the server does, and what they share with those of expectations (`script`)."""
+"""The methods with which a script says what the server does, and helpers that all script methods share."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ __all__ = ["ActionMethods", "Source", "checked_ending"]
 __unittest = True
 
 T = TypeVar("T")
-#: What may be sent: bytes, or a callable (a coroutine function too) that gives them when it is the step's turn.
+#: What may be sent: bytes, or a callable (or coroutine function) that returns them when the step's turn comes.
 Source = Union[BytesLike, Callable[[Any], Union[BytesLike, Awaitable[BytesLike]]]]
 
 
 def _check_framed(where: str, framing: Framing, payload: bytes) -> None:
-    """Raise `ValueError` for what can't be framed: here, where the script is written."""
+    """Raise `ValueError` if `payload` can't be framed: here, where the script is written."""
     try:
         framing.encode(payload)
     except ValueError as error:
@@ -45,7 +45,7 @@ def _check_framed(where: str, framing: Framing, payload: bytes) -> None:
 
 
 def checked_ending(where: str, ending: Any) -> bytes:
-    """Return the ending of lines as bytes; raise `TypeError` for what isn't bytes, `ValueError` for nothing at all."""
+    """Return the ending of lines as bytes; raise `TypeError` if it isn't bytes, `ValueError` if it is empty."""
     checked = as_bytes(ending, where)
     if not checked:
         raise ValueError(f"{where} is empty; lines would never end")
@@ -53,31 +53,31 @@ def checked_ending(where: str, ending: Any) -> bytes:
 
 
 class ActionMethods:
-    """What the server does, on a server and on a connection."""
+    """The steps that the server does itself; they can be written on a server and on a connection."""
 
     def _add(self, step: Step[Any]) -> None:
         """Append the step to the script."""
         raise NotImplementedError
 
     def _default_framing(self) -> Framing:
-        """The framing of `expect_frame` and `send_frame` where they name none."""
+        """Return the framing for `expect_frame` and `send_frame` without ``framing=``."""
         raise NotImplementedError
 
     def _default_ending(self) -> bytes:
-        """The ending of lines where `expect_line` and `send_line` name none."""
+        """Return the ending for `expect_line` and `send_line` without ``ending=``."""
         raise NotImplementedError
 
     def _server_context(self, context: Any) -> Any:
-        """The TLS context that `start_tls(context)` means."""
+        """Return the TLS context for ``start_tls(context)``."""
         raise NotImplementedError
 
     def send_bytes(self, data: Source, *, timeout: Optional[float] = UNSET,
                    within: Optional[float] = None) -> Step[None]:
-        """The server sends `data`.
+        """Send `data`.
 
-        `data` may be a callable, or a coroutine function: it is called, when it is the step's turn, with the result of
+        `data` may be a callable or a coroutine function. When the step's turn comes, it is called with the result of
         the connection's last satisfied expectation, and returns the bytes. The step is satisfied once the operating
-        system has taken the last byte.
+        system has taken the last byte. Raises `TypeError` if `data` is neither bytes nor a callable.
         """
         source = data if type(data) is bytes or callable(data) else as_bytes(data, "send_bytes(data)")
         return self._append(SendBytes("send_bytes", source, None, origin_of(sys._getframe(1)),
@@ -85,39 +85,47 @@ class ActionMethods:
 
     def send_line(self, line: Source, *, ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET,
                   within: Optional[float] = None) -> Step[None]:
-        """The server sends `line` (or what the callable `line` returns) and its ending."""
+        """Send `line` (or what the callable `line` returns) and its ending.
+
+        `ending` is the server's by default. A callable is called as for `send_bytes`. Raises `ValueError` if `line`
+        can't be framed so.
+        """
         framing = self._lines("send_line", ending)
         return self._send("send_line", "send_line(line)", line, framing, timeout, within, sys._getframe(1))
 
     def send_frame(self, payload: Source, *, framing: Optional[Framing] = None, timeout: Optional[float] = UNSET,
                    within: Optional[float] = None) -> Step[None]:
-        """The server sends a frame with `payload` (or what the callable `payload` returns)."""
+        """Send a frame with `payload` (or what the callable `payload` returns).
+
+        `framing` is the server's by default. A callable is called as for `send_bytes`. Raises `ValueError` if `payload`
+        can't be framed.
+        """
         checked = self._framing("send_frame", framing)
         return self._send("send_frame", "send_frame(payload)", payload, checked, timeout, within, sys._getframe(1))
 
     def send_eof(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
-        """The server half-closes: the client reads an end of stream, and may go on sending (shutdown(2))."""
+        """Half-close: the client reads an end of stream, and may go on sending (shutdown(2))."""
         return self._append(SendEof(origin_of(sys._getframe(1)), timing_of("send_eof", timeout, within)))
 
     def disconnect(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
-        """The server closes: everything is delivered, then a FIN; what the client still sends is read, not judged.
+        """Close: deliver everything, then send a FIN. What the client still sends is read, but not judged.
 
-        Only `expect_disconnect` or `expect_reset` may follow on this connection, for those who want the client's own
-        close judged.
+        Only `expect_disconnect` or `expect_reset` may follow on this connection. Write one of them to check the
+        client's own close.
         """
         return self._append(Disconnect(origin_of(sys._getframe(1)), timing_of("disconnect", timeout, within)))
 
     def reset(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
-        """The server resets the connection, once the client's system has taken what was sent before.
+        """Reset the connection, once the client's system has taken what was sent before.
 
-        The client reads that, then ECONNRESET. Over TLS, blocking clients (`ssl.SSLSocket`) on Python 3.10, 3.11.0 to
-        3.11.8 and 3.12.0 to 3.12.2 with OpenSSL 3 read an end of stream instead, ``b""``, unless they were made with
-        ``suppress_ragged_eofs=False`` (https://github.com/python/cpython/issues/115627).
+        The client reads that data, then gets ECONNRESET. Over TLS, some blocking clients (`ssl.SSLSocket`) read an end
+        of stream (``b""``) instead: those on Python 3.10, 3.11.0 to 3.11.8 and 3.12.0 to 3.12.2 with OpenSSL 3, unless
+        they were made with ``suppress_ragged_eofs=False`` (https://github.com/python/cpython/issues/115627).
         """
         return self._append(ResetStep(origin_of(sys._getframe(1)), timing_of("reset", timeout, within)))
 
     def delay(self, seconds: float) -> Step[None]:
-        """The server waits for `seconds` seconds before the next step."""
+        """Wait for `seconds` seconds before the next step."""
         duration = checked_seconds("delay(seconds)", seconds)
         if duration is None:
             raise TypeError("delay(seconds) is a number of seconds")
@@ -125,7 +133,10 @@ class ActionMethods:
 
     def hold_until(self, event: Any, *, timeout: Optional[float] = UNSET,
                    within: Optional[float] = None) -> Step[None]:
-        """The server waits until `event` is set: an `asyncio.Event`, a `threading.Event`, or another step's end."""
+        """Wait for `event`: until an `asyncio.Event` or a `threading.Event` is set, or until another step is satisfied.
+
+        Raises `TypeError` if `event` is none of these.
+        """
         if not isinstance(event, Step) and not (callable(getattr(event, "is_set", None))
                                                 and callable(getattr(event, "wait", None))):
             raise TypeError(f"hold_until(event) is an asyncio.Event, a threading.Event or a step, "
@@ -134,28 +145,34 @@ class ActionMethods:
 
     def start_tls(self, context: Any = True, *, timeout: Optional[float] = UNSET,
                   within: Optional[float] = None) -> Step[None]:
-        """The server upgrades the connection to TLS; the client begins the handshake (STARTTLS, RFC 3207).
+        """Upgrade the connection to TLS; the client begins the handshake (STARTTLS, RFC 3207).
 
-        `context` is an `ssl.SSLContext` of a server, the name of a shipped certificate or the path of another one, or
-        True for the throwaway certificate that comes with the package (see `tcpclient_testing.tls`). The step is
-        satisfied when the handshake has ended. Bytes that the client sent in clear before the go-ahead, which is what
-        the script sends last before this step, are a failure (with ``expect_silence(0.05)`` before the go-ahead, a
-        client that does not wait for it is found out for sure), and so is a handshake that comes to nothing, unless
+        `context` is one of these:
+
+        - an `ssl.SSLContext` of a server;
+        - the name of a shipped certificate, or the path of another one;
+        - True for the throwaway certificate that comes with the package (see `tcpclient_testing.tls`).
+
+        The step is satisfied when the handshake has ended. A handshake that fails is a failure, unless
         `expect_tls_failure` follows.
+
+        The go-ahead is what the script sends last before this step. Bytes that the client sends in clear before the
+        go-ahead are a failure. To be sure to catch a client that does not wait for it, write ``expect_silence(0.05)``
+        before the go-ahead.
         """
         return self._append(StartTLSStep(self._server_context(context), origin_of(sys._getframe(1)),
                                          timing_of("start_tls", timeout, within)))
 
     def pause_reading(self) -> Step[None]:
-        """The server takes nothing more from the client, so that the client's writes block in the end.
+        """Stop reading from the client, so that the client's writes block in the end.
 
-        Nor does it see the client close. Only what had come before can satisfy an expectation until `resume_reading`,
-        and `start_tls` has to come after that.
+        The server does not see the client close, either. Until `resume_reading`, only what had come before can satisfy
+        an expectation. Write `start_tls` after `resume_reading`.
         """
         return self._append(PauseReadingStep(origin_of(sys._getframe(1)), DEFAULT_TIMING))
 
     def resume_reading(self) -> Step[None]:
-        """The server takes the client's bytes again."""
+        """Read from the client again, after `pause_reading`."""
         return self._append(ResumeReadingStep(origin_of(sys._getframe(1)), DEFAULT_TIMING))
 
     # What the methods above share.

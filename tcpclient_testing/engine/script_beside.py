@@ -1,6 +1,6 @@
-"""The methods for what stands beside a script's order: `allow`, `every`, `any_order`, `hand_over`.
+"""The script methods for what does not follow the order of steps: `allow`, `every`, `any_order`, `hand_over`.
 
-What they are made of is loaded when one of them is first called.
+The modules that implement them are imported when one of them is first called.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __unittest = True
 
 
 class BesideMethods:
-    """What can be written beside the steps of a server and of a connection."""
+    """What can be written in addition to the ordered steps, on a server and on a connection."""
 
     def _put_beside(self, written: Union[Allowed, Every]) -> None:
-        """From here on this holds."""
+        """Apply an `allow` or an `every` from here on."""
         raise NotImplementedError
 
     def _append_action(self, step: Step[None]) -> Step[None]:
@@ -43,19 +43,29 @@ class BesideMethods:
 
     def allow(self, message: Union[BytesLike, Matcher[Any]], *, reply: Optional[Source] = None,
               times: Optional[int] = None, framing: Optional[Framing] = None) -> Allowed:
-        """From here to the connection's end, `message` may come at any boundary between messages: heartbeats.
+        """Allow `message`, such as a heartbeat, at any boundary between messages, from here to the connection's end.
 
-        `message` is bytes as they go over the wire, or, with `framing`, a payload or a matcher for one. Each time the
-        server sends `reply`: bytes, or a callable, or a coroutine function, that is given the message's result and
-        returns them; with `framing`, it is a payload too. A reply never splits what the script sends. `times` is how
-        often the message may come on a connection (None: any number). Written on a server before its first
-        `expect_connect()` it holds on all connections, else on the newest that is expected.
+        - `message`: bytes as they go over the wire; with `framing`, a payload or a matcher for one.
+        - `reply`: what the server sends each time. It is bytes, or a callable or coroutine function that is called with
+          the message's result and returns bytes. With `framing`, it is a payload too. A reply never splits what the
+          script sends.
+        - `times`: how often the message may come on one connection (None: any number).
 
-        Return an object whose `count` tells how often such a message has come. It is never the "last result" that
-        callables of the script are given. Of messages that begin alike, the one that is complete first counts, be it
-        allowed or expected; of several that are complete at the same byte, an allowed one. One that is there as a whole
-        before an expectation is written that could have taken its beginning (``expect_exactly(1)``, say) has been let
-        through by then: write such steps before the client runs.
+        Written on a connection, it applies to that one. Written on a server before its first `expect_connect()`, it
+        applies to all connections; later, to the newest expected connection.
+
+        Returns an object whose `count` is how often such a message has come. An allowed message is never the "last
+        result" that callables of the script are given.
+
+        Which message counts:
+
+        - Of messages that begin alike, the one that is complete first, whether allowed or expected.
+        - Of messages that are complete at the same byte, an allowed one.
+        - A step can't take the beginning of an allowed message that had come as a whole before the step was written.
+          So write steps that could, such as ``expect_exactly(1)``, before the client runs.
+
+        Raises `TypeError` for a matcher without `framing`, `ValueError` for a message that can be of no bytes or that
+        its framing can't have, or if `times` is less than 1.
         """
         from .allowing import Allowed, takes_no_bytes
         if framing is None:
@@ -85,11 +95,13 @@ class BesideMethods:
         return allowed
 
     def every(self, seconds: float, data: Source, *, framing: Optional[Framing] = None) -> Every:
-        """From here on the server sends `data` every so many seconds, beside its script: its own heartbeats.
+        """Send `data` every `seconds` seconds from here on, in addition to the script: the server's own heartbeats.
 
-        `data` is bytes, or a callable (a coroutine function too) that is given the connection's last result; with
-        `framing` it is a payload. It never splits what the script sends, and it ends when either side has ended its
-        stream. Return an object with a `count`, and `stop()`. Where it holds is as with `allow`.
+        `data` is bytes, or a callable (or coroutine function) that is called with the connection's last result and
+        returns bytes. With `framing` it is a payload. It never splits what the script sends. The heartbeats end when
+        either side has ended its stream.
+
+        Returns an object with a `count` and `stop()`. It applies to the same connections as an `allow` written here.
         """
         from .allowing import Every
         interval = checked_seconds("every(seconds)", seconds, positive=True)
@@ -105,15 +117,16 @@ class BesideMethods:
         return every
 
     def any_order(self) -> Block:
-        """What is written in this `with` block may come in any order; nothing of it happens before the block ends.
+        """Let what is written in this `with` block come in any order; nothing of it happens before the block ends.
 
-        On a connection it is messages: an action belongs to the expectation written above it. On a server it is whole
-        connections: each is bound to the first script, in written order, that its first bytes satisfy, but for messages
-        that an `allow` of all connections lets through: these tell nothing. Of messages that begin alike, the one that
-        is complete first counts.
+        - On a connection, the block has messages. An action belongs to the expectation written above it.
+        - On a server, the block has whole connections. Each is bound to the first script, in written order, that its
+          first bytes satisfy. Messages that an `allow` for all connections lets through don't count here.
 
-        Write the script in the block and run the client after it: one that is run within the block and waits there for
-        the server is a failure after the time-out of the block's steps, or the idle time-out if that is shorter.
+        Of messages that begin alike, the one that is complete first counts.
+
+        Write the script in the block, and run the client after it. A client that runs within the block, and waits there
+        for the server, fails after the time-out of the block's steps, or after the idle time-out if that is shorter.
         """
         from .unordered import Block
         return Block(self._open_block, self._close_block)
@@ -125,10 +138,11 @@ class BesideMethods:
         raise NotImplementedError
 
     def hand_over(self, handler: Callable[[Any], Awaitable[None]]) -> Step[None]:
-        """From here on `handler` serves the connection: a coroutine function that is called with it.
+        """Let `handler` serve the connection from here on; the script of this connection ends here.
 
-        It awaits the same steps, and reads by ``async for line in connection.lines()``. When it returns, the server
-        disconnects; what it raises is the test's failure. The script of this connection ends here.
+        `handler` is a coroutine function that is called with the connection. It awaits the same steps, and can read
+        with ``async for line in connection.lines()``. When it returns, the server disconnects. If it raises, the test
+        fails. Raises `TypeError` for a handler that can't be one.
         """
         from .handing import HandOver, checked_handler
         return self._append_action(HandOver(checked_handler(handler, "hand_over(handler)"),
@@ -147,7 +161,7 @@ def _checked_source(where: str, source: Any, encode: Optional[Callable[[bytes], 
         return source
     data = as_bytes(source, where)
     if encode is not None:
-        encode(data)  # what can't be framed is raised here, where the script is written
+        encode(data)  # raises here, where the script is written, if it can't be framed
     return data
 
 

@@ -1,15 +1,17 @@
-"""All conversations of one server, and the one verdict on them.
+"""The state of one server: all its conversations, and the one verdict on them.
 
 Invariants
 
-- The k-th conversation is the k-th `expect_connect()` and the k-th accepted connection, whichever comes first.
-- Server-level steps are done in the order written, across connections: an `expect_connect()` has as its gate the
+- The k-th conversation is that of the k-th `expect_connect()` and of the k-th accepted connection, whichever comes
+  first.
+- Server-level steps are done in the order written, across connections: the gate of an `expect_connect()` is the
   server-level step before it. Within one connection the order of its script is enough.
-- The first failure is the verdict. After it, or after the server was left, nothing moves any more (`over`).
-- `tail`, if there is one, is the newest conversation; its last step and the next one, if it is `free`, can do nothing
-  but wait, and every place that changes this (something moves, fails, is put beside it, or becomes newer) clears it.
+- The first failure is the verdict. After it, or after the server was left, nothing changes any more (`over`).
+- `tail` is the newest conversation, or None. If it is set, the conversation's last step can do nothing but wait, and so
+  can the next step if that is `free`. Every place that changes this clears `tail`: when a step moves or fails, when
+  `allow`, `every` or `any_order` is written for the conversation, when a newer conversation begins.
 
-The session leaves its commands in `commands`; whoever has told it something takes them out and carries them out.
+The session puts its commands into `commands`. The caller of a method takes them from there and carries them out.
 """
 
 from __future__ import annotations
@@ -40,10 +42,10 @@ __unittest = True
 
 
 class Failure:
-    """The verdict on a script that the client did not keep to: where, and how.
+    """The verdict on a script that the client did not keep to: where it failed, when, and how.
 
-    `conversation` and `step` are None where the failure belongs to none. `overdue` tells a time-out, and `at_end` that
-    the client's stream had ended by then, with nothing left to be read.
+    `conversation` and `step` are None if the failure belongs to none. `overdue` says that it is a time-out, `at_end`
+    that the client's stream had ended by then, with nothing left to be read.
     """
 
     __slots__ = ("conversation", "step", "mismatch", "now", "overdue", "at_end")
@@ -61,16 +63,16 @@ class Failure:
 class Session:
     """The scripts and connections of one server.
 
-    `timeout` is the default of each step, `idle_timeout` that of a script without a due step; both in seconds, None for
-    none. With a `tls_context`, which is the adapter's, each connection begins with a TLS handshake; `can_reset` is
-    false where the server has no way to reset a connection.
+    `timeout` is the default time-out of each step, `idle_timeout` the time-out of a script without a due step; both are
+    in seconds, and None means no limit. With a `tls_context` (which only the adapter looks into) each connection begins
+    with a TLS handshake. `can_reset` is false if the server has no way to reset a connection.
     """
 
     def __init__(self, host: Host, timeout: Optional[float], idle_timeout: Optional[float]) -> None:
         self.host = host
         self.timeout = timeout
         self.idle_timeout = idle_timeout
-        #: What the time-outs of steps are multiplied by; those above are already.
+        #: The factor for the time-outs of steps. `timeout` and `idle_timeout` are multiplied already.
         self.scale = 1.0
         self.now = 0.0
         self.tls_context: Any = None
@@ -78,21 +80,21 @@ class Session:
         self.conversations: list[Conversation] = []
         self.expected = 0
         self.accepted = 0
-        #: How many connections were reset since fail_connections() says so; the script does not count them.
+        #: How many connections were reset because of fail_connections(); the script does not count them.
         self.turned_away = 0
         self.commands: list[Command] = []
         self.failure: Optional[Failure] = None
-        #: Whether nothing moves any more: the script failed, or the server was left.
+        #: Whether nothing changes any more: the script failed, or the server was left.
         self.over = False
         self.allow_extra = False
-        # Stands for the server itself: its steps are settings, done in order, each after the server-level step before.
+        # Stands for the server itself. Its steps are settings; each is done after the server-level step before it.
         self.server = Conversation(self, 0)
         self.refusing = False
         self.pipelining = True
         self.handler: Any = None
         self.everywhere: list[Union[Allowed, Every]] = []
         self.pools: list[Pool] = []
-        #: The block of connections in any order that is being written.
+        #: The `any_order()` block of connections that is being written.
         self.pool: Optional[Pool] = None
         self.newest: Optional[Conversation] = None
         self.tail: Optional[Conversation] = None
@@ -105,7 +107,7 @@ class Session:
     # Connections.
 
     def connected(self, now: float, peername: Any) -> Conversation:
-        """A client was accepted; return its conversation."""
+        """Note that a client was accepted; return its conversation."""
         self.now = now
         conversation = self.reserve(self.accepted)
         if self.handler is not None and self.accepted == self.expected and not self._undecided():
@@ -118,7 +120,7 @@ class Session:
         return conversation
 
     def reserve(self, position: int) -> Conversation:
-        """The conversation at this position, made if nobody has mentioned it yet."""
+        """Return the conversation at this position; make it if there is none yet."""
         while len(self.conversations) <= position:
             conversation = Conversation(self, len(self.conversations) + 1)
             conversation.handle = self.host.handle_for(conversation)
@@ -128,11 +130,11 @@ class Session:
         return self.conversations[position]
 
     def _undecided(self) -> bool:
-        """Whether scripts in any order are still without a connection, so that a further one may be for them."""
+        """Return whether a further connection may be for one of the scripts in any order."""
         return self.pool is not None or any(pool.unbound for pool in self.pools)
 
     def give_to_handler(self, conversation: Conversation) -> None:
-        """No `expect_connect()` claims this connection: it is the handler's, from its beginning."""
+        """Give this connection to the handler from its beginning: no `expect_connect()` claims it."""
         from .handing import HandOver, origin_of_handler
         self.expected += 1
         origin = origin_of_handler(self.handler)
@@ -141,7 +143,7 @@ class Session:
         conversation.add(conversation.handed)
 
     def give_rest_to_handler(self) -> None:
-        """The last scripts in any order have their connections: those that are left are the handler's."""
+        """Give the connections that are left to the handler, if all scripts in any order have their connections."""
         while self.handler is not None and self.accepted > self.expected and not self._undecided():
             self.give_to_handler(self.conversations[self.expected])
 
@@ -177,9 +179,9 @@ class Session:
             self.tail = conversation
 
     def append(self, tail: Conversation, step: Step[Any]) -> None:
-        """Do what `add` does for a step that is `free`, where there is a `tail`.
+        """Do what `add` does, for a step that is `free`, while there is a `tail`.
 
-        That is the case of long scripts, so it costs as little as possible, not even a look at the clock.
+        Long scripts are written this way. So it costs as little as possible: not even the clock is read.
         """
         step.conversation = tail
         steps = tail.steps
@@ -204,7 +206,7 @@ class Session:
         conversation.add(step)
 
     def _add_setting(self, step: Step[Any]) -> None:
-        """Do what `step` says of the server when the server-level steps before it are done."""
+        """Apply the setting `step` to the server once the server-level steps before it are done."""
         server = self.server
         at_once = step.method == "accept_connections" and self.refusing
         place = server.cursor if at_once else len(server.steps)
@@ -230,7 +232,7 @@ class Session:
         self.server.tell_watchers()
 
     def _shut_gate(self, step: Step[Any], gates: list[Step[Any]]) -> None:
-        """Let the script that begins with `step` begin when all these steps are satisfied."""
+        """Let the script that begins with `step` wait until all of `gates` are satisfied."""
         step.conversation.gate = gate = next((gate for gate in gates if not gate.satisfied), None)
         if gate is not None:
             gate.conversation.when_done(gate, lambda: self._open_gate(step, gates))
@@ -240,7 +242,7 @@ class Session:
         step.conversation.advance()
 
     def open_pool(self, now: float) -> None:
-        """The connections that are written now may come in any order."""
+        """Begin an `any_order()` block of connections."""
         self.now = now
         if self.pool is not None:
             raise ScriptError("any_order() is within any_order(); write one block after the other")
@@ -251,7 +253,7 @@ class Session:
         self.remind_of_unwritten()
 
     def close_pool(self, now: float, *, whole: bool) -> None:
-        """These were they; all of them if the block is `whole`, so that it can be judged."""
+        """End an `any_order()` block of connections; it counts only if it is `whole`, not left by an exception."""
         self.now = now
         self.tail = None
         pool, self.pool = self.pool, None
@@ -263,7 +265,10 @@ class Session:
             pool.close()
 
     def put_beside(self, conversation: Optional[Conversation], written: Union[Allowed, Every], now: float) -> None:
-        """Something holds from here on: on this connection; on the newest one that is expected; or on all."""
+        """Apply an `allow` or an `every` from here on.
+
+        It applies to `conversation`; if that is None, to the newest expected connection; if there is none, to all.
+        """
         self.now = now
         if conversation is None:
             conversation = self.newest
@@ -278,7 +283,7 @@ class Session:
         conversation.advance()
 
     def open_block(self, conversation: Conversation, now: float) -> None:
-        """The messages of this connection that are written now may come in any order."""
+        """Begin an `any_order()` block of messages on this connection."""
         self.now = now
         if not conversation.steps:
             raise ScriptError(f"any_order() comes before the expect_connect() of connection {conversation.number}: "
@@ -287,14 +292,17 @@ class Session:
         self.remind_of_unwritten()
 
     def close_block(self, conversation: Conversation, now: float) -> None:
-        """These were they."""
+        """End an `any_order()` block of messages on this connection."""
         self.now = now
         assert conversation.beside is not None
         conversation.beside.close_block(conversation)
         conversation.advance()
 
     def add_to(self, conversation: Conversation, step: Step[Any], now: float, *, by_handler: bool = False) -> None:
-        """Append a step to the script of one connection, whatever the other connections do."""
+        """Append a step to the script of one connection, independently of the other connections.
+
+        `by_handler` says that the connection's handler writes it.
+        """
         self.now = now
         self.tail = None
         if not conversation.steps:
@@ -307,7 +315,7 @@ class Session:
 
     def fail(self, conversation: Optional[Conversation], step: Optional[Step[Any]], mismatch: Mismatch,
              overdue: bool = False) -> None:
-        """The script failed; only the first failure counts."""
+        """Let the script fail; only the first failure counts."""
         if self.over:
             return
         self.condemn(Failure(conversation, step, mismatch, self.now, overdue))
@@ -317,17 +325,17 @@ class Session:
         self.commands.append(GiveUp())
 
     def condemn(self, failure: Failure) -> None:
-        """Nothing moves any more, and this is why."""
+        """End everything with `failure` as the verdict."""
         self.failure = failure
         self.leave()
 
     def leave(self) -> None:
-        """The server is left: steps that are not satisfied never will be."""
+        """End everything, since the server is left: steps that are not satisfied now never will be."""
         self.tail = None
         self.over = True
 
     def failure_of_leaving(self) -> None:
-        """Somebody asks for a step that was not satisfied when the server was left: say so."""
+        """Set the failure for a test that asks for a step which was not satisfied when the server was left."""
         step = self.first_unsatisfied()
         self.failure = Failure(None if step is None else step.conversation, step,
                                Mismatch("the server was left before this step was satisfied"), self.now)
@@ -338,14 +346,14 @@ class Session:
         return all(conversation.complete for conversation in self.conversations)
 
     def first_unsatisfied(self) -> Optional[Step[Any]]:
-        """The step that a join has to wait for first."""
+        """Return the step that `join()` has to wait for first; None if there is none."""
         for conversation in self.conversations:
             if not conversation.complete:
                 return conversation.steps[conversation.cursor]
         return None
 
     def settle(self, now: float, *, allow_open: bool, allow_extra: bool) -> None:
-        """Judge what is left when every step is satisfied: connections and bytes that no step explains."""
+        """Judge what is left once every step is satisfied: connections and bytes that no step explains."""
         from .leftovers import judge_leftovers
         self.now = now
         judge_leftovers(self, allow_open=allow_open, allow_extra=allow_extra)
@@ -353,25 +361,25 @@ class Session:
     # Time.
 
     def remind(self, deadline: float) -> None:
-        """See to it that `tick` is called at `deadline` at the latest."""
+        """Make sure that `tick` is called at `deadline` at the latest."""
         if self.reminder is None or deadline < self.reminder:
             self.reminder = deadline
             self.commands.append(StartTimer(deadline))
 
     def remind_of_idleness(self) -> None:
-        """See to it that idleness is noticed, once a client has connected."""
+        """Make sure that idleness is noticed, once a client has connected."""
         if self.idle_timeout is not None:
             self.remind(self.now + self.idle_timeout)
 
     def remind_of_unwritten(self) -> None:
-        """See to it that a client is noticed that waits for a block that is still being written."""
+        """Make sure that `tick` notices a client which waits for a block that is still being written."""
         from .unwritten import wait_for_block
         wait = wait_for_block(self)
         if wait is not None:
             self.remind(wait.deadline)
 
     def tick(self, now: float) -> None:
-        """The time of a reminder has come: judge what is overdue, and ask for the next one."""
+        """Judge what is overdue now that a reminder's time has come, and ask for the next reminder."""
         from .idleness import idle_until, tick_idle
         from .unwritten import tick_unwritten
         self.now = now
@@ -390,12 +398,12 @@ class Session:
         if idle is not None:
             deadlines.append(idle[0])
         elif self.idle_timeout is not None and any(conversation.open for conversation in self.conversations):
-            deadlines.append(now + self.idle_timeout)  # a step is due now; look again when it may be done
+            deadlines.append(now + self.idle_timeout)  # a step is due now; check again when it may be done
         if deadlines and not self.over:
             self.remind(min(deadlines))
 
     def deadlines(self) -> list[float]:
-        """When the steps that are due will be overdue, or want their timers, or a client waits too long for a block."""
+        """Return when due steps are overdue or want their timers, and when a client waits too long for a block."""
         from .unwritten import wait_for_block
         wait = wait_for_block(self)
         deadlines = [next_deadline(conversation) for conversation in self.conversations if conversation.gate is None]
@@ -404,8 +412,8 @@ class Session:
         return [deadline for deadline in deadlines if deadline is not None]
 
     def begin_time(self, now: float) -> None:
-        """The clock reads `now`: what was written before there was a clock, at the time 0, has been written now."""
-        self.commands.clear()  # without a client there are reminders only, of times that mean nothing
+        """Start the clock at `now`: what was written before, at the time 0, counts as written now."""
+        self.commands.clear()  # without a client these are only reminders, and their times mean nothing
         for conversation in self.conversations:
             if conversation.alarm_at is not None:
                 conversation.alarm_at += now - self.now
@@ -413,10 +421,10 @@ class Session:
         self.tick(now)
 
     def excuse(self, now: float) -> None:
-        """The loop did not turn until `now`, and a client in it could not either: time-outs begin anew.
+        """Restart the time-outs: the loop did not turn until `now`, so a client in it could do nothing either.
 
-        But only if something has happened since they last did, and `within` once for each step: a client that blocks
-        the loop again and again is late all the same.
+        A step's first restart includes its `within`. Later ones don't, and they happen only if there was progress since
+        the last one. So a client that blocks the loop again and again still times out.
         """
         self.now = now
         excuses = [conversation.excuse() for conversation in self.conversations]
@@ -424,7 +432,7 @@ class Session:
             self.awake_since = now
 
     def restart(self, now: float) -> None:
-        """Time stood still until `now`: a debugger was at work. Time-outs begin anew."""
+        """Restart the time-outs: time stood still until `now`, since a debugger was at work."""
         self.now = self.awake_since = now
         for conversation in self.conversations:
             conversation.restart()
@@ -432,7 +440,7 @@ class Session:
     # Calls.
 
     def call(self, callbacks: Iterable[Callable[[], None]]) -> None:
-        """Make these calls, one after another: those that they bring about wait, however long the chain."""
+        """Make these calls, one after another. Calls that they cause are queued, so a long chain does not recurse."""
         self._calls.extend(callbacks)
         if self._calling:
             return

@@ -1,4 +1,4 @@
-"""The source lines of an origin, as reports name them; loaded when the first one asks."""
+"""File names and line numbers of steps, as reports show them; loaded when the first report needs them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SourceLine(NamedTuple):
 
 
 def source_lines(origin: Origin) -> list[SourceLine]:
-    """Return the lines of an origin: first the step's own, then those that led to it."""
+    """Return the lines of an origin: first the step's own line, then those of its callers."""
     return [SourceLine(code.co_filename, _line_number(code, offset)) for code, offset in origin]
 
 

@@ -1,16 +1,19 @@
-"""Steps: the entries of a script, and the handles by which a test asks how one of them went.
+"""Steps: the entries of a script, and the handles with which a test asks for their outcome.
 
 A step is written once, gets its turn once, and ends once:
 
     waiting -> due -> satisfied | failed | not reached
 
-The step itself keeps no such state. A conversation has a cursor; what stands before the cursor is satisfied, what
-stands at it is due. So a run of a thousand steps that one read satisfies costs one assignment, and a step and its
+The step itself does not store this state. A conversation has a cursor: the steps before the cursor are satisfied, the
+step at the cursor is due. So a run of a thousand steps that one read satisfies costs one assignment, and a step and its
 conversation can't disagree.
 
-Every step knows how to do its part: `begin` when its turn comes, `proceed` then and whenever something has happened,
-and how to say that it is overdue. `proceed` returns WAITING, DONE, QUEUED (its bytes are in the conversation's outbox;
-the next step may join them) or the Mismatch that is the script's failure.
+Every step has these methods:
+
+- `begin` is called when its turn comes.
+- `proceed` is called then, and whenever something has happened. It returns WAITING, DONE, QUEUED (its bytes are in the
+  conversation's outbox; the next step may add more to the same write) or the Mismatch with which the script fails.
+- `overdue` says what is missing when its time is over.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ T = TypeVar("T")
 
 
 class Signal:
-    """One of the things that `Step.proceed` can answer, beside a mismatch."""
+    """One of the values, other than a mismatch, that `Step.proceed` can return."""
 
     __slots__ = ("name",)
 
@@ -53,11 +56,14 @@ Outcome = Union[Signal, Mismatch]
 
 
 class Timing:
-    """How long a step may take, in seconds; None is for ever.
+    """How long a step may take, in seconds; None means no limit.
 
-    `timeout` is the longest time without progress once it is the step's turn, `within` the longest time in all,
-    and `after` the time before which the step must not be satisfied. `default` stands for "as the server says". These
-    are as they are written; `limits` tells how long they are.
+    - `timeout`: the longest time without progress, once it is the step's turn.
+    - `within`: the longest time in all.
+    - `after`: the step must not be satisfied before this time.
+    - `default`: use the server's time-out instead of `timeout`.
+
+    These are the values as written; `limits` returns those that apply.
     """
 
     __slots__ = ("timeout", "within", "after", "default")
@@ -70,9 +76,9 @@ class Timing:
         self.default = default
 
     def limits(self, session: Session) -> tuple[Optional[float], Optional[float]]:
-        """`timeout` and `within` as they hold on a server: its default, and what is written multiplied by its scale.
+        """Return the `timeout` and `within` that apply on a server: its default, or what is written times its scale.
 
-        Of a `within` that begins with an `after`, the time behind that is multiplied.
+        With `after`, only the time from `after` to `within` is multiplied.
         """
         timeout, within, after = self.timeout, self.within, self.after or 0.0
         if self.default:
@@ -89,34 +95,34 @@ UNTIMED: Final = Timing(None, None, None, False)
 class Step(Generic[T]):
     """One entry of a script, and the handle on its outcome.
 
-    It can be ignored, awaited (``line = await server.expect_line()``), or asked later: `done`, `result` and `exception`
-    answer as those of an `asyncio.Future` do.
+    Ignore it, await it (``line = await server.expect_line()``), or ask later: `done`, `result` and `exception` work as
+    those of an `asyncio.Future` do.
     """
 
     __slots__ = ("conversation", "index", "origin", "timing", "value", "asked")
 
-    #: The method by which users write this step.
+    #: The name of the method that writes this step.
     method = "step"
-    #: Whether the client has to do it, rather than the server.
+    #: Whether the client has to do it (an expectation), rather than the server (an action).
     is_expectation = True
-    #: Whether any step may stand before it and after it, so that `Session.check` needn't be asked.
+    #: Whether it may follow, and be followed by, any step, so that `check_place` can be skipped.
     free = False
-    #: Whether it is about the server, and part of no connection's script.
+    #: Whether it is a setting of the server, and part of no connection's script.
     is_setting = False
     #: Whether it may be written before the first expect_connect().
     may_come_first = False
-    #: Whether its bytes may travel in one write with those of the send before it.
+    #: Whether its bytes may go out in one write with those of the send before it.
     sends = False
-    #: Whether it expects a message: bytes that can be read as such by `message()`.
+    #: Whether it expects a message, which `message()` begins to read.
     reads = False
-    #: Whether it may wait for ever: it is then as if no step were due.
+    #: Whether it may wait for ever. Idleness is then checked as if no step were due.
     idle = False
 
     conversation: Conversation
     index: int
     timing: Timing
     value: T
-    #: Set when somebody has asked for the outcome; absent before.
+    #: Set when the test has asked for the outcome; absent before.
     asked: bool
 
     def __init__(self, origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
@@ -126,22 +132,22 @@ class Step(Generic[T]):
     # What the conversation calls.
 
     def begin(self, conversation: Conversation) -> Optional[Mismatch]:
-        """Take note that it is this step's turn; a mismatch if it can't even begin."""
+        """Begin the step's turn; return a mismatch if it can't even begin."""
         return None
 
     def proceed(self, conversation: Conversation) -> Outcome:
-        """Do what can be done now."""
+        """Do what can be done now; return the outcome."""
         raise NotImplementedError
 
     def survives(self, conversation: Conversation) -> bool:
-        """Whether the connection's TLS may be broken when it is this step's turn."""
+        """Return whether the step may have its turn on a connection whose TLS is broken."""
         return False
 
     def timer_fired(self, conversation: Conversation) -> None:
-        """Take note that the time for which this step asked the conversation has come."""
+        """Note that the time for which this step set the conversation's alarm has come."""
 
     def overdue(self, conversation: Conversation, seconds: float, silent: bool) -> Mismatch:
-        """Say what is missing after `seconds`: without any progress if `silent`, else in all."""
+        """Say what is missing after `seconds`: seconds without any progress if `silent`, else in all."""
         raise NotImplementedError
 
     def written(self) -> T:
@@ -149,27 +155,27 @@ class Step(Generic[T]):
         return self.value
 
     def take(self, result: Any) -> None:
-        """Take the result of a message that was read elsewhere (see `candidates`)."""
+        """Take the result of a message that `Candidates` has read."""
 
     def message(self) -> Any:
-        """Begin to read the message of a step that `reads`: an `expectations.Message`."""
+        """Begin to read the message of a step that `reads`; return a `Message`."""
         raise NotImplementedError
 
     def at_end(self, conversation: Conversation) -> Optional[Outcome]:
-        """The outcome if the client's stream ends before the first byte of this message; None if that is no good."""
+        """Return the outcome if the client's stream ends before this message begins; None if that is a failure."""
         return None
 
     # What reports use.
 
     def arguments(self) -> str:
-        """The arguments as the script has them, shortened."""
+        """Return the arguments as the script has them, shortened."""
         return ""
 
     def __str__(self) -> str:
         return f"{self.method}({self.arguments()})"
 
     def lines(self) -> list[SourceLine]:
-        """Where the step was written: its own line, then those of its callers up to the test."""
+        """Return where the step was written: its own line, then those of its callers up to the test."""
         from .source_lines import source_lines
         return source_lines(self.origin)
 
@@ -177,20 +183,22 @@ class Step(Generic[T]):
 
     @property
     def satisfied(self) -> bool:
-        """Whether the step's part was done as the script says."""
+        """Whether the step has been done as the script says."""
         return self.index < self.conversation.cursor
 
     def done(self) -> bool:
-        """Return True if the step is satisfied, or never will be."""
+        """Return True if the step is satisfied, or can't be any more."""
         self.asked = True
         return self.satisfied or self.conversation.session.over
 
     def result(self, timeout: Optional[float] = None) -> T:
         """Return what the step received (an expectation) or None (an action).
 
-        Raises `ExpectationError` if the script failed or the server was left before the step was satisfied, and
-        `asyncio.InvalidStateError` if the step is not done yet. On a threaded server it waits for the step instead,
-        for `timeout` seconds at most, and raises `TimeoutError` then.
+        Raises `ExpectationError` if the script failed, or the server was left, before the step was satisfied.
+
+        If the step is not done yet, this raises `asyncio.InvalidStateError`; a threaded server waits for the step
+        instead, for at most `timeout` seconds (None: no limit), and then raises `TimeoutError`. On other servers a
+        `timeout` is a `TypeError`.
         """
         self.asked = True
         if not self.satisfied:
@@ -198,7 +206,7 @@ class Step(Generic[T]):
         return self.written()
 
     def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
-        """Return the exception that `result` would raise, or None; raise `InvalidStateError` if not done yet."""
+        """Return the exception that `result` would raise, or None; raise or wait as `result` does if not done yet."""
         self.asked = True
         if self.satisfied:
             return None
@@ -217,7 +225,7 @@ class Step(Generic[T]):
         return f"<{where}: {self} at {line}, {self.status()}{never}>"
 
     def status(self) -> str:
-        """One word or two for a report: satisfied, failed, waiting, not reached."""
+        """Return the state for a report: satisfied, failed, waiting, unfinished or not reached."""
         failure = self.conversation.session.failure
         if failure is not None and failure.step is self:
             return "failed"
@@ -231,7 +239,7 @@ class Step(Generic[T]):
 
 
 class Lasting(Step[None]):
-    """A step that takes a time of its own, `duration` seconds from its turn on; afterwards it is `over`."""
+    """A step that lasts `duration` seconds from its turn on; then it is `over`."""
 
     __slots__ = ("duration", "over")
 

@@ -1,4 +1,4 @@
-"""The matcher for binary structures: a format of the module `struct`, and what is expected in each of its fields."""
+"""The matcher for binary structures: a format of the module `struct`, and what is expected in each field."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ __all__ = ["Struct"]
 __unittest = True
 
 _CODES = re.compile(r"(\d*)([a-zA-Z?])")
-_BYTEWISE = frozenset("csbBhHiIlLqQnNP")  # exactly one encoding a value, so that a wrong byte is a wrong value
+_BYTEWISE = frozenset("csbBhHiIlLqQnNP")  # each value has exactly one encoding, so a wrong byte is a wrong value
 
 
 class Struct(Matcher["tuple[Any, ...]"]):
-    """A message that `struct.unpack` takes apart into the expected fields; the result is the tuple of all of them.
+    """Match a message whose fields, unpacked by `struct.unpack`, are the expected ones; the result is the tuple of all.
 
-    `layout` is a format of `struct` (without ``>`` or ``<``, native order and padding). Then come the expected
-    values, or matchers such as `anything`, one for each field; those given by name come after the others, and
-    mismatches call them by it: ``Struct(">HHI", kind=7, flags=anything, size=12)``. A format alone accepts any
-    values.
+    - `layout` is a format of `struct`. Without ``>`` or ``<`` it has native order and padding.
+    - Then come the expected values, or matchers such as `anything`, one for each field. Fields given by name come after
+      the others; mismatches show their names: ``Struct(">HHI", kind=7, flags=anything, size=12)``.
+    - A format alone accepts any values.
 
-    A wrong field is a mismatch as soon as its bytes can't become the expected value, and a header that announces
-    another size at the header. Matchers in fields get the value (`Predicate`), or bytes where the field holds bytes.
-    A float is compared as the field's precision holds it, bytes that are too short for their field as `struct.pack`
-    pads them.
+    A wrong field is a mismatch as soon as its bytes can't become the expected value. If a header announces another
+    size, that is a mismatch at the header.
 
-    ValueError for a malformed format, another number of fields, a value that doesn't fit its field; TypeError for a
-    `str`.
+    A matcher in a field gets the field's value (`Predicate`), or its bytes if the field holds bytes. A float is
+    compared in the field's precision. Expected bytes that are too short for their field are padded as `struct.pack`
+    does.
+
+    Raises `ValueError` for a malformed format, for a wrong number of expected fields, and for a value that doesn't fit
+    its field. Raises `TypeError` for an expected `str`, and for a `layout` that isn't a `str`.
     """
 
     __slots__ = ("layout", "fields", "size", "_struct")
@@ -65,12 +67,12 @@ class Struct(Matcher["tuple[Any, ...]"]):
         return judge.feed(message) or judge.finish()
 
     def judge(self) -> Judge[tuple[Any, ...]]:
-        """A judge that looks at each field when it arrives."""
+        """Return a judge that checks each field as it arrives."""
         return _StructJudge(self, self._struct)
 
 
 class _Field:
-    """One field: its index, name and place, what is expected, and its only encoding if it has only one."""
+    """One field: its index, name and offset, what is expected, and the encoding of that if there is only one."""
 
     __slots__ = ("index", "name", "offset", "expected", "struct", "encoding")
 
@@ -93,7 +95,7 @@ class _Field:
 
     @property
     def end(self) -> int:
-        """The offset after the last byte."""
+        """The offset after the field's last byte."""
         return self.offset + self.struct.size
 
     def _encoded(self, expected: Any, code: str) -> bytes:
@@ -111,7 +113,7 @@ class _Field:
         return encoding
 
     def differs(self, data: bytes) -> Optional[str]:
-        """What was got instead, judging by the bytes of this field that are there, or None."""
+        """Say what came instead, judged by the field's bytes that are there; None if nothing is wrong so far."""
         if len(data) < self.struct.size:
             if self.encoding is None or self.encoding.startswith(data):
                 return None
@@ -130,7 +132,7 @@ class _Field:
 
 
 def _fields(layout: str, expected: list[tuple[Optional[str], Any]]) -> tuple[_Field, ...]:
-    """The fields of a format, which is well-formed, with what is expected in each."""
+    """Return the fields of a well-formed format, with what is expected in each."""
     order = layout[0] if layout[:1] in tuple("@=<>!") else "@"
     places = []
     before = order
@@ -141,7 +143,7 @@ def _fields(layout: str, expected: list[tuple[Optional[str], Any]]) -> tuple[_Fi
         pieces = [count + code] if code in "sp" else [code] * int(count or 1)
         for piece in pieces:
             before += piece
-            # calcsize of all up to here has the padding of native alignment before this field, but none after it
+            # calcsize() of the format up to here includes the native padding before this field, but none after it
             places.append((order + piece, struct.calcsize(before) - struct.calcsize(order + piece)))
         if not pieces:
             before += count + code  # such as 0I, which only aligns

@@ -1,6 +1,6 @@
-"""Connections that no step expects: mostly the cause where another connection is silent, or is not closed.
+"""Names connections that no step expects: the usual cause if another connection is silent or stays open.
 
-A client that connects twice talks on the new connection, and has forgotten the old one.
+A client that connects twice talks on the new connection and has forgotten the old one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NAMED = 3
 
 
 def uninvited(session: Session) -> str:
-    """Say which connections no step expects, as it follows what is overdue elsewhere; nothing if there are none."""
+    """Return the end of a mismatch's text that names the connections no step expects; "" if there are none."""
     if session.allow_extra:
         return ""
     strangers = [conversation for conversation in session.conversations

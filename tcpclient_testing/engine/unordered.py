@@ -1,8 +1,8 @@
-"""Messages of one connection that may come in any order: the `any_order()` block.
+"""The `any_order()` block of a connection: messages that may come in any order.
 
-A unit is an expectation and the actions written below it. A conversation stays a list of steps with one cursor: when an
-expectation of the block is met, its unit is moved to the cursor. So the script is put in the order in which the client
-did it, and what was done stands before what is missing, in reports too.
+A unit is an expectation and the actions written below it. A conversation remains a list of steps with one cursor: when
+an expectation of the block is met, its unit is moved to the cursor. So the steps end up in the order in which the
+client did them, and satisfied steps come before missing ones, in reports too.
 """
 
 from __future__ import annotations
@@ -24,12 +24,19 @@ __all__ = ["Block", "Unordered", "listed", "places"]
 
 __unittest = True
 
-# So many steps are named in a line; where they are more, each has a line of its own below.
+# How many steps one line names at most. If there are more, each of them gets its own line below.
 _NAMED = 4
 
 
 class Unordered:
-    """The steps of one block: those from `start` on, while it is being written, and the units that are still open."""
+    """The steps of one block.
+
+    - `start`: the index of its first step; valid while the block is being written
+    - `opened`: when the block was opened, in seconds of the clock
+    - `count`: how many expectations it has in all
+    - `units`: the units whose expectation is still open
+    - `turn`: when the block's turn came, in seconds of the clock; None before
+    """
 
     __slots__ = ("start", "opened", "units", "turn", "count")
 
@@ -41,7 +48,7 @@ class Unordered:
         self.turn: Optional[float] = None
 
     def check(self, step: Step[Any]) -> None:
-        """Raise `ScriptError` for a step that has no place in such a block."""
+        """Raise `ScriptError` if `step` is not possible in such a block."""
         if not step.is_expectation:
             if not self.units:
                 raise ScriptError(f"{step} has no place at the beginning of any_order(): an action belongs to the "
@@ -52,11 +59,11 @@ class Unordered:
             raise ScriptError(f"{step} has no place in any_order(): only messages can come in any order; write it "
                               "after the block")
         elif isinstance(step, ExpectMessage) and not isinstance(step.framing, Framing):
-            raise ScriptError(f"{step} has no place in any_order(): the result that its length depends on is that of "
-                              "the expectation before it, and which one that will be is open")
+            raise ScriptError(f"{step} has no place in any_order(): its length depends on the result of the "
+                              "expectation before it, and in this block that may be any of them")
 
     def add(self, step: Step[Any]) -> None:
-        """Take note of a step, which stands at the script's end."""
+        """Add a step, which was appended to the script, to the block."""
         if step.is_expectation:
             self.units.append([step])
             self.count += 1
@@ -64,7 +71,7 @@ class Unordered:
             self.units[-1].append(step)
 
     def heads(self) -> list[Step[Any]]:
-        """The expectations that are still open, in the order in which they were written."""
+        """Return the expectations that are still open, in the order in which they were written."""
         return [unit[0] for unit in self.units]
 
     def missing(self) -> str:
@@ -74,7 +81,7 @@ class Unordered:
                 f"{listed(heads, 'and')}")
 
     def move_up(self, step: Step[Any], conversation: Conversation) -> None:
-        """The expectation `step` is met: put its unit before those that are still open."""
+        """Move the unit of `step`, which is met, before the units that are still open."""
         unit = next(unit for unit in self.units if unit[0] is step)
         self.units.remove(unit)
         position = conversation.cursor
@@ -84,7 +91,10 @@ class Unordered:
             position += 1
 
     def limits(self, conversation: Conversation) -> tuple[Optional[float], Optional[float]]:
-        """The `timeout` and the `within` of the block: the shortest; `within` counts from the block's turn."""
+        """Return the `timeout` and the `within` of the block, in seconds: the shortest of its open expectations.
+
+        `within` counts from the block's turn. None is no limit.
+        """
         if self.turn is None:
             self.turn = conversation.turn
         limits = [head.timing.limits(conversation.session) for head in self.heads()]
@@ -94,7 +104,7 @@ class Unordered:
 
 
 def listed(steps: Sequence[Step[Any]], joint: str) -> str:
-    """Name these steps in a line: the first few of them, and how many more there are."""
+    """Name these steps in one line: the first few of them, and how many more there are."""
     names = [str(step) for step in steps[:_NAMED]]
     if len(steps) > _NAMED:
         names.append(f"{len(steps) - _NAMED} more")
@@ -102,14 +112,14 @@ def listed(steps: Sequence[Step[Any]], joint: str) -> str:
 
 
 def places(steps: Sequence[Step[Any]]) -> tuple[str, ...]:
-    """Where each of these steps was written, line by line, if they are too many to be named in one."""
+    """Return lines that say where each of these steps was written, if they are too many for one line; else none."""
     if len(steps) <= _NAMED:
         return ()
     return ("missing", *(f"  {step} at {step.lines()[0]}" for step in steps))
 
 
 class Block:
-    """What `any_order()` returns: a context manager, to be used once, in a `with` statement."""
+    """The result of `any_order()`: a context manager. Use it once, in a `with` statement."""
 
     __slots__ = ("_enter", "_leave")
 
@@ -125,6 +135,6 @@ class Block:
         try:
             self._leave(exc_type is None)
         except Exception:
-            # With an exception of its own under way, whoever leaves the server says what became of the script.
+            # If the body of the block raised, let that exception pass. Leaving the server reports on the script.
             if exc_type is None:
                 raise

@@ -1,7 +1,8 @@
-"""Clients that wait while an `any_order()` block is still being written: nothing of it happens before it has ended.
+"""Detects clients that wait for an `any_order()` block that is still being written.
 
-Its steps are not due yet, so none of their time-outs runs; but a client that is run within the block, and waits for an
-answer, would wait for ever. It may do so for as long as its steps could take, or for the idle time-out if that is less.
+No step of a block happens before the block has ended. Its steps are not due until then, so none of their time-outs
+runs. But a client that is run within the block and waits for an answer would wait for ever. So it may wait only as long
+as the steps of the block could take, or for the idle time-out if that is shorter.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ __unittest = True
 
 
 class Unwritten(Mismatch):
-    """A client waits for what does not happen before a block has ended; `hint` is what to do about it, or None."""
+    """A client waits for a block that has not ended. `hint` says what to do about it, or is None."""
 
     __slots__ = ("hint",)
 
     def __init__(self, lasted: float, *, connected: bool, left: bool) -> None:
-        """`left` says that the block was left by an exception; `lasted` is in seconds."""
+        """Make the text.
+
+        `lasted` is how long the wait took, in seconds; `connected`, whether the client's stream is open; `left`,
+        whether an exception has ended the block.
+        """
         what = "the client has waited" if connected else "nothing has happened"
         why = "since its `with` block was left by an exception" if left else "before its `with` block has ended"
         super().__init__(f"{what} for {seconds(lasted)}, but no step of any_order() counts {why}")
@@ -38,7 +43,10 @@ class Unwritten(Mismatch):
 
 
 class Wait:
-    """That a client waits for a block: `since` when, and until when it may; `left` is as above."""
+    """A client's wait for a block: when it began, and when it will have lasted too long, in seconds of the clock.
+
+    `conversation` is the one that waits; `left` says whether an exception has ended the block.
+    """
 
     __slots__ = ("since", "deadline", "conversation", "left")
 
@@ -50,7 +58,7 @@ class Wait:
 
 
 def wait_for_block(session: Session) -> Optional[Wait]:
-    """The wait for a block that is not written which will first have lasted too long; None if no client waits so."""
+    """Return the wait with the earliest deadline; None if no client waits for a block."""
     waits = [wait for wait in _waits(session) if wait is not None]
     return min(waits, key=lambda wait: wait.deadline, default=None)
 
@@ -71,14 +79,14 @@ def _wait_for_pool(session: Session, pool: Pool) -> Optional[Wait]:
              (conversation.pool is pool or not (left or conversation.steps))]
     if not there:
         return None
-    # While a step before the block is due, that one's time-out is the measure.
+    # While a step before the block is due, the time-out of that step applies.
     since = pool.turn if all(gate.satisfied for gate in pool.gates) else session.now
     heads = [conversation.steps[1] for conversation in pool.unbound if len(conversation.steps) > 1]
     return _wait(session, since, there, heads, left=left)
 
 
 def _is_there(conversation: Conversation) -> bool:
-    """Whether the client may be waiting; one that has half-closed may, too."""
+    """Return whether the client may be waiting. One that has half-closed may be, too."""
     return conversation.accepted and not (conversation.closed or conversation.reset or conversation.draining)
 
 
@@ -95,7 +103,7 @@ def _wait(session: Session, since: float, there: list[Conversation], heads: list
 
 
 def tick_unwritten(session: Session) -> None:
-    """Let the session fail if a client has waited too long."""
+    """Fail the session if a client has waited too long for a block."""
     wait = wait_for_block(session)
     if wait is None or session.now < wait.deadline:
         return

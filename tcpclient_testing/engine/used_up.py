@@ -1,4 +1,7 @@
-"""Messages that `allow(times=...)` let through, and lets through no more: mostly the cause where one comes again."""
+"""Names the `allow(times=...)` that is used up, if it is the likely cause of a mismatch.
+
+If a message comes more often than `times`, the mismatch alone does not show why it is no longer allowed.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ __unittest = True
 
 
 def used_up(conversation: Conversation) -> str:
-    """Say which `allow()` would have taken the bytes that are there, as it follows a mismatch; nothing if none would.
+    """Return the end of a mismatch's text: which used-up `allow()` would have matched the pending bytes.
 
-    Bytes that are only the beginning of such a message count: a wrong one is reported when it arrives.
+    Returns "" if none would. The beginning of such a message is enough, because a wrong byte is reported as soon as it
+    arrives.
     """
     spent = [] if conversation.beside is None else [permit for permit in conversation.beside.permits if not permit.left
                                                     and permit.left is not None]

@@ -1,8 +1,8 @@
-"""Frames with a variable-length length, as protocol buffers write several messages one after the other.
+"""The framing `Varint`: each payload comes after its length, a varint, as in streams of protocol buffers.
 
-The encoding is unsigned LEB128: seven bits a byte, the lowest first, the high bit set on all bytes but the last; ten
-bytes at most, for 64 bits (https://protobuf.dev/programming-guides/encoding/#varints, and "delimited" messages in
-https://protobuf.dev/programming-guides/techniques/#streaming).
+The encoding is unsigned LEB128: seven bits per byte, the lowest first. The high bit is set on all bytes but the last.
+A varint has ten bytes at most, for 64 bits. Sources: https://protobuf.dev/programming-guides/encoding/#varints, and
+"delimited" messages in https://protobuf.dev/programming-guides/techniques/#streaming.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _MAX_SIZE = 10
 
 
 class Varint(Framing):
-    """Frames of a varint length (unsigned LEB128, as in protocol buffers) and so many bytes of payload.
+    """Frames of a varint length (unsigned LEB128, as in protocol buffers) and a payload of that many bytes.
 
-    `max_length` limits the payload, in bytes. Lengths that are written with more bytes than they need are accepted up
-    to ten bytes, as protocol buffers' parsers do. TypeError or ValueError for a limit that isn't a number of bytes.
+    `max_length` limits the payload, in bytes. A length may be written with more bytes than it needs, up to ten: the
+    parsers of protocol buffers accept that. Raises `TypeError` or `ValueError` if `max_length` isn't a number of bytes.
     """
 
     __slots__ = ("max_length",)
@@ -37,7 +37,7 @@ class Varint(Framing):
         return f"Varint({'' if self.max_length == MAX_LENGTH else f'max_length={self.max_length}'})"
 
     def encode(self, payload: bytes) -> bytes:
-        """The length, in as few bytes as will do, and the payload; ValueError if that is longer than `max_length`."""
+        """Return the length, in the fewest bytes possible, and the payload; `ValueError` if it exceeds `max_length`."""
         payload = payload_of(payload, "Varint.encode(payload)")
         length = len(payload)
         if length > self.max_length:
@@ -50,7 +50,7 @@ class Varint(Framing):
         return bytes(header) + payload
 
     def reader(self) -> FrameReader:
-        """A reader for one message."""
+        """Return a reader for one message."""
         return _VarintReader(self.max_length)
 
 

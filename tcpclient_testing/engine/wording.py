@@ -1,6 +1,6 @@
-"""Wording that mismatches share: bytes as text, shortened around a difference and never at it.
+"""Functions that turn values into text for mismatches: bytes are shortened around a difference, which stays visible.
 
-Pure functions from values to text. Offsets and counts are in bytes, counted from 0.
+All are pure functions. Offsets and counts are in bytes; offsets count from 0.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ _LEAST = 16
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun: ``1 byte``, ``2 bytes``."""
+    """Return a number with its noun: ``1 byte``, ``2 bytes``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def seconds(duration: float) -> str:
-    """Say a duration of `duration` seconds: ``0.5 s``, ``30.0 s``."""
+    """Return the text of a duration, given in seconds: ``0.5 s``, ``30.0 s``."""
     return f"{duration:.1f} s" if duration >= 0.1 or duration == 0 else f"{duration:.3g} s"
 
 
 def address_text(peername: Any) -> str:
-    """Say an address: 127.0.0.1:4711, [::1]:4711, or nothing where there is none."""
+    """Return the text of an address: ``127.0.0.1:4711``, ``[::1]:4711``, a path, or ``(unnamed)`` if there is none."""
     if isinstance(peername, tuple) and len(peername) >= 2:
         host, port = peername[:2]
         return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
@@ -33,15 +33,16 @@ def address_text(peername: Any) -> str:
 
 
 def place(start: int, stop: int) -> str:
-    """Where the bytes from `start` to before `stop` are: ``byte 4``, ``bytes 4 to 7``."""
+    """Say where the bytes from `start` to ``stop - 1`` are: ``byte 4``, ``bytes 4 to 7``."""
     return f"byte {start}" if stop - start == 1 else f"bytes {start} to {stop - 1}"
 
 
 def shorten(data: Union[bytes, str], around: Optional[int] = None, limit: int = 60) -> str:
-    """The repr of `data`, with what is left out marked by ``...`` and the place and the whole length said.
+    """Return the repr of `data`, shortened: ``...`` marks what is left out, then come the place and the whole length.
 
-    `around` is the index of the byte that has to be seen (None: the beginning), `limit` about how many characters
-    of text to show. At least 16 bytes are shown, whatever their escapes take. A `str` is treated alike.
+    `around` is the index of the byte that must be visible (None: the first). `limit` is about how many characters of
+    text to show. At least 16 bytes are shown, however long their escapes are. A `str` is treated the same way, counted
+    in characters.
     """
     length = len(data)
     start, stop = _window(length, around, limit)
@@ -61,12 +62,12 @@ def shorten(data: Union[bytes, str], around: Optional[int] = None, limit: int = 
 
 
 def shorten_repr(value: object, limit: int = 60) -> str:
-    """The repr of any value on one line, cut after `limit` characters with the number of the others said."""
+    """Return the repr of any value on one line, cut after `limit` characters; it says how many more there are."""
     if isinstance(value, (bytes, str)):
         return shorten(value, limit=limit)
     try:
         text = " ".join(repr(value).split("\n"))
-    except Exception as error:  # noqa: BLE001 - a repr of the user's, which must not take the report down with it
+    except Exception as error:  # noqa: BLE001 - a user's __repr__, which must not break the report
         if type(value) is int:  # more digits than sys.get_int_max_str_digits()
             return f"<int of {value.bit_length()} bits>"
         return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
@@ -76,10 +77,10 @@ def shorten_repr(value: object, limit: int = 60) -> str:
 
 
 def exception_text(exception: BaseException, limit: int = 200) -> str:
-    """The exception's type and the first line of its text, as a traceback ends with."""
+    """Return the exception's type and the first line of its text, as at the end of a traceback."""
     try:
         text = str(exception).strip().split("\n")[0]
-    except Exception:  # noqa: BLE001 - a __str__ of the user's, which must not take the report down with it
+    except Exception:  # noqa: BLE001 - a user's __str__, which must not break the report
         text = ""
     if len(text) > limit:
         text = f"{text[:limit]}..."
@@ -87,19 +88,19 @@ def exception_text(exception: BaseException, limit: int = 200) -> str:
 
 
 def _window(length: int, around: Optional[int], limit: int) -> tuple[int, int]:
-    """The part of `length` items, `limit` of them at most, that has the item `around` near its middle."""
+    """Return the start and stop of at most `limit` of `length` items, with the item `around` near the middle."""
     if length <= limit:
         return 0, length
-    # Not moved back to fill the limit near the end: so both sides of a difference are shown from the same place on.
+    # Don't move the start back to fill the limit near the end: both sides of a difference must start at the same place.
     start = 0 if around is None else max(around - limit // 2, 0)
     return start, min(start + limit, length)
 
 
 def first_difference(expected: bytes, received: memoryview, start: int = 0) -> Optional[int]:
-    """The index in `received` of the first byte that isn't the one in ``expected[start:]``, or None.
+    """Return the index in `received` of the first byte that isn't the one in ``expected[start:]``, or None.
 
-    A byte beyond the end of `expected` is a difference. Equal data costs one memory comparison and no copy,
-    other data a bisection, which looks at no more than twice as many bytes.
+    A byte beyond the end of `expected` is a difference. Equal data costs one memory comparison and no copy. Other data
+    costs a bisection, which compares at most twice as many bytes.
     """
     low, high = 0, min(len(received), len(expected) - start)
     if expected.startswith(received[:high], start):
@@ -114,10 +115,10 @@ def first_difference(expected: bytes, received: memoryview, start: int = 0) -> O
 
 
 def difference_rows(expected: bytes, received: bytes, offset: int) -> tuple[str, ...]:
-    """A hexdump of both sides around the byte `offset`, with ``^^`` under it.
+    """Return a hexdump of both sides around the byte `offset`, with ``^^`` under it.
 
-    At most three rows of 16 bytes a side: the one of the difference and its neighbours. Rows that are equal are
-    given once, and longer data has the offset of each row.
+    Each side has at most three rows of 16 bytes: the row of the difference and its neighbours. Equal rows are given
+    once. Data of more than one row has the offset of each row.
     """
     here = offset // _ROW
     last = max(here, min(here + 1, (min(len(expected), len(received)) - 1) // _ROW))

@@ -1,7 +1,7 @@
 """Network conditions: how the stream that a client receives is split, delayed and throttled.
 
-`Network` is what tests give to a server, to a connection, or to `set_network`; the rest is arithmetic on bytes and
-times, without a socket or a clock.
+`Network` is what tests pass to a server, to a connection, or to `set_network`. The rest computes with bytes and times;
+it uses no socket and no clock.
 """
 
 from .conditions import Network

@@ -1,4 +1,4 @@
-"""What is wanted of the network: a value, checked when it is made, that says itself how to make it again."""
+"""The network conditions that a test asks for: a value that is checked when made, and whose repr makes it again."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ __unittest = True
 Chunk = Union[int, tuple[int, int], None]
 Splits = Union[tuple[int, ...], Mapping[int, tuple[int, ...]]]
 
-# Without `chunk`, a rate is kept by pieces that take this long each (seconds).
+# Without `chunk`, a rate is kept by sending pieces that take this long each (seconds).
 _PIECE = 0.02
 
 
 class Network:
     """How the stream that a client receives is split, delayed and throttled.
 
-    `chunk` is the number of bytes that the client gets at a time, or a pair ``(least, most)`` of which sizes are drawn
-    at random. `splits` are offsets in the outgoing stream of a connection (0 is before the first byte the server ever
-    sends on it) at which the stream is divided between two reads: a tuple for every connection, or a mapping from the
-    number of a connection (from 1) to a tuple. `latency` is the number of seconds before each chunk, `rate` a number of
-    bytes per second. Chunks end at splits too, and where the server has nothing more to send.
+    - `chunk` is the number of bytes that the client gets at a time, or a pair ``(least, most)``: then each size is
+      drawn at random from that range. Chunks also end at splits, and where the server has nothing more to send.
+    - `splits` are offsets in the outgoing stream of a connection at which the stream is divided between two reads.
+      Offset 0 is before the first byte that the server ever sends on the connection. Give a tuple for every connection,
+      or a mapping from the number of a connection (from 1) to a tuple.
+    - `latency` is the time before each chunk, in seconds.
+    - `rate` is in bytes per second.
+    - `seed` makes random sizes repeatable. If it is needed and not given, one is chosen. It is shown in the value's
+      repr, which makes the same value again, and in the transcript.
 
-    `seed` makes random sizes repeatable. Where it is needed and not given, one is made; it stands in the value's repr,
-    which makes the value again, and in the transcript.
-
-    Raises `TypeError` or `ValueError`, naming the argument, for what can't be: sizes below 1, splits that don't rise,
+    Raises `TypeError` or `ValueError`, naming the argument, for invalid values: sizes below 1, splits that don't rise,
     negative times, a rate that isn't greater than 0. Values are immutable, and can be compared.
     """
 
@@ -83,15 +84,15 @@ class Network:
 
     @property
     def splits(self) -> Splits:
-        """The offsets at which streams are split: for every connection, or a dictionary of them for each."""
+        """The offsets at which streams are split: a tuple for all connections, or a dictionary by connection number."""
         return self._splits if isinstance(self._splits, tuple) else dict(self._splits)
 
     def splits_of(self, number: int) -> tuple[int, ...]:
-        """The offsets at which the stream of connection `number` (from 1) is to be split."""
+        """Return the offsets at which to split the stream of connection `number` (from 1)."""
         return self._splits if isinstance(self._splits, tuple) else self._splits.get(number, ())
 
     def shaper(self, number: int, offset: int = 0) -> Optional[Shaper]:
-        """What divides the outgoing stream of connection `number` from `offset` on; None if these conditions don't."""
+        """Return the `Shaper` for what connection `number` is sent from `offset` on; None if no condition applies."""
         splits = self.splits_of(number)
         if self.chunk is None and not splits and not self.latency and self.rate is None:
             return None
@@ -99,13 +100,13 @@ class Network:
         if sizes is None and self.rate is not None:
             sizes = max(1, int(self.rate * _PIECE))
         if isinstance(sizes, tuple):
-            # One stream of sizes for each connection: the order in which clients connect does not matter to the others.
+            # One random generator per connection: its sizes don't depend on what other connections do, or when.
             return Shaper(splits, sizes, self.latency, self.rate, offset, random.Random(f"{self.seed}/{number}"))
         return Shaper(splits, (sizes, sizes) if sizes else None, self.latency, self.rate, offset)
 
 
 def checked_network(where: str, value: Any) -> Optional[Network]:
-    """Return the conditions, or None for none; raise `TypeError` naming `where` for anything else."""
+    """Return `value` if it is a `Network` or None; raise `TypeError` that names `where` for anything else."""
     if value is not None and not isinstance(value, Network):
         raise TypeError(f"{where} is a Network such as Network(chunk=1), or None, "
                         f"not {type(value).__name__}: {value!r}")

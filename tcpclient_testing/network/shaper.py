@@ -1,10 +1,10 @@
-"""Division of one connection's outgoing stream into chunks, each with the time at which it is due.
+"""Divides one connection's outgoing stream into chunks, each with the time at which it is due.
 
     give(bytes)* -> next(now) -> (due, chunk) | None
 
-A shaper knows the stream's offset, the sizes and the splits that are wanted, and no socket and no clock. It makes the
-next chunk of what there is: no chunk waits for bytes that the server has not sent yet, since those may depend on the
-client's answer to these.
+A shaper knows the offset in the stream, and the sizes and splits that are wanted. It knows no socket and no clock. It
+makes the next chunk from the bytes that it has. A chunk never waits for bytes that the server has not sent yet: the
+server may send them only after the client has answered these.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ __all__ = ["MOST", "Shaper"]
 
 __unittest = True
 
-#: No chunk has more bytes than this: bulk without a limit goes out as it does without conditions.
+#: No chunk has more bytes than this. So without a chunk size, bulk is sent in pieces as large as without conditions.
 MOST = 256 * 1024
 
 Piece = Union[bytes, memoryview]
 
 
 class Source(Protocol):
-    """Where random sizes come from."""
+    """A source of random sizes, such as `random.Random`."""
 
     def randint(self, a: int, b: int) -> int:
-        """Draw a number from `a` to `b`."""
+        """Return a random integer from `a` to `b`, both included."""
 
 
 class Shaper:
-    """The conditions of one connection, from `offset` in its outgoing stream on.
+    """Applies the conditions of one connection, from `offset` in its outgoing stream on.
 
-    `splits` are offsets in the whole stream, in rising order; `sizes` is the least and the most bytes of a chunk, or
-    None; `latency` is in seconds, `rate` in bytes per second. With two different sizes, `source` draws them.
+    - `splits` are offsets in the whole stream, in rising order.
+    - `sizes` is the least and the greatest size of a chunk, in bytes, or None. If these differ, `source` draws sizes.
+    - `latency` is in seconds, `rate` in bytes per second.
     """
 
     __slots__ = ("offset", "_splits", "_sizes", "_latency", "_rate", "_source", "_waiting", "_left")
@@ -51,20 +52,20 @@ class Shaper:
         self._left = 0
 
     def __len__(self) -> int:
-        """The number of bytes that were given and are in no chunk yet."""
+        """The number of bytes that were given and are not in a chunk yet."""
         return self._left
 
     def give(self, data: Piece) -> None:
-        """Append what the server sends."""
+        """Append bytes that the server sends."""
         if len(data):
             self._waiting.append(data)
             self._left += len(data)
 
     def next(self, now: float) -> Optional[tuple[float, bytes]]:
-        """Take the next chunk out: when it is due if its turn comes `now`, and its bytes. None if there is nothing.
+        """Take out the next chunk. Return when it is due, and its bytes; None if there are no bytes.
 
-        The time counts from `now`, the moment at which the client had the chunk before: a network that is slower than
-        the client never catches up by a burst.
+        The due time counts from `now`, the moment at which the client had the chunk before. So a network that is slower
+        than the client never catches up with a burst.
         """
         if not self._left:
             return None

@@ -1,4 +1,4 @@
-"""The server for clients that block, and for those in other processes: the asynchronous one, on a loop in a thread."""
+"""The server for clients that block or run in other processes: the asynchronous server, on a loop in a thread."""
 
 from .inner import ThreadedConnection
 from .server import ThreadedMockTCPServer

@@ -1,9 +1,10 @@
-"""How an answer from the server's thread is waited for: as it suits the place where the question was asked.
+"""Runs a coroutine in the server's thread, and lets the caller wait for its end. How depends on where the caller runs:
 
-- Where no event loop runs, the caller blocks.
-- Where one runs that is not the server's, it must go on: the caller gets something to await. The question is asked at
-  once, whether or not the answer is awaited.
-- In the server's own thread nothing waits for that thread: the caller, a handler, awaits the coroutine itself.
+- If no event loop is running, the caller blocks.
+- In an event loop that is not the server's, the caller gets something to await, so that its loop keeps running. The
+  coroutine begins at once, whether or not the caller awaits it.
+- In the server's own thread, waiting for that thread would be a deadlock. The caller is a handler: it gets the
+  coroutine itself to await.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ __unittest = True
 
 
 class Awaiting:
-    """The tasks of other loops that await an answer: of a failure they hear without being interrupted."""
+    """The tasks of other loops that await an answer. The answer reports a failure, so they need no interruption."""
 
     def __init__(self) -> None:
         self._tasks: dict[asyncio.Task[Any], int] = {}
 
     def includes(self, task: asyncio.Task[Any]) -> bool:
-        """Whether `task` waits here; asked in its own thread."""
+        """Whether `task` waits here. Call this in the thread of the task."""
         return task in self._tasks
 
     def answer(self, future: Awaitable[Any]) -> Generator[Any, None, Any]:
-        """Wait for `future`, as the task that runs."""
+        """Wait for `future` in the current task."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks[task] = self._tasks.get(task, 0) + 1
@@ -46,13 +47,13 @@ class Awaiting:
 
 def answer(thread: LoopThread, coroutine: Coroutine[Any, Any, None], timeout: Optional[float],
            late: Callable[[], TimeoutError], awaiting: Optional[Awaiting] = None) -> Awaitable[None]:
-    """Have a coroutine run in `thread`, and wait until it has ended, or return what can be awaited for that.
+    """Run a coroutine in `thread`. Wait until it has ended, or return something to await for that.
 
-    Raises the `TimeoutError` that `late` makes after `timeout` seconds. `awaiting` takes note of tasks that wait.
+    After `timeout` seconds, the `TimeoutError` that `late` makes is raised. `awaiting` keeps the tasks that wait.
     """
     loop = events._get_running_loop()
     if loop is thread.loop:
-        return coroutine  # a handler's
+        return coroutine  # the caller is a handler
     future = thread.submit(coroutine)
     if loop is not None:
         return _Answer(future, timeout, late, awaiting or Awaiting())
@@ -61,7 +62,7 @@ def answer(thread: LoopThread, coroutine: Coroutine[Any, Any, None], timeout: Op
 
 
 class _Answer:
-    """What `join` returns where an event loop runs: to be awaited there. It is waited for already."""
+    """What `join` returns in a running event loop: await it there. The coroutine has already been submitted."""
 
     def __init__(self, future: Future[None], timeout: Optional[float], late: Callable[[], TimeoutError],
                  awaiting: Awaiting) -> None:
@@ -78,7 +79,7 @@ class _Answer:
         try:
             done, _ = await asyncio.wait((future,), timeout=self._timeout)
         except asyncio.CancelledError:
-            future.cancel()  # nobody asks any more
+            future.cancel()  # nobody waits for it any more
             raise
         if not done:
             future.cancel()
@@ -87,7 +88,7 @@ class _Answer:
 
 
 class _Done:
-    """The answer that has come already; it may be awaited."""
+    """An answer that has come already. Awaiting it returns at once."""
 
     def __await__(self) -> Generator[Any, None, None]:
         return

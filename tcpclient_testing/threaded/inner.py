@@ -1,7 +1,7 @@
-"""What lives in the server's thread, and the connections that it hands out to others.
+"""The asynchronous server in the thread of a `ThreadedMockTCPServer`, its runtime, and the connections users get.
 
-The runtime's steps may be asked in any thread: the question is taken to the server's own, and the asker waits. The
-connections that it makes write their script by way of the facade, `ThreadedMockTCPServer`, and so in any thread too.
+Steps may be awaited and queried in any thread: the runtime passes the request to the server's thread, and the caller
+waits. Connections write their script through the facade, `ThreadedMockTCPServer`, so this works in any thread, too.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ __all__ = ["InnerServer", "ThreadedConnection", "ThreadedRuntime"]
 
 __unittest = True
 
-# How long (seconds) a test may take to see for itself that the script of one of its servers has failed.
+# How long (seconds) a test may take to notice by itself that the script of one of its servers has failed.
 _MOMENT = 0.1
 
 
 class ThreadedRuntime(Runtime):
-    """A runtime whose steps may be asked in any thread. Its body, if it has one, runs in another loop."""
+    """A runtime whose steps may be awaited and queried in any thread. Its body, if it has one, runs in another loop."""
 
     threaded = True
     thread: LoopThread
@@ -56,19 +56,19 @@ class ThreadedRuntime(Runtime):
         return self.awaiting.answer(asyncio.wrap_future(self.thread.submit(self._until(step))))
 
     def interrupt_body(self) -> None:
-        body = self.body  # the other thread may take it away just now
+        body = self.body  # read it once: the other thread may set it to None at any time
         if body is not None:
             body.interrupt_from_elsewhere()
         for companion in tuple(self.companions):
             companion._runtime.hear_of(self)
 
     def hear_of(self, failed: ThreadedRuntime) -> None:
-        """The script of `failed`, another server of the test, has failed: a moment from now, free whoever waits here.
+        """The script of `failed`, another server of the test, has failed: let this one fail, too, a moment from now.
 
-        A test that blocks can't be interrupted, but what it waits for can end.
+        A test that blocks can't be interrupted. But if it waits for a step of this server, that wait ends.
         """
         if failed is not self:
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 self.loop.call_soon_threadsafe(self.loop.call_later, _MOMENT, self._follow, failed)
 
     def _follow(self, failed: ThreadedRuntime) -> None:
@@ -111,27 +111,26 @@ class ThreadedRuntime(Runtime):
 
 
 class ThreadedConnection(Connection):
-    """One connection of a `ThreadedMockTCPServer`, and the handle that writes its script, in any thread."""
+    """One connection of a `ThreadedMockTCPServer`. It is the handle that writes its script, and works in any thread."""
 
     _server: Any
 
     def join(self, timeout: Optional[float] = None) -> Awaitable[None]:  # type: ignore[override]
         """Block until every step of this connection is satisfied; raise `ExpectationError` if the script fails.
 
-        Raises `TimeoutError` after `timeout` seconds. Where an event loop runs, it does not block: await what it
-        returns.
+        Raises `TimeoutError` after `timeout` seconds. In a running event loop it does not block: await what it returns.
         """
         return cast("Awaitable[None]", self._server.join_conversation(self._conversation, timeout))
 
 
 class InnerServer(MockTCPServer):
-    """The asynchronous server behind the facade."""
+    """The asynchronous server behind a `ThreadedMockTCPServer`, its `facade`."""
 
     _runtime_type: ClassVar[type[Runtime]] = ThreadedRuntime
     facade: ThreadedMockTCPServer
 
     async def release_body(self) -> bool:
-        return False  # it is not in this loop: the facade does it
+        return False  # the body runs in another loop: the facade releases it
 
     def _make_handle(self, conversation: Conversation) -> Connection:
         return ThreadedConnection(cast(Any, self.facade), conversation)

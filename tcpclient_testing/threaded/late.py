@@ -1,4 +1,4 @@
-"""What is raised where somebody waits no longer for a script that goes on: a `TimeoutError` with the whole picture."""
+"""The `TimeoutError` of a wait that is over while the script goes on. Its text has the state and the transcript."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __unittest = True
 
 
 class Late(TimeoutError):
-    """A `TimeoutError` whose text has the conversation already, so that nobody needs to attach it."""
+    """A `TimeoutError` whose text has the conversation already, so that nothing needs to attach it."""
 
     has_conversation = True
 
@@ -28,7 +28,11 @@ Late.__module__ = "builtins"
 
 
 def late(what: str, seconds: float, step: Optional[Step[Any]], session: Session, transcript: Transcript) -> Late:
-    """Say that `what` ("the script is not complete") is so after `seconds`; then for which step, and how far it is."""
+    """Make a `TimeoutError` for a wait that has lasted `seconds`.
+
+    Its text has `what` is missing ("the script is not complete"), the `step` that the script waits for, the state of
+    the script, and the transcript.
+    """
     place = "" if step is None else f"; it waits for {place_of(step)}"
     return Late("\n".join([f"{what} after {seconds:g} s{place}", "", *conversation_text(session, transcript)]))
 

@@ -1,9 +1,10 @@
-"""The facade: what is asked of it in any thread is done in the server's own, by a `MockTCPServer` that lives there.
+"""The server for clients that block: a facade over a `MockTCPServer` that runs in a thread of its own.
 
     new --start--> running --stop--> stopped
 
-The caller waits for the answer. Steps are made in the caller's thread, so that they know the line that wrote them. The
-callables that a script is given, and handlers, run in the server's thread; there, nothing waits.
+Methods may be called in any thread: each call is carried out in the server's thread, while the caller waits. Steps are
+created in the caller's thread, so that they know the line that wrote them. Handlers, and the callables in a script, run
+in the server's thread; no method blocks there.
 """
 
 from __future__ import annotations
@@ -39,23 +40,26 @@ __unittest = True
 S = TypeVar("S", bound="ThreadedMockTCPServer")
 T = TypeVar("T")
 
-# Turns of the loop in which everything that a client had sent before it raised has been judged.
+# After so many turns of the loop, everything that a client had sent before it raised has been judged.
 _TURNS = 16
 
 
 class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     """A real TCP server for clients that block, with the scripting methods and the reports of `MockTCPServer`.
 
-    It lives in a thread of its own: ``with ThreadedMockTCPServer() as server``, or ``server.start()`` and
-    ``server.stop()``. Its methods may be called in any thread. `join`, `Step.result` and `Step.exception` block until
-    there is an answer; when the script fails, they raise `ExpectationError`, and clients that wait for the server get a
-    reset at once. On leaving, the rest of the script is waited for, and `ExpectationError` is raised if the clients did
-    not do what it says.
+    It runs in a thread of its own. Use ``with ThreadedMockTCPServer() as server``, or call ``server.start()`` and
+    ``server.stop()``. The options are those of `MockTCPServer`. The methods may be called in any thread.
 
-    In an asynchronous test use ``async with``, and await steps and `join`: they leave the test's loop free.
+    - `join`, `Step.result` and `Step.exception` block until there is an answer.
+    - When the script fails, `join` and `Step.result` raise `ExpectationError`, `Step.exception` returns it, and clients
+      that wait for the server get a reset at once.
+    - On leaving, the server waits for the rest of the script, and raises `ExpectationError` if the clients did not do
+      what it says.
 
-    The options are those of `MockTCPServer`. On Python 3.12 and later `os.fork` warns while any thread lives, and so
-    while a server runs; in the forked child, servers of the parent are stopped, and its connections are not touched.
+    In an asynchronous test, use ``async with``, and await steps and `join`: the test's loop keeps running meanwhile.
+
+    On Python 3.12 and later, `os.fork` warns while any other thread is alive, and so while a server runs. In the forked
+    child, the servers of the parent are stopped; their connections are not touched.
     """
 
     _for_all_connections = True
@@ -71,7 +75,7 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         self._thread = runtime.thread = LoopThread(5.0 if timeout is None else max(timeout, 1.0), self._server.close,
                                                    self._abandon)
 
-    # Life.
+    # Start and stop.
 
     def __enter__(self: S) -> S:
         self.open()
@@ -93,25 +97,27 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         await self.leave_in_loop(exc)
 
     def start(self: S) -> S:
-        """Listen, and accept clients from now on; return the server. Raises `OSError` where the port is taken.
+        """Listen, and accept clients from now on; return the server. Raises `OSError` if the port is taken.
 
-        A coroutine that waits for something of its own is not interrupted when the script has failed, as it is in
-        ``async with``.
+        Unlike ``async with``, it does not interrupt your test when the script fails: a coroutine that waits for its own
+        event keeps waiting.
         """
         self.open()
         return self
 
     def stop(self) -> None:
-        """Leave the server: wait for the rest of the script, judge, and close everything; a second call does nothing.
+        """Leave the server: wait for the rest of the script, judge, and close everything. A second call does nothing.
 
-        Raises `ExpectationError` if the clients did not do what the script says. While an exception is on its way out
-        (in a ``finally``, or in an ``except`` that ends with ``raise``), nothing is waited for, and the exception
-        stands unless the script had failed before. In an ``except`` that ends it there, all is judged as ever.
+        Raises `ExpectationError` if the clients did not do what the script says.
+
+        While an exception propagates (in a ``finally``, or in an ``except`` that ends with ``raise``), the server does
+        not wait, and the exception propagates further, unless the script had failed before. If an ``except`` catches
+        the exception for good, `stop` judges as usual.
         """
         self.leave(self._server.leaving_with(sys.exc_info()[1]))
 
     def open(self) -> None:
-        """Bind, listen, and accept clients: what `start` does."""
+        """Bind, listen, and accept clients, as `start` does."""
         runtime = self._runtime
         if runtime.closed:
             raise self._thread._gone()
@@ -125,11 +131,15 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             raise
 
     def _open(self) -> None:
-        # The runtime asks whether the loop that runs is its own.
+        # Called in the thread, since the server takes the loop that is running there.
         self._server.open()
 
     def leave(self, exc: Optional[BaseException] = None, *, implied_disconnect: bool = False) -> None:
-        """Give the verdict, in view of the exception that the body ended with, and close everything."""
+        """Judge, and close everything. `exc` is the exception that the body ended with, or None.
+
+        With `implied_disconnect`, a script that does not say how its connection ends is taken to end with an
+        `expect_disconnect()`.
+        """
         if self._runtime.closed or not self._runtime.running:
             self._end()
             return
@@ -139,7 +149,7 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             self._end()
 
     async def leave_in_loop(self, exc: Optional[BaseException] = None) -> None:
-        """Do what `leave` does, for a caller whose event loop has to go on meanwhile."""
+        """Do what `leave` does, for a caller whose event loop must keep running meanwhile."""
         try:
             interrupted = await self.release_body()
             if self._runtime.running and not self._runtime.closed:
@@ -148,11 +158,11 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             self._end()
 
     async def _answered(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Have a coroutine run in the thread, and await its answer in another loop."""
+        """Run a coroutine in the thread, and await its answer in another loop."""
         try:
             return await asyncio.wrap_future(self._thread.submit(coroutine))
         except (AssertionError, ScriptError) as error:
-            # They are about the script; the way through the loop is of no interest.
+            # The error is about the script: don't show the frames that it passed in the loop.
             raise error.with_traceback(None)  # noqa: B904 - the same exception
 
     async def _leave(self, exc: Optional[BaseException], implied_disconnect: bool = False, *,
@@ -161,14 +171,14 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         await self._server.leave(exc, implied_disconnect=implied_disconnect, interrupted=interrupted)
 
     async def _take_in(self, exc: Optional[BaseException]) -> None:
-        """Before an exception is judged: what the client did before it raised is to be judged first."""
+        """Process what the client did before it raised `exc`. Call this before `exc` is judged."""
         if exc is not None and self._runtime.running:
             self._runtime.reception.accept()
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
 
     def _end(self) -> None:
-        """End the thread; the verdict has been given."""
+        """End the thread, after the verdict. Raise `ScriptError` if the thread had ended with an error before."""
         error = self._thread.error
         self._thread.stop()
         if error is not None:
@@ -176,7 +186,7 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             raise ScriptError(f"the server's thread has ended: {type(error).__name__}: {error}") from error
 
     def close(self) -> None:
-        """Close everything at once, whatever the clients do, and judge nothing."""
+        """Close everything at once, whatever the clients are doing, and judge nothing."""
         self._thread.stop()
 
     def _abandon(self) -> None:
@@ -187,10 +197,13 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         """The connections accepted so far, in order."""
         return cast("list[ThreadedConnection]", self._server.connections)
 
-    # What test frameworks ask, as of `MockTCPServer`; what needs no waiting is in `ServerView`.
+    # For test frameworks, as on `MockTCPServer`. What needs no waiting is in `ServerView`.
 
     def accompany(self, servers: Sequence[ThreadedMockTCPServer]) -> None:
-        """This is one of the `servers` of one test, which may grow: if it fails, whoever waits at another is freed."""
+        """Make this one of the `servers` of a test: if it fails, callers that wait for another of them are released.
+
+        The list may grow afterwards.
+        """
         if self._server.cancels_body:
             self._runtime.companions = servers
         for server in servers:
@@ -198,36 +211,36 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
                 self._runtime.hear_of(server._runtime)
 
     def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
-        """From now on `task`, of any loop, is the body of the test: as `MockTCPServer.set_body` has it."""
+        """Make `task`, of any loop, the body of the test from now on, as `MockTCPServer.set_body` does."""
         if self._server.cancels_body:
             runtime = self._runtime
             body = runtime.body = Body(task, runtime.awaiting.includes, cleaning=cleaning)
-            if runtime.session.failure is not None:  # else the server's thread sees the body when it does
+            if runtime.session.failure is not None:  # if it fails later, the server's thread sees the body then
                 body.interrupt_from_elsewhere()
 
     async def release_body(self) -> bool:
-        """The body, which is the running task, is interrupted no more; return whether it was, and by nobody else."""
+        """Stop interrupting the body, the running task. Return whether it was interrupted, and by nobody else."""
         body, self._runtime.body = self._runtime.body, None
         return body is not None and await body.release()
 
     def body_ended(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:
-        """The body, which blocks, has ended, with `exc` or without: return what is to be raised instead, or None."""
+        """The body, which blocks, has ended, with `exc` or without. Return the exception to raise instead, or None."""
         return self.conclude_part(exc, interrupted=False, attach=attach)
 
     async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False,
                        attach: bool = True) -> Optional[BaseException]:
-        """The body, a coroutine, has ended: do the same. `interrupted` is what `release_body` said."""
+        """Do the same for a body that is a coroutine. `interrupted` is what `release_body` returned."""
         return await self._answered(self._conclude(exc, interrupted, attach))
 
     @property
     def interrupts_body(self) -> bool:
-        """Whether the body was interrupted, and runs yet."""
+        """Whether the body was interrupted and is still running."""
         body = self._runtime.body
         return body is not None and body.interrupted
 
     def conclude_part(self, exc: Optional[BaseException], *, interrupted: bool,
                       attach: bool = True) -> Optional[BaseException]:
-        """Do what `conclude` does, where the body goes on: after a subtest, say."""
+        """Do what `conclude` does while the body goes on, for example after a subtest. This blocks."""
         return self._thread.answer(self._thread.submit(self._conclude(exc, interrupted, attach)))
 
     async def _conclude(self, exc: Optional[BaseException], interrupted: bool,
@@ -240,11 +253,11 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         self._thread.answer(self._thread.submit(self._server.judge(implied_disconnect=implied_disconnect)))
 
     def excuse(self, exc: Optional[BaseException] = None) -> None:
-        """The test has its one report already: give no verdict any more. Attach what passed to `exc`, its exception."""
+        """Give no verdict any more: the test has its one report. Attach the conversation to its exception, `exc`."""
         self._server.excuse(exc)
 
     def blames(self, exc: BaseException) -> bool:
-        """Whether `exc`, raised after the body, came after the script had failed; then the report has it."""
+        """Whether the script had failed before `exc` was raised, after the body. If so, the report shows `exc`."""
         return self._server.blames(exc)
 
     # The script.
@@ -253,8 +266,10 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
                        after: Optional[float] = None) -> ConnectStep[ThreadedConnection]:
         """A client connects; the result is the connection. The first step of every script.
 
-        Each further one is the next connection that is accepted. `after` and `within` are seconds from the moment at
-        which it is this step's turn: a client that connects earlier than `after`, or later than `within`, has failed.
+        Each further `expect_connect()` is the next connection that is accepted.
+
+        `after` and `within` are seconds from the moment at which this step's turn comes: the test fails if the client
+        connects earlier than `after`, or later than `within`.
         """
         step: ConnectStep[ThreadedConnection] = ConnectStep(origin_of(sys._getframe(1)),
                                                             timing_of("expect_connect", timeout, within, after))
@@ -269,7 +284,7 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         self._call(partial(self._server.add_to, by_handler=by_handler), conversation, step)
 
     def put_beside(self, conversation: Optional[Conversation], written: Any) -> None:
-        """Let something hold on a connection (None: the server's choice) from here on."""
+        """Apply `written` to a connection (None: see `Session.put_beside`) from this point of the script on."""
         self._call(self._server.put_beside, conversation, written)
 
     def _put_beside(self, written: Any) -> None:
@@ -280,7 +295,7 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         self._call(self._server.open_block, conversation)
 
     def close_block(self, conversation: Conversation) -> None:
-        """End it."""
+        """End the `any_order()` block of one connection."""
         self._call(self._server.close_block, conversation)
 
     def _open_block(self) -> None:
@@ -314,13 +329,13 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         """Block until every step added so far is satisfied; raise `ExpectationError` if the script fails.
 
         Raises `TimeoutError` after `timeout` seconds, with the state of the script and the transcript in its text; the
-        script goes on then. With ``final=True`` it judges as leaving the server does. Where an event loop runs, it does
-        not block: await what it returns.
+        script goes on. With ``final=True`` it judges as leaving the server does. In a running event loop it does not
+        block: await what it returns.
         """
         return self._wait(self._server.join(final=final), timeout, "the script", None)
 
     def join_conversation(self, conversation: Conversation, timeout: Optional[float] = None) -> Awaitable[None]:
-        """Block until every step of one connection is satisfied, in the way of `join`."""
+        """Block until every step of one connection is satisfied, in the same way as `join`."""
         return self._wait(self._server.join_conversation(conversation), timeout,
                           f"the script of connection {conversation.number}", conversation)
 

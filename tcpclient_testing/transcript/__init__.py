@@ -1,1 +1,1 @@
-"""What happened, in order, with times: kept cheaply, rendered only when somebody looks."""
+"""The transcript: what happened, in order, with times. It is cheap to record, and rendered only when it is shown."""

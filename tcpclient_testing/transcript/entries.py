@@ -1,8 +1,11 @@
 """The entries of a transcript, and how they are kept.
 
-An entry is a tuple; the bytes that a script sends are referred to, not copied. Bulk is bounded: once the bytes received
-have used up the limit, only the beginning of each further chunk is kept, and its size; of very many entries the middle
-is let go. What was let go is counted, so that no rendering can pretend to be complete.
+An entry is a tuple. It refers to the bytes that a script sends, and does not copy them. The memory used is bounded:
+
+- Of a received chunk for which the limit leaves no room, only the beginning and the size are kept.
+- Of very many entries, those in the middle are dropped.
+
+Whatever is dropped is counted, so that no rendering looks complete when it is not.
 """
 
 from __future__ import annotations
@@ -28,14 +31,14 @@ _MOST = 20_000
 class Transcript:
     """Everything that happened on the connections of one server; iterate over it for the entries.
 
-    `started` is the time that renderings count from; `limit` the number of received bytes that are kept whole.
+    `started` is the time (seconds) that renderings count from. `limit` is how many received bytes are kept in full.
     """
 
     def __init__(self, started: float, limit: int) -> None:
         self.started = started
         self.limit = limit
         self.dropped = 0
-        #: How many of the last bytes that a connection (by number) was sent are not with the operating system yet.
+        #: By connection number: how many of the last bytes sent the operating system has not taken yet.
         self.untaken: dict[int, int] = {}
         self._kept = 0
         self._entries: list[tuple[float, int, str, Any, int]] = []
@@ -48,7 +51,7 @@ class Transcript:
         return len(self._entries)
 
     def received(self, time: float, number: int, data: Union[bytes, memoryview]) -> None:
-        """The client's bytes arrived; `data` may be overwritten afterwards."""
+        """Record bytes that arrived from the client. `data` may be overwritten afterwards."""
         size = len(data)
         if self._kept + size <= self.limit:
             self._kept += size
@@ -57,15 +60,15 @@ class Transcript:
             self._append((time, number, RECEIVED, bytes(data[:_EXCERPT]), size))
 
     def sent(self, time: float, number: int, data: bytes) -> None:
-        """The server's bytes are being handed to the operating system; `untaken` says how many are not."""
+        """Record bytes that are being handed to the operating system. `untaken` says how many it has not taken yet."""
         self._append((time, number, SENT, data, len(data)))
 
     def connected(self, time: float, number: int, address: str) -> None:
-        """A client was accepted; `address` is its own."""
+        """Record that a client was accepted; `address` is the client's."""
         self._append((time, number, CONNECTED, f"client connected from {address}", 0))
 
     def note(self, time: float, number: int, text: str) -> None:
-        """Something else happened."""
+        """Record something else that happened."""
         self._append((time, number, NOTED, text, 0))
 
     def _append(self, entry: tuple[float, int, str, Any, int]) -> None:
@@ -77,7 +80,7 @@ class Transcript:
             self.dropped += gone
 
     def stream(self, number: int, what: str) -> bytes:
-        """All bytes RECEIVED or SENT on connection `number`; raise `BufferError` if some of them were let go."""
+        """Return all bytes RECEIVED or SENT on connection `number`; raise `BufferError` if some were dropped."""
         chunks = [entry for entry in self._entries if entry[1] == number and entry[2] == what]
         if self.dropped or any(len(entry[3]) != entry[4] for entry in chunks):
             raise BufferError(f"the transcript of connection {number} is not complete: it keeps {self.limit} bytes and "

@@ -1,4 +1,4 @@
-"""An entry of a transcript, as those who read it see it; loaded when the first one does."""
+"""The form in which users get the entries of a transcript. It is imported only when somebody reads one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ __all__ = ["Entry"]
 class Entry(NamedTuple):
     """One thing that happened: at `time` (seconds of the server's clock), on connection `number` (0: none).
 
-    `what` is one of the constants in `entries`. For RECEIVED and SENT `content` is the bytes, or as much of their
-    beginning as was kept, and `size` is how many they were; else `content` is a text, such as "closed by the client".
+    `what` is one of the constants CONNECTED, RECEIVED, SENT and NOTED. For RECEIVED and SENT, `content` is the bytes,
+    or as much of their beginning as was kept, and `size` is how many bytes there were. Otherwise `content` is a text,
+    such as "closed by the client".
     """
 
     time: float

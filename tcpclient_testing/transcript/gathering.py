@@ -1,4 +1,4 @@
-"""What the server does to many connections at once, as one entry of a transcript that is shown."""
+"""Shortens a transcript for display: when the server resets many connections at once, one entry says so."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .entry import Entry
 
 __all__ = ["gathered"]
 
-# So many resets by the server are an entry each.
+# Up to this many resets by the server are shown one by one.
 _ALIKE = 4
 
 
 def gathered(entries: list[Entry]) -> list[Entry]:
-    """The entries, in which resets of many connections, one after another and for the same reason, are one."""
+    """Return the entries, with consecutive resets of many connections for the same reason combined into one."""
     shown: list[Entry] = []
     for _, group in groupby(enumerate(entries), _sameness):
         alike = [entry for _, entry in group]
@@ -25,7 +25,7 @@ def gathered(entries: list[Entry]) -> list[Entry]:
 
 
 def _sameness(numbered: tuple[int, Entry]) -> tuple[object, ...]:
-    """What neighbouring entries that may be one have in common; an entry that stands for itself has its place."""
+    """Return a key that is equal for neighbours that may be combined. Any other entry has its place as its key."""
     place, entry = numbered
     at_once = entry.what == NOTED and entry.number and entry.content.startswith("reset by the server")
     return (entry.content,) if at_once else (place,)

@@ -1,4 +1,4 @@
-"""A transcript as lines of text, as reports show it."""
+"""Renders a transcript as lines of text, for reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN_LAST = 24
 
 
 def clock(duration: float) -> str:
-    """Say a time of `duration` seconds as precisely as is of use: "0.4 ms", "12 ms", "1.25 s"."""
+    """Format a `duration` in seconds as precisely as is useful: "0.4 ms", "12 ms", "1.25 s"."""
     milliseconds = duration * 1000
     if milliseconds < 10:
         return f"{milliseconds:.1f} ms"
@@ -23,7 +23,7 @@ def clock(duration: float) -> str:
 
 
 def lines(transcript: Transcript) -> list[str]:
-    """Render the entries, one a line; of a long transcript the beginning and the end."""
+    """Render the entries, one per line; of a long transcript only the beginning and the end."""
     entries = gathered(list(transcript))
     several = len({entry.number for entry in entries if entry.number}) > 1
     untaken = dict(transcript.untaken)
@@ -40,7 +40,7 @@ def _line(entry: Entry, started: float, several: bool, untaken: dict[int, int]) 
 
 
 def _what(entry: Entry, untaken: dict[int, int]) -> str:
-    """Render an entry; what the system has not taken, `untaken`, is of the last that a connection was sent."""
+    """Render an entry. Call this for the last entry first: the bytes that are `untaken` are the last ones sent."""
     if entry.what not in (RECEIVED, SENT):
         return str(entry.content)
     left = min(untaken.get(entry.number, 0), entry.size) if entry.what == SENT else 0

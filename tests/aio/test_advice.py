@@ -100,12 +100,13 @@ class StreamTests(unittest.IsolatedAsyncioTestCase):
 
     async def test_client_that_only_does_not_wait(self) -> None:
         """Who can't mend such a client is told how to require the close alone."""
-        self.assertIn("\n  hint\n    the client is to await writer.wait_closed()", await self.report_of(length=5))
+        self.assertIn("\n  hint\n    await writer.wait_closed() after writer.close() in the client",
+                      await self.report_of(length=5))
 
     async def test_client_that_leaves_something_unread(self) -> None:
         """One that does not wait either is told so first."""
         report = await self.report_of(length=2)
-        self.assertIn("\n  hint\n    the client is to await writer.wait_closed()", report)
+        self.assertIn("\n  hint\n    await writer.wait_closed() after writer.close() in the client", report)
         report = await self.report_of(length=2, waits=True)
         self.assertIn("left 3 bytes of the server's reply unread", report)
         self.assertNotIn("hint", report)

@@ -213,9 +213,9 @@ class HandlerTests(unittest.IsolatedAsyncioTestCase):
             server.expect_line(b"LOGIN ann")
             server.send_line(b"OK")
             server.hand_over(echo)
-            with self.assertRaisesRegex(ScriptError, "whose rest is the handler's"):
+            with self.assertRaisesRegex(ScriptError, "after which only the handler adds steps"):
                 server.expect_line()
-            with self.assertRaisesRegex(ScriptError, "whose rest is the handler's"):
+            with self.assertRaisesRegex(ScriptError, "after which only the handler adds steps"):
                 connection.send_line(b"x")
             self.assertEqual(await talk(server, b"LOGIN ann\r\nhello\r\n"), b"OK\r\nhello\r\n")
 

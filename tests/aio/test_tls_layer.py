@@ -438,7 +438,8 @@ class MisuseTests(TLSTestCase):
         """`expect_tls_failure()` has its place right after the handshake, and nothing may follow it."""
         server = self.start_tcpserver(tls=None)
         server.expect_connect()
-        with self.assertRaisesRegex(ScriptError, r"comes after start_tls\(\), or after the expect_connect\(\)"):
+        with self.assertRaisesRegex(ScriptError,
+                                    r"must come directly after start_tls\(\), or after the expect_connect\(\)"):
             server.expect_tls_failure()
         with self.assertRaisesRegex(ValueError, "'client' or 'server', not 'me'"):
             server.expect_tls_failure(by="me")

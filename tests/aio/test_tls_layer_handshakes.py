@@ -84,7 +84,8 @@ class BrokenHandshakeTests(TLSTestCase):
         async def client(server: MockTCPServer) -> None:
             self.addCleanup((await connect(server)).close)
         error = await self.failure(self.script, client, timeout=0.05)
-        self.assert_says(error, "the client did not begin its TLS handshake for 0.", "is the client told to use TLS?")
+        self.assert_says(error, "the client did not begin its TLS handshake for 0.",
+                         "is the client configured to use TLS?")
 
     async def test_client_never_finishes(self) -> None:
         """A handshake that stops midway is overdue after the step's time-out, counted from its last byte."""
@@ -103,7 +104,7 @@ class BrokenHandshakeTests(TLSTestCase):
                 await TLSClient.connect(server, only(ssl.TLSVersion.TLSv1_2))
         context = tls.server_context(minimum_version=ssl.TLSVersion.TLSv1_3)
         self.assert_says(await self.failure(self.script, client, tls=context),
-                         "client and server have no way to speak in common: unsupported protocol", "load_cert_chain")
+                         "client and server could not agree on TLS parameters: unsupported protocol", "load_cert_chain")
 
     async def test_server_context_without_certificate(self) -> None:
         """A context that lacks its certificate looks alike, and the hint asks for it."""
@@ -111,7 +112,7 @@ class BrokenHandshakeTests(TLSTestCase):
             with self.assertRaises((ssl.SSLError, ConnectionError)):
                 await TLSClient.connect(server)
         self.assert_says(await self.failure(self.script, client, tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)),
-                         "no way to speak in common", "load_cert_chain")
+                         "could not agree on TLS parameters", "load_cert_chain")
 
     async def test_client_without_certificate(self) -> None:
         """A client that shows no certificate where one is required reads the alert that a real server sends."""

@@ -221,7 +221,7 @@ class StartTLSTests(TLSTestCase):
         async def client(server: MockTCPServer) -> None:
             self.addCleanup((await self.ask(server)).close)
         error = await self.failure(self.script, client, tls=None, timeout=0.05)
-        self.assert_says(error, "the client did not begin its TLS handshake for 0.", "told to use TLS")
+        self.assert_says(error, "the client did not begin its TLS handshake for 0.", "configured to use TLS")
         self.assertEqual(error.step.method if error.step else None, "start_tls")
 
     async def test_heartbeats_wait_for_the_handshake(self) -> None:

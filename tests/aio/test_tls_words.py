@@ -62,13 +62,13 @@ class FailureTests(unittest.TestCase):
         """Where the test made the context, that may lack something; the package's own does not."""
         words = failure("NO_SHARED_CIPHER")
         self.assertEqual((words.reason, words.by, words.hint), ("nothing in common", SERVER, None))
-        self.assertIn("no way to speak in common: no shared cipher", words.summary)
+        self.assertIn("could not agree on TLS parameters: no shared cipher", words.summary)
         words = failure("NO_SHARED_CIPHER", context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-        self.assertIn("has the server's ssl.SSLContext a certificate", words.hint or "")
+        self.assertIn("does the server's ssl.SSLContext have a certificate", words.hint or "")
 
     def test_anything_else(self) -> None:
         """OpenSSL's own words, as far as there are any."""
-        self.assertIn("could not make sense of the client's part: http request", failure("HTTP_REQUEST").summary)
+        self.assertIn("could not understand the client's handshake: http request", failure("HTTP_REQUEST").summary)
         words = failure(None)
         self.assertEqual((words.reason, words.by), ("no reason given", SERVER))
 

@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 from tcpclient_testing import ExpectationError, MockTCPServer
 
-HINT = "start it before awaiting a step"
+HINT = "start the client before awaiting a step"
 
 
 class TooEarlyTests(unittest.TestCase):

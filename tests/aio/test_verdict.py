@@ -70,7 +70,7 @@ class AttachingTests(unittest.TestCase):
     def test_conversation_is_no_cause_where_there_are_no_notes(self) -> None:
         """It comes first, says that it is no error, and is not called the cause of what follows."""
         text = shown(AssertionError("the client's own"))
-        self.assertTrue(text.startswith("tcpclient_testing.ConversationSoFar: no error, but what had passed when the "
+        self.assertTrue(text.startswith("tcpclient_testing.ConversationSoFar: not an error: the conversation until the "
                                         "exception below was raised\nthe conversation with 127.0.0.1"), text)
         self.assertEqual(text.count("direct cause"), 1, "that of the client's own chain")
 

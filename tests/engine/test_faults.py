@@ -94,7 +94,7 @@ class BreakAfterTests(FaultTestCase):
                 self.assertTrue(self.fault.satisfied)
                 self.assertFalse(self.fault.struck)
                 self.assertEqual(self.fault.missed(self.driver.handle().conversation).summary,
-                                 f"{method}(6) never came to pass: the server sent only 5 bytes")
+                                 f"{method}(6) never took effect: the server sent only 5 bytes")
 
     def test_place_that_is_passed_is_a_mismatch(self) -> None:
         """Armed when more was sent already, it fails, and names both figures."""

@@ -142,7 +142,7 @@ class WordingTests(unittest.TestCase):
             (TLSFailure.of_end("reset the connection", 517, shown=True), CLIENT,
              "the client reset the connection during the TLS handshake, when it had seen the server's certificate"),
             (TLSFailure.of_refusal("no certificate", "the client showed no certificate"), SERVER,
-             "the TLS handshake came to nothing: the client showed no certificate"),
+             "the TLS handshake failed: the client showed no certificate"),
             (TLSFailure.of_garbage("bad record mac"), NOBODY,
              "what the client sent is not valid TLS: bad record mac"),
         ):

@@ -145,8 +145,8 @@ class UsersReadingTests(unittest.TestCase):
         for outcome, summary, raised in (
             (error, "PairReader raised IndexError: out of range, while a message was read", error),
             (FramePart(b"", 0, False),
-             ("PairReader.feed() returned FramePart(b'', consumed=0, complete=False) for 2 bytes; all of them are "
-              "consumed, unless the message is complete before their end"), None),
+             ("PairReader.feed() returned FramePart(b'', consumed=0, complete=False) for 2 bytes; it must "
+              "consume all of them, unless the message is complete before their end"), None),
         ):
             with self.subTest(summary):
                 driver = connected()

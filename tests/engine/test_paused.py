@@ -48,9 +48,9 @@ class PausedTests(unittest.TestCase):
         self.driver.pause_reading()
         for _ in range(2):
             with self.assertRaisesRegex(ScriptError, r"^expect_silence\(2\) comes after pause_reading\(\) on "
-                                                     r"connection 1, from which on the server sees nothing of the "
-                                                     r"client, silent or not: write resume_reading\(\) before it, or "
-                                                     r"delay\(\) if "):
+                                                     r"connection 1, so the server can't see whether the client is "
+                                                     r"silent: write resume_reading\(\) before it, or use "
+                                                     r"delay\(\) if only the time matters$"):
                 self.driver.expect_silence(2)
             self.driver.delay(1)
         self.driver.resume_reading()
@@ -65,8 +65,8 @@ class PausedTests(unittest.TestCase):
         """No handshake could be done, so it is refused where it is written."""
         self.driver.pause_reading()
         self.driver.send_bytes(b"go")
-        with self.assertRaisesRegex(ScriptError, r"^start_tls\(\) comes after pause_reading\(\) on connection 1, from "
-                                                 r"which on the server sees nothing of the client's TLS handshake: "
+        with self.assertRaisesRegex(ScriptError, r"^start_tls\(\) comes after pause_reading\(\) on connection 1, so "
+                                                 r"the server can't see the client's TLS handshake: "
                                                  r"write resume_reading\(\) before it$"):
             self.driver.start_tls()
         self.driver.resume_reading()
@@ -103,8 +103,8 @@ class PausedTests(unittest.TestCase):
             with self.subTest(order=order):
                 self.assertEqual(play.session.complete, good)
                 self.assertRegex(play.summary, r"^$" if good else
-                                 r"^expected silence for 1.0 s, but the server does not read, and sees nothing of the "
-                                 r"client, since pause_reading\(\) at test_paused\.py:[0-9]+$")
+                                 r"^expected silence for 1.0 s, but the server can't observe it: reading has been "
+                                 r"paused since pause_reading\(\) at test_paused\.py:[0-9]+$")
 
     def test_time_out_when_the_server_reads_again(self) -> None:
         """The client is late then."""

@@ -172,7 +172,7 @@ class PoolTests(unittest.TestCase):
         """A client that goes away before it can be told is a failure at once."""
         self.write(b"a", b"b")
         self.play.end(self.play.connect())
-        self.assertIn("ended its stream before it had sent anything by which", self.play.summary)
+        self.assertIn("ended its stream before it had sent anything that shows", self.play.summary)
 
     def test_timeout_when_a_client_is_silent_or_missing(self) -> None:
         """The two are told from each other."""
@@ -180,7 +180,7 @@ class PoolTests(unittest.TestCase):
         client = self.play.connect()
         self.play.wait(6)
         self.assertEqual(self.play.summary,
-                         "the client has sent nothing for 5.0 s by which it could be told to which of 2 scripts in "
+                         "the client has sent nothing for 5.0 s that shows to which of 2 scripts in "
                          "any_order() it belongs; these begin with expect_line(b'a') and expect_line(b'b')")
         self.assertEqual(client.number, 1)
         self.play, self.handles = Play(), []
@@ -404,7 +404,7 @@ class AllowedTests(unittest.TestCase):
         for _ in range(5):
             self.play.wait(1.5)
             self.play.receive(client, b"PING")
-        self.assertRegex(self.play.summary, r"^the client has sent nothing for 5.0 s by which .* begin "
+        self.assertRegex(self.play.summary, r"^the client has sent nothing for 5.0 s that shows .* begin "
                                             r"with .* and .*; 3 allowed messages \(b'PING'\) came meanwhile$")
 
     def test_end_of_stream_when_only_allowed_messages_have_come(self) -> None:
@@ -414,7 +414,7 @@ class AllowedTests(unittest.TestCase):
         client = self.play.connect()
         self.play.receive(client, b"PING")
         self.play.end(client)
-        self.assertIn("ended its stream before it had sent anything by which", self.play.summary)
+        self.assertIn("ended its stream before it had sent anything that shows", self.play.summary)
 
     def test_allow_of_one_script(self) -> None:
         """It holds when the script has its connection, not before."""

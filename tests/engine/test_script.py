@@ -82,8 +82,8 @@ class ArgumentTests(ScriptTestCase):
                             driver.hold_until, 1)
         self.assert_refused(ValueError, "expect_tls_failure(by=...) is 'client' or 'server', not 'me'",
                             driver.expect_tls_failure, by="me")
-        self.assert_refused(TypeError, "expect_exactly(keep=False) lets the bytes go", driver.expect_exactly, 3, b"abc",
-                            keep=False)
+        self.assert_refused(TypeError, "expect_exactly(keep=False) discards the bytes", driver.expect_exactly, 3,
+                            b"abc", keep=False)
 
     def test_replies_that_can_not_be_framed(self) -> None:
         """A line with its ending in it, and a payload that is too long, are refused where they are written."""

@@ -130,7 +130,7 @@ class UnorderedTests(unittest.TestCase):
         cases = [("an action belongs to the expectation written above it", lambda h: h.send_bytes(b"x")),
                  ("only messages can come in any order", lambda h: h.expect_eof()),
                  ("any_order\\(\\) is within any_order", lambda h: h.any_order().__enter__()),
-                 ("which one that will be is open", lambda h: h.expect_exactly(len)),
+                 ("in this block that may be any of them", lambda h: h.expect_exactly(len)),
                  ("what is still missing could not come after it", lambda h: (h.expect_bytes(b"a"), h.disconnect()))]
         for pattern, write in cases:
             play = Play()

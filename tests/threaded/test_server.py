@@ -378,7 +378,7 @@ class ForkTests(unittest.TestCase):
                 try:
                     use()
                 except ScriptError as error:
-                    if "process that was forked" not in str(error):
+                    if "belongs to the parent process" not in str(error):
                         return 3
                 else:
                     return 4
