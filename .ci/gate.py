@@ -219,9 +219,9 @@ def loops(gate: Gate) -> str:
 
 def pytests(gate: Gate) -> str:
     """The pytest plugin's tests under each version of pytest that it supports."""
-    tests = sorted(path.relative_to(ROOT) for path in (ROOT / "tests").glob("test_pytest_*.py"))
+    tests = sorted(path.relative_to(ROOT) for path in (ROOT / "tests" / "pytest_plugin").glob("test_*.py"))
     if not tests:
-        raise Skipped("there are no tests/test_pytest_*.py yet")
+        raise Skipped("there are no tests/pytest_plugin/test_*.py yet")
     lines = []
     for requirements, lowest, highest in PYTESTS:
         fitting = [each for each in gate.interpreters if lowest <= each.version[:2] <= highest]

@@ -7,18 +7,20 @@ what needs `unittest`, for example, and what only a failure needs.
 
 from typing import TYPE_CHECKING, Any
 
-from .aio.handle import Connection
-from .aio.server import MockTCPServer
-from .engine.steps import Step
+from .engine.steps.base import Step
 from .errors import ScriptError
+from .server.connection import Connection
+from .server.server import MockTCPServer
 
 if TYPE_CHECKING:
-    from .aio.clock import VirtualClockEventLoop, virtual_policy
-    from .aio.unanswering import UnansweringAddress
+    from .aio.sockets.unanswering import UnansweringAddress
     from .network.conditions import Network
-    from .report import ExpectationError
+    from .report.report import ExpectationError
+    from .server.threaded import ThreadedMockTCPServer
+    from .server.threaded_runtime import ThreadedConnection
     from .testcase import MockTCPServerMixin, ThreadedMockTCPServerMixin
-    from .threaded import ThreadedConnection, ThreadedMockTCPServer
+    from .virtual_time.loop import VirtualClockEventLoop
+    from .virtual_time.policies import virtual_policy
 
 __all__ = [
     "Connection", "ExpectationError", "MockTCPServer", "MockTCPServerMixin", "Network", "ScriptError", "Step",
@@ -27,15 +29,15 @@ __all__ = [
 ]
 
 _LAZY = {
-    "ExpectationError": "report",
+    "ExpectationError": "report.report",
     "MockTCPServerMixin": "testcase",
     "Network": "network.conditions",
-    "ThreadedConnection": "threaded",
-    "ThreadedMockTCPServer": "threaded",
+    "ThreadedConnection": "server.threaded_runtime",
+    "ThreadedMockTCPServer": "server.threaded",
     "ThreadedMockTCPServerMixin": "testcase",
-    "UnansweringAddress": "aio.unanswering",
-    "VirtualClockEventLoop": "aio.clock",
-    "virtual_policy": "aio.clock",
+    "UnansweringAddress": "aio.sockets.unanswering",
+    "VirtualClockEventLoop": "virtual_time.loop",
+    "virtual_policy": "virtual_time.policies",
 }
 
 

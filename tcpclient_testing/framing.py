@@ -24,22 +24,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .engine.arguments import as_bytes
-from .engine.framing import (
-    Delimited,
-    FixedLength,
-    FramePart,
-    FrameReader,
-    Framing,
-    FramingError,
-    LengthPrefixed,
-    Netstring,
-    Varint,
-)
+from .engine.framing.base import FramePart, FrameReader, Framing, FramingError
+from .engine.framing.delimited import Delimited
+from .engine.framing.netstring import Netstring
+from .engine.framing.sized import FixedLength, LengthPrefixed
+from .engine.framing.varint import Varint
 
 if TYPE_CHECKING:
     import asyncio
 
-    from .engine.judging import BytesLike
+    from .engine.arguments import BytesLike
 
 __all__ = [
     "Delimited",

@@ -15,19 +15,12 @@ The value in the `Match` that `match` returns is the result of the step. If `mat
 
 from __future__ import annotations
 
-from .engine.matchers import (
-    JSON,
-    Digest,
-    Exactly,
-    Judge,
-    Match,
-    Matcher,
-    Predicate,
-    Regex,
-    StartsWith,
-    Struct,
-    anything,
-)
+from .engine.matching.base import Judge, Match, Matcher
+from .engine.matching.digest import Digest
+from .engine.matching.exact import Exactly, StartsWith
+from .engine.matching.json_text import JSON
+from .engine.matching.patterns import Predicate, Regex, anything
+from .engine.matching.structure import Struct
 from .engine.mismatches import Mismatch
 
 __all__ = [

@@ -18,19 +18,19 @@ from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, Optional, TypeVar, Union
 
-from .aio.raising import raise_alone
-from .aio.server import MockTCPServer
-from .aio.servers_of_test import ServersOfTest
 from .errors import ScriptError
-from .report import ExpectationError
-from .testcase_parts import Wrapped, check_bases, cut_to_test
+from .harness.exceptions import cut_to_test, raise_alone
+from .harness.run import ServersOfTest
+from .harness.wrapping import Wrapped, check_bases
+from .report.report import ExpectationError
+from .server.server import MockTCPServer
 
 __all__ = ["MockTCPServerMixin", "ThreadedMockTCPServerMixin"]
 
 __unittest = True
 
 if TYPE_CHECKING:
-    from .threaded import ThreadedMockTCPServer
+    from .server.threaded import ThreadedMockTCPServer
     _AsyncBase = unittest.IsolatedAsyncioTestCase
     _Base = unittest.TestCase
 else:
@@ -244,7 +244,7 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
         """Put new event loops on virtual time while a test with ``virtual_time = True`` runs."""
         with ExitStack() as stack:
             if self.virtual_time:
-                from .aio.clock import virtual_loops
+                from .virtual_time.policies import virtual_loops
                 try:
                     stack.enter_context(virtual_loops(self))
                 except ScriptError:
@@ -254,7 +254,7 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
     def _check_tcpserver_loop(self) -> None:
         """Raise `ScriptError` if the test has ``virtual_time = True`` and its loop is not one of ours."""
         if self.virtual_time:
-            from .aio.clock import is_virtual
+            from .virtual_time.loop import is_virtual
             loop = asyncio.get_running_loop()
             if not is_virtual(loop):
                 kind = f"{type(loop).__module__}.{type(loop).__qualname__}"
@@ -277,7 +277,7 @@ class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
 
     def start_tcpserver(self, **options: Any) -> ThreadedMockTCPServer:
         """Make a further server, which listens at once; `options` override those of `tcpserver_options`."""
-        from .threaded import ThreadedMockTCPServer
+        from .server.threaded import ThreadedMockTCPServer
         server = ThreadedMockTCPServer(**{**self.tcpserver_options, **options})
         server.open()
         self._tcpservers.add(server)

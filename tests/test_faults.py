@@ -10,7 +10,7 @@ import unittest
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, Network, ScriptError
-from tcpclient_testing.aio import connection
+from tcpclient_testing.aio.connection import protocol as connection
 from tests.support.fault_clients import with_a_thread, with_streams
 
 

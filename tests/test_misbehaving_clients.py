@@ -13,7 +13,9 @@ from typing import Any, Callable
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer
-from tcpclient_testing.aio import body, resets, verdict
+from tcpclient_testing.aio.connection import endings
+from tcpclient_testing.harness import body
+from tcpclient_testing.server import leaving
 from tests.support.loops import AsyncTestCase
 
 _BOUND = 10.0  # seconds; the time-outs are much shorter, the machine may be busy
@@ -24,7 +26,7 @@ _patches = contextlib.ExitStack()
 
 def setUpModule() -> None:
     """Interrupt test bodies sooner, and wait less for clients to go: they hang, and stay, on purpose."""
-    for module, name in (body, "_PATIENCE"), (body, "_INSISTENCE"), (verdict, "_MOMENT"), (resets, "_POSSIBLE"):
+    for module, name in (body, "_PATIENCE"), (body, "_INSISTENCE"), (leaving, "_MOMENT"), (endings, "_POSSIBLE"):
         _patches.enter_context(mock.patch.object(module, name, 0.02))
 
 

@@ -116,7 +116,7 @@ class MetadataTests(unittest.TestCase):
     def test_plugin_is_declared_when_it_exists(self) -> None:
         """The entry point for pytest and its module come together: pytest would import a missing one everywhere."""
         declared = setup_cfg().get("options.entry_points", "pytest11", fallback="").strip()
-        exists = (PACKAGE / "pytest_plugin.py").exists()
+        exists = (PACKAGE / "pytest_plugin" / "__init__.py").exists()
         self.assertEqual(declared, "tcpclient_testing = tcpclient_testing.pytest_plugin" if exists else "")
 
     def test_supported_versions_are_tested(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Optional
 from unittest import mock
 
 from tcpclient_testing import ThreadedMockTCPServerMixin
-from tcpclient_testing.threaded import inner
+from tcpclient_testing.server import threaded_runtime
 from tests.support.blocking import connect, threads
 from tests.support.loops import AsyncTestCase
 from tests.support.outcomes import Outcome, threaded_outcome_of
@@ -186,7 +186,7 @@ class ThreadedReportTests(unittest.TestCase):
                 with connect(case.tcpserver.address) as client:
                     client.sendall(b"howdy")
                     wait(case)
-            with self.subTest(name), mock.patch.object(inner, "_MOMENT", 0.02):
+            with self.subTest(name), mock.patch.object(threaded_runtime, "_MOMENT", 0.02):
                 self.assertOne("failure", "expected b'hello', got b'howdy'", test=test,
                                tcpserver_options={"timeout": 60})
 
@@ -218,7 +218,7 @@ class ThreadedReportTests(unittest.TestCase):
                     another.recv(1)
                 except OSError as error:
                     seen.append(type(error).__name__)
-        with mock.patch.object(inner, "_MOMENT", 0.01):
+        with mock.patch.object(threaded_runtime, "_MOMENT", 0.01):
             self.assertOne("failure", "got b'howdy'", test=test, tcpserver_options={"cancel_body": False})
         self.assertIn(seen[0], ("timeout", "TimeoutError"))
 

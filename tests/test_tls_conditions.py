@@ -8,9 +8,10 @@ import unittest
 from unittest import mock
 
 from tcpclient_testing import MockTCPServer, Network, tls
-from tcpclient_testing.aio import connection, farewell, pacing
-from tcpclient_testing.aio.inet_diag import PeerState, available
-from tcpclient_testing.aio.tls_layer import TLSLayer
+from tcpclient_testing.aio.connection import pacing, protocol
+from tcpclient_testing.aio.sockets.inet_diag import PeerState, available
+from tcpclient_testing.aio.tls import close_notify
+from tcpclient_testing.aio.tls.layer import TLSLayer
 from tests.support.fault_clients import CLIENTS, ends_of_a_reset
 
 
@@ -66,7 +67,7 @@ class TakingTests(unittest.IsolatedAsyncioTestCase):
 
     async def test_part_of_a_chunk_is_not_taken_for_the_chunk(self):
         """A client has it when its kernel got every record of it, not when it got some and all these are read."""
-        for module, name in (pacing, "BOUND"), (farewell, "_BOUND"):
+        for module, name in (pacing, "BOUND"), (close_notify, "_BOUND"):
             patch = mock.patch.object(module, name, 0.05)
             patch.start()
             self.addCleanup(patch.stop)
@@ -123,7 +124,7 @@ class BreakAfterTests(TLSTestCase):
 
     async def test_reset_in_mid_message(self):
         """ECONNRESET, with and without conditions; see `ends_of_a_reset` for blocking clients of some versions."""
-        patch = mock.patch.object(connection, "_READING", 5.0)  # clients that read are waited for, as long as it takes
+        patch = mock.patch.object(protocol, "_READING", 5.0)  # clients that read are waited for, as long as it takes
         patch.start()
         self.addCleanup(patch.stop)
         await self.assert_broken("reset_after", "ConnectionResetError")

@@ -13,7 +13,7 @@ from unittest import mock
 
 import tcpclient_testing
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, ScriptError, VirtualClockEventLoop
-from tcpclient_testing.aio.inet_diag import available
+from tcpclient_testing.aio.sockets.inet_diag import available
 from tests.support.long import LONG
 
 HOUR = 3600.0
@@ -397,7 +397,7 @@ class MixinTests(unittest.TestCase):
             async def runTest(self):
                 self.tcpserver.expect_connect()
 
-        with mock.patch("tcpclient_testing.aio.clock.is_virtual", lambda loop: False):
+        with mock.patch("tcpclient_testing.virtual_time.loop.is_virtual", lambda loop: False):
             result = self.result_of(Case())
         self.assertEqual((len(result.errors), result.testsRun), (1, 1))
         self.assertRegex(result.errors[0][1], "ScriptError: .*virtual_time = True, which needs an event loop of this "
@@ -434,8 +434,8 @@ class MixinTests(unittest.TestCase):
 
     def test_public_names_are_the_clocks(self):
         """What pytest's tools need has a short path."""
-        from tcpclient_testing.aio import clock
+        from tcpclient_testing.virtual_time import loop, policies
 
-        self.assertIs(tcpclient_testing.VirtualClockEventLoop, clock.VirtualClockEventLoop)
-        self.assertIs(tcpclient_testing.virtual_policy, clock.virtual_policy)
+        self.assertIs(tcpclient_testing.VirtualClockEventLoop, loop.VirtualClockEventLoop)
+        self.assertIs(tcpclient_testing.virtual_policy, policies.virtual_policy)
         self.assertTrue(issubclass(ScriptError, Exception))

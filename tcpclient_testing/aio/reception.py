@@ -18,16 +18,16 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Optional
 
+from tcpclient_testing.aio.connection.protocol import ConnectionProtocol
+from tcpclient_testing.aio.sockets.accepting import Attaching
+from tcpclient_testing.aio.sockets.listening import BACKLOG, refusing
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.wording import address_text
 
-from .attaching import Attaching
-from .connection import ConnectionProtocol
-from .listening import BACKLOG, refusing
-
 if TYPE_CHECKING:
+    from tcpclient_testing.aio.sockets.accepting import TurningAway
+
     from .runtime import Runtime
-    from .turning_away import TurningAway
 
 __all__ = ["Reception"]
 
@@ -162,7 +162,7 @@ class Reception:
 
     def _fail(self, accepted: socket.socket, peername: Any) -> None:
         """Reset a connection that does not belong to the script."""
-        from .turning_away import TurningAway
+        from tcpclient_testing.aio.sockets.accepting import TurningAway
         self._to_fail -= 1
         self._runtime.session.turned_away += 1
         self._note(f"reset a connection from {address_text(peername)}, as fail_connections() says ({self._to_fail} "
@@ -194,7 +194,7 @@ class Reception:
 
     def _refusing(self, listeners: list[socket.socket]) -> list[socket.socket]:
         if isinstance(self.address, str):
-            from .unix_listening import refusing_unix
+            from tcpclient_testing.aio.sockets.unix import refusing_unix
             return [refusing_unix(listener, self.address) for listener in listeners]
         return refusing(listeners)
 

@@ -15,31 +15,29 @@ import socket
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Callable, Optional, cast
 
+from tcpclient_testing.aio.connection.protocol import ConnectionProtocol
+from tcpclient_testing.aio.process.debugger import debugger_active
+from tcpclient_testing.aio.process.guard import DeadlockGuard
 from tcpclient_testing.engine import commands
-from tcpclient_testing.engine.conversation import Conversation
-from tcpclient_testing.engine.session import Session
-from tcpclient_testing.engine.steps import Step
-from tcpclient_testing.engine.timing import SCALE
+from tcpclient_testing.engine.conversation.conversation import Conversation
+from tcpclient_testing.engine.session.session import Session
+from tcpclient_testing.engine.steps.base import SCALE, Step
 from tcpclient_testing.engine.wording import address_text
+from tcpclient_testing.harness.body import Body
 from tcpclient_testing.transcript.entries import Transcript
 
-from .body import Body
-from .connection import ConnectionProtocol
-from .deadlock import DeadlockGuard
-from .debugger import debugger_active
 from .reception import Reception
 from .waiting import Waiters
 
 if TYPE_CHECKING:
+    from tcpclient_testing.aio.connection.pacing import Conditions
+    from tcpclient_testing.aio.sockets.inet_diag import PeerProbe
+    from tcpclient_testing.aio.streams.record import ClientStream
+    from tcpclient_testing.harness.blame import Whereabouts
     from tcpclient_testing.network.conditions import Network
-    from tcpclient_testing.report import ExpectationError, Report
+    from tcpclient_testing.report.report import ExpectationError, Report
 
-    from .client_stream import ClientStream
-    from .errands import Errands
-    from .handlers import Handlers
-    from .inet_diag import PeerProbe
-    from .pacing import Conditions
-    from .whereabouts import Whereabouts
+    from .tasks import Errands, Handlers
 
 __all__ = ["Runtime", "is_virtual"]
 
@@ -250,10 +248,11 @@ class Runtime:
         """Make a new exception for a caller that comes after the end: the verdict, or that the server was left."""
         if self.session.failure is None:
             self.session.failure_of_leaving()
-        from tcpclient_testing.report import ExpectationError, Report
+        from tcpclient_testing.report.report import ExpectationError, Report
         if self._report is None:
-            from .advice import advice_on
-            from .too_early import awaited_too_early
+            from tcpclient_testing.report.hints import advice_on
+
+            from .hints import awaited_too_early
             hint = self.hint() or awaited_too_early(self) or advice_on(self.session.failure, self.transcript)
             self._report = Report.of(self.session, self.transcript, hint=hint)
             self._report.body += self._about_time()
@@ -309,7 +308,7 @@ class Runtime:
 
     def _start_handler(self, command: commands.StartHandler) -> None:
         if self.handlers is None:
-            from .handlers import Handlers
+            from .tasks import Handlers
             self.handlers = Handlers(self)
         self.handlers.start(command)
 
@@ -355,7 +354,7 @@ class Runtime:
     def errands(self) -> Errands:
         """The tasks that wait for something on behalf of steps; created when the first step needs one."""
         if self._errands is None:
-            from .errands import Errands
+            from .tasks import Errands
             self._errands = Errands(self)
         return self._errands
 
@@ -373,7 +372,7 @@ class Runtime:
     def probe(self) -> Optional[PeerProbe]:
         """Return the probe that asks the kernel about the clients' sockets; None where the kernel does not tell."""
         if self._probe is None:
-            from .inet_diag import PeerProbe, available
+            from tcpclient_testing.aio.sockets.inet_diag import PeerProbe, available
             if available():
                 self._probe = PeerProbe()
         return self._probe
@@ -382,7 +381,7 @@ class Runtime:
     def conditions(self) -> Conditions:
         """The network conditions; created, and their code imported, when a test first sets some."""
         if self._conditions is None:
-            from .pacing import Conditions
+            from tcpclient_testing.aio.connection.pacing import Conditions
             self._conditions = Conditions()
         return self._conditions
 
@@ -408,7 +407,7 @@ class Runtime:
     def _give_up(self, command: commands.GiveUp) -> None:
         failure = self.session.failure
         if failure is not None and failure.at_end and not self.threaded:
-            from .whereabouts import Whereabouts
+            from tcpclient_testing.harness.blame import Whereabouts
             self.whereabouts = Whereabouts(self.loop)
         self.reception.close()
         for protocol in list(self.protocols.values()):

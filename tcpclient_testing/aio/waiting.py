@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Generator
 from typing import Any, Callable
 
-from tcpclient_testing.engine.steps import Step
+from tcpclient_testing.engine.steps.base import Step
 
 __all__ = ["Joined", "Waiters"]
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from math import isfinite, isnan
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from .wording import shorten, shorten_repr
 
-__all__ = ["as_bytes", "as_count", "checked_seconds", "str_advice"]
+__all__ = ["as_bytes", "as_count", "checked_seconds", "str_advice", "BytesLike"]
 
 __unittest = True
+
+BytesLike = Union[bytes, bytearray, memoryview]
 
 
 def as_bytes(value: Any, where: str) -> bytes:

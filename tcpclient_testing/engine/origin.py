@@ -10,25 +10,30 @@ the report can name both the helper's line and the test's.
 
 from __future__ import annotations
 
+import dis
 from types import CodeType, FrameType
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
-__all__ = ["Origin", "origin_of"]
+__all__ = ["Origin", "origin_of", "SourceLine", "source_lines"]
 
 Origin = tuple[tuple[CodeType, int], ...]
 
 # Packages whose frames are never the test's own. The frames above them don't help the reader of a report.
 _FRAMEWORKS = frozenset({"asyncio", "unittest", "_pytest", "pluggy", "threading", "concurrent", "runpy", "anyio",
                          "contextlib", "pytest_asyncio", "tcpclient_testing"})
+
 _LONGEST_CHAIN = 6
+
 _PACKAGE = "tcpclient_testing"
 
 # Whether a module belongs to a framework, by its name; for the modules seen so far.
 _known: dict[Any, bool] = {}
+
 # A cache, since loops write many steps in few places: these share their origins. It has the latest origin for each
 # instruction offset: the code object, the callers' part of the origin, the whole origin, and the code object that
 # called the outermost line.
 _recent: dict[int, tuple[CodeType, Origin, Origin, CodeType]] = {}
+
 _MOST_RECENT = 1000
 
 
@@ -49,7 +54,7 @@ def origin_of(frame: FrameType) -> Origin:
 
 
 def _new_origin(frame: FrameType) -> Origin:
-    if frame.f_back is not None and frame.f_globals.get("__package__") == _PACKAGE:
+    if frame.f_back is not None and _is_ours(frame):
         return origin_of(frame.f_back)  # a subclass in this package passed the call on
     chain = [(frame.f_code, frame.f_lasti)]
     walker: Optional[FrameType] = frame.f_back
@@ -65,9 +70,39 @@ def _new_origin(frame: FrameType) -> Origin:
     return origin
 
 
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__package__")).partition(".")[0] == _PACKAGE
+
+
 def _is_framework(frame: FrameType) -> bool:
     name = frame.f_globals.get("__name__")
     known = _known.get(name)
     if known is None:
         known = _known[name] = str(name).partition(".")[0] in _FRAMEWORKS
     return known
+
+
+class SourceLine(NamedTuple):
+    """One line of source code: the file's path and the line's number."""
+
+    path: str
+    line: int
+
+    def __str__(self) -> str:
+        name = self.path.replace("\\", "/").rpartition("/")[2]
+        return f"{name}:{self.line}"
+
+
+def source_lines(origin: Origin) -> list[SourceLine]:
+    """Return the lines of an origin: first the step's own line, then those of its callers."""
+    return [SourceLine(code.co_filename, _line_number(code, offset)) for code, offset in origin]
+
+
+def _line_number(code: CodeType, offset: int) -> int:
+    line = code.co_firstlineno
+    for start, number in dis.findlinestarts(code):
+        if start > offset:
+            break
+        if number is not None:
+            line = number
+    return line

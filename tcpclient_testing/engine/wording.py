@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from typing import Any, Optional, Union
 
-__all__ = ["address_text", "counted", "difference_rows", "exception_text", "first_difference", "place", "seconds",
-           "shorten", "shorten_repr"]
+__all__ = [
+    "address_text", "counted", "difference_rows", "exception_text", "first_difference", "lateness", "place", "seconds",
+    "shorten", "shorten_repr",
+]
+
+__unittest = True
 
 _ROW = 16
+
 _LEAST = 16
 
 
@@ -146,3 +151,8 @@ def difference_rows(expected: bytes, received: bytes, offset: int) -> tuple[str,
 def _dump(label: str, place: str, data: bytes, width: int) -> str:
     characters = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data)
     return f"{label:<8}  {place}{data.hex(' '):<{width}}  |{characters}|"
+
+
+def lateness(duration: float, silent: bool) -> str:
+    """Say how long something took (seconds): without any progress if `silent`, else in all."""
+    return f"for {seconds(duration)}" if silent else f"within {seconds(duration)}"

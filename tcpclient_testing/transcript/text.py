@@ -1,17 +1,24 @@
-"""Renders a transcript as lines of text, for reports."""
+"""Renders a transcript as lines of text, for reports.
+
+When the server resets many connections at once, one line says so.
+"""
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from tcpclient_testing.engine.wording import counted, shorten
 
-from .entries import RECEIVED, SENT, Transcript
-from .entry import Entry
-from .gathering import gathered
+from .entries import NOTED, RECEIVED, SENT, Entry, Transcript
 
-__all__ = ["clock", "lines"]
+__all__ = ["clock", "lines", "gathered"]
 
 _SHOWN_FIRST = 12
+
 _SHOWN_LAST = 24
+
+# Up to this many resets by the server are shown one by one.
+_ALIKE = 4
 
 
 def clock(duration: float) -> str:
@@ -50,3 +57,21 @@ def _what(entry: Entry, untaken: dict[int, int]) -> str:
     if entry.size > len(entry.content):
         return f"{entry.what} {counted(entry.size, 'byte')}  {entry.content[:24]!r}..."
     return f"{entry.what} {counted(entry.size, 'byte')}  {shorten(entry.content)}"
+
+
+def gathered(entries: list[Entry]) -> list[Entry]:
+    """Return the entries, with consecutive resets of many connections for the same reason combined into one."""
+    shown: list[Entry] = []
+    for _, group in groupby(enumerate(entries), _sameness):
+        alike = [entry for _, entry in group]
+        if len(alike) > _ALIKE:
+            alike = [Entry(alike[0].time, 0, NOTED, f"{len(alike)} connections {alike[0].content}", 0)]
+        shown += alike
+    return shown
+
+
+def _sameness(numbered: tuple[int, Entry]) -> tuple[object, ...]:
+    """Return a key that is equal for neighbours that may be combined. Any other entry has its place as its key."""
+    place, entry = numbered
+    at_once = entry.what == NOTED and entry.number and entry.content.startswith("reset by the server")
+    return (entry.content,) if at_once else (place,)

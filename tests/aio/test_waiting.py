@@ -7,7 +7,7 @@ import unittest
 from typing import Any
 
 from tcpclient_testing.aio.waiting import Joined, Waiters
-from tcpclient_testing.engine.steps import Step
+from tcpclient_testing.engine.steps.base import Step
 from tests.engine.driver import Driver, Over
 from tests.support.loops import AsyncTestCase
 

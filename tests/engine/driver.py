@@ -11,8 +11,9 @@ from collections.abc import Generator
 from typing import Any, Optional, Union
 
 from tcpclient_testing.engine import commands
-from tcpclient_testing.engine.conversation import Conversation
-from tcpclient_testing.engine.events import (
+from tcpclient_testing.engine.builder.expectations import ScriptMethods
+from tcpclient_testing.engine.conversation.conversation import Conversation
+from tcpclient_testing.engine.conversation.events import (
     Computed,
     Flushed,
     HalfClosed,
@@ -22,13 +23,12 @@ from tcpclient_testing.engine.events import (
     Reset,
     Upgraded,
 )
-from tcpclient_testing.engine.expectations import ExpectConnect
-from tcpclient_testing.engine.framing import Framing, LengthPrefixed
+from tcpclient_testing.engine.framing.base import Framing
+from tcpclient_testing.engine.framing.sized import LengthPrefixed
 from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.script import ScriptMethods
-from tcpclient_testing.engine.session import Session
-from tcpclient_testing.engine.steps import Step
-from tcpclient_testing.engine.timing import UNSET, timing_of
+from tcpclient_testing.engine.session.session import Session
+from tcpclient_testing.engine.steps.base import UNSET, Step, timing_of
+from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
 
 __all__ = ["Driver", "Handle", "NotDone", "Over", "run"]
 

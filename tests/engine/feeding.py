@@ -13,8 +13,8 @@ import unittest
 from collections.abc import Iterator
 from typing import Any, Optional
 
-from tcpclient_testing.engine.framing import Framing, FramingError
-from tcpclient_testing.engine.judging import Match, Matcher
+from tcpclient_testing.engine.framing.base import Framing, FramingError
+from tcpclient_testing.engine.matching.base import Match, Matcher
 from tcpclient_testing.engine.mismatches import Mismatch
 
 __all__ = ["FeedingTestCase", "divisions", "judged", "read"]

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Any, Optional
 
 from tcpclient_testing.engine import commands
-from tcpclient_testing.engine.conversation import Conversation
-from tcpclient_testing.engine.events import Computed, Flushed, HalfClosed, Received, Reset
-from tcpclient_testing.engine.expectations import ExpectConnect
-from tcpclient_testing.engine.framing import Framing, LengthPrefixed
-from tcpclient_testing.engine.script import ScriptMethods
-from tcpclient_testing.engine.session import Session
-from tcpclient_testing.engine.steps import Step
+from tcpclient_testing.engine.builder.expectations import ScriptMethods
+from tcpclient_testing.engine.conversation.conversation import Conversation
+from tcpclient_testing.engine.conversation.events import Computed, Flushed, HalfClosed, Received, Reset
+from tcpclient_testing.engine.framing.base import Framing
+from tcpclient_testing.engine.framing.sized import LengthPrefixed
+from tcpclient_testing.engine.session.session import Session
+from tcpclient_testing.engine.steps.base import Step
+from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
 
 
 class Handle(ScriptMethods):

@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 from tcpclient_testing import MockTCPServerMixin, ThreadedMockTCPServerMixin
-from tcpclient_testing.aio import body
+from tcpclient_testing.harness import body
 
 from .loops import AsyncTestCase
 

@@ -81,7 +81,7 @@ class PluginTestCase(unittest.TestCase):
 
     def setUp(self) -> None:
         if self.pytester is None:
-            self.skipTest("pytest itself has to run this: python -m pytest tests/test_pytest_*.py")
+            self.skipTest("pytest itself has to run this: python -m pytest tests/pytest_plugin")
 
     def run_tests(self, source: str, *arguments: str, mode: str = "strict", more: str = "", ignored: str = "",
                   subprocess: bool = False) -> Any:

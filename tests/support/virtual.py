@@ -10,10 +10,8 @@ import sys
 import threading
 import unittest
 
-from tcpclient_testing.aio.clock import (
-    own_thread,
-    virtual_loop_factory,
-)
+from tcpclient_testing.aio.process.quiescence import own_thread
+from tcpclient_testing.virtual_time.policies import virtual_loop_factory
 from tests.support.long import LONG
 
 __all__ = ["HOUR", "THOUSAND", "PYTHON", "echo", "echo_server", "close", "LoopTestCase"]

@@ -9,8 +9,8 @@ import threading
 import unittest
 from typing import Any, Optional
 
-from tcpclient_testing.aio.blocking import BlockedCall, free_sockets, readable
-from tcpclient_testing.aio.watchdog import watch
+from tcpclient_testing.aio.process.blocked_call import BlockedCall, free_sockets, readable
+from tcpclient_testing.aio.process.watchdog import watch
 
 __all__ = ["TIMEOUT", "LONGER", "SHORTEST", "AGAIN", "BOUND", "watchdogs", "Connection", "Server", "linux"]
 

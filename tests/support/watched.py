@@ -9,8 +9,8 @@ import unittest
 from asyncio import open_connection
 from typing import TYPE_CHECKING, Any
 
-from tcpclient_testing.aio.client_stream import ClientStream
-from tcpclient_testing.aio.watch import StreamWatch
+from tcpclient_testing.aio.streams.record import ClientStream
+from tcpclient_testing.aio.streams.watch import StreamWatch
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -1,0 +1,1 @@
+"""One accepted connection in asyncio: what is received, sent, delayed, and how it ends."""

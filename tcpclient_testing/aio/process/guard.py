@@ -1,0 +1,213 @@
+"""Fails the script when a client blocks the event loop of its own server, and breaks the sockets to free the client.
+
+    watching --blocked--> failed --the loop turns--> given up
+
+The server can't fail by itself while its loop is blocked. So the watchdog's thread, while the loop's thread sleeps in
+the kernel,
+
+1. makes the session fail, once;
+2. breaks the sockets, so that the client's call returns. By then the script has failed.
+
+The loop does the rest when it turns again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.engine.session.session import Failure
+from tcpclient_testing.engine.steps.waiting import Delay
+from tcpclient_testing.engine.wording import seconds
+
+from .blocked_call import BlockedCall, free_sockets, readable, writable
+from .watchdog import watch
+
+if TYPE_CHECKING:
+    from tcpclient_testing.aio.connection.protocol import ConnectionProtocol
+    from tcpclient_testing.aio.runtime import Runtime
+
+__all__ = ["DeadlockGuard", "in_one_sleep", "waits_elsewhere"]
+
+__unittest = True
+
+_DEFAULT = 5.0  # seconds, if the server has no time-out, or one in virtual seconds
+_OVERDUE = 5.0  # seconds by which a step may exceed its time-out before it counts as long overdue
+_A_WHILE = 0.05  # seconds in which a polling thread wakes up at least once
+
+
+class DeadlockGuard:
+    """Watches one server's loop. Make it in the loop's thread. Call `stop()` when the server's context is left."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._thread, self._ident = threading.get_native_id(), threading.get_ident()
+        timeout = runtime.session.timeout
+        self._virtual = runtime.virtual
+        bound = _DEFAULT if timeout is None or self._virtual else timeout
+        self._watch = watch(runtime.loop, self._ident, bound, self._attention, self._free)
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._watch.stop()
+
+    # What follows is called in the watchdog's thread, while the loop's thread blocks.
+
+    def _attention(self) -> bool:
+        """Return whether the server has something to do for a client, and the test does not merely sleep.
+
+        After the failure: whether clients are still connected, or wait to be accepted.
+        """
+        runtime = self._runtime
+        if runtime.session.over or not (runtime.wants_a_turn or self._action_is_due() or self._sockets_are_ready()
+                                        or self._step_is_long_overdue()):
+            return runtime.session.over and self._clients_wait()
+        return not in_one_sleep(self._thread)
+
+    def _clients_wait(self) -> bool:
+        """Return whether clients are still connected, or wait to be accepted."""
+        return any(not protocol.lost for protocol in list(self._runtime.protocols.values())) \
+            or readable(self._runtime.reception.listeners)
+
+    def _sockets_are_ready(self) -> bool:
+        runtime = self._runtime
+        protocols = list(runtime.protocols.values())
+        heard = [sock for protocol in protocols if _reads(protocol) for sock in _socket_of(protocol)]
+        full = [sock for protocol in protocols if protocol.paused for sock in _socket_of(protocol)]
+        return readable([*heard, *runtime.reception.listeners]) or writable(full)
+
+    def _action_is_due(self) -> bool:
+        now = self._runtime.loop.time()
+        return any(isinstance(conversation.due, Delay) and conversation.alarm_at is not None
+                   and (self._virtual or conversation.alarm_at <= now)
+                   for conversation in self._runtime.session.conversations)
+
+    def _step_is_long_overdue(self) -> bool:
+        """Return whether the client is very late, and the loop's thread doesn't wait for something else."""
+        now = self._runtime.loop.time()
+        return any(self._virtual or deadline + _OVERDUE <= now for deadline in self._runtime.session.deadlines()) \
+            and not waits_elsewhere(self._thread, self._ident)
+
+    def _free(self, blocked: BlockedCall) -> None:
+        runtime, session = self._runtime, self._runtime.session
+        if not session.over:
+            session.condemn(Failure(None, None, _Blocked(blocked), runtime.loop.time()))
+            runtime.loop.call_soon_threadsafe(runtime.condemned)
+        pairs = [(protocol.conversation, sock) for protocol in list(runtime.protocols.values())
+                 for sock in _socket_of(protocol)]
+        if blocked.attempt == 1:
+            # Do this before the sockets are freed: after that the loop's thread goes on, and may make its report.
+            for conversation, sock in pairs:
+                data = _unread(sock)
+                if data and conversation.tls is None:  # over TLS the bytes say nothing
+                    runtime.transcript.received(runtime.loop.time(), conversation.number, data)
+        reception = runtime.reception
+        connected = [*(sock for _, sock in pairs), *reception.accepted]
+        free_sockets(connected, reception.listeners, reset=blocked.attempt > 1)
+
+
+class _Blocked(Mismatch):
+    """A client blocked the event loop that its server runs in."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: BlockedCall) -> None:
+        self.call = call
+        outer = call.called_from
+        called = "" if outer is None else f", called from {_line_of(outer)}"
+        source = f" ({call.place.line.strip()})" if call.place.line else ""
+        super().__init__(f"{_line_of(call.place)}{source}{called} blocked the event loop that the server lives in for "
+                         f"{seconds(call.seconds)}; a client that blocks needs ThreadedMockTCPServer")
+
+
+def _line_of(frame: Any) -> str:
+    return f"{os.path.basename(frame.filename)}:{frame.lineno}"
+
+
+def _reads(protocol: ConnectionProtocol) -> bool:
+    """Return whether the server will read from this connection."""
+    transport = protocol.transport
+    return not (protocol.lost or protocol.conversation is None or protocol.conversation.ended) \
+        and transport is not None and (not hasattr(transport, "is_reading") or transport.is_reading())
+
+
+def _socket_of(protocol: ConnectionProtocol) -> list[Any]:
+    sock = None if protocol.transport is None or protocol.lost else protocol.transport.get_extra_info("socket")
+    return [] if sock is None or protocol.conversation is None else [sock]
+
+
+def _unread(sock: Any) -> bytes:
+    """Return what a connection has received and the loop has not read (at most 64 KiB), without taking it."""
+    with contextlib.suppress(OSError), socket.socket(fileno=socket.dup(sock.fileno())) as copy:
+        return copy.recv(65536, socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0))
+    return b""
+
+
+# The numbers of the system calls in which a thread sleeps: those that always sleep, and those that sleep if they have
+# no descriptors to wait for (time.sleep() of Python 3.9 and 3.10 is a select(0, ...)). From the kernel's tables.
+_SLEEPS = {"x86_64": ({35, 230}, {23, 270}), "aarch64": ({101, 115}, {72})}
+
+
+def in_one_sleep(native_id: int) -> bool:
+    """Return whether a thread is in one long `time.sleep`, rather than in a series of short ones.
+
+    Such a sleep ends by itself, so it is no deadlock. Return False where the system doesn't say (proc(5):
+    /proc/pid/syscall). It may take 0.05 seconds.
+    """
+    if sys.platform != "linux":
+        return False
+    calls = _SLEEPS.get(os.uname().machine)
+    if calls is None:
+        return False
+    try:
+        before = _state(native_id)
+        number, _, arguments = before[0].partition(b" ")
+        if int(number) not in calls[0] and not (int(number) in calls[1] and arguments.startswith(b"0x0 ")):
+            return False
+        time.sleep(_A_WHILE)
+        return _state(native_id) == before
+    except (OSError, ValueError):
+        return False
+
+
+# The numbers of the system calls in which a thread waits for another thread or a child process: futex, wait4, waitid.
+# From the same tables.
+_WAITS = {"x86_64": {202, 61, 247}, "aarch64": {98, 260, 95}}
+# Modules whose code may wait for a pipe. A pipe is not a client's socket.
+_OF_CHILDREN = frozenset({"subprocess", "multiprocessing"})
+
+
+def waits_elsewhere(native_id: int, ident: int) -> bool:
+    """Return whether a thread waits for another thread or a process, rather than on a socket.
+
+    Such a wait may end by itself. Return True, too, where the system doesn't say (proc(5): /proc/pid/syscall).
+    """
+    if sys.platform != "linux":
+        return True
+    waits = _WAITS.get(os.uname().machine)
+    if waits is None:
+        return True
+    frame = sys._current_frames().get(ident)
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in _OF_CHILDREN:
+            return True
+        frame = frame.f_back
+    try:
+        return int(_state(native_id)[0].partition(b" ")[0]) in waits
+    except (OSError, ValueError):
+        return True
+
+
+def _state(native_id: int) -> tuple[bytes, bytes]:
+    """Return which system call a thread is in, and how often it has slept so far (voluntary context switches)."""
+    with open(f"/proc/self/task/{native_id}/syscall", "rb") as file:
+        call = file.read()
+    with open(f"/proc/self/task/{native_id}/status", "rb") as file:
+        switches = file.read().rpartition(b"\nvoluntary_ctxt_switches:")[2]
+    return call, switches

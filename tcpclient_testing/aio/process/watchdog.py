@@ -1,0 +1,302 @@
+"""Detects a client that blocks the server's own event loop, and breaks the deadlock.
+
+Such a client blocks the loop that the server runs in. Neither of them can go on, and no timer of the loop fires. So one
+daemon thread per process watches from outside. It acts only when all of this holds:
+
+- The loop hasn't turned for `timeout` seconds of real time: a callback that the thread posted has not run.
+- The loop's thread has slept in the kernel all that time: it used next to no processor time, and it sleeps now. A test
+  that computes is left alone, however long it takes.
+- The server says that something wants its attention, and has said so for a tenth of a second. A test that merely
+  sleeps is left alone, even if it closes its client just before the loop turns.
+- No debugger is active.
+
+The cost while nothing blocks: each watch posts one callback in its loop every quarter of its timeout. The first comes
+after a quarter, so most tests never see one.
+
+Limit. A client that holds the GIL while it blocks can't be detected.
+
+The thread starts with the first watch and ends about a second after the last. It has the attribute
+``tcpclient_testing_owned``, for tools that count threads. ``TCPCLIENT_TESTING_WATCHDOG=0`` in the environment keeps it
+from starting: from Python 3.12 on, ``os.fork()`` warns while any other thread runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Optional
+
+from .blocked_call import BlockedCall
+from .debugger import debugger_active
+
+__all__ = ["Watch", "watch"]
+
+__unittest = True
+
+LINGER = 1.0  # seconds that the thread keeps running without a watch, so that the next test can use it
+_SHORTEST, _LONGEST = 0.1, 5.0  # limits of the seconds between two checks of a loop
+_AGAIN = 0.1  # seconds that the server must want attention, and seconds between attempts to free a blocked call
+_QUIET = 0.05  # the share of a processor below which a thread counts as asleep
+_OVERSLEPT = 0.5  # a check later than this (seconds) means that the process was stopped or starved
+_monotonic = time.monotonic  # the real clock, even if a test replaces time.monotonic
+
+
+class Watch:
+    """The watch on one server's loop. Make it with `watch()`, and call `stop()` when the server stops."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        thread_id: int,
+        timeout: float,
+        attention: Callable[[], bool],
+        free: Callable[[BlockedCall], None],
+    ) -> None:
+        self._loop = loop
+        self._thread_id = thread_id
+        self._timeout = timeout
+        self._attention = attention
+        self._free = free
+        self._native_id: Optional[int] = None
+        self._processor_time: Optional[Callable[[], float]] = None  # set by the first `look`
+        self._period = min(max(timeout / 4, _SHORTEST), _LONGEST)
+        self._lock = threading.RLock()  # held while `attention` and `free` run
+        self._stopped = False
+        self._posted = False  # whether our callback is in the loop and has not run yet
+        self._posted_at = 0.0
+        self._attempt = 0
+        self._asleep = 0.0  # seconds that the loop's thread has slept until now, without a break, since `_posted_at`
+        self._wanted_since: Optional[float] = None  # since when each check has found that the server wants it
+        self._looked_at = _monotonic()
+        self._used = 0.0  # processor time at the last check
+        self.due = self._looked_at + self._period  # when to check next
+
+    def beat(self) -> None:
+        """Note that the loop has turned. Any code in the loop may call this; it costs one assignment."""
+        self._posted = False
+
+    def stop(self) -> None:
+        """End the watch. Once this returns, `attention` and `free` aren't called again. Idempotent."""
+        with self._lock:  # waits for a running `free`, which could break sockets that have a new owner
+            self._stopped = True
+        _remove(self)
+
+    def look(self) -> None:
+        """Check whether the loop has turned since the last call. The watchdog's thread calls this when it is `due`."""
+        now = _monotonic()
+        late = now - self.due > _OVERSLEPT
+        elapsed, self._looked_at = now - self._looked_at, now
+        self.due = now + self._period
+        if self._processor_time is None:
+            self._native_id, self._processor_time = _thread_meters(self._thread_id)
+        try:
+            used = self._processor_time()
+            if not self._posted:
+                self._posted, self._posted_at, self._attempt, self._asleep, self._used = True, now, 0, 0.0, used
+                self._wanted_since = None
+                self._loop.call_soon_threadsafe(self.beat)
+                return
+        except (OSError, RuntimeError):  # the thread has ended, or the loop is closed
+            self.stop()
+            return
+        busy = used - self._used > _QUIET * elapsed
+        self._used = used
+        # If this thread is late, the whole process was stopped or starved. Then the sleep proves nothing.
+        self._asleep = 0.0 if busy or late else self._asleep + elapsed
+        if not self._asleep or not _sleeps(self._native_id) or not self._wanted():
+            self._wanted_since = None
+        elif self._wanted_since is None:
+            self._wanted_since = now
+        needed = _AGAIN if self._attempt else self._timeout
+        left = max(needed - self._asleep, _AGAIN - (now - (self._wanted_since or now)))
+        # A rounding error of the clock must not cost another period.
+        if left > 0.001:
+            self.due = now + min(self._period, left)
+        elif self._wanted_since is not None:
+            self._act(now)
+
+    def _wanted(self) -> bool:
+        with self._lock:
+            return not self._stopped and self._posted and self._attention()
+
+    def _act(self, now: float) -> None:
+        if debugger_active():
+            self._asleep = 0.0
+            return
+        with self._lock:
+            if self._stopped or not self._posted:
+                return
+            frame = sys._current_frames().get(self._thread_id)
+            if frame is None or not self._posted:
+                return
+            self._attempt += 1
+            self.due = now + _AGAIN
+            blocked = BlockedCall(frame, now - self._posted_at, self._attempt)
+            del frame  # it would keep the caller's variables alive
+            self._free(blocked)
+
+
+def watch(
+    loop: asyncio.AbstractEventLoop,
+    thread_id: int,
+    timeout: float,
+    attention: Callable[[], bool],
+    free: Callable[[BlockedCall], None],
+) -> Watch:
+    """Watch a loop for a call that blocks it, until `Watch.stop()`.
+
+    - `thread_id` is ``threading.get_ident()`` of the loop's thread.
+    - `timeout` is the time for which the loop must not have turned, in real seconds. The call is detected at most a
+      quarter of it (0.1 s at least, 5 s at most) later, or a tenth of a second after something began to want attention.
+    - `attention()` returns whether one of the server's sockets is `readable()`, or an action is due.
+    - `free(blocked)` must break the sockets, with `free_sockets()`, so that the call returns. It is called again every
+      tenth of a second in which the thread sleeps, with a higher `attempt`, until the loop turns.
+
+    Both functions are called from the watchdog's thread, while the loop's thread blocks: they must not wait for the
+    loop. An exception in either is passed to ``threading.excepthook``, and ends the watch.
+
+    If no thread can be started, or ``TCPCLIENT_TESTING_WATCHDOG`` is ``0``, the watch does nothing.
+    """
+    made = Watch(loop, thread_id, timeout, attention, free)
+    if os.environ.get("TCPCLIENT_TESTING_WATCHDOG") != "0":
+        _add(made)
+    return made
+
+
+def _thread_meters(thread_id: int) -> tuple[Optional[int], Callable[[], float]]:
+    """Return the kernel's number of a thread, and a function that returns the processor time it has used (seconds).
+
+    Without a clock per thread (macOS, Windows), the clock of the process is used. Then a client that blocks while
+    another thread computes isn't detected until the other thread has finished computing.
+    """
+    thread = next((thread for thread in threading.enumerate() if thread.ident == thread_id), None)
+    native_id = None if thread is None else thread.native_id
+    if sys.platform not in ("darwin", "win32") and thread is not None and thread.is_alive():
+        with contextlib.suppress(AttributeError, OSError):
+            clock = time.pthread_getcpuclockid(thread_id)  # undefined for a thread that has ended
+            time.clock_gettime(clock)
+            return native_id, lambda: time.clock_gettime(clock)
+    return native_id, time.process_time
+
+
+def _sleeps(native_id: Optional[int]) -> bool:
+    """Return whether a thread sleeps in the kernel (proc(5)); True if the system doesn't say."""
+    try:
+        with open(f"/proc/self/task/{native_id}/stat", "rb") as file:
+            # The thread's name, in parentheses, may contain anything: the state follows the last parenthesis.
+            return file.read().rpartition(b")")[2].split()[0] == b"S"
+    except (OSError, IndexError):
+        return True
+
+
+# The thread. Everything below is guarded by `_condition`.
+
+_condition = threading.Condition()
+_watches: set[Watch] = set()
+_thread: Optional[_Watchdog] = None
+_last: Optional[_Watchdog] = None  # the thread that ended last
+_ends_at = 0.0  # from when on the thread ends if there is no watch
+
+
+class _Watchdog(threading.Thread):
+    """The thread that calls `look` of each watch when it is due. An exception ends only the watch that raised it."""
+
+    tcpclient_testing_owned = True
+
+    def __init__(self) -> None:
+        super().__init__(name="tcpclient_testing watchdog", daemon=True)
+        self.wakes_at = 0.0  # a new watch that is due earlier must wake the thread; 0 while it is awake
+
+    def run(self) -> None:
+        while self._wait():
+            with _condition:
+                due = [watch for watch in _watches if watch.due <= _monotonic()]
+            for watch in due:
+                try:
+                    watch.look()
+                except BaseException:  # noqa: BLE001 - the other watches must go on
+                    watch.stop()
+                    _report()
+
+    def _wait(self) -> bool:
+        """Wait until a watch is due, but a second at most. Return whether the thread is still needed."""
+        global _thread, _last
+        with _condition:
+            now = _monotonic()
+            if not _watches and now >= _ends_at:
+                _thread, _last = None, self
+                return False
+            until = now + LINGER if _watches else _ends_at
+            self.wakes_at = min((watch.due for watch in _watches), default=until)
+            self.wakes_at = min(self.wakes_at, until)
+            # At most a second, whatever the clock says: a clock that was set back must not stop the checks for hours.
+            _condition.wait(min(max(0.0, self.wakes_at - now), LINGER))
+            self.wakes_at = 0.0
+        return True
+
+
+def last_ended() -> Optional[threading.Thread]:
+    """Return the watchdog's thread that ended last. If it is still alive, it is about to end."""
+    return _last
+
+
+def _add(watch: Watch) -> None:
+    global _thread
+    with _condition:
+        _watches.add(watch)
+        if _thread is None or not _thread.is_alive():
+            _thread = _Watchdog()
+            try:
+                _thread.start()
+            except RuntimeError:  # too many threads, the interpreter is shutting down, or it is a subinterpreter
+                _thread = None
+                _watches.discard(watch)
+        elif watch.due < _thread.wakes_at:
+            _condition.notify()
+
+
+def _remove(watch: Watch) -> None:
+    global _ends_at
+    with _condition:
+        if watch in _watches:
+            _watches.remove(watch)
+            _ends_at = _monotonic() + LINGER
+
+
+def _report() -> None:
+    with contextlib.suppress(Exception):
+        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+
+
+def _end() -> None:
+    """End the thread before the interpreter shuts down."""
+    global _ends_at
+    with _condition:
+        thread = _thread
+        _watches.clear()
+        _ends_at = 0.0
+        _condition.notify()
+    if thread is not None:
+        thread.join(1.0)
+
+
+def _forget() -> None:
+    """Reset the state in a forked child: it has no watchdog, and the parent's may have held any of the locks."""
+    global _condition, _thread, _last
+    _condition = threading.Condition()
+    _thread = _last = None
+    for watch in _watches:
+        watch._lock = threading.RLock()
+        watch._stopped = True
+    _watches.clear()
+
+
+atexit.register(_end)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,1 @@
+"""Sockets: listening, accepting, and what the kernel knows of a connection."""

@@ -1,0 +1,143 @@
+"""Opens a server's listening sockets on the local machine: one port, on every loopback address.
+
+Only literal addresses are used, so that no name is looked up and no thread is needed.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import sys
+from typing import Optional, TypeVar
+
+__all__ = ["BACKLOG", "listen", "listening", "loopback_addresses", "refusing", "LINGER_NOT"]
+
+__unittest = True
+
+S = TypeVar("S", bound=socket.socket)
+
+#: How many connections may wait to be accepted. If this is small, clients of a burst wait seconds until they repeat
+#: their SYN.
+BACKLOG = 1024
+
+_ATTEMPTS = 100
+
+#: The value of SO_LINGER with which closing a socket sends a RST (socket(7)).
+LINGER_NOT = struct.pack("ii", 1, 0)
+
+
+def loopback_addresses() -> tuple[str, ...]:
+    """The loopback addresses of this machine, as literals: 127.0.0.1, and ::1 if there is IPv6."""
+    return ("127.0.0.1", "::1") if _has_ipv6() else ("127.0.0.1",)
+
+
+def _has_ipv6() -> bool:
+    global _ipv6
+    if _ipv6 is None:
+        _ipv6 = False
+        if socket.has_ipv6:
+            try:
+                with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+                    probe.bind(("::1", 0))
+                _ipv6 = True
+            except OSError:
+                pass
+    return _ipv6
+
+
+_ipv6: Optional[bool] = None
+
+
+def _checked_host(host: Optional[str], allow_remote: bool) -> tuple[str, ...]:
+    if host is None or host == "localhost":
+        return loopback_addresses()
+    if not isinstance(host, str):
+        raise TypeError(f"host is an address such as '127.0.0.1', or None, not {type(host).__name__}: {host!r}")
+    import ipaddress  # takes a millisecond, and few tests name a host
+
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError(f"host is a literal address such as '127.0.0.1' or '::1', not {host!r}") from None
+    if not (address.is_loopback or allow_remote):
+        raise ValueError(f"host {host!r} can be reached from other machines; allow_remote=True permits that")
+    return (host,)
+
+
+def listen(host: Optional[str], port: int, *, allow_remote: bool = False) -> list[socket.socket]:
+    """Bind and listen on the same port of each address. Return the sockets, which are non-blocking.
+
+    `host` is a literal address; None means every loopback address. `port` 0 means any free port. Raises
+
+    - `OSError` if the port is taken: ``ss -ltnp`` shows which process has it; with port 0 the system chooses another,
+    - `ValueError` if `host` is not a literal address, if other machines can reach it (unless `allow_remote` permits
+      that), or if `port` is out of range,
+    - `TypeError` for an argument of another type.
+    """
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"port is a number, not {type(port).__name__}: {port!r}")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port is a number from 0 to 65535, not {port}")
+    addresses = _checked_host(host, allow_remote)
+    for attempt in range(_ATTEMPTS):
+        sockets: list[socket.socket] = []
+        try:
+            for address in addresses:
+                same = sockets[0].getsockname()[1] if sockets else 0
+                sockets.append(listening(_bound(address, port or same)))
+            return sockets
+        except OSError as error:
+            for listener in sockets:
+                listener.close()
+            # A port that is free for one address family may be taken for the other: try another one.
+            if port == 0 and sockets and attempt < _ATTEMPTS - 1 and error.errno in (errno.EADDRINUSE, errno.EACCES):
+                continue
+            raise OSError(error.errno, f"can't listen on port {port} of {address}: {error.strerror}") from None
+    raise AssertionError("unreachable")
+
+
+def refusing(listeners: list[socket.socket]) -> list[socket.socket]:
+    """Close these listening sockets, and return new ones that are bound to the same addresses and don't listen.
+
+    Clients that connect to such an address are refused, and nothing else can take the port. Call ``listen()`` on the
+    sockets to accept connections again. Raises `OSError` if the port was taken between closing and binding.
+    """
+    addresses = [listener.getsockname()[:2] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return [_bound(host, port) for host, port in addresses]
+
+
+def listening(bound: S) -> S:
+    """Call ``listen()`` on a bound socket, and return the socket. If that raises, close the socket."""
+    try:
+        bound.listen(BACKLOG)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def _bound(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    # Name the protocol, which accepted sockets inherit: asyncio sets TCP_NODELAY only if it is there. Without that, a
+    # second small write waits until the client's kernel has acknowledged the first: 40 ms in the middle of a
+    # conversation (RFC 896).
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setblocking(False)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # SO_REUSEADDR permits a port that has connections of an earlier server in TIME_WAIT. Both servers need it, so
+        # set it even if the system chooses the port. Then set it after the choice: otherwise the system could choose
+        # a port that another process has just bound. On Windows the option would let two servers share a port.
+        if port and sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        if not port and sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

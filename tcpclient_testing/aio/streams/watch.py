@@ -1,0 +1,217 @@
+"""Finds the asyncio streams that connect clients to a server, and records what the clients do with them.
+
+While at least one `StreamWatch` runs, ``asyncio.streams.StreamWriter`` is a subclass that records calls. That is the
+global from which ``open_connection()`` makes its writers. No other name is replaced:
+
+- ``asyncio.StreamWriter`` stays the original class, so ``isinstance()`` gives the same answers as before.
+- ``StreamReader`` stays, because the writer asserts on its class.
+
+Invariants:
+
+- A stream that is not a client's stream to one of our servers gets a writer of the original class. The writer's
+  constructor decides that once, from the peer's address.
+- When the last watch stops, the original class gets its name back, unless somebody else has replaced ours since. A
+  stand-in class that somebody else kept goes on working, and records nothing.
+- `_watches` is a tuple that is replaced, never changed: constructors in other threads read it without the lock.
+
+Limits. These are not seen:
+
+- a writer that is built by hand, from a class imported before the watch began;
+- streams to Unix sockets, whose clients have no address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from asyncio import streams
+from typing import TYPE_CHECKING, Any
+
+from .record import ClientStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from .record import Endpoint
+
+__all__ = ["StreamWatch", "is_of_dropped_stream"]
+
+__unittest = True
+
+
+class StreamWatch:
+    """Finds and keeps the records of this process's client streams that are connected to one server.
+
+    `owns` is called with the address, (host, port), to which a stream is connected. It returns whether that is an
+    address of the server. It is called in the thread that opens the connection: it must be quick, and must not raise.
+    """
+
+    __slots__ = ("_owns", "_streams")
+
+    def __init__(self, owns: Callable[[Endpoint], bool]) -> None:
+        self._owns = owns
+        self._streams: dict[Endpoint, ClientStream] = {}
+
+    def start(self) -> None:
+        """Watch the streams that are opened from now on. Call `stop` at the end. Idempotent."""
+        global _watches
+        with _lock:
+            if self not in _watches:
+                _watches = (*_watches, self)
+                _substitute()
+
+    def stop(self) -> None:
+        """Watch no new streams. Streams that are known already are still recorded. Idempotent."""
+        global _watches
+        with _lock:
+            _watches = tuple(watch for watch in _watches if watch is not self)
+            if not _watches:
+                _restore()
+
+    def stream_of(self, client_address: tuple[Any, ...]) -> ClientStream | None:
+        """Return the latest stream from a client's address, the server's ``peername``; None if there is none.
+
+        A client's stream exists only some turns after its connection does. So ask late: at the end of the connection.
+        """
+        endpoint = _endpoint(client_address)
+        return None if endpoint is None else self._streams.get(endpoint)
+
+    def forget(self, stream: ClientStream) -> None:
+        """Drop a stream whose address another client has now. The other client may not use streams."""
+        if self._streams.get(stream.client_address) is stream:
+            del self._streams[stream.client_address]
+
+
+def _endpoint(address: object) -> Endpoint | None:
+    """Return the (host, port) of a socket address; None if it has none (a Unix socket's address is a string)."""
+    if not isinstance(address, tuple) or len(address) < 2 or not isinstance(address[0], str):
+        return None
+    host, port = address[:2]
+    # If one end of a connection is an IPv6 socket, only that end shows IPv4-mapped addresses (RFC 4291, 2.5.5.2).
+    return (host[7:] if host.startswith("::ffff:") and "." in host else host, port)
+
+
+# Re-entrant: a server may be garbage collected, and stop its watch, while the same thread holds the lock.
+_lock = threading.RLock()
+_watches: tuple[StreamWatch, ...] = ()
+
+
+def _record(
+    writer: asyncio.StreamWriter,
+    transport: asyncio.BaseTransport,
+    protocol: asyncio.BaseProtocol,
+    reader: asyncio.StreamReader | None,
+) -> ClientStream | None:
+    """Begin the record of a new stream if it connects a client to a watched server; otherwise return None."""
+    # Leave out the streams of an asyncio server (start_server): they have a callback, and their peer is a client.
+    if not _watches or getattr(protocol, "_client_connected_cb", None) is not None:
+        return None
+    peer = _endpoint(transport.get_extra_info("peername"))
+    if peer is None:
+        return None
+    owners = [watch for watch in _watches if watch._owns(peer)]
+    own = _endpoint(transport.get_extra_info("sockname")) if owners else None
+    if own is None:
+        return None
+    stream = ClientStream(own, writer, protocol, reader)
+    for watch in owners:
+        watch._streams[own] = stream
+    return stream
+
+
+class _StandIn(type):
+    """The metaclass of stand-ins: ``isinstance()`` and ``issubclass()`` take such a class for the one it stands for.
+
+    This is for clients that are imported while a server runs, and do ``from asyncio.streams import StreamWriter``.
+    """
+
+    stands_for: type[asyncio.StreamWriter]
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, cls.stands_for) if _is_stand_in(cls) else super().__instancecheck__(instance)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, cls.stands_for) if _is_stand_in(cls) else super().__subclasscheck__(subclass)
+
+
+def _is_stand_in(cls: type) -> bool:
+    """Whether this class itself is a stand-in, and not one that a client derived from a stand-in."""
+    return "stands_for" in cls.__dict__
+
+
+class _WatchedStreamWriter(asyncio.StreamWriter, metaclass=_StandIn):
+    stands_for = asyncio.StreamWriter
+    _client_stream: ClientStream | None = None
+
+    def __init__(
+        self,
+        transport: asyncio.WriteTransport,
+        protocol: asyncio.BaseProtocol,
+        reader: asyncio.StreamReader | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(transport, protocol, reader, loop)
+        self._client_stream = _record(self, transport, protocol, reader)
+        if self._client_stream is None and _is_stand_in(type(self)):
+            self.__class__ = type(self).stands_for  # type: ignore[assignment]
+
+    def write_eof(self) -> None:
+        if self._client_stream is not None:
+            self._client_stream.eof_written = True
+            self._client_stream.acted()
+        super().write_eof()
+
+    def close(self) -> None:
+        if self._client_stream is not None:
+            self._client_stream.close_called = True
+            self._client_stream.acted()
+        super().close()
+
+    async def wait_closed(self) -> None:
+        stream = self._client_stream
+        if stream is None:
+            return await super().wait_closed()
+        stream.wait_closed_awaited = True
+        try:
+            await super().wait_closed()
+        finally:
+            stream.wait_closed_done = stream.connection_lost
+
+    # Python's warning about a coroutine that was never awaited should name what the client called.
+    wait_closed.__qualname__ = "StreamWriter.wait_closed"
+
+    def __del__(self, *_: Any) -> None:
+        stream, self._client_stream = self._client_stream, None
+        if stream is not None:
+            stream._writer_collected(self)
+        # Python 3.11+: it closes and warns; `close` no longer records that. Before 3.11 there is no `__del__`.
+        original = getattr(super(), "__del__", None)
+        if original is not None:
+            original()
+
+
+def is_of_dropped_stream(traceback: TracebackType | None) -> bool:
+    """Whether an exception with this traceback is about a client's stream that was dropped without being closed."""
+    return traceback is not None and traceback.tb_frame.f_code is _WatchedStreamWriter.__del__.__code__
+
+
+_WatchedStreamWriter.__name__ = "StreamWriter"  # for its repr, which is part of ResourceWarnings
+
+
+def _substitute() -> None:
+    current: Any = streams.StreamWriter
+    original = _WatchedStreamWriter.stands_for
+    if current is original:
+        streams.StreamWriter = _WatchedStreamWriter  # type: ignore[misc]
+    elif type(current) is type and issubclass(current, original):  # another tool's, which must keep working
+        names = {"stands_for": current, "__module__": __name__}
+        stand_in: Any = _StandIn(current.__name__, (_WatchedStreamWriter, current), names)
+        streams.StreamWriter = stand_in  # type: ignore[misc]
+    # Otherwise it is a mock, or ours already, or derived from ours: leave it.
+
+
+def _restore() -> None:
+    current: Any = streams.StreamWriter
+    if isinstance(current, _StandIn) and _is_stand_in(current):
+        streams.StreamWriter = current.stands_for  # type: ignore[misc]

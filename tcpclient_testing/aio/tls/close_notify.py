@@ -1,0 +1,105 @@
+"""Delays the end of the server's stream over TLS (close_notify) until the client has taken the reply.
+
+To the kernel a close_notify is data. A client that closes with only the close_notify unread resets the connection, just
+as a client that has read nothing does (RFC 1122, 4.2.2.13). The RST doesn't show which of the two it was. So the
+close_notify is sent when nothing else is unread: if the client resets the connection before that, it left the reply
+unread.
+
+    waiting --the client has taken everything, or some time has passed--> said
+        `--the connection is lost--> cancelled
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+from tcpclient_testing.aio.sockets.inet_diag import on_this_machine
+from tcpclient_testing.aio.sockets.polling import Looks
+
+if TYPE_CHECKING:
+    from tcpclient_testing.aio.connection.protocol import ConnectionProtocol
+    from tcpclient_testing.aio.sockets.inet_diag import PeerProbe
+
+__all__ = ["Farewell", "farewell_of"]
+
+__unittest = True
+
+# How long a client may take to read the reply (seconds). After that, a reset may mean an unread reply or close_notify.
+_BOUND = 1.0
+
+
+def farewell_of(protocol: ConnectionProtocol) -> Optional[Farewell]:
+    """Start to delay the end of the server's stream, and return the `Farewell` that will end it.
+
+    Return None, without a delay, if there is nothing to tell apart, or no way to do so:
+
+    - there is no TLS, or a fault has ended the server's stream;
+    - the script has sent nothing, or something else was sent after it;
+    - the kernel can't be asked about the client's socket.
+    """
+    conversation, transport = protocol.conversation, protocol.transport
+    assert transport is not None
+    if conversation.tls is None or conversation.cut_off or not protocol.owed or protocol.owed != protocol.on_the_wire:
+        return None
+    if not on_this_machine(transport.get_extra_info("sockname"), protocol.peername):
+        return None
+    probe = protocol.runtime.probe()
+    return None if probe is None else Farewell(protocol, probe)
+
+
+class Farewell:
+    """Ends the server's stream on one connection when the client has taken the reply, or after `_BOUND` seconds."""
+
+    __slots__ = ("_protocol", "_probe", "_local", "_looks")
+
+    def __init__(self, protocol: ConnectionProtocol, probe: PeerProbe) -> None:
+        assert protocol.transport is not None
+        self._protocol = protocol
+        self._probe = probe
+        self._local: Any = protocol.transport.get_extra_info("sockname")
+        self._looks = Looks(protocol.loop, self._try)
+        self._withhold(True)
+        self._looks.begin()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the server's stream has not ended yet."""
+        return self._looks.waiting
+
+    def cancel(self) -> None:
+        """Send no close_notify any more: the connection is lost."""
+        self._looks.cancel()
+
+    def say_now(self) -> None:
+        """End the stream now, if it has not ended yet."""
+        if self.waiting:
+            self.cancel()
+            self._withhold(False)
+            self._protocol.write_eof()
+
+    def _withhold(self, withheld: bool) -> None:
+        tls = self._protocol.conversation.tls
+        assert tls is not None
+        tls.withheld = withheld
+
+    def _try(self) -> None:
+        protocol = self._protocol
+        transport = protocol.transport
+        if protocol.over or transport is None or transport.is_closing():
+            return
+        self._looks.again()
+        if self._taken() or self._looks.lasted >= _BOUND:
+            self.say_now()
+
+    def _taken(self) -> bool:
+        """Return whether the client has taken everything, and can still take more."""
+        protocol, probe = self._protocol, self._probe
+        try:
+            state = probe.look(self._local, protocol.peername)
+            # An `unread` of 0 proves nothing in the look-up that first finds all bytes received: look again.
+            if state is None or (state.bytes_received or 0) < protocol.on_the_wire:
+                return False  # if its socket is gone, its end will be seen shortly
+            state = probe.look(self._local, protocol.peername)
+        except OSError:
+            return True  # the kernel can't be asked: don't wait
+        return state is not None and not state.closed and not state.unread

@@ -1,0 +1,1 @@
+"""The methods with which a script is written: each makes a step."""

@@ -1,0 +1,242 @@
+"""What the server sends between the steps of its script: replies to allowed messages, and its own heartbeats.
+
+Here such a message is called an "aside": it belongs to no step.
+
+Invariants
+
+- Asides are written apart from the script. A write of asides begins only when no write of the script is under way, and
+  no other write begins before it has ended. So an aside never splits a message of the script, and "taken by the
+  operating system" remains a fact about each step.
+- Asides are sent in the order in which they were created, even if a coroutine computes one of them.
+- No aside is sent between the go-ahead of a `start_tls()` and the end of its handshake: the client would take the clear
+  text for TLS.
+- Nothing is sent after the server has ended its stream, nor to a client that has ended its own. A client that is gone
+  answers with a reset, and that would be taken for something that the client did.
+- An armed fault (such as `reset_after`) counts the bytes of asides like any others. It cuts them, and may strike in the
+  middle of them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from tcpclient_testing.engine.commands import RunCoroutine, Send, SendAside
+from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.engine.origin import Origin, SourceLine, source_lines
+from tcpclient_testing.engine.wording import exception_text, shorten_repr
+
+if TYPE_CHECKING:
+    from tcpclient_testing.engine.conversation.conversation import Conversation
+    from tcpclient_testing.engine.steps.base import Step
+
+__all__ = ["Aside", "AsideRaised", "Asides", "_Written", "mute"]
+
+__unittest = True
+
+
+class AsideRaised(Mismatch):
+    """The callable that computes an aside raised `exception`; `what` names the `allow()` or `every()` it belongs to."""
+
+    __slots__ = ("exception",)
+
+    def __init__(self, what: str, exception: BaseException) -> None:
+        super().__init__(f"the callable of {what} raised {exception_text(exception)}")
+        self.exception = exception
+
+
+class Aside:
+    """One message to send that belongs to no step. `data` are its bytes, None until they are known.
+
+    `what` names its origin in reports. `sent` is called when the operating system has taken all of it.
+    """
+
+    __slots__ = ("what", "encode", "sent", "data")
+
+    def __init__(self, what: str, encode: Optional[Callable[[bytes], bytes]], sent: Callable[[], None]) -> None:
+        self.what = what
+        self.encode = encode
+        self.sent = sent
+        self.data: Optional[bytes] = None
+
+    def begin(self, conversation: Conversation, source: Any, argument: Any) -> Optional[Mismatch]:
+        """Compute the bytes from `source`: bytes, or a callable (maybe a coroutine function) of `argument`."""
+        if callable(source):
+            try:
+                source = source(argument)
+            except Exception as error:  # noqa: BLE001 - the test's own callable: the report shows whatever it raises
+                return AsideRaised(self.what, error)
+            if hasattr(source, "__await__"):
+                conversation.command(RunCoroutine(conversation, self, source))
+                return None
+        return self.computed(source)
+
+    def computed(self, payload: Any) -> Optional[Mismatch]:
+        """Take the payload that the callable returned."""
+        if not isinstance(payload, (bytes, bytearray, memoryview)):
+            return Mismatch(f"the callable of {self.what} returned {shorten_repr(payload)}, which is not bytes")
+        data = bytes(payload)
+        try:
+            self.data = data if self.encode is None else self.encode(data)
+        except Exception as error:  # noqa: BLE001 - may be the user's own framing
+            return AsideRaised(self.what, error)
+        return None
+
+    def failed(self, error: BaseException) -> Mismatch:
+        """Describe the failure: the coroutine raised `error`."""
+        return AsideRaised(self.what, error)
+
+
+class Asides:
+    """The asides of one connection.
+
+    - `waiting`: the asides that are not written yet, in order. A None keeps the place of a write of the script that has
+      to wait, because asides were being written.
+    - `under_way`: whether asides are being written.
+    - `whole`: the asides that this write sends completely. (A fault may cut the others.)
+    """
+
+    __slots__ = ("waiting", "under_way", "whole")
+
+    def __init__(self) -> None:
+        self.waiting: deque[Optional[Aside]] = deque()
+        self.under_way = False
+        self.whole: list[Aside] = []
+
+    def pump(self, conversation: Conversation) -> None:
+        """Write the asides that are ready, if no write is under way."""
+        waiting = self.waiting
+        if self.under_way or not waiting or (conversation.sending and None not in waiting) or _upgrades(conversation):
+            return
+        if mute(conversation):
+            held = None in waiting
+            waiting.clear()
+            if held:
+                conversation.command(Send(conversation))
+            return
+        ready = []
+        while waiting:
+            aside = waiting[0]
+            if aside is None or aside.data is None:
+                break
+            if aside.data:
+                ready.append(aside)
+            waiting.popleft()
+        if ready:
+            self._write(conversation, ready)
+        elif waiting and waiting[0] is None:
+            waiting.popleft()
+            conversation.command(Send(conversation))
+
+    def _write(self, conversation: Conversation, asides: list[Aside]) -> None:
+        """Begin a write of these asides. An armed fault of the script may cut it, as it cuts sends."""
+        data = b"".join(aside.data or b"" for aside in asides)
+        if conversation.fault is not None:
+            data = b"".join(conversation.fault.cut(conversation, [data]))
+        conversation.output += len(data)
+        ends = accumulate(len(aside.data or b"") for aside in asides)
+        self.whole = [aside for aside, end in zip(asides, ends) if end <= len(data)]
+        self.under_way = True
+        conversation.command(SendAside(conversation, data))
+
+    def hold(self) -> bool:
+        """Return True if a new write of the script has to wait for asides; `pump` then begins it in its turn."""
+        if self.under_way:
+            waiting = self.waiting
+            ready = 0
+            while ready < len(waiting) and getattr(waiting[ready], "data", None) is not None:
+                ready += 1
+            waiting.insert(ready, None)
+        return self.under_way
+
+    def progressed(self, conversation: Conversation) -> bool:
+        """The operating system has taken more of a write: return True if it is a write of asides.
+
+        If an action of the script waits for that write, the action's time-out starts anew: it is not late.
+        """
+        if self.under_way and _held(conversation):
+            conversation.taken_at = conversation.session.now
+        return self.under_way
+
+    def flushed(self, conversation: Conversation) -> bool:
+        """The operating system has taken all of a write: return True if it was a write of asides."""
+        if not self.progressed(conversation):
+            return False
+        self.under_way = False
+        whole, self.whole = self.whole, []
+        for aside in whole:
+            aside.sent()
+        fault = conversation.fault
+        if fault is not None and fault.strike(conversation):
+            self.under_way = True  # Flushed comes again when the connection has been ended
+            fault.overtake(conversation)
+            return True
+        self.pump(conversation)
+        conversation.advance()
+        return True
+
+
+def mute(conversation: Conversation) -> bool:
+    """Return whether asides are no longer sent on this connection."""
+    return (conversation.silenced or conversation.ended or conversation.draining or conversation.closed
+            or conversation.cut_off)
+
+
+def _held(conversation: Conversation) -> bool:
+    """Return whether an action of the script waits for the asides being written: a send, an end of stream, or TLS."""
+    if conversation.sending or conversation.cursor == len(conversation.steps):
+        return conversation.sending
+    return getattr(conversation.steps[conversation.cursor], "begun", True) is False
+
+
+def _upgrades(conversation: Conversation) -> bool:
+    """Return whether the client expects TLS next: the handshake is not done, or the go-ahead for it was sent."""
+    steps, cursor = conversation.steps, conversation.cursor
+    position = cursor
+    while position < len(steps) and _only_takes_time(steps[position]):
+        position += 1
+    if position == len(steps) or steps[position].method != "start_tls":
+        return conversation.handshaking
+    while cursor and _only_takes_time(steps[cursor - 1]):
+        cursor -= 1
+    return position == conversation.cursor or steps[cursor - 1].sends
+
+
+def _only_takes_time(step: Step[Any]) -> bool:
+    """Return whether the step may stand between a go-ahead and `start_tls()`, as `delay()` may."""
+    return not (step.is_expectation or step.sends or step.method == "start_tls")
+
+
+class _Written:
+    """Base class: an entry of a script that is not a step, and applies in addition to the steps."""
+
+    __slots__ = ("shown", "origin", "source", "encode", "count")
+
+    method = ""
+
+    def __init__(self, shown: str, origin: Origin, source: Any, encode: Optional[Callable[[bytes], bytes]]) -> None:
+        self.shown = shown
+        self.origin = origin
+        self.source = source
+        self.encode = encode
+        self.count = 0
+
+    def lines(self) -> list[SourceLine]:
+        """Return the source lines where it was written."""
+        return source_lines(self.origin)
+
+    def __str__(self) -> str:
+        return f"{self.method}({self.shown})"
+
+    def sent(self) -> None:
+        """Take note that the operating system has taken one more of what this entry sends."""
+
+    def aside(self, conversation: Conversation, argument: Any) -> Optional[Aside]:
+        """Return something to send, made from the source. If that fails, fail the script and return None."""
+        aside = Aside(f"{self.method}() at {self.lines()[0]}", self.encode, self.sent)
+        mismatch = aside.begin(conversation, self.source, argument)
+        if mismatch is not None:
+            conversation.session.fail(conversation, None, mismatch)
+            return None
+        return aside

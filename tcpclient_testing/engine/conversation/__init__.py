@@ -1,0 +1,1 @@
+"""A script held against what really happens on one connection."""

@@ -1,0 +1,1 @@
+"""How a stream of bytes is divided into messages: one file for each family of framings."""

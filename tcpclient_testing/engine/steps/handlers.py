@@ -1,0 +1,105 @@
+"""Handlers: coroutine functions of a test that serve connections, for fakes that keep state.
+
+A handler awaits the same steps that a script has. They are appended after the `hand_over` step, which is satisfied when
+the handler has been called. `join` does not wait for the steps that a handler adds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Final, Optional
+
+from tcpclient_testing.engine.commands import StartHandler
+from tcpclient_testing.engine.framing.base import Framing
+from tcpclient_testing.engine.matching.base import Matcher
+from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.engine.origin import Origin
+from tcpclient_testing.engine.wording import exception_text, shorten_repr
+
+from .base import DEFAULT_TIMING, DONE, UNTIMED, Outcome, Timing
+from .messages import ExpectMessage
+from .sending import Action
+
+if TYPE_CHECKING:
+    from tcpclient_testing.engine.conversation.conversation import Conversation
+
+__all__ = ["END", "ExpectNext", "HandOver", "HandlerRaised", "checked_handler", "origin_of_handler"]
+
+__unittest = True
+
+
+class _End:
+    """The type of `END`: the result of an `ExpectNext` if the client's stream has ended."""
+
+    def __repr__(self) -> str:
+        return "END"
+
+
+END: Final = _End()
+
+
+def checked_handler(handler: Any, where: str) -> Any:
+    """Return `handler`. Raise `TypeError`, whose text begins with `where`, if it can't be a handler."""
+    if not callable(handler):
+        raise TypeError(f"{where} is a coroutine function that takes a connection, got {shorten_repr(handler)}")
+    code = getattr(handler, "__code__", None)
+    if code is not None and code.co_flags & 0x220:  # CO_GENERATOR, CO_ASYNC_GENERATOR (inspect)
+        raise TypeError(f"{where} is a coroutine function that takes a connection, got the generator function "
+                        f"{shorten_repr(handler)}")
+    return handler
+
+
+def origin_of_handler(handler: Any) -> Origin:
+    """Return where a handler was written, as far as that is known; a callable without Python code gets a stand-in."""
+    function = getattr(handler, "__func__", handler)
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None) \
+        or origin_of_handler.__code__
+    return ((code, 0),)
+
+
+class HandlerRaised(Mismatch):
+    """The handler of a connection raised `exception`."""
+
+    __slots__ = ("exception",)
+
+    def __init__(self, handler: Any, exception: BaseException) -> None:
+        name = getattr(handler, "__qualname__", None) or repr(handler)
+        super().__init__(f"the handler {name} raised {exception_text(exception)}")
+        self.exception = exception
+
+
+class HandOver(Action):
+    """`hand_over(handler)`: from this step on, the handler serves the connection."""
+
+    __slots__ = ("handler",)
+    method = "hand_over"
+
+    def __init__(self, handler: Callable[[Any], Any], origin: Origin) -> None:
+        super().__init__(origin, DEFAULT_TIMING)
+        self.handler = handler
+
+    def arguments(self) -> str:
+        return getattr(self.handler, "__qualname__", None) or repr(self.handler)
+
+    def proceed(self, conversation: Conversation) -> Outcome:
+        conversation.command(StartHandler(conversation, self.handler))
+        return DONE
+
+
+class ExpectNext(ExpectMessage[Any]):
+    """The next message that a handler reads with `lines()` or `frames()`, or the end of the client's stream before it.
+
+    If no time-out is given, it waits as long as the client does, and counts as idle meanwhile.
+    """
+
+    __slots__ = ("idle",)
+
+    def __init__(self, method: str, shown: str, framing: Framing, matcher: Matcher[Any], origin: Origin,
+                 timing: Optional[Timing]) -> None:
+        super().__init__(method, shown, framing, matcher, origin, UNTIMED if timing is None else timing)
+        self.idle = timing is None
+
+    def at_end(self, conversation: Conversation) -> Optional[Outcome]:
+        if conversation.reset:
+            return None
+        self.value = END
+        return DONE

@@ -1,0 +1,1 @@
+"""One test, one report: which exception a test raises in the end; knows no test framework."""

@@ -1,0 +1,114 @@
+"""Whether an exception came before the script failed, so that the test reports the cause and not its consequence.
+
+`Whereabouts` is a snapshot of a loop's tasks when the script fails. An exception does not record when it was raised.
+But:
+
+- An exception that is handled in a ``finally`` or an ``except`` which awaits something is visible in the snapshot: it
+  was raised before.
+- An exception that a coroutine raises on another line than the one on which it stood was raised after.
+
+An exception that is neither counts as raised before: it may come from a task that had ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from types import CodeType, FrameType
+from typing import Any, Optional
+
+from .exceptions import chain_of
+
+__all__ = ["ConversationSoFar", "Whereabouts", "_attach_by_chain", "is_control", "is_error"]
+
+__unittest = True
+
+
+class Whereabouts:
+    """What can be seen in the tasks of `loop` when this is made: the lines on which they stand, and exceptions.
+
+    It keeps the exceptions alive, since a new one could get the memory address of one that is gone. Drop it when the
+    server is closed.
+    """
+
+    __slots__ = ("_lines", "_raised")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._lines: dict[tuple[int, CodeType], int] = {}
+        self._raised: list[BaseException] = []
+        for task in asyncio.all_tasks(loop):
+            waiting: Any = task.get_coro()
+            while waiting is not None:
+                frame: Optional[FrameType] = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
+                if frame is not None:
+                    self._lines[id(frame), frame.f_code] = frame.f_lineno
+                    self._raised += [each for each in gc.get_referents(waiting, frame)
+                                     if isinstance(each, BaseException)]
+                waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
+
+    def _was_raised(self, exc: BaseException) -> bool:
+        return any(exc is each for each in self._raised)
+
+    def shows(self, exc: BaseException) -> bool:
+        """Whether `exc`, or an exception that it was raised from, is in the snapshot: it was raised before."""
+        cause: Optional[BaseException] = exc
+        seen: list[BaseException] = []
+        while cause is not None and cause not in seen:
+            if self._was_raised(cause):
+                return True
+            seen.append(cause)
+            cause = cause.__cause__
+        return False
+
+    def precedes(self, exc: BaseException) -> bool:
+        """Whether `exc` was raised after the snapshot, as far as that can be seen."""
+        if any(self._was_raised(each) for each in chain_of(exc)):
+            return False
+        later = False
+        traceback = exc.__traceback__
+        while traceback is not None:
+            line = self._lines.get((id(traceback.tb_frame), traceback.tb_frame.f_code))
+            later = later if line is None else line != traceback.tb_lineno
+            traceback = traceback.tb_next
+        return later
+
+
+def is_control(exc: BaseException) -> bool:
+    """Whether a test framework raises this to control the test: a skip, or unittest's `_ShouldStop` after a subtest."""
+    return type(exc).__name__ in ("SkipTest", "Skipped", "_ShouldStop")
+
+
+def is_error(exc: BaseException) -> bool:
+    """Whether this is an error. What pytest.fail() raises is not an `Exception`, but it counts as an error."""
+    return isinstance(exc, Exception) or type(exc).__name__ == "Failed"
+
+
+class ConversationSoFar(Exception):
+    """The conversation until a client raised an exception of its own. It is shown in a traceback, and never raised."""
+
+
+ConversationSoFar.__module__ = "tcpclient_testing"
+
+
+def _attach_by_chain(exc: BaseException, told: ConversationSoFar) -> None:
+    """Let tracebacks of `exc` show `told`: at the far end of the chain, so that nothing of the chain is lost.
+
+    It becomes a context if possible: "During handling of the above exception, another exception occurred" is closer to
+    the truth than "the direct cause".
+    """
+    last = _shown_chain(exc)[-1]
+    if last.__context__ is None:
+        last.__context__, last.__suppress_context__ = told, False
+    else:  # its context was suppressed, and must stay so
+        last.__cause__ = told
+
+
+def _shown_chain(exc: BaseException) -> list[BaseException]:
+    """Return an exception and those that its traceback shows: each one's cause, or else its unsuppressed context."""
+    chain: list[BaseException] = []
+    following: Optional[BaseException] = exc
+    while following is not None and following not in chain:
+        chain.append(following)
+        context = None if following.__suppress_context__ else following.__context__
+        following = following.__cause__ or context
+    return chain

@@ -1,0 +1,147 @@
+"""What the interpreter knows of an exception, for those who decide which one a test raises.
+
+- `chain_of`: what led to it, by causes, contexts, and the parts of exception groups
+- `raise_alone`: raise it while another one is being handled, without linking the two
+- `cut_to_test`: shorten its traceback to the test's own lines
+- `leaves`: whether it is leaving a block, or is handled inside it
+
+The interpreter doesn't distinguish the two: `sys.exc_info` returns the exception in a ``finally`` that it passes
+through, and in an ``except`` that handles it. The source does. In the frame that the exception has reached, compare
+two lines: the line that raised it, and the line that runs now. They lie in different clauses of one ``try``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, TypeVar
+
+from tcpclient_testing.report.report import ExpectationError
+
+if TYPE_CHECKING:
+    import ast
+    from types import FrameType
+
+__all__ = ["chain_of", "parts_of", "raise_alone", "leaves", "cut_to_test"]
+
+__unittest = True
+
+E = TypeVar("E", bound=BaseException)
+
+_FRAMEWORKS = frozenset({"asyncio", "concurrent", "contextlib", "tcpclient_testing", "unittest", "uvloop", "winloop"})
+_RAISING = frozenset({"exit", "fail", "skip", "skipTest"})
+
+
+def parts_of(exc: BaseException) -> list[BaseException]:
+    """Return the exceptions in a group, and in the groups inside it; for any other exception, just itself.
+
+    A `TaskGroup` raises groups. Python has them from 3.11 on, the package ``exceptiongroup`` for older versions.
+    """
+    if not any(base.__name__ == "BaseExceptionGroup" for base in type(exc).__mro__):
+        return [exc]
+    group: Any = exc
+    return [part for each in group.exceptions for part in parts_of(each)]
+
+
+def chain_of(exc: BaseException) -> list[BaseException]:
+    """Return an exception, the exceptions that led to it (cause or context), and the parts of those that are groups."""
+    chain: list[BaseException] = []
+    found = [exc]
+    while found:
+        each = found.pop()
+        if each not in chain:
+            chain.append(each)
+            before = each.__cause__ or each.__context__
+            found += [part for part in parts_of(each) if part is not each]
+            found += [] if before is None else [before]
+    return chain
+
+
+def raise_alone(error: BaseException) -> NoReturn:
+    """Raise `error` without linking it to the exception that is being handled now, which is mostly our cancellation.
+
+    A verdict is raised without any chain. An exception of the client or of the test keeps its own chain, which shows
+    how it came about.
+    """
+    if isinstance(error, ExpectationError):
+        raise error from None
+    cause, context, suppress = error.__cause__, error.__context__, error.__suppress_context__
+    try:
+        raise error
+    finally:
+        error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
+
+
+def leaves(exc: Optional[BaseException]) -> bool:
+    """Whether `exc`, which `sys.exc_info` returns now, leaves the block that is running.
+
+    It leaves
+
+    - in a ``finally``,
+    - on the way out of a ``with``,
+    - in an ``except`` that, further down, certainly raises or calls something like ``self.fail()``. A ``raise`` under
+      an ``if`` doesn't count, since it may not be reached.
+
+    Without source the result is False: treat the exception as handled.
+    """
+    traceback = None if exc is None else exc.__traceback__
+    if traceback is None:
+        return False
+    # The first entry of a traceback is the frame that the exception has reached last.
+    tree = _tree_of(traceback.tb_frame)
+    return tree is not None and not _handles(tree, traceback.tb_lineno, traceback.tb_frame.f_lineno)
+
+
+def _tree_of(frame: FrameType) -> Optional[ast.AST]:
+    """The syntax tree of the file that a frame runs; None if there is no source, or if it can't be parsed."""
+    import ast
+    import linecache
+    import warnings
+    source = "".join(linecache.getlines(frame.f_code.co_filename, frame.f_globals))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python has already given the warnings about the test's source
+            return ast.parse(source) if source else None
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _handles(tree: ast.AST, raised: int, now: int) -> bool:
+    """Whether line `now` is in an ``except`` that raises no more, of the ``try`` whose body has line `raised`."""
+    import ast
+    kinds = (ast.Try, getattr(ast, "TryStar", ast.Try))  # the latter from 3.11 on
+    for node in ast.walk(tree):
+        if isinstance(node, kinds) and _within(node.body, raised):
+            handler = next((handler for handler in node.handlers if _within([handler], now)), None)
+            if handler is not None:
+                return not any(_raises(each) and each.lineno >= now for each in handler.body)
+    return False
+
+
+def _raises(statement: ast.stmt) -> bool:
+    """Whether this is a ``raise``, or a call that raises: ``fail`` (unittest, pytest), ``exit``, ``skipTest`` ..."""
+    import ast
+    called: Any = statement.value.func if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call) \
+        else None
+    return isinstance(statement, ast.Raise) or getattr(called, "attr", getattr(called, "id", "")) in _RAISING
+
+
+def _within(nodes: Sequence[Any], line: int) -> bool:
+    return bool(nodes[0].lineno <= line <= nodes[-1].end_lineno)
+
+
+def cut_to_test(error: E) -> E:
+    """Cut a verdict's traceback to what stands between the first and the last of the test's own lines, both included.
+
+    unittest removes its own frames, but stops at those of the loop, and a dozen of these come before the cause.
+    """
+    first: Optional[TracebackType] = None
+    last: Optional[TracebackType] = None
+    traceback = error.__traceback__
+    while traceback is not None:
+        if str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] not in _FRAMEWORKS:
+            first, last = first or traceback, traceback
+        traceback = traceback.tb_next
+    if last is not None:
+        last.tb_next = None
+    return error.with_traceback(first)

@@ -1,0 +1,198 @@
+"""The pytest plugin: a test fails if the script of its server was not met. pytest loads it by its entry point.
+
+    fixtures -> test function (the body) -> the verdict -> tear-down of fixtures -> what only tear-down can show
+
+- The test function is wrapped while it is called, so that the verdict is in the test's own report.
+- A fixture that was set up after the server may still close the client in its tear-down, for example. Then what is
+  undecided when the test function ends is checked after that tear-down.
+- A verdict that a subtest has reported is not reported again.
+- The fixtures and options are in this module too, since pytest looks for them here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from tcpclient_testing.harness.exceptions import raise_alone
+from tcpclient_testing.report.report import ExpectationError
+from tcpclient_testing.virtual_time.policies import current_policy, virtual_loops_of
+
+from .async_fixtures import interruptible_fixture
+from .fixtures import (
+    FIXTURES,
+    SERVERS,
+    servers_of,
+)
+from .loops import clock_of_fixture
+from .options import wants_virtual_time
+from .servers import ServersOfFixtures
+from .tracebacks import cut_to_script, hide_our_frames
+
+__all__ = [
+    "pytest_fixture_setup", "pytest_report_teststatus", "pytest_runtest_call", "pytest_runtest_makereport",
+    "pytest_runtest_setup", "pytest_runtest_teardown",
+]
+
+__unittest = True
+
+__tracebackhide__ = True
+
+# Fixtures of these packages close no client.
+_NO_CLIENTS = frozenset({"_pytest", "pytest_asyncio", "anyio", "pytest_mock", "tcpclient_testing", "xdist"})
+
+
+# The test.
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any],
+                         request: pytest.FixtureRequest) -> Generator[None, Any, None]:
+    """Record the fixtures that are torn down before the server: they may still close the client.
+
+    Also give a test that asks for virtual time its loop, and make asynchronous fixtures interruptible.
+    """
+    function = inspect.unwrap(fixturedef.func)  # get it now: plugins for asynchronous tests replace it during set-up
+    servers = request.node.stash.get(SERVERS, None)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(clock_of_fixture(request, fixturedef.argname, function))
+        if servers is not None and fixturedef.scope == "function":
+            stack.enter_context(interruptible_fixture(fixturedef, request, servers))
+        yield
+    servers = request.node.stash.get(SERVERS, None)
+    if servers is not None and fixturedef.scope == "function" and _may_close_clients(function):
+        servers.later.append(function.__code__)
+
+
+def _may_close_clients(function: Any) -> bool:
+    if getattr(function, "__module__", "").partition(".")[0] in _NO_CLIENTS or not hasattr(function, "__code__"):
+        return False
+    names = function.__code__.co_varnames[:function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function) or "request" in names
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, None]:
+    """If a script has failed while fixtures were set up, report that as the test's failure."""
+    outcome = yield
+    servers = item.stash.get(SERVERS, None)
+    if servers is not None and outcome.excinfo is not None and isinstance(outcome.excinfo[1], Exception):
+        verdict = servers.verdict_instead_of(outcome.excinfo[1])
+        if verdict is not None:
+            _force_exception(outcome, verdict)
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
+    """Wrap the test function, so that the verdict is the test's own failure."""
+    with virtual_loops_of(current_policy()) if wants_virtual_time(item) else contextlib.nullcontext():
+        yield from _judged_call(item)
+
+
+def _judged_call(item: pytest.Item) -> Generator[None, Any, None]:
+    function = getattr(item, "obj", None)
+    names = getattr(item, "fixturenames", ())
+    if function is None or not ("request" in names or any(name in names for name in FIXTURES)):
+        yield
+        return
+    servers = servers_of(item)
+    if "request" in inspect.unwrap(function).__code__.co_varnames:
+        servers.later.append(None)  # the test may request more fixtures, or add finalizers
+    item.obj = servers.wrap(function)  # type: ignore[attr-defined]
+    servers.running = True
+    try:
+        outcome = yield
+        if outcome.excinfo is not None and isinstance(outcome.excinfo[1], RuntimeError):
+            stopped = servers.stopped(outcome.excinfo[1])
+            if stopped is not None:
+                _force_exception(outcome, pytest.fail.Exception(str(stopped), pytrace=False))
+    finally:
+        servers.running = False
+        item.obj = function  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, None]:
+    """Drop what fixtures raise in their tear-down because the script has failed: the verdict was reported already."""
+    outcome = yield
+    servers = item.stash.get(SERVERS, None)
+    if servers is not None and outcome.excinfo is not None and servers.explains(outcome.excinfo[1]):
+        outcome.force_result(None)
+
+
+def _force_exception(outcome: Any, exception: BaseException) -> None:
+    if hasattr(outcome, "force_exception"):
+        outcome.force_exception(exception)
+    else:  # pluggy before 1.1
+        outcome._result, outcome._excinfo = None, (type(exception), exception, exception.__traceback__)
+
+
+# Reports.
+
+def _replace_by_verdict(call: pytest.CallInfo[None], servers: ServersOfFixtures) -> None:
+    """If a subtest (pytest 9; pytest-subtests) failed because a script did, let it report the verdict, once only."""
+    assert call.excinfo is not None
+    exc = call.excinfo.value
+    told = servers.told_by_subtest(exc)
+    if told is None:
+        call.excinfo = None
+    elif told is not exc:
+        try:
+            raise_alone(told)
+        except BaseException:  # noqa: BLE001 - it becomes a report
+            call.excinfo = pytest.ExceptionInfo.from_current()
+
+
+def _put_off_success(report: Any, servers: ServersOfFixtures) -> None:
+    """Delay pytest's report that a test marked as xfail has passed, until that is certain: perhaps after tear-down."""
+    if report.when == "call" and not servers.running and servers.undecided():
+        if hasattr(report, "wasxfail") or str(report.longrepr).startswith("[XPASS"):
+            names = {"outcome", "longrepr", "wasxfail"}.intersection(vars(report))
+            servers.success = {name: vars(report).pop(name) for name in names}
+            report.outcome, report.longrepr = "passed", None
+            report.tcpserver_put_off = True
+    elif report.when == "teardown" and servers.success:
+        vars(report).update(servers.success, tcpserver_put_off=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: Any) -> Any:
+    """Count a test whose success was delayed only once: when the success is reported."""
+    put_off = getattr(report, "tcpserver_put_off", None)
+    if put_off:
+        return "", "", ""
+    if put_off is False and report.failed:
+        return "failed", "F", "FAILED"
+    return None
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
+    """Show a failure at the line of the script, and the transcript in a section of its own."""
+    servers = item.stash.get(SERVERS, None)
+    if servers is not None and servers.running and call.excinfo is not None:
+        _replace_by_verdict(call, servers)
+    if servers is None or call.excinfo is None:
+        outcome = yield
+        if servers is not None:
+            _put_off_success(outcome.get_result(), servers)
+        return
+    error = call.excinfo.value
+    verdict = error if isinstance(error, ExpectationError) else None
+    if not item.config.getoption("fulltrace", False):
+        located = None
+        if verdict is not None and servers.is_verdict(verdict):
+            located = cut_to_script(verdict, getattr(item, "obj", None), servers.frame)
+        if verdict is not None and located is not None:
+            call.excinfo = pytest.ExceptionInfo.from_exc_info((type(verdict), verdict, located))
+        else:
+            hide_our_frames(error)
+    if verdict is not None:
+        verdict.report.leave_out_transcript()
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        report.sections += servers.sections(verdict)

@@ -1,0 +1,200 @@
+"""Turns a failure into the report that people read: the first line stands alone, and the cause comes first.
+
+All wording of whole reports is here. Each mismatch words itself. A report reads the script when it is made, and keeps
+what it has read: what happens afterwards is not part of it.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, Optional
+
+from tcpclient_testing.engine.conversation.conversation import Conversation
+from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.engine.session.session import Failure, Session
+from tcpclient_testing.engine.steps.base import Step
+from tcpclient_testing.engine.wording import counted, shorten
+from tcpclient_testing.transcript import text
+from tcpclient_testing.transcript.entries import Transcript
+
+__all__ = ["ExpectationError", "Report", "conversation_text"]
+
+__unittest = True
+
+_AROUND = 8
+#: A cell that is longer than this (characters) sticks out of its column, and doesn't widen it for the other rows.
+_WIDEST = 60
+_TRANSCRIPT = "  transcript"
+
+
+class Report:
+    """The text of a failure: `headline` is its first line, `body` the other lines."""
+
+    __slots__ = ("failure", "headline", "body")
+
+    def __init__(self, failure: Failure, headline: str, body: list[str]) -> None:
+        self.failure = failure
+        self.headline = headline
+        self.body = body
+
+    def leave_out_transcript(self) -> None:
+        """Remove the transcript from the body, because it is shown elsewhere."""
+        body = self.body
+        if _TRANSCRIPT in body:
+            start = end = body.index(_TRANSCRIPT)
+            end = next((place for place in range(start + 1, len(body)) if not body[place].startswith("    ")),
+                       len(body))
+            del body[start:end]
+
+    @classmethod
+    def of(cls, session: Session, transcript: Transcript, *, hint: Optional[str] = None) -> Report:
+        """Report the session's failure; `hint` is the one piece of advice that the evidence supports."""
+        failure = session.failure
+        assert failure is not None
+        body = [f"  {line}" if line else "" for line in failure.mismatch.details]
+        raised = getattr(failure.mismatch, "exception", None)
+        if raised is not None:
+            body += [f"  {line}" for line in _exception_lines(raised)]
+        body += conversation_text(session, transcript)
+        if hint:
+            body += ["  hint", f"    {hint}"]
+        return cls(failure, headline(failure), body)
+
+
+class ExpectationError(AssertionError):
+    """The client under test did not do what the script says.
+
+    Its text is the whole report, and the first line of that stands alone. The attributes are:
+
+    - `connection`: the number of the connection (from 1), or None if no connection is at fault.
+    - `step`: the step that was not met, or None if no step is at fault.
+    - `mismatch`: how what happened differs from what was expected.
+    - `client_exception`: what the client, or the test, raised after the script had failed, or None. It is a
+      consequence, not the cause.
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(report.headline)
+        self.report = report
+        self.connection: Optional[int] = None if report.failure.conversation is None \
+            else report.failure.conversation.number
+        self.step: Optional[Step[Any]] = report.failure.step
+        self.mismatch: Mismatch = report.failure.mismatch
+        self.client_exception: Optional[BaseException] = None
+
+    def __str__(self) -> str:
+        lines = [self.report.headline, "", *self.report.body]
+        if self.client_exception is not None:
+            lines += ["  then the client raised", *(f"    {line}" for line in _exception_lines(self.client_exception))]
+        return "\n".join(lines)
+
+    def __reduce__(self) -> Any:
+        # The report refers to a script, which can't be pickled; its text can.
+        return (_reported, (str(self),))
+
+
+ExpectationError.__module__ = "tcpclient_testing"
+
+
+class _Reported(AssertionError):
+    """An `ExpectationError` that came from another process. It has only the text."""
+
+    def __reduce__(self) -> Any:
+        return (_reported, self.args)
+
+
+_Reported.__name__ = _Reported.__qualname__ = "ExpectationError"
+
+
+def _reported(text: str) -> _Reported:
+    """Make a `_Reported`. Pickle can't do this: it looks for a class under its `__qualname__`, another class here."""
+    return _Reported(text)
+
+
+def headline(failure: Failure) -> str:
+    """Return the first line: where, and what. It is one line, even if a user's own mismatch has several."""
+    return " ".join(line.strip() for line in _where_and_what(failure).splitlines())
+
+
+def _where_and_what(failure: Failure) -> str:
+    conversation, step = failure.conversation, failure.step
+    if conversation is None:
+        return failure.mismatch.summary
+    if step is None:
+        return f"connection {conversation.number}: {failure.mismatch.summary}"
+    lines = step.lines()
+    places = str(lines[0]) + "".join(f", called from {line}" for line in lines[-1:] if len(lines) > 1)
+    return (f"connection {conversation.number}, step {step.index + 1} of {len(conversation.steps)} ({places}): "
+            f"{failure.mismatch.summary}")
+
+
+def conversation_text(session: Session, transcript: Transcript) -> list[str]:
+    """Return the scripts with the state of each step, the bytes that no step has claimed, and the transcript."""
+    written = [conversation for conversation in session.conversations if conversation.steps]
+    lines: list[str] = []
+    for conversation in _of_interest(written, session.failure):
+        lines.append("  script" if len(written) == 1 else f"  script of connection {conversation.number}")
+        lines += _script(conversation, session.failure, transcript.started)
+    waiting = [f"    {'' if len(session.conversations) == 1 else f'connection {conversation.number}: '}"
+               f"{counted(sum(map(len, conversation.pending)), 'byte')}  {shorten(conversation.unclaimed())}"
+               for conversation in session.conversations if conversation.pending and not _told(conversation, session)]
+    if waiting:
+        lines += ["  received, and claimed by no step yet", *waiting]
+    lines.append(_TRANSCRIPT)
+    lines += [f"  {line}" for line in text.lines(transcript)] or ["    nothing happened"]
+    return lines
+
+
+def _told(conversation: Conversation, session: Session) -> bool:
+    """Whether the failure is about the pending bytes of this connection, and so shows them already."""
+    failure = session.failure
+    return failure is not None and failure.conversation is conversation and failure.mismatch.offset is not None
+
+
+def _of_interest(written: list[Conversation], failure: Optional[Failure]) -> list[Conversation]:
+    """Return the scripts to show: of more than four, only the one that failed and its neighbours."""
+    if len(written) <= 4 or failure is None or failure.conversation not in written:
+        return written[:4]
+    place = written.index(failure.conversation)
+    return written[max(0, place - 1):place + 2]
+
+
+def _script(conversation: Conversation, failure: Optional[Failure], started: float) -> list[str]:
+    steps = conversation.steps
+    centre = failure.step.index if failure is not None and failure.step in steps and failure.step is not None \
+        else conversation.cursor
+    first, last = max(0, centre - _AROUND), min(len(steps), centre + _AROUND + 1)
+    rows = [_row(step, conversation, failure, started) for step in steps[first:last]]
+    widths = [max((len(row[column]) for row in rows if len(row[column]) <= _WIDEST), default=0) for column in range(5)]
+    number = len(str(last))
+    lines = [f"    {'':{number}} ... {counted(first, 'step')} before, satisfied"] if first else []
+    for row, step in zip(rows, steps[first:last]):
+        cells = (f"{cell:<{width}}" for cell, width in zip(row[1:], widths[1:]))
+        lines.append(f"  {row[0] or ' '} {step.index + 1:>{number}} {'  '.join(cells)}".rstrip())
+    if last < len(steps):
+        lines.append(f"    {'':{number}} ... {counted(len(steps) - last, 'more step')}")
+    return lines
+
+
+def _row(step: Step[Any], conversation: Conversation, failure: Optional[Failure],
+         started: float) -> tuple[str, str, str, str, str]:
+    failed = failure is not None and failure.step is step
+    time = ""
+    if failed and failure is not None:
+        time = text.clock(failure.now - started)
+    elif step.satisfied:
+        time = next((text.clock(when - started) for cursor, when in conversation.marks if cursor > step.index), "")
+    lines = step.lines()
+    place = f":{lines[0].line}"
+    if len(lines) > 1:
+        place = f"{lines[0]} from {lines[-1]}" if lines[0].path != lines[-1].path else f"{place} from :{lines[-1].line}"
+    marked = failed or (failure is not None and step in getattr(failure.mismatch, "steps", ()))
+    return (">" if marked else "", str(step), step.status(), time, place)
+
+
+def _exception_lines(exception: BaseException) -> list[str]:
+    frames = exception.__traceback__
+    while frames is not None and "__unittest" in frames.tb_frame.f_globals:
+        frames = frames.tb_next  # frames of the library that called the test
+    shown = traceback.format_exception(type(exception), exception, frames, chain=False)
+    return "".join(shown).rstrip("\n").split("\n")

@@ -1,0 +1,331 @@
+"""Judges what shows only when the server is left: leftover bytes, how clients closed, and whose exception is reported.
+
+A test has one report, and the report is about the cause:
+
+- If the script had failed, everything that the client raises afterwards is a consequence.
+- If the client failed by itself, its exception is the report, and the conversation is attached to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any, Optional
+
+from tcpclient_testing.aio.runtime import Runtime
+from tcpclient_testing.aio.streams.watch import StreamWatch
+from tcpclient_testing.engine.conversation.conversation import Conversation
+from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.engine.origin import Origin
+from tcpclient_testing.engine.steps.lifecycle import ExpectDisconnect
+from tcpclient_testing.harness.blame import ConversationSoFar, _attach_by_chain, is_control, is_error
+from tcpclient_testing.harness.body import consequence
+from tcpclient_testing.harness.exceptions import chain_of, parts_of
+
+if TYPE_CHECKING:
+    from tcpclient_testing.aio.streams.record import ClientStream
+    from tcpclient_testing.report.report import ExpectationError
+
+__all__ = ["Verdict"]
+
+__unittest = True
+
+# How long clients have to close. A correct client in this loop needs some turns of the loop, for its socket and its
+# streams. One in another thread or process needs a moment (seconds). A client still connected then was not closed.
+_TURNS = 16
+
+_FEWEST_TURNS = 4
+
+_MOMENT = 0.1
+
+_PAUSE = 0.005
+
+_LOOKS = 100
+
+
+class Verdict:
+    """Judges what shows only at the end, for the server that has this `runtime`."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._watch: Optional[StreamWatch] = None
+        self._looked_at: set[Conversation] = set()
+        self._latest_at: dict[Any, Conversation] = {}  # the latest conversation by the client's address
+        self._earlier: dict[Conversation, Optional[ClientStream]] = {}  # if another client has the address now
+
+    def watch_streams(self) -> None:
+        """Begin to watch the asyncio streams of clients in this process."""
+        self._watch = StreamWatch(self._runtime.reception.listens_at)
+        self._watch.start()
+        self._runtime.evidence = self.ending_of
+        self._runtime.stream_of = self._watch.stream_of
+        self._runtime.address_taken = self._address_taken
+
+    def close(self) -> None:
+        """Stop watching streams, and release the exceptions that were kept."""
+        if self._watch is not None:
+            self._watch.stop()
+        self._runtime.whereabouts = None
+
+    # Leftover bytes and connections.
+
+    async def settle(self, *, allow_open: bool, allow_extra: bool) -> None:
+        """Wait until everything under way has arrived, then judge bytes and connections that no step explains."""
+        runtime = self._runtime
+        runtime.reception.accept()
+        for turn in range(_TURNS):
+            # What clients have sent is in the operating system's buffers; it is in ours only after some turns.
+            if turn >= _FEWEST_TURNS and self._settled(allow_open):
+                break
+            await asyncio.sleep(0)
+        else:
+            deadline = runtime.loop.time() + _MOMENT
+            while not self._settled(allow_open):
+                if runtime.loop.time() >= deadline and not self._in_doubt():
+                    break
+                await asyncio.sleep(_PAUSE)
+        if runtime.handlers is not None:
+            await runtime.handlers.finish(allow_open=allow_open)
+        runtime.session.settle(runtime.loop.time(), allow_open=allow_open, allow_extra=allow_extra)
+        runtime.perform()
+
+    async def imply_disconnects(self) -> None:
+        """Add an `expect_disconnect()` to each script that does not say how its connection ends.
+
+        A client that is still connected gets no such step. If the server has disconnected, the script fails; otherwise
+        `settle` judges the connection.
+        """
+        runtime = self._runtime
+        open_ended = [conversation for conversation in runtime.session.conversations
+                      if conversation.accepted and conversation.steps
+                      and conversation.steps[-1].method not in ("expect_disconnect", "expect_reset", "reset")]
+        if any(not conversation.ended for conversation in open_ended):
+            await self._await_ends(open_ended)
+        for conversation in open_ended:
+            if conversation.ended and not runtime.session.over:
+                step = ImpliedDisconnect(conversation.steps[-1].origin)
+                runtime.session.add_to(conversation, step, runtime.loop.time())
+                runtime.perform()
+            elif conversation.draining and not conversation.closed:
+                runtime.session.now = runtime.loop.time()
+                runtime.session.fail(conversation, None, Mismatch("the server has disconnected, but the client is "
+                                                                  "still connected when the server is left"))
+                runtime.perform()
+
+    async def _await_ends(self, conversations: list[Conversation]) -> None:
+        deadline = self._runtime.loop.time() + _MOMENT
+        turns = 0
+        while not all(conversation.ended or conversation.closed for conversation in conversations):
+            if turns >= _TURNS and self._runtime.loop.time() >= deadline and not self._in_doubt():
+                break
+            turns += 1
+            await asyncio.sleep(0 if turns < _TURNS else _PAUSE)
+
+    def _settled(self, allow_open: bool) -> bool:
+        if self._runtime.reception.attaching:
+            return False
+        if self._runtime.handlers is not None and self._runtime.handlers.busy(allow_open=allow_open):
+            return False
+        return all(conversation.ended or conversation.closed
+                   or (self._runtime.protocols[conversation].all_read() if conversation.draining else allow_open)
+                   for conversation in self._runtime.session.conversations if conversation.accepted)
+
+    def _in_doubt(self) -> bool:
+        """Whether it is not known yet how some client ended its stream. That takes a moment at most."""
+        return any(protocol.in_doubt for protocol in self._runtime.protocols.values())
+
+    def nothing_left(self) -> bool:
+        """Whether nothing is left to judge, now or later: every step is satisfied, every client closed correctly."""
+        runtime = self._runtime
+        session = runtime.session
+        if session.over or not session.complete:
+            return False
+        runtime.reception.accept()
+        return not runtime.reception.attaching and all(
+            conversation.closed and conversation.ended and conversation.steps and not conversation.pending
+            and self._is_content(conversation) for conversation in session.conversations)
+
+    # Streams.
+
+    def _address_taken(self, conversation: Conversation, peername: Any) -> None:
+        """A client has connected. If it reuses an earlier client's address, keep their streams apart."""
+        earlier = self._latest_at.get(peername)
+        self._latest_at[peername] = conversation
+        if earlier is not None and self._watch is not None:
+            stream = self._watch.stream_of(peername)
+            if stream is not None and not stream.connection_lost:
+                stream = None  # the new client's, which exists already
+            self._earlier[earlier] = stream
+            if stream is not None:
+                self._watch.forget(stream)
+
+    def _stream_of(self, conversation: Conversation) -> Optional[ClientStream]:
+        """Return the record of the client's stream; None if no stream is known."""
+        if self._watch is None or conversation in self._earlier:
+            return self._earlier.get(conversation)
+        return self._watch.stream_of(conversation.peername)
+
+    def _is_content(self, conversation: Conversation) -> bool:
+        """Whether there is no complaint about the client's stream, and none can follow."""
+        stream = self._stream_of(conversation)
+        last = conversation.steps[-1]
+        if stream is None or not isinstance(last, ExpectDisconnect):
+            return True
+        from tcpclient_testing.aio.streams.rules import complaint
+        return stream.connection_lost and complaint(stream, wait_closed=last.wait_closed) is None
+
+    async def look_at_streams(self, *, final: bool) -> None:
+        """Judge how clients that use asyncio's streams have closed, if their last step is an `expect_disconnect()`.
+
+        Unless this is `final`, clients that may still finish closing, in a task of their own, are judged by a later
+        call.
+        """
+        if self._watch is None or self._runtime.session.over:
+            return
+        for conversation in self._runtime.session.conversations:
+            if conversation not in self._looked_at and conversation.accepted:
+                step = next((step for step in conversation.steps[-1:] if isinstance(step, ExpectDisconnect)), None)
+                if step is not None and step.satisfied and await self._look_at(conversation, step, final):
+                    self._looked_at.add(conversation)
+
+    async def _look_at(self, conversation: Conversation, step: ExpectDisconnect, final: bool) -> bool:
+        """Judge how one client has closed. Return False, without judging, if that has to wait."""
+        stream = self._stream_of(conversation)
+        if stream is None:
+            return True
+        from tcpclient_testing.aio.streams.rules import Neglected, complaint, unfinished
+        words = complaint(stream, wait_closed=step.wait_closed)
+        elsewhere, here = stream.thread_id != threading.get_ident(), asyncio.current_task()
+        looks = 0
+        while words is not None:
+            at_work = unfinished(stream, wait_closed=step.wait_closed) and stream.may_go_on(here)
+            if at_work and not final and (elsewhere or looks >= _TURNS):
+                return False
+            # Turns of this loop prove nothing about a client in another loop, or about one that waits for something.
+            if looks >= (_LOOKS if elsewhere or at_work else _TURNS):
+                break
+            await asyncio.sleep(_PAUSE if elsewhere or looks >= _TURNS else 0)
+            looks += 1
+            words = complaint(stream, wait_closed=step.wait_closed)
+        if words is not None:
+            runtime = self._runtime
+            runtime.session.now = runtime.loop.time()
+            unwaited = not stream.wait_closed_awaited and complaint(stream, wait_closed=False) is None
+            runtime.session.fail(conversation, step, Neglected(words, unwaited))
+            runtime.perform()
+        return True
+
+    def ending_of(self, conversation: Conversation) -> str:
+        """Say how a client ended its stream, as far as that is known."""
+        stream = self._stream_of(conversation)
+        if stream is None:
+            return "ended its stream"
+        return "closed" if stream.close_called or stream.connection_lost else "half-closed"
+
+    # Exceptions.
+
+    def instead_of(self, exc: BaseException, *, interrupted: bool, attach: bool = True) -> Optional[BaseException]:
+        """Return what to raise instead of `exc`, which the body raised; None if `exc` is to be raised itself.
+
+        If the script had failed first, that is the verdict. Otherwise the conversation is attached to `exc`, if
+        `attach`. `interrupted` says that the server had cancelled the body, so a `CancelledError` is the server's own.
+        Exceptions that are not errors (KeyboardInterrupt, SystemExit, a skip) are left as they are.
+        """
+        own = isinstance(exc, asyncio.CancelledError) and interrupted
+        if not (own or is_error(exc)) or is_control(exc):
+            return None
+        from tcpclient_testing.report.report import ExpectationError
+        if isinstance(exc, ExpectationError):
+            return self._earlier_than(exc)
+        raised: Optional[BaseException] = consequence(exc) if own else exc
+        if own and isinstance(raised, AssertionError) and not isinstance(raised, ExpectationError):
+            # An assertion of the test had failed, and the test was interrupted while it cleaned up.
+            if attach:
+                self._attach(raised)
+            return raised
+        if self._by_itself(raised):
+            assert raised is not None
+            if attach:
+                self._attach(raised)
+            return raised if own else None
+        if self.blames(raised):
+            return self._runtime.error()
+        if attach:
+            self._attach(exc)
+        return None
+
+    def _earlier_than(self, verdict: ExpectationError) -> Optional[ExpectationError]:
+        """Return our own verdict if the other server's `verdict` came later, mostly as a consequence; else None."""
+        runtime, failure, other = self._runtime, self._runtime.session.failure, verdict.report.failure
+        # Times on a virtual clock can't be compared with those of another server.
+        if failure is None or failure is other or failure.now >= other.now or runtime.virtual:
+            return None
+        return runtime.error()
+
+    def _by_itself(self, exc: Optional[BaseException]) -> bool:
+        """Whether the client raised `exc` by itself, although the script has failed.
+
+        A client that raises usually closes its connection on the way out. That breaks the script too, but as a
+        consequence. So:
+
+        - An exception that was already on its way when the client's end failed the script is the cause.
+        - An exception raised after that, or by a broken connection, is not the cause.
+        - If it is not known when it was raised (in a thread, or in a task that had ended), it counts as the cause.
+
+        For an exception group, one such part is enough.
+        """
+        return exc is not None and any(self._part_by_itself(part) for part in parts_of(exc))
+
+    def _part_by_itself(self, exc: BaseException) -> bool:
+        failure = self._runtime.session.failure
+        if getattr(exc, "has_conversation", False):
+            return True  # a wait had timed out first; the script mostly fails then because the client goes away
+        if failure is None or not failure.at_end:
+            return False
+        from tcpclient_testing.report.report import ExpectationError
+        if not isinstance(exc, Exception) or isinstance(exc, ExpectationError):
+            return False
+        stood = self._runtime.whereabouts
+        if stood is not None and stood.shows(exc):
+            return True
+        return not any(isinstance(each, (OSError, EOFError)) for each in chain_of(exc)) \
+            and not (stood is not None and stood.precedes(exc))
+
+    def blames(self, exc: Optional[BaseException]) -> bool:
+        """Whether the script had failed when `exc` was raised. The report shows the first such exception."""
+        runtime = self._runtime
+        if runtime.session.failure is None:
+            return False
+        from tcpclient_testing.report.report import ExpectationError
+        if runtime.client_exception is None and not isinstance(exc, ExpectationError):
+            runtime.client_exception = exc
+        return True
+
+    def _attach(self, exc: BaseException) -> None:
+        """Let tracebacks of `exc` show the conversation: as a note, or (Python 3.9 and 3.10) in its chain."""
+        runtime = self._runtime
+        if not len(runtime.transcript) or getattr(exc, "has_conversation", False):
+            return
+        from tcpclient_testing.report.report import conversation_text, headline
+        failure = runtime.session.failure
+        text = "\n".join([*([] if failure is None else [headline(failure), ""]),
+                          f"the conversation with {runtime.listening_at()} until then",
+                          *conversation_text(runtime.session, runtime.transcript)])
+        note: Any = getattr(exc, "add_note", None)
+        if note is not None:
+            note(text)
+        else:
+            _attach_by_chain(exc, ConversationSoFar("not an error: the conversation until the exception below was "
+                                                    f"raised\n{text}"))
+
+
+class ImpliedDisconnect(ExpectDisconnect):
+    """The `expect_disconnect()` added to a script that does not say how the connection ends."""
+
+    __slots__ = ()
+
+    def __init__(self, origin: Origin) -> None:
+        super().__init__(True, origin)
+
+    def __str__(self) -> str:
+        return "expect_disconnect(), implied at the end of the script"

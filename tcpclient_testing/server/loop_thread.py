@@ -1,0 +1,300 @@
+"""Runs an event loop in its own daemon thread, and lets other threads call functions and coroutines there.
+
+    new --start--> running --stop, or the thread's own end--> ended
+
+- Every caller gets an answer: the result, a time-out, or the reason why the thread has ended. When the thread ends,
+  calls that are still unanswered get that reason.
+- A loop that is blocked by what it runs (for example, by a callable of the test that waits) can't answer. Its callers
+  notice that it does not turn, and get an error that names the blocked line.
+- At the interpreter's exit, threads that still run are stopped. A forked child has no such thread, only copies of its
+  descriptors. They are closed there without touching the loop, whose locks and sockets belong to the parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import contextlib
+import os
+import selectors
+import sys
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any, Callable, Optional, TypeVar
+
+from tcpclient_testing.aio.process.blocked_call import BlockedCall
+from tcpclient_testing.aio.process.debugger import debugger_active
+from tcpclient_testing.errors import ScriptError
+
+__all__ = ["LoopThread"]
+
+__unittest = True
+
+T = TypeVar("T")
+
+# How many seconds cancelled tasks may take to end, and in how many turns the loop closes its transports.
+_PATIENCE = 1.0
+_TURNS = 3
+
+
+class LoopThread:
+    """An event loop and its thread.
+
+    `patience` is the number of seconds after which a loop that does not turn counts as blocked. `ending` is called in
+    the thread when it ends; it closes what the loop has opened. `forked` is called in a forked child; it closes the
+    same, but only as raw descriptors.
+    """
+
+    def __init__(self, patience: float, ending: Callable[[], None], forked: Callable[[], None]) -> None:
+        self.loop: asyncio.AbstractEventLoop
+        self.error: Optional[BaseException] = None
+        self.forked = False
+        self._patience = patience
+        self._close = ending
+        self._close_in_child = forked
+        self._selector: selectors.BaseSelector
+        self._winding_up = False
+        self._owed: set[concurrent.futures.Future[Any]] = set()
+        self._thread: Optional[threading.Thread] = None
+
+    def start(self, name: str) -> None:
+        """Make the loop, and run it in a new thread. Raises `RuntimeError` if no thread can be started."""
+        self._selector = selectors.DefaultSelector()
+        # Don't ask the event-loop policy: the Proactor loop of Windows can't watch listening sockets.
+        self.loop = asyncio.SelectorEventLoop(self._selector)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        _living.add(self)
+        try:
+            self._thread.start()
+        except BaseException:
+            _living.discard(self)
+            self.loop.close()
+            raise
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller is in this thread."""
+        return self._thread is not None and self._thread.ident == threading.get_ident()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the thread has ended, or was never started in this process."""
+        return self.forked or self._thread is None or self not in _living
+
+    # Called by other threads.
+
+    def call(self, function: Callable[..., T], *args: Any) -> T:
+        """Call a function in the thread. Return its result, or raise its exception."""
+        if self.is_current:
+            return function(*args)
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def answer() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function(*args))
+                except BaseException as error:  # noqa: BLE001 - every exception goes to the caller
+                    future.set_exception(error)
+        self._post(future, answer)
+        return self.answer(future)
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Start a coroutine in the thread. Cancelling the returned future cancels the coroutine."""
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        try:
+            self._post(future, lambda: self._begin(coroutine, future))
+        except BaseException:
+            coroutine.close()
+            raise
+        return future
+
+    def answer(self, future: concurrent.futures.Future[T], timeout: Optional[float] = None,
+               late: Callable[[], TimeoutError] = TimeoutError) -> T:
+        """Wait for a future of `submit`. Return its result, or raise its exception.
+
+        After `timeout` seconds, cancel the future and raise the `TimeoutError` that `late` makes. Raises `ScriptError`
+        if the loop is blocked, or if the caller is in this thread.
+        """
+        if self.is_current:
+            raise ScriptError("this call would block the server's own thread: await it instead")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            while not self._wait(future, deadline):
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise late()
+                self._assert_turning()
+        except BaseException:
+            future.cancel()
+            raise
+        try:
+            return future.result()
+        except (AssertionError, ScriptError) as error:
+            # These are about the script: leave out the traceback through the loop.
+            raise error.with_traceback(None)  # noqa: B904 - the same exception
+        finally:
+            del future  # breaks a cycle: the future has the exception, and its traceback has this frame
+
+    def _wait(self, future: concurrent.futures.Future[Any], deadline: Optional[float]) -> bool:
+        """Wait for an answer, `patience` seconds at most. Return whether it has come."""
+        wait = self._patience if deadline is None else max(0.0, min(self._patience, deadline - time.monotonic()))
+        try:
+            future.exception(wait)
+        except concurrent.futures.TimeoutError:
+            return future.done()
+        return True
+
+    def stop(self) -> None:
+        """Stop the loop and the thread, and wait until they have ended. A second call does nothing.
+
+        Raises `ScriptError` if the loop is blocked, or if the caller is in this thread.
+        """
+        thread = self._thread
+        if self.ended or thread is None:
+            return
+        if self.is_current:
+            raise ScriptError("a server can't be stopped in its own thread")
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the thread is just ending by itself
+            self.loop.call_soon_threadsafe(self._stop_running)
+        thread.join(self._patience + 2 * _PATIENCE)
+        if thread.is_alive():
+            raise self._blocked()
+
+    # Called in the thread.
+
+    def _run(self) -> None:
+        loop = self.loop
+        try:
+            loop.run_forever()
+        except BaseException as error:  # noqa: BLE001 - such as a callback's SystemExit: callers get it
+            self.error = error
+        finally:
+            try:
+                self._wind_up()
+            finally:
+                _living.discard(self)
+                loop.close()
+                self._fail_owed()
+
+    def _stop_running(self) -> None:
+        if not self._winding_up:
+            self.loop.stop()
+
+    def _wind_up(self) -> None:
+        """Let tasks end and transports close, as asyncio.run does, but with a time limit."""
+        self._winding_up = True
+        loop = self.loop
+        self._close()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=_PATIENCE))
+        for _ in range(_TURNS):
+            loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+
+    def _begin(self, coroutine: Coroutine[Any, Any, T], future: concurrent.futures.Future[T]) -> None:
+        if future.cancelled():
+            coroutine.close()
+            return
+        task = self.loop.create_task(coroutine)
+
+        def pass_on(task: asyncio.Task[T]) -> None:
+            if not future.set_running_or_notify_cancel():
+                if not task.cancelled():
+                    task.exception()  # mark it as retrieved: nobody waits any more
+            elif task.cancelled():
+                future.set_exception(self._gone())
+            else:
+                error = task.exception()
+                if error is None:
+                    future.set_result(task.result())
+                else:
+                    future.set_exception(error)
+        task.add_done_callback(pass_on)
+        future.add_done_callback(lambda future: self._cancel(task) if future.cancelled() else None)
+
+    def _cancel(self, task: asyncio.Task[Any]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the task has ended
+            self.loop.call_soon_threadsafe(task.cancel)
+
+    # Calls to the loop, and what they get if it can't answer.
+
+    def _post(self, future: concurrent.futures.Future[Any], function: Callable[[], None]) -> None:
+        self._owed.add(future)
+        future.add_done_callback(self._owed.discard)
+        try:
+            self.loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            future.cancel()
+            raise self._gone() from None
+        if self.ended:
+            self._fail_owed()
+
+    def _fail_owed(self) -> None:
+        for future in list(self._owed):
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                future.set_exception(self._gone())
+
+    def _gone(self) -> ScriptError:
+        if self.forked:
+            return ScriptError("this server belongs to the parent process; make a new one in this process")
+        if self.error is None:
+            return ScriptError("this server was stopped; make a new one")
+        gone = ScriptError(f"the server's thread has ended: {type(self.error).__name__}: {self.error}")
+        gone.__cause__ = self.error
+        return gone
+
+    def _assert_turning(self) -> None:
+        """Raise `ScriptError` if the loop does not turn within another `patience` seconds."""
+        if self.ended:
+            self._fail_owed()
+            return
+        turned = threading.Event()
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(turned.set)
+            if not turned.wait(self._patience) and not self.ended and not debugger_active():
+                raise self._blocked()
+
+    def _blocked(self) -> ScriptError:
+        ident = None if self._thread is None else self._thread.ident
+        frame = sys._current_frames().get(ident) if ident is not None else None
+        if frame is None:
+            return self._gone()
+        place = BlockedCall(frame, self._patience, 1).place
+        return ScriptError(f"the server's thread is blocked at {os.path.basename(place.filename)}:{place.lineno} "
+                           f"({(place.line or place.name).strip()}): "
+                           "functions that the server calls for a script must not wait")
+
+
+# All that run, to be stopped at exit; and those of the parent process, which must not be collected in a forked child.
+_living: set[LoopThread] = set()
+_inherited: list[LoopThread] = []
+
+
+def _stop_all() -> None:
+    for thread in list(_living):
+        with contextlib.suppress(Exception):
+            thread.stop()
+
+
+def _let_go_in_child() -> None:
+    _inherited.extend(_living)
+    _living.clear()
+    for thread in _inherited:
+        if not thread.forked:
+            thread.forked = True
+            with contextlib.suppress(Exception):
+                thread._close_in_child()
+            for name in ("_ssock", "_csock"):  # the socket pair by which asyncio wakes a loop
+                with contextlib.suppress(Exception):
+                    getattr(thread.loop, name).close()
+            with contextlib.suppress(Exception):
+                thread._selector.close()
+
+
+atexit.register(_stop_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)

@@ -1,0 +1,519 @@
+"""The asynchronous server that tests use: its options, start and stop, its script, and `join`.
+
+    new --start--> running --stop--> stopped
+
+Other classes do the rest: `Runtime` runs the server, `Verdict` decides how the test ends, `ServerView` has the
+attributes that can be read at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.events import _get_running_loop as _running_loop
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, TypeVar, Union
+
+from tcpclient_testing.aio.runtime import Runtime, is_virtual
+from tcpclient_testing.aio.sockets.listening import listen
+from tcpclient_testing.aio.waiting import Joined
+from tcpclient_testing.engine.builder.actions import checked_ending
+from tcpclient_testing.engine.builder.expectations import ScriptMethods
+from tcpclient_testing.engine.builder.network import ServerFaultMethods
+from tcpclient_testing.engine.conversation.conversation import Conversation
+from tcpclient_testing.engine.framing.base import Framing
+from tcpclient_testing.engine.framing.sized import LengthPrefixed
+from tcpclient_testing.engine.origin import origin_of
+from tcpclient_testing.engine.steps.base import UNSET, Step, timing_of
+from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
+from tcpclient_testing.errors import ScriptError
+from tcpclient_testing.harness.body import Body
+from tcpclient_testing.harness.exceptions import raise_alone
+
+from .connection import Connection
+from .leaving import Verdict
+from .options import _checked_timeout, _checked_unix_path, _scale
+from .view import ServerView
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from tcpclient_testing.engine.conversation.allowing import Allowed
+    from tcpclient_testing.engine.conversation.interleaving import Every
+    from tcpclient_testing.network.conditions import Network
+
+__all__ = ["ConnectStep", "MockTCPServer"]
+
+__unittest = True
+
+C = TypeVar("C")
+
+S = TypeVar("S", bound="MockTCPServer")
+
+_DAY = 86400.0
+
+
+class ConnectStep(ExpectConnect[C]):
+    """The step that `expect_connect()` returns. Its result is the connection's handle; `connection` has it at once."""
+
+    __slots__ = ()
+
+    @property
+    def connection(self) -> C:
+        """The handle of the expected connection. You can write its script before the client connects."""
+        handle: C = self.conversation.handle
+        return handle
+
+
+class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
+    """A real TCP server on the local machine that checks its clients against a script.
+
+    It runs in the running event loop: use ``async with MockTCPServer() as server``, or ``await server.start()`` and
+    ``await server.stop()``. On leaving, the server waits for the rest of the script, and raises `ExpectationError` if
+    the clients did not do what it says.
+
+    Where it listens:
+
+    - `host`: a literal address; None for every loopback address. `port`: a number; 0 for a free port.
+    - `allow_remote`: True permits a `host` that other machines can reach.
+    - `unix_path`: listen on a Unix-domain socket at this path, and on no port (Linux, macOS). The server creates the
+      socket, and removes it at the end.
+    - `tls`: begin each connection with a TLS handshake. True for the throwaway certificate that comes with the package;
+      otherwise an `ssl.SSLContext` of a server, the name of another shipped certificate, or the path of your own. See
+      `tcpclient_testing.tls`; `tls.server_context` documents the exceptions.
+
+    Time-outs, in seconds; None for no limit:
+
+    - `timeout`: the default of each step, in seconds without progress; 5 by default.
+    - `idle_timeout`: a complete script fails if a client stays connected and nothing happens for this long; 30 by
+      default.
+    - On virtual time (`VirtualClockEventLoop`) the default of both is a day, so that the client's timers fire first.
+
+    Messages and the network:
+
+    - `framing`, `ending`: the defaults of frames (a length of four bytes) and lines (CR LF).
+    - `network`: the conditions under which clients receive, such as ``Network(chunk=1)``.
+    - `pipelining`: with False, the client must wait for the answer to each request. The test fails if the client sends
+      anything after an expected message until the last byte of the first send that follows it has been handed over to
+      the operating system.
+    - `handler`: a coroutine function that serves the connections that the script does not mention. It is called with
+      each connection that is accepted when every `expect_connect()` written so far has its connection; with
+      `any_order()`, with each that matches none of its scripts. It awaits steps, and reads with
+      ``async for line in connection.lines()``. When it returns, the server disconnects; if it raises, the test fails.
+
+    What is checked and recorded:
+
+    - `watch_streams`: with False, don't check whether clients that use asyncio's streams await `wait_closed()` and read
+      all that was sent.
+    - `allow_open`: True permits clients to be still connected when the server is left.
+    - `allow_extra`: True permits bytes and connections that no step explains.
+    - `cancel_body`: with False, the body of the test is not interrupted when the script has failed.
+    - `transcript_limit`: how many bytes of what clients sent the transcript keeps whole.
+    """
+
+    _runtime_type: ClassVar[type[Runtime]] = Runtime
+
+    def __init__(self, host: Optional[str] = None, port: int = 0, *, timeout: Optional[float] = UNSET,
+                 idle_timeout: Optional[float] = UNSET, tls: Any = None,
+                 unix_path: Union[str, os.PathLike[str], None] = None, framing: Optional[Framing] = None,
+                 ending: bytes = b"\r\n", watch_streams: bool = True, allow_open: bool = False,
+                 allow_extra: bool = False, allow_remote: bool = False, cancel_body: bool = True,
+                 transcript_limit: int = 1024 * 1024,
+                 handler: Optional[Callable[[Connection], Awaitable[None]]] = None, pipelining: bool = True,
+                 network: Optional[Network] = None) -> None:
+        if framing is not None and not isinstance(framing, Framing):
+            raise TypeError(f"framing is a Framing such as LengthPrefixed(4), not {framing!r}")
+        self._framing_default: Framing = LengthPrefixed(4) if framing is None else framing
+        self._ending_default = checked_ending("MockTCPServer(ending=...)", ending)
+        self._listen_options = (host, port, allow_remote)
+        self._unix_path = None if unix_path is None else _checked_unix_path(unix_path, host, port)
+        self._watch_streams = watch_streams
+        self._allow_open = allow_open
+        self._allow_extra = allow_extra
+        self.cancels_body = cancel_body
+        self._given_timeouts = (timeout is not UNSET, idle_timeout is not UNSET)
+        timeout = _checked_timeout("timeout", 5.0 if timeout is UNSET else timeout)
+        idle_timeout = _checked_timeout("idle_timeout", 30.0 if idle_timeout is UNSET else idle_timeout)
+        scale = _scale()
+        self._runtime = self._runtime_type(None if timeout is None else timeout * scale,
+                                           None if idle_timeout is None else idle_timeout * scale,
+                                           transcript_limit, self._make_handle)
+        self._runtime.session.scale = scale
+        self._runtime.session.allow_extra = allow_extra
+        self._runtime.handle_for_handler = self._make_handle_for_handler
+        self._runtime.session.pipelining = bool(pipelining)
+        if handler is not None:
+            from tcpclient_testing.engine.steps.handlers import checked_handler
+            self._runtime.session.handler = checked_handler(handler, "MockTCPServer(handler=...)")
+        self._verdict = Verdict(self._runtime)
+        self._reported = False
+        self._runtime.session.can_reset = self._unix_path is None
+        if tls is not None and tls is not False:
+            self._runtime.session.tls_context = self._server_context(tls)
+        if network is not None:
+            from tcpclient_testing.network.conditions import checked_network
+            self._runtime.set_network(checked_network("MockTCPServer(network=...)", network))
+
+    _for_all_connections = True
+
+    # Start and stop.
+
+    async def __aenter__(self: S) -> S:
+        self.open()
+        task = asyncio.current_task()
+        assert task is not None
+        self.set_body(task)
+        return self
+
+    async def __aexit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
+                        traceback: Optional[TracebackType]) -> None:
+        await self.leave(exc)
+
+    async def start(self: S) -> S:
+        """Listen, and accept clients from now on; return the server. Raises `OSError` if the port is taken.
+
+        If the script fails, a task that awaits a step or `join` gets the failure at once. A task that waits for
+        something else, such as the client's own event, is not interrupted: only ``async with`` knows which task to
+        cancel. The task that calls `start` may be a fixture's, or may have ended long before the failure.
+        """
+        self.open()
+        return self
+
+    async def stop(self) -> None:
+        """Leave the server: wait for the rest of the script, check it, close everything. A second call does nothing.
+
+        Raises `ExpectationError` if the clients did not do what the script says.
+
+        While an exception is leaving the block (in a ``finally``, or in an ``except`` that ends with ``raise``), `stop`
+        doesn't wait, and the exception stands unless the script had failed before. In an ``except`` that handles the
+        exception, `stop` checks the script as usual.
+        """
+        if not self._runtime.closed:
+            await self.leave(self.leaving_with(sys.exc_info()[1]))
+
+    def leaving_with(self, exc: Optional[BaseException]) -> Optional[BaseException]:
+        """Return `exc` if it leaves the block in which the server is stopped; None if it is handled there.
+
+        A handled exception doesn't excuse the client: the script is checked. If the script had failed by then, the
+        report shows the exception.
+        """
+        if exc is not None:
+            from tcpclient_testing.harness.exceptions import leaves
+            if leaves(exc):
+                return exc
+            self.blames(exc)
+        return None
+
+    def open(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
+        """Do what `start` does, without `await`: bind and listen at once, accept clients as soon as the loop runs.
+
+        `loop` is the loop that is going to run, if none is running yet (a test case's, in ``setUp``). Raises
+        `ScriptError` if there is neither.
+        """
+        loop = _running_loop() or loop
+        if loop is None and not self._runtime.running:
+            raise ScriptError("MockTCPServer needs a running event loop: use it in a coroutine, or use "
+                              "ThreadedMockTCPServer, which needs none")
+        self.bind()
+        self.attach(loop)
+
+    def bind(self) -> None:
+        """Bind and listen, in any loop or in none: for test frameworks, whose fixtures need the address early.
+
+        Clients that connect wait until the server has a loop: the one passed to `attach`, or the one that is running
+        when the server is first used. The script can be written before.
+        """
+        runtime = self._runtime
+        if runtime.closed:
+            raise self._misuse()
+        if runtime.running:
+            return
+        if self._unix_path is not None:
+            from tcpclient_testing.aio.sockets.unix import listen_unix
+            runtime.bind([listen_unix(self._unix_path)])
+            return  # a client of a Unix-domain socket has no address by which its streams could be found
+        host, port, allow_remote = self._listen_options
+        runtime.bind(listen(host, port, allow_remote=allow_remote))
+        if self._watch_streams:
+            self._verdict.watch_streams()
+
+    def attach(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
+        """Run in this loop, or in the running one. Do nothing if the server has a loop already, or there is none."""
+        runtime = self._runtime
+        if loop is None:
+            loop = _running_loop()
+        if runtime.running and not runtime.closed and not runtime.attached_to_loop and loop is not None:
+            self._adapt_to(loop)
+            runtime.attach(loop)
+
+    @property
+    def loop(self) -> Optional[asyncio.AbstractEventLoop]:
+        """The event loop that the server runs in; None before it has one."""
+        return self._runtime.loop if self._runtime.attached_to_loop else None
+
+    def _adapt_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """On virtual time, make default time-outs so long that the client's timers fire first."""
+        if is_virtual(loop):
+            session = self._runtime.session
+            timeout_given, idle_timeout_given = self._given_timeouts
+            session.timeout = session.timeout if timeout_given else _DAY
+            session.idle_timeout = session.idle_timeout if idle_timeout_given else _DAY
+
+    def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
+        """Make `task` the body of the test: it is interrupted when the script has failed.
+
+        With `cleaning`, the task cleans up after other parts of the test, and gets more time before the interruption.
+        """
+        self.attach(task.get_loop())
+        if self.cancels_body:
+            runtime = self._runtime
+            runtime.body = Body(task, runtime.waiters.includes, cleaning=cleaning)
+            if runtime.session.failure is not None:
+                runtime.body.interrupt()
+
+    async def release_body(self) -> bool:
+        """The body has ended: don't interrupt it any more. Return whether it was interrupted, and by nobody else."""
+        body, self._runtime.body = self._runtime.body, None
+        return body is not None and await body.release()
+
+    async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False,
+                       attach: bool = True) -> Optional[BaseException]:
+        """Return the exception to raise instead of `exc`, with which the body ended, if any; None to raise no other.
+
+        If there is an exception, it is the test's report: leaving the server gives no verdict any more. `interrupted`
+        is what `release_body` returned. If `exc` stands, the conversation is attached to it, unless ``attach=False``:
+        then the caller shows the conversation.
+        """
+        return self.conclude_part(exc, interrupted=interrupted, attach=attach)
+
+    @property
+    def interrupts_body(self) -> bool:
+        """Whether the body was interrupted, and is still running."""
+        body = self._runtime.body
+        return body is not None and body.interrupted
+
+    def conclude_part(self, exc: Optional[BaseException], *, interrupted: bool,
+                      attach: bool = True) -> Optional[BaseException]:
+        """Do what `conclude` does after a part of the body, such as a subtest: the body goes on."""
+        runtime = self._runtime
+        instead: Optional[BaseException] = None
+        if exc is not None:
+            instead = self._verdict.instead_of(exc, interrupted=interrupted, attach=attach)
+        elif runtime.session.failure is not None and not self._reported:
+            instead = runtime.error()
+        if exc is not None or instead is not None:
+            self._reported = True
+        return instead
+
+    async def leave(self, exc: Optional[BaseException] = None, *, implied_disconnect: bool = False,
+                    interrupted: bool = False) -> None:
+        """Wait for the rest of the script, raise the verdict, and close everything.
+
+        `exc` is the exception that the body ended with; after one, the server doesn't wait. With `implied_disconnect`,
+        a script that does not say how its connection ends is taken to end with an `expect_disconnect()`. `interrupted`
+        says that the library has interrupted a body that is not this server's.
+        """
+        instead = None
+        try:
+            if self._runtime.running:
+                self.attach()
+                interrupted = await self.release_body() or interrupted
+                instead = await self.conclude(exc, interrupted=interrupted)
+                if not self._reported:
+                    await self.judge(implied_disconnect=implied_disconnect)
+        finally:
+            self.close()
+            if self._runtime.handlers is not None:
+                await self._runtime.handlers.cancelled()
+        if instead is not None:
+            raise_alone(instead)
+
+    def leave_at_once(self) -> bool:
+        """Close the server if there is nothing to wait for: the script is done, the clients are gone, the body ended.
+
+        Return False, and do nothing, if `leave` has to wait or to check something.
+        """
+        runtime = self._runtime
+        if not runtime.attached_to_loop or runtime.body is not None or not self._verdict.nothing_left():
+            return False
+        self.close()
+        return True
+
+    def excuse(self, exc: Optional[BaseException] = None) -> None:
+        """Give no verdict any more, since the test has its report. Attach the conversation to its exception `exc`."""
+        if exc is not None and not self._reported:
+            self._verdict.instead_of(exc, interrupted=False)
+        self._reported = True
+
+    def blames(self, exc: BaseException) -> bool:
+        """Whether the script had failed before `exc` was raised, after the body. If so, the report shows `exc`."""
+        return self._verdict.blames(exc)
+
+    def close(self) -> None:
+        """Close everything at once, whatever the clients do, without a verdict."""
+        self._runtime.close()
+        self._verdict.close()
+
+    # The script.
+
+    def expect_connect(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None,
+                       after: Optional[float] = None) -> ConnectStep[Connection]:
+        """Expect a client to connect; the result is the connection. This is the first step of every script.
+
+        Each further call expects the next accepted connection. All times are in seconds:
+
+        - `after`, `within`: the client fails if it connects earlier than `after` or later than `within`. Both count
+          from the moment when it is this step's turn: the server-level steps before it are done. The client may be
+          early by 0.05 seconds, or by a tenth of `after` if that is less, since client and server notice the end of a
+          connection at different times.
+        - `timeout`: counts from `after` on. With `within`, there is none by default.
+
+        On a server with ``tls=`` the step is satisfied when the TLS handshake has ended, and ``connection.tls`` shows
+        what was agreed on. If the handshake fails, the test fails, unless `expect_tls_failure` is the next step.
+        """
+        step: ConnectStep[Connection] = ConnectStep(origin_of(sys._getframe(1)),
+                                                    timing_of("expect_connect", timeout, within, after))
+        self.add_connection(step)
+        return step
+
+    def add_connection(self, step: ConnectStep[Any]) -> None:
+        """Begin the script of another connection."""
+        self._check_usable()
+        runtime = self._runtime
+        runtime.session.add_connection(step, runtime.now())
+        runtime.after_script()
+
+    def _add(self, step: Step[Any]) -> None:
+        runtime = self._runtime
+        session = runtime.session
+        tail = session.tail
+        if tail is not None and step.free and runtime.loop is _running_loop():
+            session.append(tail, step)
+            return
+        self._check_usable()
+        session.add(step, runtime.now())
+        if session.commands:
+            runtime.after_script()
+
+    def add_to(self, conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
+        """Append a step to the script of one connection."""
+        self._check_usable()
+        runtime = self._runtime
+        runtime.session.add_to(conversation, step, runtime.now(), by_handler=by_handler)
+        runtime.after_script()
+
+    def splits_of(self, conversation: Conversation) -> tuple[int, ...]:
+        """Return the offsets at which the outgoing stream of a connection was certainly split."""
+        return self._runtime.splits_of(conversation)
+
+    def put_beside(self, conversation: Optional[Conversation], written: Union[Allowed, Every]) -> None:
+        """Apply an `allow` or an `every` to a connection from here on. For None see `Session.put_beside`."""
+        self._check_usable()
+        runtime = self._runtime
+        runtime.session.put_beside(conversation, written, runtime.now())
+        runtime.after_script()
+
+    def _put_beside(self, written: Union[Allowed, Every]) -> None:
+        self.put_beside(None, written)
+
+    def open_block(self, conversation: Conversation) -> None:
+        """Begin an `any_order()` block of one connection."""
+        self._check_usable()
+        self._runtime.session.open_block(conversation, self._runtime.now())
+        self._runtime.after_script()
+
+    def close_block(self, conversation: Conversation) -> None:
+        """End an `any_order()` block of one connection."""
+        runtime = self._runtime
+        runtime.session.close_block(conversation, runtime.now())
+        if not runtime.closed:
+            runtime.after_script()
+
+    def _open_block(self) -> None:
+        self._check_usable()
+        self._runtime.session.open_pool(self._runtime.now())
+        self._runtime.after_script()
+
+    def _close_block(self, whole: bool) -> None:
+        runtime = self._runtime
+        runtime.session.close_pool(runtime.now(), whole=whole)
+        if not runtime.closed:
+            runtime.after_script()
+
+    def _make_handle_for_handler(self, conversation: Conversation) -> Connection:
+        return Connection(self, conversation, for_handler=True)
+
+    def _make_handle(self, conversation: Conversation) -> Connection:
+        return Connection(self, conversation)
+
+    def _check_usable(self) -> None:
+        runtime = self._runtime
+        if not runtime.running or runtime.closed:
+            raise self._misuse()
+        here = _running_loop()
+        if not runtime.attached_to_loop:
+            self.attach(here)
+        elif here is not runtime.loop and (here is not None or runtime.loop.is_running()):
+            # If the server's loop is not running, the call is fine outside of any loop: nothing else uses the server.
+            raise self._misuse()
+        if runtime.session.failure is not None:
+            raise runtime.error()
+
+    def _misuse(self) -> ScriptError:
+        if self._runtime.closed:
+            return ScriptError("this server was stopped; make a new one")
+        if not self._runtime.running:
+            return ScriptError("the server was not started: use `async with MockTCPServer()`, or await start()")
+        return ScriptError("this server lives in another event loop: use it there, or use ThreadedMockTCPServer, which "
+                           "can be used from anywhere")
+
+    def _default_framing(self) -> Framing:
+        return self._framing_default
+
+    def _default_ending(self) -> bytes:
+        return self._ending_default
+
+    def _server_context(self, context: Any) -> Any:
+        from tcpclient_testing.tls import as_server_context
+        return as_server_context(context)
+
+    # Waiting.
+
+    async def join(self, *, final: bool = False) -> None:
+        """Wait until every step added so far is satisfied; raise `ExpectationError` if the script fails.
+
+        Call it as often as you like, as a barrier in the middle of a test. With ``final=True`` it checks what leaving
+        the server checks: every client must have disconnected, and no byte or connection may be left that no step
+        explains.
+
+        A client that closes its asyncio streams in a task of its own that is still running is checked only with
+        ``final=True``.
+        """
+        self._check_usable()
+        runtime = self._runtime
+        while True:
+            # Ignore steps that are added meanwhile, unless this is the final check.
+            for step in [conversation.steps[-1] for conversation in runtime.session.conversations
+                         if not conversation.complete]:
+                await Joined(step)
+            if not final or runtime.session.complete:
+                break
+        await self._verdict.look_at_streams(final=final)
+        if final:
+            await self._verdict.settle(allow_open=self._allow_open, allow_extra=self._allow_extra)
+        if runtime.session.failure is not None:
+            raise runtime.error()
+
+    async def judge(self, *, implied_disconnect: bool = False) -> None:
+        """Do what ``join(final=True)`` does. `implied_disconnect` is the same as for `leave`."""
+        if implied_disconnect and not self._allow_open:
+            await self.join()
+            await self._verdict.imply_disconnects()
+        await self.join(final=True)
+
+    async def join_conversation(self, conversation: Conversation) -> None:
+        """Wait until every step of one connection is satisfied."""
+        self._check_usable()
+        if conversation.steps:
+            await Joined(conversation.steps[-1])

@@ -1,0 +1,356 @@
+"""The server for clients that block: a facade over a `MockTCPServer` that runs in a thread of its own.
+
+    new --start--> running --stop--> stopped
+
+Methods may be called in any thread: each call is carried out in the server's thread, while the caller waits. Steps are
+created in the caller's thread, so that they know the line that wrote them. Handlers, and the callables in a script, run
+in the server's thread; no method blocks there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Coroutine, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, Callable, Optional, TypeVar, cast
+
+from tcpclient_testing.engine.arguments import checked_seconds
+from tcpclient_testing.engine.builder.expectations import ScriptMethods
+from tcpclient_testing.engine.builder.network import ServerFaultMethods
+from tcpclient_testing.engine.conversation.conversation import Conversation
+from tcpclient_testing.engine.framing.base import Framing
+from tcpclient_testing.engine.origin import origin_of
+from tcpclient_testing.engine.steps.base import UNSET, Step, timing_of
+from tcpclient_testing.errors import ScriptError
+from tcpclient_testing.harness.body import Body
+
+from .answers import answer
+from .loop_thread import LoopThread
+from .server import ConnectStep
+from .threaded_runtime import InnerServer, ThreadedConnection, ThreadedRuntime
+from .view import ServerView
+
+__all__ = ["ThreadedMockTCPServer"]
+
+__unittest = True
+
+S = TypeVar("S", bound="ThreadedMockTCPServer")
+T = TypeVar("T")
+
+# After so many turns of the loop, everything that a client had sent before it raised has been judged.
+_TURNS = 16
+
+
+class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
+    """A real TCP server for clients that block, with the scripting methods and the reports of `MockTCPServer`.
+
+    It runs in a thread of its own. Use ``with ThreadedMockTCPServer() as server``, or call ``server.start()`` and
+    ``server.stop()``. The options are those of `MockTCPServer`. The methods may be called in any thread.
+
+    - `join`, `Step.result` and `Step.exception` block until there is an answer.
+    - When the script fails, `join` and `Step.result` raise `ExpectationError`, `Step.exception` returns it, and clients
+      that wait for the server get a reset at once.
+    - On leaving, the server waits for the rest of the script, and raises `ExpectationError` if the clients did not do
+      what it says.
+
+    In an asynchronous test, use ``async with``, and await steps and `join`: the test's loop keeps running meanwhile.
+
+    On Python 3.12 and later, `os.fork` warns while any other thread is alive, and so while a server runs. In the forked
+    child, the servers of the parent are stopped; their connections are not touched.
+    """
+
+    _for_all_connections = True
+    _how_to_start = "use `with`, or start()"
+    _runtime: ThreadedRuntime
+
+    def __init__(self, host: Optional[str] = None, port: int = 0, **options: Any) -> None:
+        self._server = InnerServer(host, port, **options)
+        self._server.facade = self
+        self._unix_path = self._server.unix_path
+        self._runtime = runtime = cast(ThreadedRuntime, self._server._runtime)
+        timeout = runtime.session.timeout
+        self._thread = runtime.thread = LoopThread(5.0 if timeout is None else max(timeout, 1.0), self._server.close,
+                                                   self._abandon)
+
+    # Start and stop.
+
+    def __enter__(self: S) -> S:
+        self.open()
+        return self
+
+    def __exit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
+                 traceback: Optional[TracebackType]) -> None:
+        self.leave(exc)
+
+    async def __aenter__(self: S) -> S:
+        self.open()
+        task = asyncio.current_task()
+        assert task is not None
+        self.set_body(task)
+        return self
+
+    async def __aexit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
+                        traceback: Optional[TracebackType]) -> None:
+        await self.leave_in_loop(exc)
+
+    def start(self: S) -> S:
+        """Listen, and accept clients from now on; return the server. Raises `OSError` if the port is taken.
+
+        Unlike ``async with``, it does not interrupt your test when the script fails: a coroutine that waits for its own
+        event keeps waiting.
+        """
+        self.open()
+        return self
+
+    def stop(self) -> None:
+        """Leave the server: wait for the rest of the script, judge, and close everything. A second call does nothing.
+
+        Raises `ExpectationError` if the clients did not do what the script says.
+
+        While an exception propagates (in a ``finally``, or in an ``except`` that ends with ``raise``), the server does
+        not wait, and the exception propagates further, unless the script had failed before. If an ``except`` catches
+        the exception for good, `stop` judges as usual.
+        """
+        self.leave(self._server.leaving_with(sys.exc_info()[1]))
+
+    def open(self) -> None:
+        """Bind, listen, and accept clients, as `start` does."""
+        runtime = self._runtime
+        if runtime.closed:
+            raise self._thread._gone()
+        if runtime.running:
+            return
+        self._thread.start("tcpclient_testing server")
+        try:
+            self._thread.call(self._open)
+        except BaseException:
+            self._thread.stop()
+            raise
+
+    def _open(self) -> None:
+        # Called in the thread, since the server takes the loop that is running there.
+        self._server.open()
+
+    def leave(self, exc: Optional[BaseException] = None, *, implied_disconnect: bool = False) -> None:
+        """Judge, and close everything. `exc` is the exception that the body ended with, or None.
+
+        With `implied_disconnect`, a script that does not say how its connection ends is taken to end with an
+        `expect_disconnect()`.
+        """
+        if self._runtime.closed or not self._runtime.running:
+            self._end()
+            return
+        try:
+            self._thread.answer(self._thread.submit(self._leave(exc, implied_disconnect)))
+        finally:
+            self._end()
+
+    async def leave_in_loop(self, exc: Optional[BaseException] = None) -> None:
+        """Do what `leave` does, for a caller whose event loop must keep running meanwhile."""
+        try:
+            interrupted = await self.release_body()
+            if self._runtime.running and not self._runtime.closed:
+                await self._answered(self._leave(exc, interrupted=interrupted))
+        finally:
+            self._end()
+
+    async def _answered(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the thread, and await its answer in another loop."""
+        try:
+            return await asyncio.wrap_future(self._thread.submit(coroutine))
+        except (AssertionError, ScriptError) as error:
+            # The error is about the script: don't show the frames that it passed in the loop.
+            raise error.with_traceback(None)  # noqa: B904 - the same exception
+
+    async def _leave(self, exc: Optional[BaseException], implied_disconnect: bool = False, *,
+                     interrupted: bool = False) -> None:
+        await self._take_in(exc)
+        await self._server.leave(exc, implied_disconnect=implied_disconnect, interrupted=interrupted)
+
+    async def _take_in(self, exc: Optional[BaseException]) -> None:
+        """Process what the client did before it raised `exc`. Call this before `exc` is judged."""
+        if exc is not None and self._runtime.running:
+            self._runtime.reception.accept()
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+
+    def _end(self) -> None:
+        """End the thread, after the verdict. Raise `ScriptError` if the thread had ended with an error before."""
+        error = self._thread.error
+        self._thread.stop()
+        if error is not None:
+            self._thread.error = None
+            raise ScriptError(f"the server's thread has ended: {type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """Close everything at once, whatever the clients are doing, and judge nothing."""
+        self._thread.stop()
+
+    def _abandon(self) -> None:
+        self._runtime.abandon()
+
+    @property
+    def connections(self) -> list[ThreadedConnection]:  # type: ignore[override]
+        """The connections accepted so far, in order."""
+        return cast("list[ThreadedConnection]", self._server.connections)
+
+    # For test frameworks, as on `MockTCPServer`. What needs no waiting is in `ServerView`.
+
+    def accompany(self, servers: Sequence[ThreadedMockTCPServer]) -> None:
+        """Make this one of the `servers` of a test: if it fails, callers that wait for another of them are released.
+
+        The list may grow afterwards.
+        """
+        if self._server.cancels_body:
+            self._runtime.companions = servers
+        for server in servers:
+            if server._runtime.session.failure is not None and server._runtime.companions:
+                self._runtime.hear_of(server._runtime)
+
+    def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
+        """Make `task`, of any loop, the body of the test from now on, as `MockTCPServer.set_body` does."""
+        if self._server.cancels_body:
+            runtime = self._runtime
+            body = runtime.body = Body(task, runtime.awaiting.includes, cleaning=cleaning)
+            if runtime.session.failure is not None:  # if it fails later, the server's thread sees the body then
+                body.interrupt_from_elsewhere()
+
+    async def release_body(self) -> bool:
+        """Stop interrupting the body, the running task. Return whether it was interrupted, and by nobody else."""
+        body, self._runtime.body = self._runtime.body, None
+        return body is not None and await body.release()
+
+    def body_ended(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:
+        """The body, which blocks, has ended, with `exc` or without. Return the exception to raise instead, or None."""
+        return self.conclude_part(exc, interrupted=False, attach=attach)
+
+    async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False,
+                       attach: bool = True) -> Optional[BaseException]:
+        """Do the same for a body that is a coroutine. `interrupted` is what `release_body` returned."""
+        return await self._answered(self._conclude(exc, interrupted, attach))
+
+    @property
+    def interrupts_body(self) -> bool:
+        """Whether the body was interrupted and is still running."""
+        body = self._runtime.body
+        return body is not None and body.interrupted
+
+    def conclude_part(self, exc: Optional[BaseException], *, interrupted: bool,
+                      attach: bool = True) -> Optional[BaseException]:
+        """Do what `conclude` does while the body goes on, for example after a subtest. This blocks."""
+        return self._thread.answer(self._thread.submit(self._conclude(exc, interrupted, attach)))
+
+    async def _conclude(self, exc: Optional[BaseException], interrupted: bool,
+                        attach: bool) -> Optional[BaseException]:
+        await self._take_in(exc)
+        return await self._server.conclude(exc, interrupted=interrupted, attach=attach)
+
+    def judge(self, *, implied_disconnect: bool = False) -> None:
+        """Do what ``join(final=True)`` does; with `implied_disconnect` as `leave` does."""
+        self._thread.answer(self._thread.submit(self._server.judge(implied_disconnect=implied_disconnect)))
+
+    def excuse(self, exc: Optional[BaseException] = None) -> None:
+        """Give no verdict any more: the test has its one report. Attach the conversation to its exception, `exc`."""
+        self._server.excuse(exc)
+
+    def blames(self, exc: BaseException) -> bool:
+        """Whether the script had failed before `exc` was raised, after the body. If so, the report shows `exc`."""
+        return self._server.blames(exc)
+
+    # The script.
+
+    def expect_connect(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None,
+                       after: Optional[float] = None) -> ConnectStep[ThreadedConnection]:
+        """A client connects; the result is the connection. The first step of every script.
+
+        Each further `expect_connect()` is the next connection that is accepted.
+
+        `after` and `within` are seconds from the moment at which this step's turn comes: the test fails if the client
+        connects earlier than `after`, or later than `within`.
+        """
+        step: ConnectStep[ThreadedConnection] = ConnectStep(origin_of(sys._getframe(1)),
+                                                            timing_of("expect_connect", timeout, within, after))
+        self._call(self._server.add_connection, step)
+        return step
+
+    def _add(self, step: Step[Any]) -> None:
+        self._call(self._server._add, step)
+
+    def add_to(self, conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
+        """Append a step to the script of one connection."""
+        self._call(partial(self._server.add_to, by_handler=by_handler), conversation, step)
+
+    def put_beside(self, conversation: Optional[Conversation], written: Any) -> None:
+        """Apply `written` to a connection (None: see `Session.put_beside`) from this point of the script on."""
+        self._call(self._server.put_beside, conversation, written)
+
+    def _put_beside(self, written: Any) -> None:
+        self.put_beside(None, written)
+
+    def open_block(self, conversation: Conversation) -> None:
+        """Begin an `any_order()` block of one connection."""
+        self._call(self._server.open_block, conversation)
+
+    def close_block(self, conversation: Conversation) -> None:
+        """End the `any_order()` block of one connection."""
+        self._call(self._server.close_block, conversation)
+
+    def _open_block(self) -> None:
+        self._call(self._server._open_block)
+
+    def _close_block(self, whole: bool) -> None:
+        self._call(self._server._close_block, whole)
+
+    def _default_framing(self) -> Framing:
+        return self._server._default_framing()
+
+    def _default_ending(self) -> bytes:
+        return self._server._default_ending()
+
+    def _server_context(self, context: Any) -> Any:
+        return self._server._server_context(context)
+
+    def _call(self, function: Callable[..., T], *args: Any) -> T:
+        self._check_started()
+        return self._thread.call(function, *args)
+
+    def _check_started(self) -> None:
+        if not self._runtime.running:
+            raise ScriptError("the server was not started: use `with ThreadedMockTCPServer()`, or start()")
+        if self._thread.ended:
+            raise self._thread._gone()
+
+    # Waiting.
+
+    def join(self, timeout: Optional[float] = None, *, final: bool = False) -> Awaitable[None]:
+        """Block until every step added so far is satisfied; raise `ExpectationError` if the script fails.
+
+        Raises `TimeoutError` after `timeout` seconds, with the state of the script and the transcript in its text; the
+        script goes on. With ``final=True`` it judges as leaving the server does. In a running event loop it does not
+        block: await what it returns.
+        """
+        return self._wait(self._server.join(final=final), timeout, "the script", None)
+
+    def join_conversation(self, conversation: Conversation, timeout: Optional[float] = None) -> Awaitable[None]:
+        """Block until every step of one connection is satisfied, in the same way as `join`."""
+        return self._wait(self._server.join_conversation(conversation), timeout,
+                          f"the script of connection {conversation.number}", conversation)
+
+    def _wait(self, coroutine: Coroutine[Any, Any, None], timeout: Optional[float], what: str,
+              conversation: Optional[Conversation]) -> Awaitable[None]:
+        try:
+            seconds = checked_seconds("join(timeout)", timeout)
+            self._check_started()
+        except BaseException:
+            coroutine.close()
+            raise
+
+        def too_late() -> TimeoutError:
+            from .answers import late
+            session = self._runtime.session
+            step = session.first_unsatisfied() if conversation is None or conversation.complete else \
+                conversation.steps[conversation.cursor]
+            return late(f"{what} is not complete", seconds or 0.0, step, session, self._runtime.transcript)
+        return answer(self._thread, coroutine, seconds, too_late, self._runtime.awaiting)

@@ -1,0 +1,131 @@
+"""What can be asked of a server at any time: its address, what happened so far, and whether the script has failed.
+
+Each answer is read from the runtime at that moment. It is a value that the server's loop has stored as a whole, or is
+computed from such values. So everything here may be called from any thread, and nothing waits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Optional
+
+from tcpclient_testing.errors import ScriptError
+from tcpclient_testing.transcript.entries import Transcript
+
+if TYPE_CHECKING:
+    from tcpclient_testing.aio.runtime import Runtime
+    from tcpclient_testing.engine.steps.base import Step
+    from tcpclient_testing.report.report import ExpectationError
+
+    from .connection import Connection
+
+__all__ = ["ServerView"]
+
+__unittest = True
+
+
+class ServerView:
+    """The properties and methods of a server that answer at once, from any thread."""
+
+    _runtime: Runtime
+    _unix_path: Optional[str]
+    _how_to_start: ClassVar[str] = "use `async with`, or await start()"
+
+    # The address.
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """``(host, port)``, as `socket.create_connection` takes it.
+
+        With ``unix_path=`` it is the path, a `str`, as `socket.socket.connect` takes it. The annotation leaves that out
+        so that ``connect(*server.address)`` passes type checkers. Raises `ScriptError` before the server was started.
+        """
+        address: Any = self._runtime.reception.address
+        if address is None:
+            raise ScriptError(f"the server has no address before it was started: {self._how_to_start}")
+        if self._unix_path is not None:
+            return address  # type: ignore[no-any-return]
+        host, port = address[:2]
+        return host, port
+
+    @property
+    def unix_path(self) -> Optional[str]:
+        """The path of the Unix-domain socket on which the server listens; None if it listens on a port."""
+        return self._unix_path
+
+    @property
+    def host(self) -> str:
+        """The local address on which the server listens. Raises `ScriptError` before the start and with `unix_path`."""
+        return self._tcp_address()[0]
+
+    @property
+    def port(self) -> int:
+        """The port on which the server listens. Raises `ScriptError` before the start, and with `unix_path`."""
+        return self._tcp_address()[1]
+
+    @property
+    def service_port(self) -> int:
+        """The same as `port`."""
+        return self._tcp_address()[1]
+
+    def _tcp_address(self) -> tuple[str, int]:
+        if self._unix_path is not None:
+            raise ScriptError(f"the server listens at the Unix-domain socket {self._unix_path!r} and on no port: use "
+                              "unix_path, or address")
+        return self.address
+
+    # What happened.
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections accepted so far, in order."""
+        return [conversation.handle for conversation in self._runtime.session.conversations if conversation.accepted]
+
+    @property
+    def transcript(self) -> Transcript:
+        """Everything that happened so far; iterate over it for the entries."""
+        return self._runtime.transcript
+
+    def conversation_so_far(self, *, script: bool = True) -> list[str]:
+        """Return the transcript as a report shows it, in lines. If `script`, the state of each step comes first."""
+        from tcpclient_testing.report.report import conversation_text
+        from tcpclient_testing.transcript.text import lines
+        runtime = self._runtime
+        return conversation_text(runtime.session, runtime.transcript) if script else lines(runtime.transcript)
+
+    # The state.
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server was left or stopped."""
+        return self._runtime.closed
+
+    def verdict(self) -> Optional[ExpectationError]:
+        """Return a new exception that says why the script has failed; None if it has not."""
+        return None if self._runtime.session.failure is None else self._runtime.error()
+
+    def failed_at(self) -> float:
+        """Return when the script failed, in seconds of the loop's clock; infinity if it has not."""
+        failure = self._runtime.session.failure
+        return float("inf") if failure is None else failure.now
+
+    def failed_step(self) -> Optional[Step[Any]]:
+        """Return the step at which the script failed; None if it has not failed, or if no step is at fault."""
+        failure = self._runtime.session.failure
+        return None if failure is None else failure.step
+
+    def undone(self) -> list[Step[Any]]:
+        """Return the steps that are not satisfied."""
+        return [step for conversation in self._runtime.session.conversations
+                for step in conversation.steps[conversation.cursor:]]
+
+    def settled(self) -> bool:
+        """Return whether all is done: every step is satisfied, and every client has ended its stream."""
+        session = self._runtime.session
+        return session.complete and all(conversation.ended for conversation in session.conversations)
+
+    def __repr__(self) -> str:
+        runtime = self._runtime
+        state = "stopped" if runtime.closed else "not started" if not runtime.running else \
+            "failed" if runtime.session.failure is not None else "running"
+        where = f" at {runtime.listening_at()}" if runtime.running else ""
+        return f"<{type(self).__name__}{where}, {state}>"

@@ -1,0 +1,1 @@
+"""Tests of one accepted connection in asyncio."""

@@ -1,0 +1,332 @@
+"""A client that blocks its own server's loop is noticed, freed and named; nothing else is touched."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import unittest
+from collections.abc import Coroutine
+from typing import Any, Callable
+from unittest import mock
+
+from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin
+from tcpclient_testing.aio.process import watchdog
+from tcpclient_testing.aio.process.guard import in_one_sleep
+from tcpclient_testing.virtual_time.loop import VirtualClockEventLoop
+from tests.support.blocking import Worker, connect
+
+TIMEOUT = 0.04
+LONGER = 0.1  # for a test that computes: a machine that stands still for so long must not make it look asleep
+PATIENT = 30.0  # for steps, lest the script fail before the watchdog comes
+SHORTEST = 0.01  # seconds between two looks
+# The time-out, two looks, a tenth of a second where a first freeing was not enough, and a busy machine.
+BOUND = TIMEOUT + 0.3 + 3.0
+
+
+_patches = contextlib.ExitStack()
+
+
+def setUpModule() -> None:
+    """Let the watchdog look more often, and try again sooner."""
+    for name, value in ("_SHORTEST", SHORTEST), ("_AGAIN", 0.03):
+        _patches.enter_context(mock.patch.object(watchdog, name, value))
+
+
+def tearDownModule() -> None:
+    """Look as ever again; pytest does no module's clean-ups, so they are none."""
+    _patches.close()
+
+
+Body = Callable[[MockTCPServer], Coroutine[Any, Any, None]]
+
+
+async def with_server(body: Body, **options: Any) -> None:
+    """Run the body with a server whose time-outs are short."""
+    asyncio.get_running_loop().slow_callback_duration = 60  # says nothing of what blocks on purpose
+    async with MockTCPServer(**{"timeout": TIMEOUT, **options}) as server:
+        server.expect_connect(timeout=PATIENT)
+        await body(server)
+
+
+class BlockedTests(unittest.TestCase):
+    """Loops that a client blocks."""
+
+    def blocked(self, body: Body, line: str, **options: Any) -> ExpectationError:
+        """Return the report on a body that blocks at `line`."""
+        started = time.monotonic()
+        with self.assertRaises(ExpectationError) as caught:
+            asyncio.run(with_server(body, **options))
+        self.assertLess(time.monotonic() - started, BOUND)
+        headline = str(caught.exception).partition("\n")[0]
+        self.assertRegex(headline, r"^test_guard.py:\d+ \(")
+        self.assertIn(f"({line}) blocked the event loop that the server lives in for 0.", headline)
+        self.assertTrue(headline.endswith("; a client that blocks needs ThreadedMockTCPServer"))
+        return caught.exception
+
+    def test_client_that_was_not_accepted(self) -> None:
+        """A client that blocks before the loop had a chance to accept it gets a reset."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                client.recv(1)
+        self.assertIsInstance(self.blocked(body, "client.recv(1)").client_exception, ConnectionResetError)
+
+    def test_client_that_was_accepted(self) -> None:
+        """A client that waits for its answer is freed; what it had sent is in the report."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                await server.join()
+                server.expect_bytes(b"hello")
+                client.sendall(b"hello")
+                client.recv(1)
+        self.assertIn("received 5 bytes  b'hello'", str(self.blocked(body, "client.recv(1)")))
+
+    def test_client_that_waits_for_a_greeting(self) -> None:
+        """A client blocks although the server has only to send what the script says already."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                await server.join()
+                server.send_bytes(b"welcome")
+                client.recv(7)
+        self.blocked(body, "client.recv(7)")
+
+    def test_client_that_waits_for_a_delayed_answer(self) -> None:
+        """A client blocks although the server has only to wait, and then to send."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                await server.join()
+                server.delay(TIMEOUT / 3)
+                server.send_bytes(b"welcome")
+                await asyncio.sleep(0)
+                client.recv(7)
+        self.blocked(body, "client.recv(7)")
+
+    @unittest.skipUnless(sys.platform == "linux" and os.uname().machine in ("x86_64", "aarch64"), "asks the kernel")
+    def test_client_that_waits_for_what_the_script_does_not_have(self) -> None:
+        """A client blocks although it would be its turn: it is left alone for longer, but not for ever."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                await server.join()
+                server.expect_line(b"QUIT")
+                await asyncio.sleep(0)
+                client.recv(1)
+        with mock.patch("tcpclient_testing.aio.process.guard._OVERDUE", TIMEOUT / 2):
+            self.blocked(body, "client.recv(1)")
+
+    def test_client_that_sends_too_much(self) -> None:
+        """A client that blocks in sendall() is freed by a reset."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                await server.join()
+                client.sendall(bytes(50_000_000))
+        self.blocked(body, "client.sendall(bytes(50_000_000))")
+
+    def test_client_that_swallows_the_end(self) -> None:
+        """A client that takes the end of stream for an empty answer and asks again is freed by a reset."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                while not client.recv(1):
+                    pass
+        self.blocked(body, "while not client.recv(1):")
+
+    def test_client_that_polls(self) -> None:
+        """A client that asks again and again, with short sleeps, blocks the loop as well."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                client.setblocking(False)
+                client.sendall(b"hello")
+                deadline = time.monotonic() + 20
+                while time.monotonic() < deadline:
+                    try:
+                        client.recv(1)
+                    except BlockingIOError:
+                        pass
+                    time.sleep(0.002)
+        self.blocked(body, "time.sleep(0.002)")
+
+    def test_client_in_a_thread_that_is_joined(self) -> None:
+        """A client in a thread, whose end the test awaits by blocking, is freed all the same."""
+        def converse(address: tuple[str, int]) -> None:
+            with connect(address) as client:
+                client.recv(1)
+
+        async def body(server: MockTCPServer) -> None:
+            worker = Worker(converse, server.address)
+            worker.join()
+            assert worker.error is not None
+            raise worker.error
+        self.assertIsInstance(self.blocked(body, "worker.join()").client_exception, ConnectionResetError)
+
+    def test_client_of_the_standard_library(self) -> None:
+        """The test's line is named, not the library's."""
+        async def body(server: MockTCPServer) -> None:
+            client = http.client.HTTPConnection(*server.address)
+            try:
+                client.request("GET", "/")
+                client.getresponse()
+            finally:
+                client.close()
+        self.blocked(body, "client.getresponse()")
+
+    def test_client_that_returns_what_it_got(self) -> None:
+        """A client that makes nothing of it has failed all the same."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                try:
+                    client.recv(1)
+                except ConnectionError:
+                    return
+        self.blocked(body, "client.recv(1)")
+
+    def test_blocked_on_virtual_time(self) -> None:
+        """On virtual time, too, a blocking client is noticed; the bound is in real seconds."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                client.recv(1)
+
+        loop = VirtualClockEventLoop()
+        try:
+            with mock.patch("tcpclient_testing.aio.process.guard._DEFAULT", TIMEOUT), \
+                    self.assertRaisesRegex(ExpectationError, "blocked the event loop"):
+                loop.run_until_complete(with_server(body, timeout=86400.0))
+        finally:
+            loop.close()
+
+    def test_report_of_a_test_case(self) -> None:
+        """A test case reports it once, as its failure."""
+        class Case(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+            tcpserver_options = {"timeout": TIMEOUT}
+
+            async def test_it(self) -> None:
+                """It blocks."""
+                asyncio.get_running_loop().slow_callback_duration = 60
+                self.tcpserver.expect_connect()
+                client = connect(self.tcpserver.address)
+                self.addCleanup(client.close)
+                client.recv(1)
+
+        result = unittest.TestResult()
+        Case("test_it").run(result)
+        ((_, report),) = result.failures
+        self.assertEqual(result.errors, [])
+        self.assertIn("(client.recv(1)) blocked the event loop", report)
+        self.assertIn("then the client raised", report)
+
+
+class UntouchedTests(unittest.IsolatedAsyncioTestCase):
+    """Loops that only look blocked."""
+
+    async def converse(self, meanwhile: Callable[[], object], **options: Any) -> None:
+        """Run a conversation in whose midst, while the server has work, the loop does not turn."""
+        async def body(server: MockTCPServer) -> None:
+            server.expect_bytes(b"hello", timeout=PATIENT)
+            server.delay(0.01)
+            server.send_bytes(b"welcome")
+            server.expect_disconnect(timeout=PATIENT)
+            reader, writer = await asyncio.open_connection(*server.address)
+            writer.write(b"hello")
+            meanwhile()
+            self.assertEqual(await reader.read(7), b"welcome")
+            writer.close()
+            await writer.wait_closed()
+        await with_server(body, **options)
+
+    @unittest.skipUnless(sys.platform == "linux" and os.uname().machine in ("x86_64", "aarch64"), "asks the kernel")
+    async def test_test_that_sleeps(self) -> None:
+        """A test that sleeps is left alone, although the server has work."""
+        await self.converse(lambda: time.sleep(3 * TIMEOUT))
+
+    @unittest.skipUnless(sys.platform == "linux", "needs a clock for each thread")
+    async def test_test_that_computes(self) -> None:
+        """A test that computes is left alone."""
+        def compute() -> None:
+            deadline = time.monotonic() + 2 * LONGER
+            while time.monotonic() < deadline:
+                sum(range(1000))
+        await self.converse(compute, timeout=LONGER)
+
+    async def test_test_that_waits_for_something_else(self) -> None:
+        """A test that waits for another thread is left alone while no client wants anything."""
+        async def body(server: MockTCPServer) -> None:
+            server.expect_disconnect(timeout=PATIENT)
+            client = connect(server.address)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            threading.Event().wait(3 * TIMEOUT)
+            client.close()
+            await server.join()
+        await with_server(body)
+
+    @unittest.skipUnless(sys.platform == "linux", "asks the kernel")
+    async def test_test_that_waits_long_for_a_thread_or_a_process(self) -> None:
+        """It is left alone however late the client is by then: the thread, or the process, may well come to an end."""
+        async def body(wait: Callable[[], object], server: MockTCPServer) -> None:
+            server.expect_disconnect(timeout=2 * TIMEOUT)
+            client = connect(server.address)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            wait()
+            client.close()
+            await server.join()
+
+        seconds = 6 * TIMEOUT
+        waits: tuple[Callable[[], object], ...] = (
+            lambda: threading.Event().wait(seconds),
+            lambda: subprocess.run([sys.executable, "-c", f"import time; time.sleep({seconds})"],
+                                   stdout=subprocess.PIPE, check=True))
+        for wait in waits:
+            with mock.patch("tcpclient_testing.aio.process.guard._OVERDUE", TIMEOUT / 2):
+                await with_server(functools.partial(body, wait))
+
+    async def test_switch(self) -> None:
+        """The switch in the environment keeps the thread from starting."""
+        async def body(server: MockTCPServer) -> None:
+            client = connect(server.address, 3 * TIMEOUT)
+            with client, self.assertRaises(socket.timeout):
+                client.recv(1)
+        with mock.patch.dict(os.environ, TCPCLIENT_TESTING_WATCHDOG="0"):
+            await with_server(body)
+
+
+@unittest.skipUnless(sys.platform == "linux" and os.uname().machine in ("x86_64", "aarch64"), "asks the kernel")
+class SleepTests(unittest.TestCase):
+    """Which threads sleep, by the kernel's word."""
+
+    def state_of(self, function: Callable[[], object]) -> bool:
+        thread = threading.Thread(target=function, daemon=True)
+        thread.start()
+        self.addCleanup(thread.join)
+        time.sleep(0.02)  # let it get there
+        assert thread.native_id is not None
+        return in_one_sleep(thread.native_id)
+
+    def test_in_one_sleep(self) -> None:
+        """A long sleep is one; many short ones, and waiting for a lock or a socket, are not."""
+        def naps() -> None:
+            while not over.is_set():
+                time.sleep(0.003)
+
+        over = threading.Event()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            try:
+                # On a busy machine the sleep may be over before it was looked at twice.
+                self.assertTrue(any(self.state_of(lambda: time.sleep(0.15)) for _ in range(5)))
+                self.assertFalse(self.state_of(naps))
+                self.assertFalse(self.state_of(over.wait))
+                self.assertFalse(self.state_of(lambda: ours.recv(1)))
+            finally:
+                over.set()
+                theirs.send(b"x")
+                self.doCleanups()
+
+    def test_in_one_sleep_when_the_thread_has_ended(self) -> None:
+        """A thread that is no more does not sleep."""
+        self.assertFalse(in_one_sleep(2 ** 22 + 1))

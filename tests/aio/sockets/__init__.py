@@ -1,0 +1,1 @@
+"""Tests of sockets, and of what the kernel says of them."""

@@ -1,0 +1,1 @@
+"""Tests of a script and what really happens."""

@@ -1,0 +1,219 @@
+"""Clients that wait while an `any_order()` block is still being written."""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Callable
+from typing import Any, Optional
+
+from tcpclient_testing.engine.conversation.conversation import Conversation
+from tcpclient_testing.engine.session.unfinished_blocks import Unwritten
+from tcpclient_testing.errors import ScriptError
+from tests.engine.playing import Handle, Play
+
+BEFORE_ITS_END = "but no step of any_order() counts before its `with` block has ended"
+
+
+class UnwrittenTestCase(unittest.TestCase):
+    def setUp(self) -> None:
+        self.play = Play()
+
+    def begin(self, timeout: Optional[float], idle_timeout: Optional[float]) -> None:
+        """Play anew, with these time-outs."""
+        self.play = Play(timeout=timeout)
+        self.play.session.idle_timeout = idle_timeout
+
+    def assert_fails(self, client: Conversation, seconds: float, words: str) -> None:
+        """After so long, and not before, that is the verdict, about this client."""
+        self.play.wait(seconds - 0.5)
+        self.assertEqual(self.play.summary, "")
+        self.play.wait(0.5)
+        self.assertEqual(self.play.summary, words)
+        failure = self.play.session.failure
+        assert failure is not None
+        self.assertIs(failure.conversation, client)
+        self.assertTrue(failure.overdue)
+
+
+class PoolTests(UnwrittenTestCase):
+    """Blocks of a server."""
+
+    def test_client_that_waits_in_the_block(self) -> None:
+        """The shorter one of the time-outs of the block's steps and of idleness is the measure."""
+        for timeout, idle_timeout, after in ((5.0, 30.0, 5.0), (30.0, 5.0, 5.0), (None, 7.0, 7.0), (7.0, None, 7.0)):
+            for sent in (b"", b"a\r\n"):
+                with self.subTest(timeout=timeout, idle_timeout=idle_timeout, sent=sent):
+                    self.begin(timeout, idle_timeout)
+                    with self.play.server.any_order():
+                        self.play.expect_connect().expect_line(b"a")
+                        client = self.play.connect()
+                        self.play.receive(client, sent)
+                        self.assert_fails(client, after, f"the client has waited for {after} s, {BEFORE_ITS_END}")
+                    failure = self.play.session.failure
+                    assert failure is not None and isinstance(failure.mismatch, Unwritten)
+                    assert failure.mismatch.hint is not None
+                    self.assertIn("run the client after it", failure.mismatch.hint)
+
+    def test_client_that_was_there_before(self) -> None:
+        """Its time begins with the block, whether a script was written in that or not."""
+        for written in (False, True):
+            with self.subTest(written=written):
+                self.begin(5.0, None)
+                client = self.play.connect()
+                self.play.wait(60)
+                with self.play.server.any_order():
+                    if written:
+                        self.play.expect_connect().expect_line()
+                    self.assert_fails(client, 5, f"the client has waited for 5.0 s, {BEFORE_ITS_END}")
+
+    def test_client_that_connects_before_a_script_is_written(self) -> None:
+        """Nor does it matter that its script would come later in the block."""
+        with self.play.server.any_order():
+            self.play.wait(60)
+            client = self.play.connect()
+            self.assert_fails(client, 5, f"the client has waited for 5.0 s, {BEFORE_ITS_END}")
+
+    def test_time_out_of_a_step(self) -> None:
+        """The longest time-out of the messages that tell scripts holds; none is none."""
+        for timeout in (60.0, None):
+            with self.subTest(timeout=timeout):
+                self.begin(5.0, None)
+                with self.play.server.any_order():
+                    self.play.expect_connect().expect_line(b"a")
+                    self.play.expect_connect().expect_line(b"b", timeout=timeout)
+                    client = self.play.connect()
+                    if timeout is None:
+                        self.play.wait(1000)
+                        self.assertEqual(self.play.summary, "")
+                    else:
+                        self.assert_fails(client, 60, f"the client has waited for 60.0 s, {BEFORE_ITS_END}")
+
+    def test_clients_that_go_on_sending(self) -> None:
+        """What any of them sends is progress; early input is kept."""
+        with self.play.server.any_order():
+            handles = [self.play.expect_connect(), self.play.expect_connect()]
+            for handle, name in zip(handles, (b"a", b"b")):
+                handle.expect_line(name)
+            clients = [self.play.connect(), self.play.connect()]
+            self.play.wait(4)
+            self.play.receive(clients[0], b"a\r\n")
+            self.play.wait(4)
+            self.play.receive(clients[1], b"b\r\n")
+            self.play.wait(4)
+        self.assertEqual((self.play.summary, self.play.session.complete), ("", True))
+
+    def test_client_that_has_ended_its_stream(self) -> None:
+        """It may read on: only idleness is the measure. One that has reset its connection waits for nothing."""
+        self.begin(5.0, 30.0)
+        with self.play.server.any_order():
+            self.play.expect_connect().expect_line(b"a")
+            client = self.play.connect()
+            self.play.end(client)
+            self.assert_fails(client, 30, f"nothing has happened for 30.0 s, {BEFORE_ITS_END}")
+        self.begin(5.0, 30.0)
+        with self.play.server.any_order():
+            self.play.expect_connect().expect_line(b"a")
+            client = self.play.connect()
+            self.play.reset(client)
+            self.play.wait(1000)
+            self.assertEqual(self.play.summary, "")
+
+    def test_step_that_is_due_before_the_block(self) -> None:
+        """That one's time-out is the measure; the client's time begins when it is done."""
+        self.play.expect_connect()
+        self.play.server.expect_disconnect(timeout=60)
+        with self.play.server.any_order():
+            self.play.expect_connect().expect_line()
+            one, two = self.play.connect(), self.play.connect()
+            self.play.wait(50)
+            self.assertEqual(self.play.summary, "")
+            self.play.end(one)
+            self.play.wait(10)
+            self.assertIn(BEFORE_ITS_END, self.play.summary)
+        failure = self.play.session.failure
+        assert failure is not None
+        self.assertIs(failure.conversation, two)
+
+    def test_block_that_was_left_by_an_exception(self) -> None:
+        """Its scripts never begin, and that is said of a client that waits, and of a step that is awaited."""
+        with self.assertRaises(TypeError), self.play.server.any_order():
+            handle = self.play.expect_connect()
+            handle.expect_line(b"a")
+            handle.expect_line("b")  # type: ignore[arg-type]
+        with self.assertRaisesRegex(ScriptError, r"expect_line\(b'a'\) can't be awaited: .* left by an exception"):
+            handle.conversation.wake(handle.conversation.steps[1])
+        client = self.play.connect()
+        self.assert_fails(client, 5, "the client has waited for 5.0 s, but no step of any_order() counts since its "
+                                     "`with` block was left by an exception")
+
+
+class BlockTests(UnwrittenTestCase):
+    """Blocks of a connection."""
+
+    def test_client_that_waits_in_the_block(self) -> None:
+        """Whatever is expected, and whatever has come of it, the verdict is the same."""
+        expectations: list[Callable[[Handle], Any]] = [
+            lambda handle: handle.expect_line(b"a"), lambda handle: handle.expect_exactly(3),
+            lambda handle: handle.expect_bytes(b"a\r\n"), lambda handle: None]
+        for number, expect in enumerate(expectations):
+            for sent in (b"", b"a\r\n"):
+                for early in (True, False):
+                    with self.subTest(number=number, sent=sent, early=early):
+                        self.begin(5.0, 30.0)
+                        handle = self.play.expect_connect()
+                        if early:
+                            client = self.play.connect()
+                            self.play.wait(20)
+                        with handle.any_order():
+                            expect(handle)
+                            if not early:
+                                client = self.play.connect()
+                            self.play.receive(client, sent)
+                            self.assert_fails(client, 5, f"the client has waited for 5.0 s, {BEFORE_ITS_END}")
+
+    def test_no_time_out_but_that_of_idleness(self) -> None:
+        """The idle time-out is the last resort here, too."""
+        self.begin(None, 30.0)
+        handle = self.play.expect_connect()
+        with handle.any_order():
+            handle.expect_line(b"a")
+            client = self.play.connect()
+            self.assert_fails(client, 30, f"the client has waited for 30.0 s, {BEFORE_ITS_END}")
+
+    def test_step_that_is_due_before_the_block(self) -> None:
+        """It is judged as ever; when it is done, the client waits for the block."""
+        for done in (False, True):
+            with self.subTest(done=done):
+                self.begin(5.0, None)
+                handle = self.play.expect_connect()
+                handle.expect_line(b"first")
+                with handle.any_order():
+                    handle.expect_line(b"a", timeout=20)
+                    client = self.play.connect()
+                    if done:
+                        self.play.wait(4)
+                        self.play.receive(client, b"first\r\n")
+                        self.assert_fails(client, 20, f"the client has waited for 20.0 s, {BEFORE_ITS_END}")
+                    else:
+                        self.play.wait(6)
+                        self.assertIn("expected a line ending in b'\\r\\n' that is b'first'", self.play.summary)
+
+    def test_steps_begin_when_the_block_has_ended(self) -> None:
+        """Their time-outs count from then on."""
+        for options in ({"timeout": 2.0}, {"within": 2.0}):
+            with self.subTest(options=options):
+                self.begin(5.0, None)
+                handle = self.play.expect_connect()
+                client = self.play.connect()
+                with handle.any_order():
+                    handle.expect_line(b"a", **options)
+                    self.play.wait(1.5)
+                self.play.wait(1.5)
+                self.assertEqual(self.play.summary, "")
+                self.play.wait(1)
+                self.assertIn("1 of 1 messages in any order is missing", self.play.summary)
+                self.assertIs(self.play.session.conversations[0], client)
+
+
+if __name__ == "__main__":
+    unittest.main()

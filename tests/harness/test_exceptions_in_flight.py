@@ -1,0 +1,176 @@
+"""What leaves a block, and what is only handled there."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import unittest
+from collections.abc import Iterator
+from typing import Any
+
+from tcpclient_testing.harness.exceptions import leaves
+
+
+class LeavingTests(unittest.TestCase):
+    """`leaves`, asked in a function that the block calls."""
+
+    def setUp(self) -> None:
+        self.told: list[bool] = []
+
+    def ask(self, *_: Any) -> None:
+        """Be a `stop()`."""
+        self.told.append(leaves(sys.exc_info()[1]))
+
+    def test_nothing_was_raised(self) -> None:
+        """Then nothing leaves."""
+        self.ask()
+        self.assertEqual(self.told, [False])
+
+    def test_exception_in_finally(self) -> None:
+        """It leaves, be it raised in the body, in an `except`, in an `else`, or raised again."""
+        def body() -> None:
+            try:
+                raise KeyError
+            finally:
+                self.ask()
+
+        def handler() -> None:
+            try:
+                raise KeyError
+            except KeyError as error:
+                raise ValueError from error
+            finally:
+                self.ask()
+
+        def otherwise() -> None:
+            try:
+                pass
+            except OSError:
+                pass
+            else:
+                raise KeyError
+            finally:
+                self.ask()
+
+        def again() -> None:
+            try:
+                try:
+                    raise KeyError
+                except LookupError:
+                    raise
+            finally:
+                self.ask()
+
+        for function in (body, handler, otherwise, again):
+            with self.subTest(function=function.__name__):
+                self.told.clear()
+                with self.assertRaises((KeyError, ValueError)):
+                    function()
+                self.assertEqual(self.told, [True])
+
+    def test_exception_in_except(self) -> None:
+        """It ends there, also where a `finally` or a `with` inside is left without an exception."""
+        try:
+            raise KeyError
+        except OSError:
+            raise
+        except KeyError:
+            self.ask()
+            try:
+                pass
+            finally:
+                self.ask()
+            with contextlib.ExitStack() as stack:
+                stack.callback(self.ask)
+        try:
+            try:
+                raise KeyError
+            except LookupError:
+                raise
+        except KeyError: self.ask()  # noqa: E701 - one line
+        self.assertEqual(self.told, [False] * 4)
+
+    def test_exception_in_except_that_raises(self) -> None:
+        """What is raised again, or another exception instead, leaves."""
+        with self.assertRaises(KeyError):
+            try:
+                raise KeyError
+            except BaseException:
+                self.ask()
+                raise
+        with self.assertRaises(LookupError):
+            try:
+                raise KeyError
+            except BaseException as error:
+                self.ask()
+                raise LookupError from error
+        self.assertEqual(self.told, [True, True])
+
+    def test_exception_in_except_while_another_is_handled(self) -> None:
+        """It is the inner one that is asked about."""
+        with self.assertRaises(ValueError):
+            try:
+                raise KeyError
+            except KeyError:
+                try:
+                    raise ValueError
+                finally:
+                    self.ask()
+        self.assertEqual(self.told, [True])
+
+    def test_exception_on_the_way_out_of_with(self) -> None:
+        """It leaves: by an exit stack, or a context manager that is a generator."""
+        @contextlib.contextmanager
+        def manager() -> Iterator[None]:
+            try:
+                yield
+            finally:
+                self.ask()
+
+        with self.assertRaises(KeyError), contextlib.ExitStack() as stack:
+            stack.callback(self.ask)
+            raise KeyError
+        with self.assertRaises(KeyError), manager():
+            raise KeyError
+        self.assertEqual(self.told, [True, True])
+
+    def test_exception_in_except_that_fails_the_test(self) -> None:
+        """It leaves where the handler raises further down, or calls what does; not where it may do so."""
+        def failing() -> None:
+            try:
+                raise KeyError
+            except KeyError:
+                self.ask()
+                self.fail("no key")
+
+        def raising_midway() -> None:
+            try:
+                raise KeyError
+            except KeyError as error:
+                self.ask()
+                raise ValueError from error
+                self.ask()
+
+        def perhaps(again: bool) -> None:
+            try:
+                raise KeyError
+            except KeyError:
+                self.ask()
+                if again:
+                    raise
+
+        for body in failing, raising_midway:
+            with self.assertRaises((AssertionError, ValueError)):
+                body()
+        perhaps(False)
+        self.assertEqual(self.told, [True, True, False])
+
+    def test_exception_without_source(self) -> None:
+        """It is taken for handled, since a verdict too many is seen, and one too few isn't."""
+        with self.assertRaises(KeyError):
+            exec("try:\n    raise KeyError\nfinally:\n    ask()", {"ask": self.ask})
+        self.assertEqual(self.told, [False])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,1 @@
+"""Tests of the pytest plugin, in pytest sessions of their own."""

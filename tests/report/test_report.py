@@ -1,0 +1,391 @@
+"""Whole reports, as people read them: each kind of failure has its golden file.
+
+``TCPCLIENT_TESTING_GOLDEN=write python -m unittest tests.report.test_report`` writes them anew; look at the
+difference before you commit it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import time
+import unittest
+from pathlib import Path
+from typing import Any, Callable
+
+from tcpclient_testing.engine.matching.base import Matcher
+from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.report import ExpectationError, Report
+from tcpclient_testing.transcript.entries import Transcript
+from tests.engine.driver import Driver
+
+GOLDEN = Path(__file__).parent / "golden"
+WRITE = os.environ.get("TCPCLIENT_TESTING_GOLDEN") == "write"
+
+
+def normalised(text: str) -> str:
+    """The text without what differs from run to run: numbers of lines."""
+    text = re.sub(r"test_report\.py:\d+", "test_report.py:LINE", text)
+    text = re.sub(r'File ".*?test_report\.py", line \d+', 'File "test_report.py", line LINE', text)
+    text = re.sub(r"^ +[~^]+$\n", "", text, flags=re.MULTILINE)  # Python 3.11 and later underline in tracebacks
+    return re.sub(r"(?<= ):\d+( from :\d+)?$", ":LINE", text, flags=re.MULTILINE) + "\n"
+
+
+class Recorded(Driver):
+    """A driver that keeps a transcript, with times of its own making: a millisecond an event."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.transcript = Transcript(0.0, 1024 * 1024)
+
+    def connect(self) -> int:
+        """A client connects."""
+        self.now += 0.001
+        self.transcript.connected(self.now, self.session.accepted + 1, f"127.0.0.1:{50000 + self.session.accepted}")
+        return super().connect()
+
+    def receive(self, data: bytes, number: int = 1) -> None:
+        """The client's next bytes."""
+        self.now += 0.001
+        self.transcript.received(self.now, number, data)
+        super().receive(data, number)
+
+    def half_close(self, number: int = 1) -> None:
+        """The client ends its stream."""
+        self.now += 0.001
+        self.transcript.note(self.now, number, "the client ended its stream")
+        super().half_close(number)
+
+    def reset_by_client(self, number: int = 1) -> None:
+        """The client resets."""
+        self.now += 0.001
+        self.transcript.note(self.now, number, "reset by the client")
+        super().reset_by_client(number)
+
+    def _on_Send(self, command: Any) -> None:
+        super()._on_Send(command)
+        self.transcript.sent(self.now, command.conversation.number, command.conversation.handle.writes[-1])
+
+    def error(self) -> ExpectationError:
+        """The failure as it is raised."""
+        for conversation in self.session.conversations:
+            if conversation.accepted and self.session.failure is not None:
+                self.transcript.note(self.now, conversation.number, "reset by the server: the script failed")
+        return ExpectationError(Report.of(self.session, self.transcript))
+
+
+def started(**options: Any) -> Recorded:
+    """A script whose client has connected."""
+    driver = Recorded(**options)
+    driver.expect_connect()
+    driver.connect()
+    return driver
+
+
+def wrong_bytes() -> Recorded:
+    """The example of the design."""
+    driver = Recorded()
+    driver.expect_connect()
+    driver.expect_bytes(b"Hello, server!")
+    driver.send_bytes(b"Hello, client!")
+    driver.expect_disconnect()
+    driver.connect()
+    driver.receive(b"Hello, sorver!")
+    return driver
+
+
+def never_connected() -> Recorded:
+    """No client at all."""
+    driver = Recorded()
+    driver.expect_connect()
+    driver.expect_line(b"hello")
+    driver.sleep(6)
+    return driver
+
+
+def did_not_reconnect() -> Recorded:
+    """The client does not come again."""
+    driver = started()
+    driver.expect_disconnect()
+    driver.half_close()
+    driver.expect_connect()
+    driver.sleep(6)
+    return driver
+
+
+def silent() -> Recorded:
+    """Half a line, and then nothing."""
+    driver = started()
+    driver.expect_line()
+    driver.receive(b"PASS se")
+    driver.sleep(6)
+    return driver
+
+
+def closed_early() -> Recorded:
+    """The end of the stream in the middle of a message."""
+    driver = started()
+    driver.expect_bytes(b"Hello world")
+    driver.receive(b"Hel")
+    driver.half_close()
+    return driver
+
+
+def reset() -> Recorded:
+    """A reset where a close is expected."""
+    driver = started()
+    driver.expect_disconnect()
+    driver.reset_by_client()
+    return driver
+
+
+def extra_bytes() -> Recorded:
+    """More than the script explains."""
+    driver = started()
+    driver.expect_line(b"NOOP")
+    driver.receive(b"NOOP\r\nQUIT\r\n")
+    driver.session.settle(driver.now, allow_open=True, allow_extra=False)
+    return driver
+
+
+def bytes_instead_of_disconnect() -> Recorded:
+    """The client talks instead of closing."""
+    driver = started()
+    driver.expect_disconnect()
+    driver.receive(b"QUIT\r\n")
+    return driver
+
+
+def extra_connection() -> Recorded:
+    """The client connects once more than the script says."""
+    driver = started()
+    driver.expect_disconnect()
+    driver.half_close()
+    driver.connect()
+    driver.session.settle(driver.now, allow_open=False, allow_extra=False)
+    return driver
+
+
+def forgotten_connection() -> Recorded:
+    """The client has connected a second time, and left its first connection open."""
+    driver = started()
+    driver.expect_line(b"HELO")
+    driver.expect_disconnect()
+    driver.receive(b"HELO\r\n")
+    driver.connect()
+    driver.receive(b"HELO\r\n", 2)
+    driver.sleep(6)
+    return driver
+
+
+def still_connected() -> Recorded:
+    """The client is left open."""
+    driver = started()
+    driver.session.settle(driver.now, allow_open=False, allow_extra=False)
+    return driver
+
+
+def idle() -> Recorded:
+    """Everything is done, and the client waits."""
+    driver = started()
+    driver.sleep(40)
+    return driver
+
+
+def not_reading() -> Recorded:
+    """The client takes only a part of what it is sent."""
+    driver = started(taking=False)
+    driver.send_bytes(bytes(10_000_000))
+    driver.turn()
+    driver.take(4096)
+    driver.sleep(6)
+    return driver
+
+
+def callable_raises() -> Recorded:
+    """The test's own callable is at fault."""
+    driver = started()
+    driver.expect_line()
+    driver.send_line(broken)
+    driver.receive(b"id=7\r\n")
+    return driver
+
+
+def broken(line: bytes) -> bytes:
+    """A reply with a mistake in it."""
+    return b"id=%d" % line["id"]  # type: ignore[call-overload,no-any-return]
+
+
+def wrong_frame_length() -> Recorded:
+    """A header announces another length."""
+    driver = started()
+    driver.expect_frame(b"payload")
+    driver.receive(b"\0\0\0\x09pay")
+    return driver
+
+
+def two_connections() -> Recorded:
+    """The second of two connections fails; both scripts are shown."""
+    driver = Recorded()
+    driver.expect_connect()
+    driver.expect_line(b"first")
+    driver.expect_connect()
+    driver.expect_line(b"second")
+    driver.connect()
+    driver.receive(b"first\r\n")
+    driver.connect()
+    driver.receive(b"third\r\n", 2)
+    return driver
+
+
+def unordered() -> Recorded:
+    """A connection whose first messages may come in any order; one of them has come."""
+    driver = started()
+    handle = driver.handle()
+    with handle.any_order():
+        handle.expect_line(b"USER a")
+        handle.send_line(b"hello")
+        handle.expect_line(b"NICK b")
+        handle.expect_bytes(b"CAP\r\n")
+    handle.expect_disconnect()
+    driver.receive(b"NICK b\r\n")
+    return driver
+
+
+def any_order_messages_missing() -> Recorded:
+    """Two of three messages do not come."""
+    driver = unordered()
+    driver.sleep(6)
+    return driver
+
+
+def any_order_closed_early() -> Recorded:
+    """The client leaves in the middle of the block."""
+    driver = unordered()
+    driver.half_close()
+    return driver
+
+
+def any_order_other_message() -> Recorded:
+    """A message that is none of those."""
+    driver = unordered()
+    driver.receive(b"QUIT\r\n")
+    return driver
+
+
+def any_order_connections_missing() -> Recorded:
+    """Two of three connections do not come."""
+    driver = Recorded()
+    with driver.any_order():
+        for name in (b"one", b"two", b"three"):
+            driver.expect_connect()
+            driver.expect_line(name)
+            driver.expect_disconnect()
+    driver.connect()
+    driver.receive(b"two\r\n")
+    driver.half_close()
+    driver.sleep(6)
+    return driver
+
+
+def any_order_other_connection() -> Recorded:
+    """A connection that is none of those."""
+    driver = Recorded()
+    with driver.any_order():
+        for name in (b"one", b"two"):
+            driver.expect_connect()
+            driver.expect_line(name)
+    driver.connect()
+    driver.receive(b"three\r\n")
+    return driver
+
+
+CASES: tuple[Callable[[], Recorded], ...] = (
+    wrong_bytes, never_connected, did_not_reconnect, silent, closed_early, reset, extra_bytes,
+    bytes_instead_of_disconnect, extra_connection, forgotten_connection, still_connected, idle, not_reading,
+    callable_raises, wrong_frame_length, two_connections, any_order_messages_missing, any_order_closed_early,
+    any_order_other_message, any_order_connections_missing, any_order_other_connection,
+)
+
+
+class GoldenTests(unittest.TestCase):
+    maxDiff = None
+
+    def test_reports_are_those_of_the_golden_files(self) -> None:
+        """Each kind of failure is reported word for word as its file says."""
+        for case in CASES:
+            with self.subTest(case=case.__name__):
+                text = normalised(str(case().error()))
+                path = GOLDEN / f"{case.__name__}.txt"
+                if WRITE:
+                    path.write_text(text, encoding="utf-8")
+                self.assertEqual(text, path.read_text(encoding="utf-8"))
+
+    def test_each_golden_file_has_its_case(self) -> None:
+        """No file is left of a case that is gone."""
+        self.assertEqual({path.stem for path in GOLDEN.glob("*.txt")}, {case.__name__ for case in CASES})
+
+    def test_first_line_stands_alone(self) -> None:
+        """It is one line, begins with no capital, has no full stop, and an empty line follows."""
+        for case in CASES:
+            with self.subTest(case=case.__name__):
+                first, second = str(case().error()).split("\n")[:2]
+                self.assertTrue(first[0].islower() and not first.endswith("."), first)
+                self.assertEqual(second, "")
+
+
+class ReportTests(unittest.TestCase):
+    def test_huge_data_and_thousands_of_steps_make_a_short_report_quickly(self) -> None:
+        """What is shown is the neighbourhood of the failure."""
+        driver = Recorded()
+        driver.expect_connect()
+        for _ in range(5000):
+            driver.expect_bytes(b"y" * 1000)
+        driver.connect()
+        driver.receive(b"y" * 2_500_000 + b"x" * 20_000_000)
+        begun = time.perf_counter()
+        text = str(driver.error())
+        self.assertLess(time.perf_counter() - begun, 2.0)
+        self.assertLess(len(text), 5000)
+        self.assertIn("connection 1, step 2502 of 5001", text)
+
+    def test_fields_and_pickling(self) -> None:
+        """An ExpectationError has what it is about in fields, and its text travels to other processes."""
+        error = wrong_bytes().error()
+        self.assertEqual((error.connection, error.step and error.step.index, error.mismatch.offset), (1, 1, 8))
+        copy = pickle.loads(pickle.dumps(error))
+        self.assertEqual((str(copy), isinstance(copy, AssertionError)), (str(error), True))
+
+    def test_first_line_when_a_text_of_the_users_has_several(self) -> None:
+        """It is one line: of an exception the first, of which all stands below; of a mismatch all of them."""
+        def broken(_: Any) -> bytes:
+            raise ValueError("first\nsecond\nthird")
+
+        class Multiline(Matcher[bytes]):
+            def match(self, message: bytes) -> Mismatch:
+                return Mismatch("not\n  what\nit should be")
+
+        raising, wrong = Recorded(), Recorded()
+        for driver in (raising, wrong):
+            driver.expect_connect()
+        raising.send_bytes(broken)
+        wrong.expect_line(Multiline())
+        for driver in (raising, wrong):
+            driver.connect()
+        wrong.receive(b"\r\n")
+        lines = str(raising.error()).splitlines()
+        self.assertTrue(lines[0].endswith("the callable of send_bytes() raised ValueError: first"), lines[0])
+        self.assertIn("  third", lines)
+        self.assertEqual(lines[1], "")
+        self.assertTrue(str(wrong.error()).splitlines()[0].endswith(": not what it should be"), wrong.error())
+
+    def test_consequence_stands_in_the_last_section(self) -> None:
+        """What the client raised afterwards comes last."""
+        error = wrong_bytes().error()
+        error.client_exception = ConnectionResetError("gone")
+        self.assertTrue(str(error).endswith("  then the client raised\n    ConnectionResetError: gone"))
+
+
+if __name__ == "__main__":
+    unittest.main()
