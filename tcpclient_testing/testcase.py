@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, Optional, Ty
 from .errors import ScriptError
 from .harness.exceptions import cut_to_test, raise_alone
 from .harness.run import ServersOfTest
-from .harness.wrapping import Wrapped, check_bases
+from .harness.wrapping import MethodWrappers, check_bases
 from .report.report import ExpectationError
 from .server.server import MockTCPServer
 
@@ -66,12 +66,12 @@ class _ServersMixin(Generic[S], _Base):
 
     def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
         """Run the test, with wrappers around its parts that know when these end."""
-        with self._tcpserver_loops(), Wrapped(self, self._tcpserver_wrappers()):
+        with self._tcpserver_loops(), MethodWrappers(self, self._tcpserver_wrappers()):
             return super().run(result)
 
     def debug(self) -> None:
         """Run the test without collecting errors."""
-        with self._tcpserver_loops(), Wrapped(self, self._tcpserver_wrappers()):
+        with self._tcpserver_loops(), MethodWrappers(self, self._tcpserver_wrappers()):
             try:
                 super().debug()
             finally:
@@ -281,7 +281,7 @@ class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
         server = ThreadedMockTCPServer(**{**self.tcpserver_options, **options})
         server.open()
         self._tcpservers.add(server)
-        server.accompany(self._tcpservers.servers)
+        server.set_other_servers(self._tcpservers.servers)
         in_loop = isinstance(self, unittest.IsolatedAsyncioTestCase)
         super().addCleanup(self._leave_tcpserver_in_loop if in_loop else self._leave_tcpserver, server)
         return server
@@ -305,7 +305,7 @@ class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
             except BaseException as exc:
                 instead = self._end_tcpserver_bodies(exc)
                 if instead is None:
-                    if servers.is_told(exc):
+                    if servers.is_reported(exc):
                         return None
                     raise
             else:

@@ -150,14 +150,14 @@ def inner(graph: Graph) -> Iterator[tuple[str, str, Import]]:
 def unknown_modules(graph: Graph) -> list[str]:
     """Modules that no layer holds, and imports of modules that there aren't."""
     inside = [path for path in graph if path not in PUBLIC_FACES]
-    strangers = [f"{path}: in no layer of the table" for path in inside if layer_of(path) is None]
+    unexpected = [f"{path}: in no layer of the table" for path in inside if layer_of(path) is None]
     missing = [
         f"{path}:{each.line}: there is no module {each.module}"
         for path, found in graph.items()
         for each in found
         if each.inside and not each.module.endswith(".py")
     ]
-    return strangers + missing
+    return unexpected + missing
 
 
 def upward_imports(graph: Graph, still_wrong: Mapping[str, Container[str]] = {}) -> list[str]:

@@ -25,7 +25,7 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.wording import address_text
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.sockets.accepting import TurningAway
+    from tcpclient_testing.aio.sockets.accepting import DelayedReset
 
     from .runtime import Runtime
 
@@ -68,7 +68,7 @@ class Reception:
         self.listeners: list[socket.socket] = []
         self._addresses: frozenset[tuple[str, int]] = frozenset()
         self._attaching: set[Attaching] = set()
-        self._turning_away: set[TurningAway] = set()
+        self._delayed_resets: set[DelayedReset] = set()
         self._accepting = True
         self._to_fail = 0
 
@@ -99,10 +99,10 @@ class Reception:
         """Close the accepted sockets that have no protocol yet."""
         for attaching in self._attaching:
             attaching.cancel()
-        for turning_away in self._turning_away:
+        for turning_away in self._delayed_resets:
             turning_away.cancel()
         self._attaching.clear()
-        self._turning_away.clear()
+        self._delayed_resets.clear()
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the listening sockets."""
@@ -146,13 +146,13 @@ class Reception:
     @property
     def attaching(self) -> bool:
         """Whether there is an accepted client that the engine doesn't know yet, or that is about to be reset."""
-        return bool(self._attaching or self._turning_away)
+        return bool(self._attaching or self._delayed_resets)
 
     @property
     def accepted(self) -> list[socket.socket]:
         """The sockets of accepted clients that have no protocol yet."""
         return [*(attaching.accepted for attaching in self._attaching),
-                *(turning_away.accepted for turning_away in self._turning_away)]
+                *(turning_away.accepted for turning_away in self._delayed_resets)]
 
     # Called by steps of the script.
 
@@ -162,12 +162,12 @@ class Reception:
 
     def _fail(self, accepted: socket.socket, peername: Any) -> None:
         """Reset a connection that does not belong to the script."""
-        from tcpclient_testing.aio.sockets.accepting import TurningAway
+        from tcpclient_testing.aio.sockets.accepting import DelayedReset
         self._to_fail -= 1
         self._runtime.session.turned_away += 1
         self._note(f"reset a connection from {address_text(peername)}, as fail_connections() says ({self._to_fail} "
                    "to go)")
-        self._turning_away.add(TurningAway(self._runtime.loop, accepted, self._turning_away.discard))
+        self._delayed_resets.add(DelayedReset(self._runtime.loop, accepted, self._delayed_resets.discard))
 
     def set_accepting(self, accepting: bool) -> None:
         """Refuse connections from now on, or accept them again."""

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from tcpclient_testing.aio.connection.pacing import Conditions
     from tcpclient_testing.aio.sockets.inet_diag import PeerProbe
     from tcpclient_testing.aio.streams.record import ClientStream
-    from tcpclient_testing.harness.blame import Whereabouts
+    from tcpclient_testing.harness.blame import TaskSnapshot
     from tcpclient_testing.network.conditions import Network
     from tcpclient_testing.report.report import ExpectationError, Report
 
-    from .tasks import Errands, Handlers
+    from .tasks import Handlers, StepTasks
 
 __all__ = ["Runtime", "is_virtual"]
 
@@ -74,7 +74,7 @@ class Runtime:
         self.closed = False
         self.body: Optional[Body] = None
         self.client_exception: Optional[BaseException] = None
-        self.whereabouts: Optional[Whereabouts] = None  # of the loop's tasks, if the failure came at a client's end
+        self.task_snapshot: Optional[TaskSnapshot] = None  # of the loop's tasks, if the failure came at a client's end
         self.loop: asyncio.AbstractEventLoop = cast(asyncio.AbstractEventLoop, None)  # until open
         self.waiters: Waiters
         self.protocols: dict[Conversation, ConnectionProtocol] = {}
@@ -89,7 +89,7 @@ class Runtime:
         self._make_handle = make_handle
         self._deferred: list[commands.Command] = []
         self._timer: Optional[asyncio.TimerHandle] = None
-        self._errands: Optional[Errands] = None
+        self._step_tasks: Optional[StepTasks] = None
         self._guard: Optional[DeadlockGuard] = None
         self.handlers: Optional[Handlers] = None
         self.handle_for_handler: Callable[[Conversation], Any] = make_handle
@@ -140,8 +140,8 @@ class Runtime:
             self._timer.cancel()
             self._timer = None
         self.reception.give_up()
-        if self._errands is not None:
-            self._errands.cancel()
+        if self._step_tasks is not None:
+            self._step_tasks.cancel()
         if self.handlers is not None:
             self.handlers.cancel()
         for protocol in list(self.protocols.values()):
@@ -279,7 +279,7 @@ class Runtime:
             command = pending.pop(0)
             table[type(command)](self, command)
 
-    def condemned(self) -> None:
+    def fail_from_outside(self) -> None:
         """Give up, because something other than the engine has set the session's failure."""
         if not self.closed:
             self.session.commands[:] = [commands.GiveUp()]
@@ -303,8 +303,8 @@ class Runtime:
             self._protocol(command).send()
             self.perform()
 
-    def _send_aside(self, command: commands.SendAside) -> None:
-        self._protocol(command).send_aside(command.data)
+    def _send_interleaved(self, command: commands.SendInterleaved) -> None:
+        self._protocol(command).send_interleaved(command.data)
 
     def _start_handler(self, command: commands.StartHandler) -> None:
         if self.handlers is None:
@@ -345,18 +345,18 @@ class Runtime:
         self.waiters.wake(command.step)
 
     def _run_coroutine(self, command: commands.RunCoroutine) -> None:
-        self.errands.compute(command)
+        self.step_tasks.compute(command)
 
     def _await(self, command: commands.Await) -> None:
-        self.errands.hold(command)
+        self.step_tasks.hold(command)
 
     @property
-    def errands(self) -> Errands:
+    def step_tasks(self) -> StepTasks:
         """The tasks that wait for something on behalf of steps; created when the first step needs one."""
-        if self._errands is None:
-            from .tasks import Errands
-            self._errands = Errands(self)
-        return self._errands
+        if self._step_tasks is None:
+            from .tasks import StepTasks
+            self._step_tasks = StepTasks(self)
+        return self._step_tasks
 
     def _pause_reading(self, command: commands.PauseReading) -> None:
         self._protocol(command).pause_reading()
@@ -407,8 +407,8 @@ class Runtime:
     def _give_up(self, command: commands.GiveUp) -> None:
         failure = self.session.failure
         if failure is not None and failure.at_end and not self.threaded:
-            from tcpclient_testing.harness.blame import Whereabouts
-            self.whereabouts = Whereabouts(self.loop)
+            from tcpclient_testing.harness.blame import TaskSnapshot
+            self.task_snapshot = TaskSnapshot(self.loop)
         self.reception.close()
         for protocol in list(self.protocols.values()):
             protocol.reset(f"reset by the server: {self.giving_up}")
@@ -422,7 +422,7 @@ class Runtime:
 
     _TABLE: dict[type[commands.Command], Callable[[Runtime, Any], None]] = {
         commands.Send: _send,
-        commands.SendAside: _send_aside,
+        commands.SendInterleaved: _send_interleaved,
         commands.StartHandler: _start_handler,
         commands.HalfClose: _half_close,
         commands.Close: _close,

@@ -30,7 +30,7 @@ from tcpclient_testing.engine.wording import seconds
 if TYPE_CHECKING:
     from .runtime import Runtime
 
-__all__ = ["Errands", "Handlers"]
+__all__ = ["StepTasks", "Handlers"]
 
 __unittest = True
 
@@ -38,7 +38,7 @@ __unittest = True
 _LOOK = 0.002
 
 
-class Errands:
+class StepTasks:
     """The tasks of one server that compute replies and wait for events."""
 
     def __init__(self, runtime: Runtime) -> None:

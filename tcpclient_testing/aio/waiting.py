@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 from tcpclient_testing.engine.steps.base import Step
 
-__all__ = ["Joined", "Waiters"]
+__all__ = ["JoinWait", "Waiters"]
 
 __unittest = True
 
@@ -58,7 +58,7 @@ class Waiters:
                     future.set_exception(self._failure())
 
 
-class Joined:
+class JoinWait:
     """An awaitable that waits for a step on behalf of a join, without marking the step as `asked` for by the user."""
 
     __slots__ = ("_step",)

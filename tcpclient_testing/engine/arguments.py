@@ -7,7 +7,7 @@ from typing import Any, Optional, Union
 
 from .wording import shorten, shorten_repr
 
-__all__ = ["as_bytes", "as_count", "checked_seconds", "str_advice", "BytesLike"]
+__all__ = ["as_bytes", "as_count", "checked_seconds", "bytes_hint", "BytesLike"]
 
 __unittest = True
 
@@ -22,11 +22,11 @@ def as_bytes(value: Any, where: str) -> bytes:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     if isinstance(value, str):
-        raise TypeError(f"{where} takes bytes, got the str {shorten(value)}; {str_advice(value)}")
+        raise TypeError(f"{where} takes bytes, got the str {shorten(value)}; {bytes_hint(value)}")
     raise TypeError(f"{where} takes bytes, got {shorten_repr(value)}")
 
 
-def str_advice(value: str) -> str:
+def bytes_hint(value: str) -> str:
     """Return what to write instead of the str `value`: the same text as a bytes literal, if possible."""
     if value.isascii() and len(value) <= 60:
         return f"write {value.encode()!r}"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tcpclient_testing.engine.steps.base import Step
 
 __all__ = ["Await", "Close", "Command", "FailConnections", "GiveUp", "HalfClose", "PauseReading", "ResetConnection",
-           "ResumeReading", "RunCoroutine", "Send", "SendAside", "SetAccepting", "SetNetwork", "StartHandler",
+           "ResumeReading", "RunCoroutine", "Send", "SendInterleaved", "SetAccepting", "SetNetwork", "StartHandler",
            "StartTimer", "StartTLS", "Wake", "WatchReset"]
 
 
@@ -131,7 +131,7 @@ class WatchReset(Command):
     __slots__ = ()
 
 
-class SendAside(Command):
+class SendInterleaved(Command):
     """Send `data`, which belongs to no step, as a separate write. Report Progressed on the way, then Flushed."""
 
     __slots__ = ("data",)
@@ -152,7 +152,7 @@ class StartHandler(Command):
 
 
 class RunCoroutine(Command):
-    """Run `coroutine`, which computes the bytes of `step` (a step, or an aside). Then report Computed."""
+    """Run `coroutine`, which computes the bytes of `step` (a step, or an interleaved send). Then report Computed."""
 
     __slots__ = ("step", "coroutine")
 

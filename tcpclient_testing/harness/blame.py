@@ -1,6 +1,6 @@
 """Whether an exception came before the script failed, so that the test reports the cause and not its consequence.
 
-`Whereabouts` is a snapshot of a loop's tasks when the script fails. An exception does not record when it was raised.
+`TaskSnapshot` is a snapshot of a loop's tasks when the script fails. An exception does not record when it was raised.
 But:
 
 - An exception that is handled in a ``finally`` or an ``except`` which awaits something is visible in the snapshot: it
@@ -19,12 +19,12 @@ from typing import Any, Optional
 
 from .exceptions import chain_of
 
-__all__ = ["ConversationSoFar", "Whereabouts", "_attach_by_chain", "is_control", "is_error"]
+__all__ = ["ConversationSoFar", "TaskSnapshot", "attach_by_chain", "is_control", "is_error"]
 
 __unittest = True
 
 
-class Whereabouts:
+class TaskSnapshot:
     """What can be seen in the tasks of `loop` when this is made: the lines on which they stand, and exceptions.
 
     It keeps the exceptions alive, since a new one could get the memory address of one that is gone. Drop it when the
@@ -90,20 +90,20 @@ class ConversationSoFar(Exception):
 ConversationSoFar.__module__ = "tcpclient_testing"
 
 
-def _attach_by_chain(exc: BaseException, told: ConversationSoFar) -> None:
+def attach_by_chain(exc: BaseException, told: ConversationSoFar) -> None:
     """Let tracebacks of `exc` show `told`: at the far end of the chain, so that nothing of the chain is lost.
 
     It becomes a context if possible: "During handling of the above exception, another exception occurred" is closer to
     the truth than "the direct cause".
     """
-    last = _shown_chain(exc)[-1]
+    last = shown_chain(exc)[-1]
     if last.__context__ is None:
         last.__context__, last.__suppress_context__ = told, False
     else:  # its context was suppressed, and must stay so
         last.__cause__ = told
 
 
-def _shown_chain(exc: BaseException) -> list[BaseException]:
+def shown_chain(exc: BaseException) -> list[BaseException]:
     """Return an exception and those that its traceback shows: each one's cause, or else its unsuppressed context."""
     chain: list[BaseException] = []
     following: Optional[BaseException] = exc

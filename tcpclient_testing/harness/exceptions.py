@@ -3,7 +3,7 @@
 - `chain_of`: what led to it, by causes, contexts, and the parts of exception groups
 - `raise_alone`: raise it while another one is being handled, without linking the two
 - `cut_to_test`: shorten its traceback to the test's own lines
-- `leaves`: whether it is leaving a block, or is handled inside it
+- `is_propagating`: whether it is leaving a block, or is handled inside it
 
 The interpreter doesn't distinguish the two: `sys.exc_info` returns the exception in a ``finally`` that it passes
 through, and in an ``except`` that handles it. The source does. In the frame that the exception has reached, compare
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import ast
     from types import FrameType
 
-__all__ = ["chain_of", "parts_of", "raise_alone", "leaves", "cut_to_test"]
+__all__ = ["chain_of", "parts_of", "raise_alone", "is_propagating", "cut_to_test"]
 
 __unittest = True
 
@@ -72,7 +72,7 @@ def raise_alone(error: BaseException) -> NoReturn:
         error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
 
 
-def leaves(exc: Optional[BaseException]) -> bool:
+def is_propagating(exc: Optional[BaseException]) -> bool:
     """Whether `exc`, which `sys.exc_info` returns now, leaves the block that is running.
 
     It leaves

@@ -122,7 +122,7 @@ class ServersOfTest(Generic[S]):
         except BaseException as exc:
             instead = await self.end(exc)
             if instead is None:
-                if self.is_told(exc):
+                if self.is_reported(exc):
                     return None
                 raise
         else:
@@ -187,7 +187,7 @@ class ServersOfTest(Generic[S]):
             yield
             return
         except BaseException as exc:
-            told = self.told_by_subtest(exc)
+            told = self.reported_by_subtest(exc)
             if told is exc:
                 if is_error(exc) and not is_control(exc):
                     self._cut_short |= set(self._undone()) - before
@@ -196,7 +196,7 @@ class ServersOfTest(Generic[S]):
                 return
         raise_alone(told)
 
-    def told_by_subtest(self, exc: BaseException, *, attach: bool = True) -> Optional[BaseException]:
+    def reported_by_subtest(self, exc: BaseException, *, attach: bool = True) -> Optional[BaseException]:
         """A subtest has raised `exc`: return the exception to report, perhaps `exc`; None if it was reported before.
 
         If `exc` stands and a script has failed, the conversation is attached to it, unless ``attach=False``.
@@ -206,9 +206,9 @@ class ServersOfTest(Generic[S]):
         if not (is_error(exc) or interrupted) or is_control(exc):
             return exc
         self._tell_of_cut_short()
-        failed = [server for server in self.untold() if server.failed_at() < float("inf")]
+        failed = [server for server in self.unreported() if server.failed_at() < float("inf")]
         if not failed:
-            return None if self.is_told(exc) else exc
+            return None if self.is_reported(exc) else exc
         instead = self.concluded(exc, [(server, server.conclude_part(exc, interrupted=interrupted, attach=attach))
                                        for server in failed])
         self._told += failed
@@ -216,24 +216,24 @@ class ServersOfTest(Generic[S]):
 
     def _undone(self) -> list[Step[Any]]:
         """Return the unsatisfied steps of all servers that may still give a verdict."""
-        return [step for server in self.untold() for step in server.undone()]
+        return [step for server in self.unreported() for step in server.undone()]
 
     def _tell_of_cut_short(self, *, ended: bool = False) -> None:
         """Mark servers as reported if they failed at a step of a subtest that was cut short.
 
         If the test has `ended`, also mark the servers on which such a step is still unsatisfied.
         """
-        for server in self.untold() if self._cut_short else ():
+        for server in self.unreported() if self._cut_short else ():
             if server.failed_step() in self._cut_short or \
                     (ended and any(step in self._cut_short for step in server.undone())):
                 self._told.append(server)
                 server.excuse()
 
-    def untold(self) -> list[S]:
+    def unreported(self) -> list[S]:
         """Return those servers of `live` whose verdict no subtest has reported."""
         return [server for server in self.live() if server not in self._told]
 
-    def is_told(self, exc: BaseException) -> bool:
+    def is_reported(self, exc: BaseException) -> bool:
         """Whether `exc` results from a verdict that a subtest has reported. A failure of the test's own does not."""
         self._tell_of_cut_short()
         if not any(not server.closed for server in self._told):

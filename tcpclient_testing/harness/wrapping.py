@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-__all__ = ["Wrapped", "check_bases"]
+__all__ = ["MethodWrappers", "check_bases"]
 
 __unittest = True
 
 
-class Wrapped:
+class MethodWrappers:
     """A context in which a test's instance has wrappers in place of some of its methods, under the same names."""
 
     def __init__(self, test: Any, wrappers: dict[str, Callable[..., Any]]) -> None:

@@ -126,7 +126,7 @@ class ThreadedTCPServerFactory:
         server = ThreadedMockTCPServer(**{**self._options, **options})
         server.open()
         self._servers.add(server)
-        server.accompany(self._servers.threaded)
+        server.set_other_servers(self._servers.threaded)
         return server
 
     def stop(self) -> None:

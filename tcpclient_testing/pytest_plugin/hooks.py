@@ -136,7 +136,7 @@ def _replace_by_verdict(call: pytest.CallInfo[None], servers: ServersOfFixtures)
     """If a subtest (pytest 9; pytest-subtests) failed because a script did, let it report the verdict, once only."""
     assert call.excinfo is not None
     exc = call.excinfo.value
-    told = servers.told_by_subtest(exc)
+    told = servers.reported_by_subtest(exc)
     if told is None:
         call.excinfo = None
     elif told is not exc:

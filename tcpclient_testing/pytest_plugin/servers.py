@@ -111,7 +111,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
             self.frame = frame_of(function, exc)
             verdict = self._end(await self._ended(exc), exc)
             if verdict is None:
-                if self.is_told(exc):
+                if self.is_reported(exc):
                     return None
                 raise
         else:
@@ -128,7 +128,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
             self.frame = frame_of(function, exc)
             verdict = self._end(self._ended_blocking(exc), exc)
             if verdict is None:
-                if self.is_told(exc):
+                if self.is_reported(exc):
                     return None
                 raise
         else:
@@ -186,7 +186,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         if self.later:
             for _ in range(_TURNS):
                 await asyncio.sleep(0) if events._get_running_loop() else None
-            for server in self.untold():
+            for server in self.unreported():
                 if server.failed_at() < float("inf"):
                     return server.verdict()
                 if server.settled():
@@ -210,7 +210,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
     def _judge_threaded(self) -> Optional[BaseException]:
         if not self.later:
             return self.leave_threaded()
-        for server in self.untold():
+        for server in self.unreported():
             if not isinstance(server, MockTCPServer) and server.settled():
                 try:
                     server.judge(implied_disconnect=True)
@@ -309,7 +309,7 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         return None
 
     def _leave_asynchronous(self) -> Optional[BaseException]:
-        servers = [server for server in self.untold() if isinstance(server, MockTCPServer)]
+        servers = [server for server in self.unreported() if isinstance(server, MockTCPServer)]
         for server in servers:
             failure = server.verdict()
             if failure is not None:
@@ -350,9 +350,9 @@ class ServersOfFixtures(ServersOfTest["Server"]):
 
     # Reports.
 
-    def told_by_subtest(self, exc: BaseException, *, attach: bool = False) -> Optional[BaseException]:
+    def reported_by_subtest(self, exc: BaseException, *, attach: bool = False) -> Optional[BaseException]:
         """A subtest has raised `exc`. Return what it reports, perhaps `exc`; None if that was reported before."""
-        told = super().told_by_subtest(exc, attach=attach)
+        told = super().reported_by_subtest(exc, attach=attach)
         self._told_verdict = self._told_verdict or isinstance(told, ExpectationError)
         if told is not exc and told is not None:
             self._verdicts.append(told)

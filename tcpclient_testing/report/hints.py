@@ -5,7 +5,7 @@ There are hints on:
 - TLS;
 - line endings;
 - lengths that count their own header (`counted_header`);
-- replies that the client left unread (`left_unread`).
+- replies that the client left unread (`unread_data_hint`).
 
 The evidence for lengths that count their own header is a difference of exactly the header's size between the announced
 length and one of these:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tcpclient_testing.engine.session.session import Failure
     from tcpclient_testing.transcript.entries import Transcript
 
-__all__ = ["advice_on", "counted_header", "left_unread"]
+__all__ = ["advice_on", "counted_header", "unread_data_hint"]
 
 __unittest = True
 
@@ -54,7 +54,7 @@ def advice_on(failure: Optional[Failure], transcript: Transcript) -> Optional[st
     elif conversation.reset and conversation.tls is not None and conversation.tls.done:
         hint = _unread_tickets(conversation)
     return hint or _line_ending(failure, transcript) or counted_header(failure, conversation) \
-        or left_unread(conversation, transcript)
+        or unread_data_hint(conversation, transcript)
 
 
 def _plain_server(conversation: Conversation, transcript: Transcript) -> Optional[str]:
@@ -151,7 +151,7 @@ def _more_came(conversation: Conversation) -> int:
     return -sum(map(len, conversation.pending))
 
 
-def left_unread(conversation: Conversation, transcript: Transcript) -> Optional[str]:
+def unread_data_hint(conversation: Conversation, transcript: Transcript) -> Optional[str]:
     """Return the hint if the client reset the connection and had been sent something; else None."""
     if not conversation.reset:
         return None

@@ -138,8 +138,8 @@ class Connection(ScriptMethods):
         else:
             self._server.add_to(self._conversation, step)
 
-    def _put_beside(self, written: Union[Allowed, Every]) -> None:
-        self._server.put_beside(self._conversation, written)
+    def _add_rule(self, written: Union[Allowed, Every]) -> None:
+        self._server.add_rule(self._conversation, written)
 
     def _open_block(self) -> None:
         self._server.open_block(self._conversation)

@@ -18,7 +18,7 @@ from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.steps.lifecycle import ExpectDisconnect
-from tcpclient_testing.harness.blame import ConversationSoFar, _attach_by_chain, is_control, is_error
+from tcpclient_testing.harness.blame import ConversationSoFar, attach_by_chain, is_control, is_error
 from tcpclient_testing.harness.body import consequence
 from tcpclient_testing.harness.exceptions import chain_of, parts_of
 
@@ -65,7 +65,7 @@ class Verdict:
         """Stop watching streams, and release the exceptions that were kept."""
         if self._watch is not None:
             self._watch.stop()
-        self._runtime.whereabouts = None
+        self._runtime.task_snapshot = None
 
     # Leftover bytes and connections.
 
@@ -193,7 +193,7 @@ class Verdict:
         stream = self._stream_of(conversation)
         if stream is None:
             return True
-        from tcpclient_testing.aio.streams.rules import Neglected, complaint, unfinished
+        from tcpclient_testing.aio.streams.rules import StreamMisuse, complaint, unfinished
         words = complaint(stream, wait_closed=step.wait_closed)
         elsewhere, here = stream.thread_id != threading.get_ident(), asyncio.current_task()
         looks = 0
@@ -211,7 +211,7 @@ class Verdict:
             runtime = self._runtime
             runtime.session.now = runtime.loop.time()
             unwaited = not stream.wait_closed_awaited and complaint(stream, wait_closed=False) is None
-            runtime.session.fail(conversation, step, Neglected(words, unwaited))
+            runtime.session.fail(conversation, step, StreamMisuse(words, unwaited))
             runtime.perform()
         return True
 
@@ -285,7 +285,7 @@ class Verdict:
         from tcpclient_testing.report.report import ExpectationError
         if not isinstance(exc, Exception) or isinstance(exc, ExpectationError):
             return False
-        stood = self._runtime.whereabouts
+        stood = self._runtime.task_snapshot
         if stood is not None and stood.shows(exc):
             return True
         return not any(isinstance(each, (OSError, EOFError)) for each in chain_of(exc)) \
@@ -315,7 +315,7 @@ class Verdict:
         if note is not None:
             note(text)
         else:
-            _attach_by_chain(exc, ConversationSoFar("not an error: the conversation until the exception below was "
+            attach_by_chain(exc, ConversationSoFar("not an error: the conversation until the exception below was "
                                                     f"raised\n{text}"))
 
 

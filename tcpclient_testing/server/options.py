@@ -9,22 +9,23 @@ from typing import Any, Optional
 from tcpclient_testing.engine.arguments import checked_seconds
 from tcpclient_testing.engine.steps.base import SCALE
 
-__all__ = ["_checked_timeout", "_checked_unix_path", "_scale"]
+__all__ = ["checked_timeout", "checked_unix_path", "timeout_scale"]
 
 __unittest = True
 
 
-def _checked_unix_path(path: Any, host: Any, port: Any) -> str:
+def checked_unix_path(path: Any, host: Any, port: Any) -> str:
+    """Check the path of a Unix-domain socket, which excludes `host` and `port`, and return it."""
     from tcpclient_testing.aio.sockets.unix import checked_path
     return checked_path(path, host, port)
 
 
-def _checked_timeout(name: str, value: Any) -> Optional[float]:
+def checked_timeout(name: str, value: Any) -> Optional[float]:
     """Check a default time-out, in seconds, and return it."""
     return checked_seconds(f"MockTCPServer({name}=...)", value, positive=True)
 
 
-def _scale() -> float:
+def timeout_scale() -> float:
     """Return the factor for time-outs on slow machines, from the environment; 1 if it is not set."""
     scale = os.environ.get(SCALE)
     if not scale:

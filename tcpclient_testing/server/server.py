@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, TypeVar, Un
 
 from tcpclient_testing.aio.runtime import Runtime, is_virtual
 from tcpclient_testing.aio.sockets.listening import listen
-from tcpclient_testing.aio.waiting import Joined
+from tcpclient_testing.aio.waiting import JoinWait
 from tcpclient_testing.engine.builder.actions import checked_ending
 from tcpclient_testing.engine.builder.expectations import ScriptMethods
 from tcpclient_testing.engine.builder.network import ServerFaultMethods
@@ -33,7 +33,7 @@ from tcpclient_testing.harness.exceptions import raise_alone
 
 from .connection import Connection
 from .leaving import Verdict
-from .options import _checked_timeout, _checked_unix_path, _scale
+from .options import checked_timeout, checked_unix_path, timeout_scale
 from .view import ServerView
 
 if TYPE_CHECKING:
@@ -127,15 +127,15 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         self._framing_default: Framing = LengthPrefixed(4) if framing is None else framing
         self._ending_default = checked_ending("MockTCPServer(ending=...)", ending)
         self._listen_options = (host, port, allow_remote)
-        self._unix_path = None if unix_path is None else _checked_unix_path(unix_path, host, port)
+        self._unix_path = None if unix_path is None else checked_unix_path(unix_path, host, port)
         self._watch_streams = watch_streams
         self._allow_open = allow_open
         self._allow_extra = allow_extra
         self.cancels_body = cancel_body
         self._given_timeouts = (timeout is not UNSET, idle_timeout is not UNSET)
-        timeout = _checked_timeout("timeout", 5.0 if timeout is UNSET else timeout)
-        idle_timeout = _checked_timeout("idle_timeout", 30.0 if idle_timeout is UNSET else idle_timeout)
-        scale = _scale()
+        timeout = checked_timeout("timeout", 5.0 if timeout is UNSET else timeout)
+        idle_timeout = checked_timeout("idle_timeout", 30.0 if idle_timeout is UNSET else idle_timeout)
+        scale = timeout_scale()
         self._runtime = self._runtime_type(None if timeout is None else timeout * scale,
                                            None if idle_timeout is None else idle_timeout * scale,
                                            transcript_limit, self._make_handle)
@@ -199,8 +199,8 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         report shows the exception.
         """
         if exc is not None:
-            from tcpclient_testing.harness.exceptions import leaves
-            if leaves(exc):
+            from tcpclient_testing.harness.exceptions import is_propagating
+            if is_propagating(exc):
                 return exc
             self.blames(exc)
         return None
@@ -407,15 +407,15 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         """Return the offsets at which the outgoing stream of a connection was certainly split."""
         return self._runtime.splits_of(conversation)
 
-    def put_beside(self, conversation: Optional[Conversation], written: Union[Allowed, Every]) -> None:
-        """Apply an `allow` or an `every` to a connection from here on. For None see `Session.put_beside`."""
+    def add_rule(self, conversation: Optional[Conversation], written: Union[Allowed, Every]) -> None:
+        """Apply an `allow` or an `every` to a connection from here on. For None see `Session.add_rule`."""
         self._check_usable()
         runtime = self._runtime
-        runtime.session.put_beside(conversation, written, runtime.now())
+        runtime.session.add_rule(conversation, written, runtime.now())
         runtime.after_script()
 
-    def _put_beside(self, written: Union[Allowed, Every]) -> None:
-        self.put_beside(None, written)
+    def _add_rule(self, written: Union[Allowed, Every]) -> None:
+        self.add_rule(None, written)
 
     def open_block(self, conversation: Conversation) -> None:
         """Begin an `any_order()` block of one connection."""
@@ -496,7 +496,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             # Ignore steps that are added meanwhile, unless this is the final check.
             for step in [conversation.steps[-1] for conversation in runtime.session.conversations
                          if not conversation.complete]:
-                await Joined(step)
+                await JoinWait(step)
             if not final or runtime.session.complete:
                 break
         await self._verdict.look_at_streams(final=final)
@@ -516,4 +516,4 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         """Wait until every step of one connection is satisfied."""
         self._check_usable()
         if conversation.steps:
-            await Joined(conversation.steps[-1])
+            await JoinWait(conversation.steps[-1])

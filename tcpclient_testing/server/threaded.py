@@ -198,15 +198,15 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
 
     # For test frameworks, as on `MockTCPServer`. What needs no waiting is in `ServerView`.
 
-    def accompany(self, servers: Sequence[ThreadedMockTCPServer]) -> None:
+    def set_other_servers(self, servers: Sequence[ThreadedMockTCPServer]) -> None:
         """Make this one of the `servers` of a test: if it fails, callers that wait for another of them are released.
 
         The list may grow afterwards.
         """
         if self._server.cancels_body:
-            self._runtime.companions = servers
+            self._runtime.other_servers = servers
         for server in servers:
-            if server._runtime.session.failure is not None and server._runtime.companions:
+            if server._runtime.session.failure is not None and server._runtime.other_servers:
                 self._runtime.hear_of(server._runtime)
 
     def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
@@ -282,12 +282,12 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         """Append a step to the script of one connection."""
         self._call(partial(self._server.add_to, by_handler=by_handler), conversation, step)
 
-    def put_beside(self, conversation: Optional[Conversation], written: Any) -> None:
-        """Apply `written` to a connection (None: see `Session.put_beside`) from this point of the script on."""
-        self._call(self._server.put_beside, conversation, written)
+    def add_rule(self, conversation: Optional[Conversation], written: Any) -> None:
+        """Apply `written` to a connection (None: see `Session.add_rule`) from this point of the script on."""
+        self._call(self._server.add_rule, conversation, written)
 
-    def _put_beside(self, written: Any) -> None:
-        self.put_beside(None, written)
+    def _add_rule(self, written: Any) -> None:
+        self.add_rule(None, written)
 
     def open_block(self, conversation: Conversation) -> None:
         """Begin an `any_order()` block of one connection."""

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, cast
 
 from tcpclient_testing.aio.runtime import Runtime
-from tcpclient_testing.aio.waiting import Joined
+from tcpclient_testing.aio.waiting import JoinWait
 from tcpclient_testing.engine.arguments import checked_seconds
 from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.mismatches import Mismatch
@@ -45,7 +45,7 @@ class ThreadedRuntime(Runtime):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.awaiting = Awaiting()
-        self.companions: Sequence[ThreadedMockTCPServer] = ()
+        self.other_servers: Sequence[ThreadedMockTCPServer] = ()
         self._followed: Optional[ThreadedRuntime] = None
 
     def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
@@ -59,7 +59,7 @@ class ThreadedRuntime(Runtime):
         body = self.body  # read it once: the other thread may set it to None at any time
         if body is not None:
             body.interrupt_from_elsewhere()
-        for companion in tuple(self.companions):
+        for companion in tuple(self.other_servers):
             companion._runtime.hear_of(self)
 
     def hear_of(self, failed: ThreadedRuntime) -> None:
@@ -88,7 +88,7 @@ class ThreadedRuntime(Runtime):
         if self.session.over and not step.satisfied:
             raise self.error()
         if not step.satisfied:
-            await Joined(step)
+            await JoinWait(step)
 
     def raise_unsatisfied(self, step: Step[Any], timeout: Optional[float]) -> None:
         seconds = checked_seconds("result(timeout)", timeout)

@@ -89,7 +89,7 @@ class WaitingLoop(Protocol):
     def _sockets(self) -> list[int]:
         """Return the descriptors of the loop's sockets, registered with the selector or not."""
 
-    def _looks_out(self) -> bool:
+    def _polls_conditions(self) -> bool:
         """Return whether something is awaited that can't wake the selector; if so, poll `_work_is_ready()`."""
 
 
@@ -129,7 +129,7 @@ class DecidingSelector(selectors.BaseSelector):
             self._busy_turns = 0
             if when is None:
                 self._clock.flow()
-                events = self._inner.select(look if self._loop._looks_out() else None)
+                events = self._inner.select(look if self._loop._polls_conditions() else None)
                 if events or self._loop._work_is_ready():
                     return events
                 look = self._longer(look)
@@ -146,7 +146,7 @@ class DecidingSelector(selectors.BaseSelector):
             look = self._longer(look)
 
     def _longer(self, look: float) -> float:
-        return min(2 * look, _LOOK_OUT if self._loop._looks_out() else _LONGEST_LOOK)
+        return min(2 * look, _LOOK_OUT if self._loop._polls_conditions() else _LONGEST_LOOK)
 
     def _poll(self) -> _Events:
         """Return the ready sockets without waiting, or waiting only as long as the system needs for delivery."""

@@ -44,7 +44,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, Optional, TypeVar, cast
 
 from tcpclient_testing.aio.process.quiescence import child_lives, living_thread, own_thread
-from tcpclient_testing.aio.process.threads import standing_threads
+from tcpclient_testing.aio.process.threads import earlier_threads
 
 from .clock import DEFAULT_GRACE, DecidingSelector, VirtualClock
 
@@ -107,9 +107,9 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         self._virtual_clock = VirtualClock()  # before the base class's constructor, which may call time()
         self._executor_jobs: set[Future[Any]] = set()
         self._holds: list[str] = []
-        self._standing = standing_threads()
+        self._standing = earlier_threads()
         self._waited: dict[str, float] = {}
-        self._lookouts: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         inner = selectors.DefaultSelector() if selector is None else selector
         super().__init__(DecidingSelector(inner, self, self._virtual_clock, DEFAULT_GRACE if grace is None else grace))
 
@@ -228,15 +228,15 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         if happened():
             return
         lookout = happened, self.create_future()
-        self._lookouts.append(lookout)
+        self._conditions.append(lookout)
         try:
             await lookout[1]
         finally:
-            self._lookouts.remove(lookout)
+            self._conditions.remove(lookout)
 
-    def _looks_out(self) -> bool:
+    def _polls_conditions(self) -> bool:
         """Return whether any task is in `wait_until()`."""
-        return bool(self._lookouts)
+        return bool(self._conditions)
 
     # Attributes of asyncio's base classes that typeshed does not declare. They are the same from Python 3.9 to 3.14.
     _closed = True  # until the base class's constructor has run: __del__ reads it
@@ -254,7 +254,7 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
 
         A signal handler may have scheduled a callback, or stopped the loop, since the turn began.
         """
-        for happened, future in self._lookouts:
+        for happened, future in self._conditions:
             if not future.done():
                 try:
                     if happened():

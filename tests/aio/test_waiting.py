@@ -6,7 +6,7 @@ import asyncio
 import unittest
 from typing import Any
 
-from tcpclient_testing.aio.waiting import Joined, Waiters
+from tcpclient_testing.aio.waiting import JoinWait, Waiters
 from tcpclient_testing.engine.steps.base import Step
 from tests.engine.driver import Driver, Over
 from tests.support.loops import AsyncTestCase
@@ -97,7 +97,7 @@ class JoinedTests(unittest.TestCase):
         driver = Driver()
         driver.expect_connect()
         step = driver.expect_line()
-        wait = Joined(step).__await__()
+        wait = JoinWait(step).__await__()
         self.assertIs(next(wait), step)
         with self.assertRaises(Over):
             next(wait)
@@ -105,7 +105,7 @@ class JoinedTests(unittest.TestCase):
         driver.connect()
         driver.receive(b"x\r\n")
         with self.assertRaises(StopIteration):
-            next(Joined(step).__await__())
+            next(JoinWait(step).__await__())
 
 
 if __name__ == "__main__":

@@ -72,8 +72,8 @@ class Handle(_Script):
         self.driver.session.add_to(self.conversation, step, self.driver.now)
         self.driver.written()
 
-    def _put_beside(self, written: Any) -> None:
-        self.driver.session.put_beside(self.conversation, written, self.driver.now)
+    def _add_rule(self, written: Any) -> None:
+        self.driver.session.add_rule(self.conversation, written, self.driver.now)
         self.driver.written()
 
     def _open_block(self) -> None:
@@ -127,8 +127,8 @@ class Driver(_Script):
             self.session.add(step, self.now)
             self.written()
 
-    def _put_beside(self, written: Any) -> None:
-        self.session.put_beside(None, written, self.now)
+    def _add_rule(self, written: Any) -> None:
+        self.session.add_rule(None, written, self.now)
         self.written()
 
     def _open_block(self) -> None:
@@ -223,7 +223,7 @@ class Driver(_Script):
         if self.taking:
             command.conversation.receive(Flushed(self.now))
 
-    def _on_SendAside(self, command: Any) -> None:
+    def _on_SendInterleaved(self, command: Any) -> None:
         command.conversation.handle.wire.append(command.data)
         if self.taking:
             command.conversation.receive(Flushed(self.now))

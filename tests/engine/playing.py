@@ -34,8 +34,8 @@ class Handle(ScriptMethods):
             session.add_to(self.conversation, step, now)
         self.play.perform()
 
-    def _put_beside(self, written: Any) -> None:
-        self.play.session.put_beside(self.conversation, written, self.play.now)
+    def _add_rule(self, written: Any) -> None:
+        self.play.session.add_rule(self.conversation, written, self.play.now)
         self.play.perform()
 
     def _open_block(self) -> None:
@@ -164,7 +164,7 @@ class Play:
                 continue
             elif isinstance(command, commands.Send):
                 self._write(conversation, conversation.take_output())
-            elif isinstance(command, commands.SendAside):
+            elif isinstance(command, commands.SendInterleaved):
                 self._write(conversation, [command.data])
             elif isinstance(command, (commands.HalfClose, commands.ResetConnection)):
                 conversation.receive(Flushed(self.now))

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Callable, Optional
 
 from tcpclient_testing import ExpectationError, MockTCPServer
-from tcpclient_testing.harness.blame import Whereabouts
+from tcpclient_testing.harness.blame import TaskSnapshot
 from tests.support.streams import close, connect
 
 
@@ -24,7 +24,7 @@ class WhereaboutsTests(unittest.IsolatedAsyncioTestCase):
         task = asyncio.ensure_future(function(event))
         for _ in range(5):
             await asyncio.sleep(0)
-        moment = Whereabouts(asyncio.get_running_loop())
+        moment = TaskSnapshot(asyncio.get_running_loop())
         event.set()
         exc = (await asyncio.gather(task, return_exceptions=True))[0]
         self.assertIsInstance(exc, KeyError)
@@ -113,7 +113,7 @@ class WhereaboutsTests(unittest.IsolatedAsyncioTestCase):
         event = asyncio.Event()
         task = asyncio.ensure_future(hold(event))
         await asyncio.sleep(0)
-        moment = Whereabouts(asyncio.get_running_loop())
+        moment = TaskSnapshot(asyncio.get_running_loop())
         event.set()
         await task
         del task
@@ -132,7 +132,7 @@ class WhereaboutsTests(unittest.IsolatedAsyncioTestCase):
         event = asyncio.Event()
         task = asyncio.ensure_future(handle(event))
         await asyncio.sleep(0)
-        moment = Whereabouts(asyncio.get_running_loop())
+        moment = TaskSnapshot(asyncio.get_running_loop())
         event.set()
         await task
         others = [KeyError() for _ in range(1000)]

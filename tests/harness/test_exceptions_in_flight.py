@@ -8,18 +8,18 @@ import unittest
 from collections.abc import Iterator
 from typing import Any
 
-from tcpclient_testing.harness.exceptions import leaves
+from tcpclient_testing.harness.exceptions import is_propagating
 
 
 class LeavingTests(unittest.TestCase):
-    """`leaves`, asked in a function that the block calls."""
+    """`is_propagating`, asked in a function that the block calls."""
 
     def setUp(self) -> None:
         self.told: list[bool] = []
 
     def ask(self, *_: Any) -> None:
         """Be a `stop()`."""
-        self.told.append(leaves(sys.exc_info()[1]))
+        self.told.append(is_propagating(sys.exc_info()[1]))
 
     def test_nothing_was_raised(self) -> None:
         """Then nothing leaves."""

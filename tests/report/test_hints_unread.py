@@ -7,7 +7,7 @@ import unittest
 from typing import Optional
 
 from tcpclient_testing import ExpectationError, ThreadedMockTCPServer
-from tcpclient_testing.report.hints import left_unread
+from tcpclient_testing.report.hints import unread_data_hint
 from tcpclient_testing.transcript.entries import Transcript
 from tests.engine.driver import Driver
 
@@ -55,7 +55,7 @@ class LeftUnreadTests(unittest.TestCase):
             getattr(transcript, what)(0.0, number, data)
         if reset:
             driver.reset_by_client()
-        return left_unread(driver.session.conversations[0], transcript)
+        return unread_data_hint(driver.session.conversations[0], transcript)
 
     def test_bytes_since_the_client_last_sent(self) -> None:
         """They are what it has most likely left."""

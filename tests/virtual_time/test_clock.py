@@ -72,7 +72,7 @@ class FakeLoop:
     def _sockets(self):
         return []
 
-    def _looks_out(self):
+    def _polls_conditions(self):
         return False
 
 

@@ -15,12 +15,12 @@ import threading
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.aio.sockets.inet_diag import PeerProbe, PeerState
-from tcpclient_testing.aio.sockets.polling import Looks
+from tcpclient_testing.aio.sockets.polling import Poller
 
 if TYPE_CHECKING:
     from .protocol import ConnectionProtocol
 
-__all__ = ["Taking"]
+__all__ = ["DeliveryWait"]
 
 __unittest = True
 
@@ -32,7 +32,7 @@ _PAUSE = 0.005
 _ELSEWHERE = 0.001
 
 
-class Taking:
+class DeliveryWait:
     """Waits until the client of one connection has taken what was sent.
 
     `probe` is None where the kernel can't be asked.
@@ -46,7 +46,7 @@ class Taking:
         local, peer = transport.get_extra_info("sockname"), protocol.peername
         self._local: Any = local
         self._probe = probe if all(isinstance(name, tuple) and len(name) >= 2 for name in (local, peer)) else None
-        self._looks = Looks(protocol.loop, self._try, eager=40, longest=0.02)
+        self._poller = Poller(protocol.loop, self._try, eager=40, longest=0.02)
         self._callback: Callable[[bool], None] = lambda _: None
         self._bound = self._clear_at = 0.0
         self._clear = 0
@@ -54,7 +54,7 @@ class Taking:
     @property
     def waiting(self) -> bool:
         """Whether a wait is in progress."""
-        return self._looks.waiting
+        return self._poller.waiting
 
     @property
     def _on_the_wire(self) -> int:
@@ -66,7 +66,7 @@ class Taking:
         self._callback = callback
         self._bound = bound
         self._clear = 0
-        self._looks.begin()
+        self._poller.begin()
 
     def arrived(self) -> bool:
         """Whether everything that was sent is certainly in the client's kernel; False where that is unknown."""
@@ -75,15 +75,15 @@ class Taking:
 
     def cancel(self) -> None:
         """Stop waiting, without calling the callback."""
-        self._looks.cancel()
+        self._poller.cancel()
 
     def _try(self) -> None:
         if self._taken():
             self._callback(True)
-        elif self._looks.lasted >= self._bound:
+        elif self._poller.lasted >= self._bound:
             self._callback(False)
         else:
-            self._looks.again()
+            self._poller.again()
 
     def _taken(self) -> bool:
         now = self._loop.time()
@@ -93,20 +93,20 @@ class Taking:
                 return True
             # The kernel reads `unread` before `bytes_received`. So an `unread` of 0 is reliable only in a query that
             # comes after one that found everything arrived: never in the first one.
-            if not self._arrived(state.bytes_received) or state.unread or not self._looks.count:
+            if not self._arrived(state.bytes_received) or state.unread or not self._poller.count:
                 self._clear = 0
                 return False
-        elif self._looks.lasted < _PAUSE:
+        elif self._poller.lasted < _PAUSE:
             return False
         self._clear += 1
         if self._clear == 1:
             self._clear_at = now
-        return self._in_the_clients_hands(now)
+        return self._reached_client_code(now)
 
     def _arrived(self, received: Optional[int]) -> bool:
         return received is None or received >= self._on_the_wire
 
-    def _in_the_clients_hands(self, now: float) -> bool:
+    def _reached_client_code(self, now: float) -> bool:
         """Whether the data has come from the kernel to the client's own code, as far as that can be seen."""
         stream = self._protocol.runtime.stream_of(self._protocol.peername)
         if stream is None:

@@ -44,12 +44,12 @@ import sys
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.aio.sockets.inet_diag import PeerState, on_this_machine, unacknowledged
-from tcpclient_testing.aio.sockets.polling import Looks
+from tcpclient_testing.aio.sockets.polling import Poller
 
 if TYPE_CHECKING:
     from .protocol import ConnectionProtocol
 
-__all__ = ["ResetLook", "ResetWatch"]
+__all__ = ["ResetCheck", "ResetWatch"]
 
 __unittest = True
 
@@ -57,10 +57,10 @@ __unittest = True
 _CERTAIN, _POSSIBLE, _BLIND = 1.0, 0.1, 0.005
 
 
-class ResetLook:
+class ResetCheck:
     """Finds out whether the client of one connection, whose stream has ended, has reset it."""
 
-    __slots__ = ("_protocol", "_transport", "_raw", "_local", "_peer", "_bound", "_looks", "_then")
+    __slots__ = ("_protocol", "_transport", "_raw", "_local", "_peer", "_bound", "_poller", "_then")
 
     def __init__(self, protocol: ConnectionProtocol) -> None:
         transport = protocol.transport
@@ -71,13 +71,13 @@ class ResetLook:
         self._local: Any = transport.get_extra_info("sockname")
         self._peer: Any = protocol.peername
         self._bound = 0.0
-        self._looks = Looks(protocol.loop, self._try)
+        self._poller = Poller(protocol.loop, self._try)
         self._then: Callable[[bool], None] = lambda _: None
 
     @property
     def waiting(self) -> bool:
         """Whether the result is still being waited for."""
-        return self._looks.waiting
+        return self._poller.waiting
 
     def known(self) -> Optional[bool]:
         """Whether the client has reset the connection; None if it is too early to know: then call `wait`."""
@@ -93,7 +93,7 @@ class ResetLook:
         own = left
         if left is not None:
             ended = protocol.eof_written
-            own = max(0, left - (protocol.on_the_wire - protocol.owed) - ended)
+            own = max(0, left - (protocol.on_the_wire - protocol.script_bytes_end) - ended)
             if error:
                 return bool(own) or not left
             if ended and not own:
@@ -132,18 +132,18 @@ class ResetLook:
     def wait(self, then: Callable[[bool], None]) -> None:
         """Call `then` with the result as soon as it is known, or with False after the time limit."""
         self._then = then
-        self._looks.begin()
+        self._poller.begin()
 
     def cancel(self) -> None:
         """Stop waiting, and don't call `then`."""
-        self._looks.cancel()
+        self._poller.cancel()
 
     def _try(self) -> None:
         if self._protocol.over:
             return
         known = self.known()
-        if known is None and self._looks.lasted < self._bound:
-            self._looks.again()
+        if known is None and self._poller.lasted < self._bound:
+            self._poller.again()
         else:
             self._then(bool(known))
             self._protocol.runtime.perform()
@@ -152,13 +152,13 @@ class ResetLook:
 class ResetWatch:
     """Reports to a connection that its client has reset it, or has closed it (no reset can follow a close)."""
 
-    __slots__ = ("_protocol", "_raw", "_poll", "_looks")
+    __slots__ = ("_protocol", "_raw", "_poll", "_poller")
 
     def __init__(self, protocol: ConnectionProtocol, transport: asyncio.Transport) -> None:
         self._protocol = protocol
         self._raw: Any = transport.get_extra_info("socket")
         self._poll: Any = None
-        self._looks = Looks(protocol.loop, self._look, longest=0.05)
+        self._poller = Poller(protocol.loop, self._look, longest=0.05)
         if sys.platform == "linux":
             try:
                 self._poll = select.epoll()
@@ -167,11 +167,11 @@ class ResetWatch:
                 return
             except OSError:  # too many descriptors are open: poll instead
                 self._poll = None
-        self._looks.begin()
+        self._poller.begin()
 
     def cancel(self) -> None:
         """Stop watching, and report nothing."""
-        self._looks.cancel()
+        self._poller.cancel()
         if self._poll is not None:
             self._protocol.loop.remove_reader(self._poll.fileno())
             self._poll.close()
@@ -187,7 +187,7 @@ class ResetWatch:
         except (OSError, ValueError, AttributeError):
             error = False
         if not (error or woken):
-            self._looks.again()
+            self._poller.again()
             return
         self.cancel()
         if error or isinstance(protocol.peername, tuple):

@@ -20,7 +20,7 @@ from tcpclient_testing.engine.wording import counted
 from tcpclient_testing.network.conditions import Network
 from tcpclient_testing.network.shaper import Shaper
 
-from .delivery import Taking
+from .delivery import DeliveryWait
 
 if TYPE_CHECKING:
     from .protocol import ConnectionProtocol
@@ -64,7 +64,7 @@ class Pacer:
         self._protocol = protocol
         self._loop = protocol.loop
         self._shaper = shaper
-        self._taking = Taking(protocol, protocol.runtime.probe())
+        self._delivery = DeliveryWait(protocol, protocol.runtime.probe())
         self._timer: Optional[asyncio.Handle] = None
         self._untaken = protocol.written > 0
         self._chunk = b""
@@ -74,7 +74,7 @@ class Pacer:
     @property
     def busy(self) -> bool:
         """Whether the next chunk waits for its time, or for the client to take the previous chunk."""
-        return self._timer is not None or self._taking.waiting
+        return self._timer is not None or self._delivery.waiting
 
     def pump(self) -> None:
         """Take over what the protocol has to send. Start to send it, unless sending is under way."""
@@ -99,14 +99,14 @@ class Pacer:
 
     def cancel(self) -> None:
         """Send nothing more."""
-        self._taking.cancel()
+        self._delivery.cancel()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _proceed(self) -> None:
         if self._untaken:
-            self._taking.wait(BOUND, self._released)
+            self._delivery.wait(BOUND, self._released)
         else:
             self._schedule()
 

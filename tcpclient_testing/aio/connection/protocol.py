@@ -13,7 +13,7 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Optional, cast
 
-from tcpclient_testing.aio.sockets.listening import LINGER_NOT
+from tcpclient_testing.aio.sockets.listening import LINGER_RESET
 from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.conversation.events import Event, HalfClosed, Received, Reset
 
@@ -21,10 +21,10 @@ from .sending import Sending
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.runtime import Runtime
-    from tcpclient_testing.aio.tls.close_notify import Farewell
+    from tcpclient_testing.aio.tls.close_notify import DelayedCloseNotify
 
-    from .delivery import Taking
-    from .endings import ResetLook, ResetWatch
+    from .delivery import DeliveryWait
+    from .endings import ResetCheck, ResetWatch
     from .pacing import Pacer
 
 __all__ = ["ConnectionProtocol"]
@@ -42,8 +42,8 @@ _READING = 0.2  # seconds: at most this long a reset waits for the client to rea
 class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
     """The adapter between a transport and a conversation."""
 
-    __slots__ = ("peername", "buffer", "draining", "left", "stopped", "crowded", "achieved", "reset_look",
-                 "reset_watch", "farewell")
+    __slots__ = ("peername", "buffer", "draining", "left", "stopped", "buffer_full", "achieved", "reset_check",
+                 "reset_watch", "delayed_close_notify")
 
     def __init__(self, runtime: Runtime, buffer: memoryview, peername: Any) -> None:
         self.runtime = runtime
@@ -59,17 +59,17 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         self.lost = False
         self.left = False
         self.stopped = False
-        self.crowded = False
+        self.buffer_full = False
         self.pacer: Optional[Pacer] = None
         self.written = 0
         self.achieved: list[int] = []
-        self.taking: Optional[Taking] = None
+        self.delivery: Optional[DeliveryWait] = None
         #: The value of `on_the_wire` after the script's last send: the client has to read up to that byte. Bytes after
         #: it (heartbeats, session tickets of TLS) belong to no step.
-        self.owed = 0
-        self.reset_look: Optional[ResetLook] = None
+        self.script_bytes_end = 0
+        self.reset_check: Optional[ResetCheck] = None
         self.reset_watch: Optional[ResetWatch] = None
-        self.farewell: Optional[Farewell] = None
+        self.delayed_close_notify: Optional[DelayedCloseNotify] = None
 
     # What the transport calls.
 
@@ -103,12 +103,12 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         if self.runtime.session.over or self.lost or transport is None:
             return
         conversation.kept = sum(map(len, conversation.pending))
-        crowded = conversation.kept > _MOST_KEPT
-        if crowded != self.crowded:
-            self.crowded = crowded
+        buffer_full = conversation.kept > _MOST_KEPT
+        if buffer_full != self.buffer_full:
+            self.buffer_full = buffer_full
             if not self.stopped:
-                (transport.pause_reading if crowded else transport.resume_reading)()
-        if crowded:
+                (transport.pause_reading if buffer_full else transport.resume_reading)()
+        if buffer_full:
             self.loop.call_later(_LOOK, self.hold_back)
 
     def eof_received(self) -> bool:
@@ -118,7 +118,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         self.lost = True
         in_doubt = self.in_doubt
         self.outgoing.clear()
-        for waiting in (self.pacer, self.taking, self.reset_look, self.reset_watch, self.farewell):
+        for waiting in (self.pacer, self.delivery, self.reset_check, self.reset_watch, self.delayed_close_notify):
             if waiting is not None:
                 waiting.cancel()
         conversation = self.conversation
@@ -139,7 +139,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         """The client has ended its stream. Return whether our side stays open, as `eof_received()` does."""
         self.note(how)
         if self._sends_script:
-            self.owed = self.on_the_wire
+            self.script_bytes_end = self.on_the_wire
         if self._judge_end(self._tell_end):
             return True
         if self.draining:
@@ -182,12 +182,12 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         Call `then` with the answer. Return True if the answer is not known yet: then `then` is called later.
         """
         known: Optional[bool] = False
-        if self.owed and not self.over and not self.conversation.cut_off:
-            from .endings import ResetLook
-            self.reset_look = ResetLook(self)
-            known = self.reset_look.known()
+        if self.script_bytes_end and not self.over and not self.conversation.cut_off:
+            from .endings import ResetCheck
+            self.reset_check = ResetCheck(self)
+            known = self.reset_check.known()
             if known is None:
-                self.reset_look.wait(then)
+                self.reset_check.wait(then)
                 return True
         then(bool(known))
         return False
@@ -195,7 +195,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
     @property
     def in_doubt(self) -> bool:
         """Whether the client's stream has ended, and it is not known yet whether that was a reset."""
-        return self.reset_look is not None and self.reset_look.waiting
+        return self.reset_check is not None and self.reset_check.waiting
 
     @property
     def over(self) -> bool:
@@ -233,9 +233,9 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
             self.close()
         elif self.transport.can_write_eof():
             if drain and self.conversation.tls is not None:
-                from tcpclient_testing.aio.tls.close_notify import farewell_of
-                self.farewell = farewell_of(self)
-            if self.farewell is None:
+                from tcpclient_testing.aio.tls.close_notify import delay_close_notify
+                self.delayed_close_notify = delay_close_notify(self)
+            if self.delayed_close_notify is None:
                 self.write_eof()
         elif drain:
             self.transport.close()
@@ -252,7 +252,8 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
     @property
     def eof_written(self) -> bool:
         """Whether our stream has ended: a FIN was sent."""
-        return (self.draining and (self.farewell is None or not self.farewell.waiting)) or self.conversation.silenced
+        delayed = self.delayed_close_notify
+        return (self.draining and (delayed is None or not delayed.waiting)) or self.conversation.silenced
 
     def close(self) -> None:
         """Close without a reset. Call this only when nothing is unread: else the close is a reset."""
@@ -276,17 +277,17 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         """
         from tcpclient_testing.aio.sockets.inet_diag import unacknowledged
 
-        from .delivery import Taking
+        from .delivery import DeliveryWait
         raw = None if self.transport is None else self.transport.get_extra_info("socket")
         if raw is None or self.lost or not self.written:
             self._reset_now()
             return
-        self.taking = Taking(self, self.runtime.probe())
+        self.delivery = DeliveryWait(self, self.runtime.probe())
         # The acknowledgement may be 40 ms late. A virtual clock that jumps from poll to poll counts seconds by then.
-        if unacknowledged(raw) and not self.taking.arrived():
+        if unacknowledged(raw) and not self.delivery.arrived():
             self.loop.call_later(_LOOK, self.reset_when_taken)
         else:
-            self.taking.wait(_READING, lambda _: self._reset_now())
+            self.delivery.wait(_READING, lambda _: self._reset_now())
 
     def _reset_now(self) -> None:
         self.reset("reset by the server")
@@ -313,7 +314,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         """Read from the client again."""
         if self.transport is not None and not self.lost and self.stopped:
             self.stopped = False
-            if not self.crowded:
+            if not self.buffer_full:
                 self.transport.resume_reading()
             self.note("reads again")
 
@@ -343,8 +344,8 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         self.left = True
         if self.transport is None or self.lost:
             return
-        if self.farewell is not None:
-            self.farewell.say_now()
+        if self.delayed_close_notify is not None:
+            self.delayed_close_notify.end_stream_now()
         if self.conversation is not None and (self.conversation.ended or self.conversation.closed):
             self.transport.close()
         self.transport.abort()
@@ -358,7 +359,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         raw = self.transport.get_extra_info("socket")
         if raw is not None:
             try:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
             except (OSError, ValueError):
                 pass  # closed already
         self.transport.abort()

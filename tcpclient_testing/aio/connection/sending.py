@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tcpclient_testing.aio.runtime import Runtime
     from tcpclient_testing.engine.conversation.conversation import Conversation
 
-    from .delivery import Taking
+    from .delivery import DeliveryWait
     from .pacing import Pacer
 
 __all__ = ["Sending"]
@@ -33,7 +33,7 @@ class Sending:
     """The sending part of `ConnectionProtocol`, which sets the attributes to their initial values."""
 
     __slots__ = ("runtime", "loop", "conversation", "transport", "outgoing", "paused", "slice", "lost", "pacer",
-                 "taking", "written", "owed")
+                 "delivery", "written", "script_bytes_end")
 
     runtime: Runtime
     loop: asyncio.AbstractEventLoop
@@ -44,9 +44,9 @@ class Sending:
     slice: int
     lost: bool
     pacer: Optional[Pacer]
-    taking: Optional[Taking]
+    delivery: Optional[DeliveryWait]
     written: int
-    owed: int
+    script_bytes_end: int
 
     @property
     def in_doubt(self) -> bool:
@@ -80,7 +80,7 @@ class Sending:
             self.pacer.pump()
         elif self.outgoing:
             self.pump()
-        elif self.conversation.sending or self.conversation.aside_under_way:
+        elif self.conversation.sending or self.conversation.interleaved_under_way:
             self.flushed()  # that was the last slice
         if self.runtime.session.commands:
             # Not from here: asyncio is about to check whether it has to close or half-close, and would do so twice.
@@ -119,7 +119,7 @@ class Sending:
         self.outgoing.extend([memoryview(b"".join(held))] if joined else held)
         self.pump()
 
-    def send_aside(self, data: bytes) -> None:
+    def send_interleaved(self, data: bytes) -> None:
         """Write `data` that belongs to no step of the script, such as a heartbeat."""
         if self.pacer is None:
             self.runtime.transcript.sent(self.loop.time(), self.conversation.number, data)
@@ -182,7 +182,7 @@ class Sending:
                 self._tell_untaken()
                 self.conversation.receive(Progressed(self.loop.time(), taken))
         elif not self.lost and ((self.pacer is not None and self.pacer.busy)
-                                or (self.taking is not None and self.taking.waiting) or self.in_doubt):
+                                or (self.delivery is not None and self.delivery.waiting) or self.in_doubt):
             # The client is waiting for us: report progress of 0 bytes, so that no time-out counts against it.
             self.conversation.receive(Progressed(self.loop.time(), 0))
             if self.in_doubt:
@@ -194,7 +194,7 @@ class Sending:
         if self.runtime.transcript.untaken:
             self._tell_untaken()
         if self._sends_script:
-            self.owed = self.on_the_wire
+            self.script_bytes_end = self.on_the_wire
             if conversation.ended and not conversation.reset:
                 if not self.in_doubt:
                     self._judge_end(self._tell_flushed)
@@ -215,4 +215,4 @@ class Sending:
     @property
     def _sends_script(self) -> bool:
         """Whether a write of the script is in progress, rather than data that belongs to no step."""
-        return self.conversation.sending and not self.conversation.aside_under_way
+        return self.conversation.sending and not self.conversation.interleaved_under_way

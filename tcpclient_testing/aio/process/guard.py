@@ -97,8 +97,8 @@ class DeadlockGuard:
     def _free(self, blocked: BlockedCall) -> None:
         runtime, session = self._runtime, self._runtime.session
         if not session.over:
-            session.condemn(Failure(None, None, _Blocked(blocked), runtime.loop.time()))
-            runtime.loop.call_soon_threadsafe(runtime.condemned)
+            session.fail_from_outside(Failure(None, None, _Blocked(blocked), runtime.loop.time()))
+            runtime.loop.call_soon_threadsafe(runtime.fail_from_outside)
         pairs = [(protocol.conversation, sock) for protocol in list(runtime.protocols.values())
                  for sock in _socket_of(protocol)]
         if blocked.attempt == 1:

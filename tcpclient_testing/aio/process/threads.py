@@ -31,7 +31,7 @@ from collections.abc import Collection
 from types import FrameType
 from typing import Optional
 
-__all__ = ["is_tools_frame", "is_tools_thread", "sleeps", "standing_threads"]
+__all__ = ["is_tools_frame", "is_tools_thread", "sleeps", "earlier_threads"]
 
 __unittest = True
 
@@ -39,7 +39,7 @@ _REST = 0.25  # seconds
 # Packages whose threads only help to run tests, and never serve a test.
 _TOOLS = frozenset({"execnet", "pytest_timeout", "debugpy", "pydevd", "_pydevd_bundle", "tqdm", "IPython", "ipykernel"})
 # Modules in whose code a thread waits for another Python thread, not for a C library's thread or callback.
-_WAITING_ROOMS = frozenset({"threading", "queue", "concurrent.futures.thread"})
+_WAITING_MODULES = frozenset({"threading", "queue", "concurrent.futures.thread"})
 # Where the workers of a pool wait for work, with a time limit after which they end: (module, function).
 _WORKERS_AT_REST = frozenset({("trio._core._thread_cache", "_work")})
 _FUTEX: Optional[int] = None  # the number of the system call; None where it is not known
@@ -63,7 +63,7 @@ class _Observation:
 _observed: weakref.WeakKeyDictionary[threading.Thread, _Observation] = weakref.WeakKeyDictionary()
 
 
-def standing_threads() -> Collection[threading.Thread]:
+def earlier_threads() -> Collection[threading.Thread]:
     """Return the threads that live now, except the caller, and start to observe how each of them sleeps."""
     if not _thread._count():
         return ()  # the caller is the main thread, and the only one
@@ -87,7 +87,7 @@ def sleeps(thread: threading.Thread) -> bool:
         frame = frame or sys._current_frames().get(thread.ident or 0)
         # Thread.run() itself never waits. If it is the innermost frame, it has called a function that is not Python's.
         waits = limited or (frame is not None and frame.f_code.co_name != "run"
-                            and frame.f_globals.get("__name__") in _WAITING_ROOMS)
+                            and frame.f_globals.get("__name__") in _WAITING_MODULES)
         _observed[thread] = _Observation(mark, waits)
         return False
     return observation.waits and _monotonic() - observation.since >= _REST

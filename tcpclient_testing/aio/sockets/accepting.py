@@ -19,9 +19,9 @@ import socket
 from collections.abc import Coroutine
 from typing import Any, Callable
 
-from .listening import LINGER_NOT
+from .listening import LINGER_RESET
 
-__all__ = ["Attaching", "TurningAway"]
+__all__ = ["Attaching", "DelayedReset"]
 
 __unittest = True
 
@@ -70,13 +70,13 @@ class Attaching:
             self.accepted.close()
 
 
-class TurningAway:
+class DelayedReset:
     """One accepted socket, to be reset after some turns of `loop`. `ended` is called then, but not after `cancel`."""
 
     __slots__ = ("accepted", "_loop", "_turns", "_handle", "_ended")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, accepted: socket.socket,
-                 ended: Callable[[TurningAway], None]) -> None:
+                 ended: Callable[[DelayedReset], None]) -> None:
         self.accepted = accepted
         self._loop = loop
         self._turns = 0
@@ -94,5 +94,5 @@ class TurningAway:
     def cancel(self) -> None:
         """Reset the connection now."""
         self._handle.cancel()
-        self.accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+        self.accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
         self.accepted.close()

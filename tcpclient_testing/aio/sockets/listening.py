@@ -11,7 +11,7 @@ import struct
 import sys
 from typing import Optional, TypeVar
 
-__all__ = ["BACKLOG", "listen", "listening", "loopback_addresses", "refusing", "LINGER_NOT"]
+__all__ = ["BACKLOG", "listen", "listening", "loopback_addresses", "refusing", "LINGER_RESET"]
 
 __unittest = True
 
@@ -24,7 +24,7 @@ BACKLOG = 1024
 _ATTEMPTS = 100
 
 #: The value of SO_LINGER with which closing a socket sends a RST (socket(7)).
-LINGER_NOT = struct.pack("ii", 1, 0)
+LINGER_RESET = struct.pack("ii", 1, 0)
 
 
 def loopback_addresses() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import Callable, Optional
 
-__all__ = ["Looks"]
+__all__ = ["Poller"]
 
 __unittest = True
 
@@ -20,7 +20,7 @@ __unittest = True
 _SHORTEST = 0.0002
 
 
-class Looks:
+class Poller:
     """Calls `look` again and again, as long as `look` calls `again`.
 
     `look` is called in each of the first `eager` turns of the loop, then by timers, at most `longest` seconds apart.

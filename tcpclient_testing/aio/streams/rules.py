@@ -33,7 +33,7 @@ from tcpclient_testing.engine.mismatches import Mismatch
 if TYPE_CHECKING:
     from .record import ClientStream
 
-__all__ = ["Neglected", "complaint", "unfinished"]
+__all__ = ["StreamMisuse", "complaint", "unfinished"]
 
 __unittest = True
 
@@ -41,7 +41,7 @@ __unittest = True
 _SHOWN = 40
 
 
-class Neglected(Mismatch):
+class StreamMisuse(Mismatch):
     """A client did not close its stream properly, or left bytes unread.
 
     `words` is the `complaint()`. `unwaited` is true if the client closed its stream, but did not await

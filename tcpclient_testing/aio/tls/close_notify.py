@@ -14,13 +14,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.aio.sockets.inet_diag import on_this_machine
-from tcpclient_testing.aio.sockets.polling import Looks
+from tcpclient_testing.aio.sockets.polling import Poller
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.connection.protocol import ConnectionProtocol
     from tcpclient_testing.aio.sockets.inet_diag import PeerProbe
 
-__all__ = ["Farewell", "farewell_of"]
+__all__ = ["DelayedCloseNotify", "delay_close_notify"]
 
 __unittest = True
 
@@ -28,8 +28,8 @@ __unittest = True
 _BOUND = 1.0
 
 
-def farewell_of(protocol: ConnectionProtocol) -> Optional[Farewell]:
-    """Start to delay the end of the server's stream, and return the `Farewell` that will end it.
+def delay_close_notify(protocol: ConnectionProtocol) -> Optional[DelayedCloseNotify]:
+    """Start to delay the end of the server's stream, and return the `DelayedCloseNotify` that will end it.
 
     Return None, without a delay, if there is nothing to tell apart, or no way to do so:
 
@@ -39,38 +39,39 @@ def farewell_of(protocol: ConnectionProtocol) -> Optional[Farewell]:
     """
     conversation, transport = protocol.conversation, protocol.transport
     assert transport is not None
-    if conversation.tls is None or conversation.cut_off or not protocol.owed or protocol.owed != protocol.on_the_wire:
+    end = protocol.script_bytes_end
+    if conversation.tls is None or conversation.cut_off or not end or end != protocol.on_the_wire:
         return None
     if not on_this_machine(transport.get_extra_info("sockname"), protocol.peername):
         return None
     probe = protocol.runtime.probe()
-    return None if probe is None else Farewell(protocol, probe)
+    return None if probe is None else DelayedCloseNotify(protocol, probe)
 
 
-class Farewell:
+class DelayedCloseNotify:
     """Ends the server's stream on one connection when the client has taken the reply, or after `_BOUND` seconds."""
 
-    __slots__ = ("_protocol", "_probe", "_local", "_looks")
+    __slots__ = ("_protocol", "_probe", "_local", "_poller")
 
     def __init__(self, protocol: ConnectionProtocol, probe: PeerProbe) -> None:
         assert protocol.transport is not None
         self._protocol = protocol
         self._probe = probe
         self._local: Any = protocol.transport.get_extra_info("sockname")
-        self._looks = Looks(protocol.loop, self._try)
+        self._poller = Poller(protocol.loop, self._try)
         self._withhold(True)
-        self._looks.begin()
+        self._poller.begin()
 
     @property
     def waiting(self) -> bool:
         """Whether the server's stream has not ended yet."""
-        return self._looks.waiting
+        return self._poller.waiting
 
     def cancel(self) -> None:
         """Send no close_notify any more: the connection is lost."""
-        self._looks.cancel()
+        self._poller.cancel()
 
-    def say_now(self) -> None:
+    def end_stream_now(self) -> None:
         """End the stream now, if it has not ended yet."""
         if self.waiting:
             self.cancel()
@@ -87,9 +88,9 @@ class Farewell:
         transport = protocol.transport
         if protocol.over or transport is None or transport.is_closing():
             return
-        self._looks.again()
-        if self._taken() or self._looks.lasted >= _BOUND:
-            self.say_now()
+        self._poller.again()
+        if self._taken() or self._poller.lasted >= _BOUND:
+            self.end_stream_now()
 
     def _taken(self) -> bool:
         """Return whether the client has taken everything, and can still take more."""

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.connection.client_hello import begins_tls, server_name
 from tcpclient_testing.engine.connection.handshake import TLSFailure
-from tcpclient_testing.engine.conversation.events import HandshakeBytes, TLSBroken, Upgraded
+from tcpclient_testing.engine.conversation.events import HandshakeBytes, TLSFailed, Upgraded
 
 from .errors import distrust_hint, failure_of
 
@@ -89,7 +89,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
     """TLS on one connection, on the server's side."""
 
     __slots__ = ("_above", "_raw", "_context", "_incoming", "_outgoing", "_tls", "_hello", "_starttls", "_received",
-                 "_sent", "_shaking", "_client_ended", "_goodbye", "_over", "_paused", "_clear", "_cipher",
+                 "_sent", "_shaking", "_client_ended", "_close_notify_sent", "_over", "_paused", "_clear", "_cipher",
                  "on_the_wire")
 
     def __init__(self, above: ConnectionProtocol, raw: asyncio.Transport, context: ssl.SSLContext, *,
@@ -106,7 +106,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._sent = 0
         self._shaking = True
         self._client_ended = False
-        self._goodbye = False
+        self._close_notify_sent = False
         self._over = False
         self._paused = False
         self._clear = 0
@@ -208,7 +208,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             self._raw.write_eof()
         except OSError:
             pass  # the client reset the connection meanwhile
-        above.tell(TLSBroken(above.loop.time(), failure))
+        above.tell(TLSFailed(above.loop.time(), failure))
 
     # Plaintext.
 
@@ -235,13 +235,13 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             if filled:
                 self._above.buffer_updated(filled)
             if ended:
-                self._farewell()
+                self._close_notify_received()
             elif error is not None and not self._over:
                 self._break(failure_of(error, self._context, done=True))
             if filled < size:
                 return
 
-    def _farewell(self) -> None:
+    def _close_notify_received(self) -> None:
         """Handle the client's close_notify: it will send no more."""
         if self._over:
             return
@@ -278,14 +278,14 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         return self._raw.can_write_eof()
 
     def write_eof(self) -> None:
-        self._say_goodbye()
+        self._send_close_notify()
         self._raw.write_eof()
 
     def is_closing(self) -> bool:
         return self._raw.is_closing()
 
     def close(self) -> None:
-        self._say_goodbye()
+        self._send_close_notify()
         self._over = True
         self._raw.close()
 
@@ -306,11 +306,11 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         if not self._shaking and self._incoming.pending:
             self._above.loop.call_soon(self._read)
 
-    def _say_goodbye(self) -> None:
+    def _send_close_notify(self) -> None:
         """End our direction with a close_notify."""
-        if self._goodbye or self._shaking or self._over:
+        if self._close_notify_sent or self._shaking or self._over:
             return
-        self._goodbye = True
+        self._close_notify_sent = True
         unread = self._incoming.read()  # else OpenSSL searches it for the client's close_notify, and reads nothing more
         try:
             self._tls.unwrap()

@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
     Source = Union[BytesLike, Callable[[Any], Union[BytesLike, Awaitable[BytesLike]]]]
 
-__all__ = ["BesideMethods"]
+__all__ = ["UnorderedMethods"]
 
 __unittest = True
 
 
-class BesideMethods:
+class UnorderedMethods:
     """What can be written in addition to the ordered steps, on a server and on a connection."""
 
-    def _put_beside(self, written: Union[Allowed, Every]) -> None:
+    def _add_rule(self, written: Union[Allowed, Every]) -> None:
         """Apply an `allow` or an `every` from here on."""
         raise NotImplementedError
 
@@ -94,7 +94,7 @@ class BesideMethods:
         source = None if reply is None else _checked_source("allow(reply=...)", reply, encode)
         shown = _shown(message, reply=reply, times=times, framing=framing)
         allowed = Allowed(shown, origin_of(sys._getframe(1)), divided, matcher, source, encode, times)
-        self._put_beside(allowed)
+        self._add_rule(allowed)
         return allowed
 
     def every(self, seconds: float, data: Source, *, framing: Optional[Framing] = None) -> Every:
@@ -116,7 +116,7 @@ class BesideMethods:
             raise ValueError("every(data) is empty; nothing would be sent")
         shown = f"{seconds:g}, {_shown(data, framing=framing)}"
         every = Every(shown, origin_of(sys._getframe(1)), interval, source, encode)
-        self._put_beside(every)
+        self._add_rule(every)
         return every
 
     def any_order(self) -> Block:

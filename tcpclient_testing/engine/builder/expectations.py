@@ -1,7 +1,7 @@
 """The methods with which scripts are written, on servers and connections: here those for what the client has to do.
 
 `ScriptMethods` inherits the others: what the server does (`ActionMethods`), faults and network conditions
-(`FaultMethods`), and what runs beside the script or in any order (`BesideMethods`).
+(`FaultMethods`), and what runs beside the script or in any order (`UnorderedMethods`).
 
 Each method checks its arguments, notes the line that called it, and passes a step to `_add`. Wrong arguments raise
 there, where the script is written.
@@ -25,7 +25,7 @@ from tcpclient_testing.engine.steps.messages import ExpectBytes, ExpectBytesTime
 from tcpclient_testing.engine.wording import shorten
 
 from .actions import ActionMethods
-from .any_order import BesideMethods
+from .any_order import UnorderedMethods
 from .network import FaultMethods
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _message_bytes(where: str, data: Any) -> bytes:
     return checked
 
 
-class ScriptMethods(ActionMethods, BesideMethods, FaultMethods):
+class ScriptMethods(ActionMethods, UnorderedMethods, FaultMethods):
     """The steps that can be written on a server and on a connection.
 
     Each method is an ordinary method, not a coroutine, and returns the `Step` at once.

@@ -1,19 +1,19 @@
 """What the server sends between the steps of its script: replies to allowed messages, and its own heartbeats.
 
-Here such a message is called an "aside": it belongs to no step.
+Such a message belongs to no step. It is called an interleaved send.
 
 Invariants
 
-- Asides are written apart from the script. A write of asides begins only when no write of the script is under way, and
-  no other write begins before it has ended. So an aside never splits a message of the script, and "taken by the
+- Interleaved sends are written apart from the script. A write of them begins only when no write of the script is under
+  way, and no other write begins before it has ended. So they never split a message of the script, and "taken by the
   operating system" remains a fact about each step.
-- Asides are sent in the order in which they were created, even if a coroutine computes one of them.
-- No aside is sent between the go-ahead of a `start_tls()` and the end of its handshake: the client would take the clear
+- They are sent in the order in which they were created, even if a coroutine computes one of them.
+- None is sent between the go-ahead of a `start_tls()` and the end of its handshake: the client would take the clear
   text for TLS.
 - Nothing is sent after the server has ended its stream, nor to a client that has ended its own. A client that is gone
   answers with a reset, and that would be taken for something that the client did.
-- An armed fault (such as `reset_after`) counts the bytes of asides like any others. It cuts them, and may strike in the
-  middle of them.
+- An armed fault (such as `reset_after`) counts their bytes like any others. It cuts them, and may strike in the middle
+  of one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections import deque
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from tcpclient_testing.engine.commands import RunCoroutine, Send, SendAside
+from tcpclient_testing.engine.commands import RunCoroutine, Send, SendInterleaved
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin, SourceLine, source_lines
 from tcpclient_testing.engine.wording import exception_text, shorten_repr
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.engine.steps.base import Step
 
-__all__ = ["Aside", "AsideRaised", "Asides", "_Written", "mute"]
+__all__ = ["InterleavedSend", "InterleavedSendRaised", "InterleavedSends", "Rule", "output_ended"]
 
 __unittest = True
 
 
-class AsideRaised(Mismatch):
-    """The callable that computes an aside raised `exception`; `what` names the `allow()` or `every()` it belongs to."""
+class InterleavedSendRaised(Mismatch):
+    """The callable of an `allow()` or `every()`, which `what` names, raised `exception`."""
 
     __slots__ = ("exception",)
 
@@ -46,7 +46,7 @@ class AsideRaised(Mismatch):
         self.exception = exception
 
 
-class Aside:
+class InterleavedSend:
     """One message to send that belongs to no step. `data` are its bytes, None until they are known.
 
     `what` names its origin in reports. `sent` is called when the operating system has taken all of it.
@@ -66,7 +66,7 @@ class Aside:
             try:
                 source = source(argument)
             except Exception as error:  # noqa: BLE001 - the test's own callable: the report shows whatever it raises
-                return AsideRaised(self.what, error)
+                return InterleavedSendRaised(self.what, error)
             if hasattr(source, "__await__"):
                 conversation.command(RunCoroutine(conversation, self, source))
                 return None
@@ -80,36 +80,36 @@ class Aside:
         try:
             self.data = data if self.encode is None else self.encode(data)
         except Exception as error:  # noqa: BLE001 - may be the user's own framing
-            return AsideRaised(self.what, error)
+            return InterleavedSendRaised(self.what, error)
         return None
 
     def failed(self, error: BaseException) -> Mismatch:
         """Describe the failure: the coroutine raised `error`."""
-        return AsideRaised(self.what, error)
+        return InterleavedSendRaised(self.what, error)
 
 
-class Asides:
-    """The asides of one connection.
+class InterleavedSends:
+    """The interleaved sends of one connection.
 
-    - `waiting`: the asides that are not written yet, in order. A None keeps the place of a write of the script that has
-      to wait, because asides were being written.
-    - `under_way`: whether asides are being written.
-    - `whole`: the asides that this write sends completely. (A fault may cut the others.)
+    - `waiting`: those that are not written yet, in order. A None keeps the place of a write of the script that has to
+      wait, because interleaved sends were being written.
+    - `under_way`: whether some are being written.
+    - `whole`: those that this write sends completely. (A fault may cut the others.)
     """
 
     __slots__ = ("waiting", "under_way", "whole")
 
     def __init__(self) -> None:
-        self.waiting: deque[Optional[Aside]] = deque()
+        self.waiting: deque[Optional[InterleavedSend]] = deque()
         self.under_way = False
-        self.whole: list[Aside] = []
+        self.whole: list[InterleavedSend] = []
 
     def pump(self, conversation: Conversation) -> None:
-        """Write the asides that are ready, if no write is under way."""
+        """Write the interleaved sends that are ready, if no write is under way."""
         waiting = self.waiting
         if self.under_way or not waiting or (conversation.sending and None not in waiting) or _upgrades(conversation):
             return
-        if mute(conversation):
+        if output_ended(conversation):
             held = None in waiting
             waiting.clear()
             if held:
@@ -117,11 +117,11 @@ class Asides:
             return
         ready = []
         while waiting:
-            aside = waiting[0]
-            if aside is None or aside.data is None:
+            send = waiting[0]
+            if send is None or send.data is None:
                 break
-            if aside.data:
-                ready.append(aside)
+            if send.data:
+                ready.append(send)
             waiting.popleft()
         if ready:
             self._write(conversation, ready)
@@ -129,19 +129,19 @@ class Asides:
             waiting.popleft()
             conversation.command(Send(conversation))
 
-    def _write(self, conversation: Conversation, asides: list[Aside]) -> None:
-        """Begin a write of these asides. An armed fault of the script may cut it, as it cuts sends."""
-        data = b"".join(aside.data or b"" for aside in asides)
+    def _write(self, conversation: Conversation, interleaved: list[InterleavedSend]) -> None:
+        """Begin a write of these interleaved sends. An armed fault of the script may cut it, as it cuts sends."""
+        data = b"".join(send.data or b"" for send in interleaved)
         if conversation.fault is not None:
             data = b"".join(conversation.fault.cut(conversation, [data]))
         conversation.output += len(data)
-        ends = accumulate(len(aside.data or b"") for aside in asides)
-        self.whole = [aside for aside, end in zip(asides, ends) if end <= len(data)]
+        ends = accumulate(len(send.data or b"") for send in interleaved)
+        self.whole = [send for send, end in zip(interleaved, ends) if end <= len(data)]
         self.under_way = True
-        conversation.command(SendAside(conversation, data))
+        conversation.command(SendInterleaved(conversation, data))
 
     def hold(self) -> bool:
-        """Return True if a new write of the script has to wait for asides; `pump` then begins it in its turn."""
+        """Return True if a new write of the script has to wait; `pump` then begins it in its turn."""
         if self.under_way:
             waiting = self.waiting
             ready = 0
@@ -151,7 +151,7 @@ class Asides:
         return self.under_way
 
     def progressed(self, conversation: Conversation) -> bool:
-        """The operating system has taken more of a write: return True if it is a write of asides.
+        """The operating system has taken more of a write: return True if it is a write of interleaved sends.
 
         If an action of the script waits for that write, the action's time-out starts anew: it is not late.
         """
@@ -160,13 +160,13 @@ class Asides:
         return self.under_way
 
     def flushed(self, conversation: Conversation) -> bool:
-        """The operating system has taken all of a write: return True if it was a write of asides."""
+        """The operating system has taken all of a write: return True if it was a write of interleaved sends."""
         if not self.progressed(conversation):
             return False
         self.under_way = False
         whole, self.whole = self.whole, []
-        for aside in whole:
-            aside.sent()
+        for send in whole:
+            send.sent()
         fault = conversation.fault
         if fault is not None and fault.strike(conversation):
             self.under_way = True  # Flushed comes again when the connection has been ended
@@ -177,14 +177,14 @@ class Asides:
         return True
 
 
-def mute(conversation: Conversation) -> bool:
-    """Return whether asides are no longer sent on this connection."""
+def output_ended(conversation: Conversation) -> bool:
+    """Return whether interleaved sends are no longer sent on this connection."""
     return (conversation.silenced or conversation.ended or conversation.draining or conversation.closed
             or conversation.cut_off)
 
 
 def _held(conversation: Conversation) -> bool:
-    """Return whether an action of the script waits for the asides being written: a send, an end of stream, or TLS."""
+    """Return whether an action of the script waits for the write under way: a send, an end of stream, or TLS."""
     if conversation.sending or conversation.cursor == len(conversation.steps):
         return conversation.sending
     return getattr(conversation.steps[conversation.cursor], "begun", True) is False
@@ -208,7 +208,7 @@ def _only_takes_time(step: Step[Any]) -> bool:
     return not (step.is_expectation or step.sends or step.method == "start_tls")
 
 
-class _Written:
+class Rule:
     """Base class: an entry of a script that is not a step, and applies in addition to the steps."""
 
     __slots__ = ("shown", "origin", "source", "encode", "count")
@@ -232,11 +232,11 @@ class _Written:
     def sent(self) -> None:
         """Take note that the operating system has taken one more of what this entry sends."""
 
-    def aside(self, conversation: Conversation, argument: Any) -> Optional[Aside]:
+    def make_send(self, conversation: Conversation, argument: Any) -> Optional[InterleavedSend]:
         """Return something to send, made from the source. If that fails, fail the script and return None."""
-        aside = Aside(f"{self.method}() at {self.lines()[0]}", self.encode, self.sent)
-        mismatch = aside.begin(conversation, self.source, argument)
+        send = InterleavedSend(f"{self.method}() at {self.lines()[0]}", self.encode, self.sent)
+        mismatch = send.begin(conversation, self.source, argument)
         if mismatch is not None:
             conversation.session.fail(conversation, None, mismatch)
             return None
-        return aside
+        return send

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from tcpclient_testing.engine.connection.interleaved import Aside, _Written
+from tcpclient_testing.engine.connection.interleaved import InterleavedSend, Rule
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.matching.base import Matcher
 from tcpclient_testing.engine.matching.reading import Message
@@ -23,7 +23,7 @@ __all__ = ["Allowed", "Permit", "takes_no_bytes"]
 __unittest = True
 
 
-class Allowed(_Written):
+class Allowed(Rule):
     """The result of `allow()`. `count` is how often such a message has come, on all connections."""
 
     __slots__ = ("framing", "matcher", "times")
@@ -69,12 +69,12 @@ class Permit:
         """Return a new reading of such a message."""
         return Message(self.allowed.framing, self.allowed.matcher)
 
-    def came(self, conversation: Conversation, result: Any) -> Optional[Aside]:
+    def came(self, conversation: Conversation, result: Any) -> Optional[InterleavedSend]:
         """Count a message that has come; return the reply to it, or None."""
         self.allowed.count += 1
         if self.left is not None:
             self.left -= 1
-        return None if self.allowed.source is None else self.allowed.aside(conversation, result)
+        return None if self.allowed.source is None else self.allowed.make_send(conversation, result)
 
     def lines(self) -> list[SourceLine]:
         """Return the source lines where it was written."""

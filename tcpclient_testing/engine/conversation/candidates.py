@@ -185,8 +185,8 @@ def used_up(conversation: Conversation) -> str:
     Returns "" if none would. The beginning of such a message is enough, because a wrong byte is reported as soon as it
     arrives.
     """
-    spent = [] if conversation.beside is None else [permit for permit in conversation.beside.permits if not permit.left
-                                                    and permit.left is not None]
+    permits = [] if conversation.selection is None else conversation.selection.permits
+    spent = [permit for permit in permits if permit.left is not None and not permit.left]
     if not spent or not conversation.pending:
         return ""
     candidates = Candidates([Reading(permit, permit.message()) for permit in spent])

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tcpclient_testing.engine.session.session import Session
     from tcpclient_testing.engine.steps.network import BreakAfter
 
-    from .selection import Beside
+    from .selection import Selection
 
 __all__ = ["Conversation"]
 
@@ -52,8 +52,8 @@ class Conversation:
     __slots__ = ("session", "number", "handle", "steps", "cursor", "marks", "peername", "accepted", "accepted_at",
                  "closed", "ended", "reset", "draining", "pending", "exact", "due", "turn", "progress", "alarm_at",
                  "gate", "begun", "outbox", "sending", "issued", "taken", "taken_ends", "taken_bytes", "watchers",
-                 "began", "taken_at", "unclaimed_at", "kept", "tls", "broken", "beside",
-                 "pool", "silenced", "handed", "sent_eof", "got_eof", "caught_up", "output", "fault", "paused",
+                 "began", "taken_at", "unclaimed_at", "kept", "tls", "broken", "selection",
+                 "pool", "silenced", "hand_over_step", "sent_eof", "got_eof", "caught_up", "output", "fault", "paused",
                  "excused",
                  "fin", "__weakref__")
 
@@ -97,10 +97,10 @@ class Conversation:
         self.fault: Optional[BreakAfter] = None
         self.tls: Optional[Handshake] = None
         self.broken: Optional[TLSFailure] = None
-        self.beside: Optional[Beside] = None
+        self.selection: Optional[Selection] = None
         self.pool: Optional[Pool] = None
         self.silenced = False
-        self.handed: Optional[Step[Any]] = None
+        self.hand_over_step: Optional[Step[Any]] = None
         self.sent_eof: Optional[Step[Any]] = None
         self.got_eof: Optional[Step[Any]] = None
         #: The `pause_reading()` step since which the server does not read from the client; None while it reads.
@@ -129,8 +129,8 @@ class Conversation:
             return  # not progress either: else a client that never stops sending would never be overdue
         view = data if type(data) is memoryview else memoryview(data)
         pending = self.pending
-        if self.beside is not None and not pending:
-            self.beside.arrives(self.progress, self.session.now)
+        if self.selection is not None and not pending:
+            self.selection.arrives(self.progress, self.session.now)
         self.progress = self.session.now
         if not pending:
             self.kept = 0
@@ -161,7 +161,7 @@ class Conversation:
 
     def progressed(self, count: int) -> None:
         """The operating system has taken `count` more bytes."""
-        if self.beside is not None and self.beside.asides.progressed(self):
+        if self.selection is not None and self.selection.interleaved.progressed(self):
             return
         self.taken_at = self.session.now
         self.taken_bytes += count
@@ -171,7 +171,7 @@ class Conversation:
 
     def flushed(self) -> None:
         """The operating system has taken everything: the sends of this write, or the end of our stream."""
-        if self.beside is not None and self.beside.asides.flushed(self):
+        if self.selection is not None and self.selection.interleaved.flushed(self):
             return
         if self.sending:
             if self.fault is not None and self.fault.strike(self):
@@ -180,8 +180,8 @@ class Conversation:
             self.taken_at = self.session.now
             self.caught_up = not self.pending
             self.move_to(self.taken + len(self.taken_ends))
-            if self.beside is not None:
-                self.beside.asides.pump(self)
+            if self.selection is not None:
+                self.selection.interleaved.pump(self)
             if self.issued > self.cursor and self.reset:
                 step = self.steps[self.cursor]
                 assert isinstance(step, SendBytes)
@@ -226,7 +226,7 @@ class Conversation:
         self.progress = self.session.now
         self.advance()
 
-    def tls_broken(self, failure: TLSFailure) -> None:
+    def tls_failed(self, failure: TLSFailure) -> None:
         """TLS failed; ignore what the client still sends."""
         self.broken = failure
         self.draining = True
@@ -240,8 +240,8 @@ class Conversation:
         step.conversation = self
         step.index = len(self.steps)
         self.steps.append(step)
-        if self.beside is not None:
-            self.beside.added(step)
+        if self.selection is not None:
+            self.selection.added(step)
         if self.cursor == step.index or self.sending:
             self.advance()
 
@@ -253,7 +253,7 @@ class Conversation:
             if self.pool is not None:
                 self.pool.look()
             return
-        steps, beside = self.steps, self.beside
+        steps, selection = self.steps, self.selection
         while self.cursor < len(steps):
             position = self.issued if self.sending else self.cursor
             if position == len(steps):
@@ -272,8 +272,8 @@ class Conversation:
                     self.arm()
             outcome: Any = None
             # After a fault has ended the connection no message is read any more, not even an allowed one.
-            if beside is not None and not (self.fault is not None and self.fault.ended):
-                outcome = beside.before(self, step)
+            if selection is not None and not (self.fault is not None and self.fault.ended):
+                outcome = selection.before(self, step)
             if outcome is None:
                 if position >= self.begun:
                     self.begun = position + 1
@@ -286,7 +286,7 @@ class Conversation:
             elif outcome is QUEUED:
                 self._queue(position)
             elif isinstance(outcome, Mismatch):
-                if beside is not None:
+                if selection is not None:
                     from .candidates import used_up
                     outcome.summary += used_up(self)
                 session.fail(self, steps[self.cursor] if step.is_expectation else step, outcome)
@@ -294,8 +294,8 @@ class Conversation:
             else:
                 self._wait(position)
                 break
-        if beside is not None:
-            beside.after(self)
+        if selection is not None:
+            selection.after(self)
         if self.watchers:
             self.tell_watchers()
 
@@ -313,7 +313,7 @@ class Conversation:
     def arm(self) -> None:
         """Set the session's reminder for the due step's deadline, if that is needed."""
         session, due = self.session, self.due
-        if self.beside is None and self.alarm_at is None and due is not None and due.timing is DEFAULT_TIMING:
+        if self.selection is None and self.alarm_at is None and due is not None and due.timing is DEFAULT_TIMING:
             # The common case: a reminder is already set, and this step can't be overdue before it.
             if session.timeout is None:
                 return
@@ -343,7 +343,7 @@ class Conversation:
         self.taken = position
         self.taken_ends = []
         self.taken_bytes = 0
-        if self.beside is None or not self.beside.asides.hold():
+        if self.selection is None or not self.selection.interleaved.hold():
             self.command(Send(self))
 
     def take_output(self) -> list[bytes]:
@@ -409,13 +409,13 @@ class Conversation:
     def _forget_pending(self) -> None:
         """Drop the pending bytes, and what has been read of a message in them."""
         self.pending.clear()
-        if self.beside is not None:
-            self.beside.forget()
+        if self.selection is not None:
+            self.selection.forget()
 
     @property
-    def aside_under_way(self) -> bool:
+    def interleaved_under_way(self) -> bool:
         """Whether a write is under way that belongs to no step: an `allow()` reply or a heartbeat."""
-        return self.beside is not None and self.beside.asides.under_way
+        return self.selection is not None and self.selection.interleaved.under_way
 
     def begin_tls(self, context: Any) -> None:
         """From now on both sides use TLS. Bytes that are pending are the beginning of the client's handshake."""
@@ -449,16 +449,16 @@ class Conversation:
     @property
     def excess(self) -> bool:
         """Whether bytes are pending that can't be the beginning of a message that `allow()` lets through."""
-        return bool(self.pending) and (self.beside is None or not self.beside.may_be_allowed(self))
+        return bool(self.pending) and (self.selection is None or not self.selection.may_be_allowed(self))
 
     def has_turn(self, step: Step[Any]) -> bool:
         """Whether it is the turn of `step`: it is at the cursor, or open in the same `any_order()` block."""
         if step.index == self.cursor:
             return True
-        if self.beside is None or step.index < self.cursor:
+        if self.selection is None or step.index < self.cursor:
             return False
-        block = self.beside.block_of(step)
-        return block is not None and block is self.beside.block_of(self.steps[self.cursor])
+        block = self.selection.block_of(step)
+        return block is not None and block is self.selection.block_of(self.steps[self.cursor])
 
     def ending(self) -> str:
         """Say how the client's stream ended, as far as is known: "half-closed", "reset the connection"."""
@@ -502,8 +502,8 @@ class Conversation:
         """
         if self.pool is not None:
             self.pool.check_awaited(step)
-        if self.beside is not None:
-            self.beside.check_awaited(step)
+        if self.selection is not None:
+            self.selection.check_awaited(step)
         self.when_done(step, lambda: self.command(Wake(step)))
 
     def tell_watchers(self) -> None:
@@ -519,4 +519,4 @@ class Conversation:
     @property
     def complete(self) -> bool:
         """Whether every step added so far is satisfied. Steps that a handler adds don't count."""
-        return self.cursor == len(self.steps) or (self.handed is not None and self.handed.satisfied)
+        return self.cursor == len(self.steps) or (self.hand_over_step is not None and self.hand_over_step.satisfied)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .conversation import Conversation
 
 __all__ = ["Computed", "Connected", "Event", "Flushed", "HalfClosed", "HandshakeBytes", "Progressed", "Received",
-           "Released", "Reset", "TLSBroken", "Upgraded"]
+           "Released", "Reset", "TLSFailed", "Upgraded"]
 
 
 class Event:
@@ -180,7 +180,7 @@ class Upgraded(Event):
         conversation.upgraded(self.info)
 
 
-class TLSBroken(Event):
+class TLSFailed(Event):
     """TLS failed, in its handshake or later: nothing can be sent or received any more."""
 
     __slots__ = ("failure",)
@@ -190,4 +190,4 @@ class TLSBroken(Event):
         self.failure = failure
 
     def apply(self, conversation: Conversation) -> None:
-        conversation.tls_broken(self.failure)
+        conversation.tls_failed(self.failure)

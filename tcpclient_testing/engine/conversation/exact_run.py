@@ -86,8 +86,8 @@ class ExactRun:
         size = len(step.data)
         if size < _MOST_BYTES:
             limit = first + _MOST_STEPS
-            if conversation.beside is not None:
-                limit = min(limit, conversation.beside.run_limit(first))
+            if conversation.selection is not None:
+                limit = min(limit, conversation.selection.run_limit(first))
             for later in steps[first + 1:limit]:
                 if type(later) is not ExpectBytes:  # one with its own time-out isn't, either
                     break

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .conversation import Conversation
 
-__all__ = ["check_place", "check_reset", "check_after_eof", "NEEDS_SIGHT", "check_seen"]
+__all__ = ["check_order", "check_reset", "check_after_eof", "REFUSED_WHILE_PAUSED", "check_reading"]
 
 __unittest = True
 
@@ -43,7 +43,7 @@ _WITHOUT_RESET = {"reset": "disconnect()", "reset_after": "disconnect_after()",
                   "fail_connections": "refuse_connections()"}
 
 #: The steps that are refused while the server does not read: for each, the reason and what to do, as error text.
-NEEDS_SIGHT = {
+REFUSED_WHILE_PAUSED = {
     "expect_silence": "can't see whether the client is silent: write resume_reading() before it, or use delay() if "
                       "only the time matters",
     "start_tls": "can't see the client's TLS handshake: write resume_reading() before it",
@@ -61,21 +61,21 @@ def check_reset(session: Session, step: Step[Any]) -> None:
                           f"{_WITHOUT_RESET[step.method]}")
 
 
-def check_place(conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
+def check_order(conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
     """Raise `ScriptError` if `step` may not come next in this connection's script, which must have begun.
 
     `by_handler` says that a handler adds the step. After `hand_over()`, only the handler may add steps. Hand-overs and
     ends of streams are recorded in `conversation`, since they restrict the steps after them.
     """
-    if conversation.handed is not None and not by_handler:
-        raise ScriptError(f"{step} comes after {conversation.handed} on connection {conversation.number}, after "
-                          "which only the handler adds steps; expect_connect() begins the next connection")
-    if conversation.beside is not None and conversation.beside.writing is not None:
-        conversation.beside.writing.check(step)
+    if conversation.hand_over_step is not None and not by_handler:
+        raise ScriptError(f"{step} comes after {conversation.hand_over_step} on connection {conversation.number}, "
+                          "after which only the handler adds steps; expect_connect() begins the next connection")
+    if conversation.selection is not None and conversation.selection.writing is not None:
+        conversation.selection.writing.check(step)
     if step.method == "hand_over":
-        conversation.handed = step
+        conversation.hand_over_step = step
     if step.method in ("expect_silence", "start_tls"):
-        check_seen(conversation, step)
+        check_reading(conversation, step)
     last = conversation.steps[-1]
     _check_tls(conversation, step, last)
     check_reset(conversation.session, step)
@@ -126,11 +126,11 @@ def _may_be_empty(step: Step[Any]) -> bool:
     return takes_no_bytes(step.framing, step.matcher)
 
 
-def check_seen(conversation: Conversation, step: Step[Any]) -> None:
-    """Raise `ScriptError` if `step`, one of those in `NEEDS_SIGHT`, comes while the server does not read."""
+def check_reading(conversation: Conversation, step: Step[Any]) -> None:
+    """Raise `ScriptError` if `step`, one of those in `REFUSED_WHILE_PAUSED`, comes while the server does not read."""
     for before in reversed(conversation.steps):
         if before.method == "resume_reading":
             return
         if before.method == "pause_reading":
             raise ScriptError(f"{step} comes after {before} on connection {conversation.number}, so the "
-                              f"server {NEEDS_SIGHT[step.method]}")
+                              f"server {REFUSED_WHILE_PAUSED[step.method]}")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from tcpclient_testing.engine.connection.interleaved import Aside, _Written
+from tcpclient_testing.engine.connection.interleaved import InterleavedSend, Rule
 from tcpclient_testing.engine.origin import Origin
 
 if TYPE_CHECKING:
     from .conversation import Conversation
 
-__all__ = ["Beat", "Every"]
+__all__ = ["HeartbeatTimer", "Every"]
 
 __unittest = True
 
 
-class Every(_Written):
+class Every(Rule):
     """The result of `every()`. `count` is how often it was sent, on all connections; `stop()` ends it.
 
     A heartbeat counts as sent once the operating system has taken its last byte.
@@ -43,7 +43,7 @@ class Every(_Written):
         return f"<{self} at {self.lines()[0]}: sent {self.count} {'time' if self.count == 1 else 'times'}{state}>"
 
 
-class Beat:
+class HeartbeatTimer:
     """An `every()` on one connection: it applies from the step at `position`; `due` is the time of the next heartbeat.
 
     `due` is in seconds of the clock; None until the first heartbeat is scheduled. `last` is the heartbeat that was sent
@@ -57,7 +57,7 @@ class Beat:
         self.every = every
         self.position = position
         self.due: Optional[float] = None
-        self.last: Optional[Aside] = None
+        self.last: Optional[InterleavedSend] = None
 
     def start(self, conversation: Conversation) -> None:
         """Schedule the first heartbeat, once the client has connected and `position` is reached."""
@@ -65,11 +65,11 @@ class Beat:
             self.due = conversation.session.now + self.every.seconds
             conversation.session.remind(self.due)
 
-    def tick(self, conversation: Conversation) -> Optional[Aside]:
+    def tick(self, conversation: Conversation) -> Optional[InterleavedSend]:
         """Return the heartbeat to send now, or None if none is due."""
         now = conversation.session.now
         if self.due is None or now < self.due or self.every.stopped:
             return None
         following = self.due + self.every.seconds
         self.due = following if following > now else now + self.every.seconds
-        return self.every.aside(conversation, conversation.last_result())
+        return self.every.make_send(conversation, conversation.last_result())

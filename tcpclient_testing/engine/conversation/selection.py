@@ -1,6 +1,6 @@
 """Decides which message comes next on a connection where more than the due step is possible.
 
-A conversation gets a `Beside` as soon as its script uses `allow`, `every`, `any_order`, or the server's
+A conversation gets a `Selection` as soon as its script uses `allow`, `every`, `any_order`, or the server's
 ``pipelining=False``. Without one, the client's bytes go straight to the due step. `Candidates` has the rule by which
 one of several possible messages is chosen.
 
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from tcpclient_testing.engine.connection.interleaved import Aside, Asides, mute
+from tcpclient_testing.engine.connection.interleaved import InterleavedSend, InterleavedSends, output_ended
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.matching.reading import Message
 from tcpclient_testing.engine.mismatches import Mismatch, ReadingRaised
@@ -32,13 +32,13 @@ from tcpclient_testing.errors import ScriptError
 
 from .allowing import Allowed, Permit
 from .candidates import KEPT, Candidates, Reading, none_matches
-from .interleaving import Beat, Every
+from .interleaving import Every, HeartbeatTimer
 from .unordered import Unordered, places
 
 if TYPE_CHECKING:
     from .conversation import Conversation
 
-__all__ = ["Beside", "race"]
+__all__ = ["Selection", "race"]
 
 __unittest = True
 
@@ -46,27 +46,27 @@ __unittest = True
 _KEPT = 64
 
 
-class Beside:
+class Selection:
     """What applies to one conversation in addition to the order of its steps.
 
     - `permits`, `beats`: its `allow()` and `every()`, with the step from which each applies
     - `blocks`: its `any_order()` blocks that have open expectations; `writing`: the block that is still being written
     - `candidates`: the readings of the next message; `won`: the reading of an expectation that has won
-    - `asides`: what the server sends that belongs to no step
+    - `interleaved`: what the server sends that belongs to no step
     - `progress`: when the conversation last made progress before the message that is coming in
     """
 
-    __slots__ = ("permits", "beats", "blocks", "writing", "candidates", "won", "asides", "progress", "_came", "_last",
-                 "_since", "_began")
+    __slots__ = ("permits", "beats", "blocks", "writing", "candidates", "won", "interleaved", "progress", "_came",
+                 "_last", "_since", "_began")
 
     def __init__(self) -> None:
         self.permits: list[Permit] = []
-        self.beats: list[Beat] = []
+        self.beats: list[HeartbeatTimer] = []
         self.blocks: list[Unordered] = []
         self.writing: Optional[Unordered] = None
         self.candidates: Optional[Candidates] = None
         self.won: Optional[Reading] = None
-        self.asides = Asides()
+        self.interleaved = InterleavedSends()
         self.progress = 0.0
         self._came = 0
         self._last = b""
@@ -80,7 +80,7 @@ class Beside:
         if isinstance(written, Allowed):
             self.permits.append(Permit(written, position))
         else:
-            self.beats.append(Beat(written, position))
+            self.beats.append(HeartbeatTimer(written, position))
 
     def open_block(self, start: int, now: float) -> None:
         """Begin an `any_order()` block: the messages written from `now` on may come in any order."""
@@ -90,13 +90,13 @@ class Beside:
 
     def close_block(self, conversation: Conversation) -> None:
         """End the block that is being written. If its turn has come already, its time-outs begin now."""
-        if self.unwritten(conversation) is not None:
+        if self.unfinished_block(conversation) is not None:
             conversation.due = None
         block, self.writing = self.writing, None
         if block is not None and block.units:
             self.blocks.append(block)
 
-    def unwritten(self, conversation: Conversation) -> Optional[Unordered]:
+    def unfinished_block(self, conversation: Conversation) -> Optional[Unordered]:
         """Return the block that is being written, if its turn has come (so no step is due yet); else None."""
         block = self.writing
         return block if block is not None and conversation.cursor >= block.start else None
@@ -116,13 +116,14 @@ class Beside:
         everywhere = conversation.session.everywhere
         return [permit for permit in self.permits if permit.left != 0 and permit.allowed in everywhere]
 
-    def keep_connection(self, other: Beside) -> None:
+    def keep_connection(self, other: Selection) -> None:
         """Keep what belongs to each connection when two conversations exchange their scripts.
 
-        The scripts take their `Beside` objects with them. So this exchanges back what was sent and let through before
-        the script of the connection was known. Until then only an `allow()` or `every()` for all connections applies.
+        The scripts take their `Selection` objects with them. So this exchanges back what was sent and let through
+        before the script of the connection was known. Until then only an `allow()` or `every()` for all connections
+        applies.
         """
-        for name in ("asides", "progress", "_came", "_last", "_since", "_began"):
+        for name in ("interleaved", "progress", "_came", "_last", "_since", "_began"):
             mine, theirs = getattr(self, name), getattr(other, name)
             setattr(self, name, theirs)
             setattr(other, name, mine)
@@ -169,15 +170,15 @@ class Beside:
         return outcome
 
     def after(self, conversation: Conversation) -> None:
-        """The script has to wait: let allowed messages through, start heartbeats, and send asides."""
+        """The script has to wait: let allowed messages through, start heartbeats, and write interleaved sends."""
         self.look(conversation)
         self._judge_answering(conversation)
         for beat in self.beats:
             beat.start(conversation)
         if self.writing is not None:
-            conversation.session.remind_of_unwritten()
+            conversation.session.remind_of_unfinished_blocks()
         if not conversation.session.over:
-            self.asides.pump(conversation)
+            self.interleaved.pump(conversation)
 
     def look(self, conversation: Conversation) -> None:
         """Consume the allowed messages that have come. If an expectation has won, keep its reading in `won`."""
@@ -216,8 +217,8 @@ class Beside:
         assert winner.result is not None
         reply = winner.source.came(conversation, winner.result.result)
         if reply is not None:
-            self.asides.waiting.append(reply)
-            self.asides.pump(conversation)
+            self.interleaved.waiting.append(reply)
+            self.interleaved.pump(conversation)
 
     def _sources(self, conversation: Conversation) -> list[Any]:
         """Return what may come next, in order of precedence; an empty list if the script alone decides."""
@@ -335,17 +336,17 @@ class Beside:
 
     def tick(self, conversation: Conversation) -> None:
         """Send the heartbeats that are due."""
-        silent = mute(conversation)
+        silent = output_ended(conversation)
         for beat in self.beats:
             if not silent and (beat.last is None
-                               or (beat.last not in self.asides.waiting and not self.asides.under_way)):
-                aside: Optional[Aside] = beat.tick(conversation)
-                if aside is not None:
-                    beat.last = aside
-                    self.asides.waiting.append(aside)
+                               or (beat.last not in self.interleaved.waiting and not self.interleaved.under_way)):
+                send: Optional[InterleavedSend] = beat.tick(conversation)
+                if send is not None:
+                    beat.last = send
+                    self.interleaved.waiting.append(send)
             elif beat.due is not None and beat.due <= conversation.session.now:
                 beat.due = conversation.session.now + beat.every.seconds
-        self.asides.pump(conversation)
+        self.interleaved.pump(conversation)
 
     # Bytes that have come too early.
 
@@ -387,7 +388,7 @@ def race(conversation: Conversation, sources: list[Any]) -> Optional[Candidates]
 
 
 def _wanted(step: Step[Any]) -> str:
-    """Say what `step` expects, with the same text as on a connection that has no `Beside`."""
+    """Say what `step` expects, with the same text as on a connection that has no `Selection`."""
     if isinstance(step, ExpectMessage) and isinstance(step.framing, Framing):
         return step.expected(Message(step.framing, step.matcher))
     return str(step)

@@ -24,10 +24,10 @@ def deadline_of(conversation: Conversation) -> Optional[float]:
     cursor = conversation.cursor
     if step is None or cursor >= len(conversation.steps) or (step.index < cursor and not conversation.sending):
         return None
-    if conversation.beside is None and step.timing is DEFAULT_TIMING and conversation.alarm_at is None:
+    if conversation.selection is None and step.timing is DEFAULT_TIMING and conversation.alarm_at is None:
         timeout = conversation.session.timeout
         return None if timeout is None else _latest(conversation, step) + timeout
-    if conversation.beside is not None and conversation.beside.unwritten(conversation) is not None:
+    if conversation.selection is not None and conversation.selection.unfinished_block(conversation) is not None:
         return None
     timeout, within = _limits(conversation, step)
     deadlines = [] if conversation.alarm_at is None else [conversation.alarm_at]
@@ -40,8 +40,8 @@ def deadline_of(conversation: Conversation) -> Optional[float]:
 
 def tick(conversation: Conversation) -> None:
     """Fire the due step's alarm, or fail the session, if the time for it has come; send heartbeats that are due."""
-    if conversation.beside is not None:
-        conversation.beside.tick(conversation)
+    if conversation.selection is not None:
+        conversation.selection.tick(conversation)
     step, now = conversation.due, conversation.session.now
     deadline = deadline_of(conversation)
     if step is None or deadline is None or now < deadline:
@@ -56,20 +56,20 @@ def tick(conversation: Conversation) -> None:
     silent = within is None or now < conversation.turn + within
     since = _latest(conversation, step) if silent else conversation.turn
     if conversation.paused is not None and step.is_expectation:
-        from tcpclient_testing.engine.steps.waiting import overdue_unseen
-        mismatch = overdue_unseen(conversation, step, now - since, silent)
-    elif conversation.beside is None:
+        from tcpclient_testing.engine.steps.waiting import overdue_while_paused
+        mismatch = overdue_while_paused(conversation, step, now - since, silent)
+    elif conversation.selection is None:
         mismatch = step.overdue(conversation, now - since, silent)
     else:
-        mismatch = conversation.beside.overdue(conversation, step, now - since, silent)
+        mismatch = conversation.selection.overdue(conversation, step, now - since, silent)
     conversation.session.fail_overdue(conversation, step, mismatch)
 
 
 def _limits(conversation: Conversation, step: Step[Any]) -> tuple[Optional[float], Optional[float]]:
     """Return the `timeout` and the `within` that apply to the due step, in seconds."""
-    if conversation.beside is None:
+    if conversation.selection is None:
         return step.timing.limits(conversation.session)
-    return conversation.beside.limits(conversation, step)
+    return conversation.selection.limits(conversation, step)
 
 
 def _latest(conversation: Conversation, step: Step[Any]) -> float:
@@ -80,5 +80,6 @@ def _latest(conversation: Conversation, step: Step[Any]) -> float:
 
 def next_deadline(conversation: Conversation) -> Optional[float]:
     """Return when `tick` next has something to do, in seconds of the clock; None means never."""
-    deadlines = [deadline_of(conversation), None if conversation.beside is None else conversation.beside.deadline()]
+    selection = conversation.selection
+    deadlines = [deadline_of(conversation), None if selection is None else selection.deadline()]
     return min((deadline for deadline in deadlines if deadline is not None), default=None)

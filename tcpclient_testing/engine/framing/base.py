@@ -12,7 +12,7 @@ divided:
 - whether a message is malformed, and at which byte
 - what its payload is
 
-`HeadedReader` is the base class for readers of frames that begin with a header which gives the payload's length.
+`HeaderReader` is the base class for readers of frames that begin with a header which gives the payload's length.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tcpclient_testing.engine.arguments import BytesLike, as_bytes
 from tcpclient_testing.engine.mismatches import MalformedFrame, Mismatch
 from tcpclient_testing.engine.wording import counted, exception_text, shorten, shorten_repr
 
-__all__ = ["MAX_LENGTH", "FramePart", "FrameReader", "Framing", "FramingError", "GatheringReader", "HeadedReader"]
+__all__ = ["MAX_LENGTH", "FramePart", "FrameReader", "Framing", "FramingError", "GatheringReader", "HeaderReader"]
 
 __unittest = True
 
@@ -208,7 +208,7 @@ def too_long(payload: bytes, framing: Framing) -> ValueError:
     return ValueError(f"{counted(len(payload), 'byte')} are too long for {framing!r}")
 
 
-class HeadedReader(FrameReader):
+class HeaderReader(FrameReader):
     """Reads a header, which `_parse` interprets, and then as many bytes of payload as the header announces.
 
     It has two states:

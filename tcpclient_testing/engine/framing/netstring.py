@@ -7,7 +7,7 @@ from typing import Optional
 from tcpclient_testing.engine.arguments import as_count
 from tcpclient_testing.engine.wording import counted, shorten
 
-from .base import MAX_LENGTH, FramePart, FrameReader, Framing, FramingError, HeadedReader, payload_of, too_long
+from .base import MAX_LENGTH, FramePart, FrameReader, Framing, FramingError, HeaderReader, payload_of, too_long
 
 __all__ = ["Netstring"]
 
@@ -41,7 +41,7 @@ class Netstring(Framing):
         return _NetstringReader(self.max_length)
 
 
-class _NetstringReader(HeadedReader):
+class _NetstringReader(HeaderReader):
     __slots__ = ("_max_length",)
 
     def __init__(self, max_length: int) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Optional
 from tcpclient_testing.engine.arguments import as_count
 from tcpclient_testing.engine.wording import counted, shorten_repr
 
-from .base import MAX_LENGTH, FramePart, FrameReader, Framing, FramingError, HeadedReader, payload_of, too_long
+from .base import MAX_LENGTH, FramePart, FrameReader, Framing, FramingError, HeaderReader, payload_of, too_long
 
 if TYPE_CHECKING:
     from .delimited import Delimited
@@ -137,7 +137,7 @@ class LengthPrefixed(Framing):
         return _PrefixedReader(self)
 
 
-class _PrefixedReader(HeadedReader):
+class _PrefixedReader(HeaderReader):
     __slots__ = ("_framing",)
 
     def __init__(self, framing: LengthPrefixed) -> None:

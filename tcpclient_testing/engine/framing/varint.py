@@ -12,7 +12,7 @@ from typing import Optional
 from tcpclient_testing.engine.arguments import as_count
 from tcpclient_testing.engine.wording import counted
 
-from .base import MAX_LENGTH, FrameReader, Framing, HeadedReader, payload_of, too_long
+from .base import MAX_LENGTH, FrameReader, Framing, HeaderReader, payload_of, too_long
 
 __all__ = ["Varint"]
 
@@ -54,7 +54,7 @@ class Varint(Framing):
         return _VarintReader(self.max_length)
 
 
-class _VarintReader(HeadedReader):
+class _VarintReader(HeaderReader):
     __slots__ = ("_max_length",)
 
     def __init__(self, max_length: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from tcpclient_testing.engine.arguments import BytesLike, as_bytes, str_advice
+from tcpclient_testing.engine.arguments import BytesLike, as_bytes, bytes_hint
 from tcpclient_testing.engine.mismatches import CheckRaised, Mismatch, Unmatched
 from tcpclient_testing.engine.wording import place, shorten, shorten_repr
 
@@ -172,7 +172,7 @@ def as_matcher(value: Any, where: str) -> Matcher[Any]:
         return Exactly(value)
     got = shorten_repr(value)
     if isinstance(value, str):
-        advice = f"the str {got}; {str_advice(value)}"
+        advice = f"the str {got}; {bytes_hint(value)}"
     elif isinstance(value, re.Pattern):
         advice = f"a compiled pattern; write Regex({got})"
     elif isinstance(value, type) and issubclass(value, Matcher):

@@ -6,7 +6,7 @@ import re
 import struct
 from typing import Any, Optional, Union
 
-from tcpclient_testing.engine.arguments import BytesLike, str_advice
+from tcpclient_testing.engine.arguments import BytesLike, bytes_hint
 from tcpclient_testing.engine.mismatches import FieldDiffers, LengthDiffers, Mismatch, Unmatched
 from tcpclient_testing.engine.wording import counted, place, shorten, shorten_repr
 
@@ -101,7 +101,7 @@ class _Field:
 
     def _encoded(self, expected: Any, code: str) -> bytes:
         if isinstance(expected, str):
-            raise TypeError(f"Struct field {self.label} takes no str, got {shorten(expected)}; {str_advice(expected)}")
+            raise TypeError(f"Struct field {self.label} takes no str, got {shorten(expected)}; {bytes_hint(expected)}")
         try:
             encoding = self.struct.pack(expected)
         except (struct.error, OverflowError, TypeError) as error:

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
 
-__all__ = ["displace", "exchange"]
+__all__ = ["shift_scripts", "swap_scripts"]
 
 __unittest = True
 
 
-def exchange(one: Conversation, other: Conversation) -> None:
+def swap_scripts(one: Conversation, other: Conversation) -> None:
     """Swap the scripts of two conversations, before any of their steps has begun."""
-    for name in ("steps", "watchers", "beside", "handed", "sent_eof", "got_eof", "handle", "gate", "pool"):
+    for name in ("steps", "watchers", "selection", "hand_over_step", "sent_eof", "got_eof", "handle", "gate", "pool"):
         mine, theirs = getattr(one, name), getattr(other, name)
         setattr(one, name, theirs)
         setattr(other, name, mine)
-    if one.beside is not None and other.beside is not None:
-        one.beside.keep_connection(other.beside)
+    if one.selection is not None and other.selection is not None:
+        one.selection.keep_connection(other.selection)
     session = one.session
     session.newest = {one: other, other: one}.get(session.newest, session.newest)  # type: ignore[arg-type]
     for conversation in (one, other):
@@ -32,7 +32,7 @@ def exchange(one: Conversation, other: Conversation) -> None:
             step.conversation = conversation
 
 
-def displace(arrival: Conversation) -> None:
+def shift_scripts(arrival: Conversation) -> None:
     """Take the script from `arrival`, a connection that matches none of the scripts.
 
     Its script, and each later one that has not begun, moves to the next of their conversations. So the scripts keep
@@ -44,6 +44,6 @@ def displace(arrival: Conversation) -> None:
                if conversation is arrival or conversation.gate is not None]
     places = dict(zip(waiting, [*waiting[1:], free]))
     for conversation in reversed(waiting):
-        exchange(conversation, places[conversation])
+        swap_scripts(conversation, places[conversation])
     for pool in session.pools:
         pool.unbound = [places.get(conversation, conversation) for conversation in pool.unbound]

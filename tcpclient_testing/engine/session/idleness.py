@@ -63,7 +63,7 @@ def _latest(conversation: Conversation) -> float:
 def _kept_open(conversation: Conversation) -> bool:
     """Whether the client has ended its stream but its handler has not returned: the client may be waiting for it."""
     done = not conversation.ended or conversation.reset or conversation.closed or conversation.draining
-    return not done and conversation.handed is not None and conversation.handed.satisfied
+    return not done and conversation.hand_over_step is not None and conversation.hand_over_step.satisfied
 
 
 def _unexplained_since(conversation: Conversation) -> Optional[float]:
@@ -95,7 +95,7 @@ def tick_idle(session: Session) -> None:
         text = f"{extra}; no step has explained it for {lasted}"
     elif waiting.draining:
         text = f"the script is complete; {client} is still connected {lasted} after the server disconnected"
-    elif waiting.handed is not None:
+    elif waiting.hand_over_step is not None:
         text = f"the handler has not returned, although {client} {waiting.ending()}" if waiting.ended else \
             f"the handler waits for the client; {client} is still connected and waits"
         text += f"; {nothing} for {lasted}"
@@ -106,7 +106,7 @@ def tick_idle(session: Session) -> None:
 
 def _nothing(conversation: Conversation) -> str:
     """Say that nothing happened except heartbeats: those of the server, and messages that `allow()` allows."""
-    beside = conversation.beside
-    allowed = "" if beside is None else beside.allowed_meanwhile(conversation)
+    selection = conversation.selection
+    allowed = "" if selection is None else selection.allowed_meanwhile(conversation)
     but = f"nothing but {allowed}" if allowed else "nothing"
-    return f"the client sent {but}" if beside is not None and beside.beats else f"{but} happened"
+    return f"the client sent {but}" if selection is not None and selection.beats else f"{but} happened"

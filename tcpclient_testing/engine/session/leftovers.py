@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .session import Session
 
-__all__ = ["judge_leftovers", "unexplained", "uninvited"]
+__all__ = ["judge_leftovers", "unexplained", "unexpected_connections"]
 
 __unittest = True
 
@@ -43,12 +43,13 @@ def judge_leftovers(session: Session, *, allow_open: bool, allow_extra: bool) ->
             session.fail(conversation, None, Mismatch(extra, offset=0))
         if not (allow_open or conversation.ended or conversation.draining or conversation.closed):
             if conversation.paused is not None:
-                from tcpclient_testing.engine.steps.waiting import unseen
+                from tcpclient_testing.engine.steps.waiting import paused_text
                 session.fail(conversation, None, Mismatch("the script is complete, but the server is left and has not "
-                                                          f"seen the client disconnect: {unseen(conversation)}"))
+                                                          f"seen the client disconnect: {paused_text(conversation)}"))
             peer = address_text(conversation.peername)
-            session.fail(conversation, None, Mismatch(f"the script is complete, but the client {peer} is still "
-                                                      f"connected when the server is left{uninvited(session)}"))
+            session.fail(conversation, None, Mismatch(
+                f"the script is complete, but the client {peer} is still connected when the server is left"
+                f"{unexpected_connections(session)}"))
 
 
 def unexplained(conversation: Conversation) -> Optional[str]:
@@ -61,23 +62,23 @@ def unexplained(conversation: Conversation) -> Optional[str]:
         return f"the client connected {times}, but the script expects {expected}{sent}"
     if came:
         used = ""
-        if conversation.beside is not None:
+        if conversation.selection is not None:
             from tcpclient_testing.engine.conversation.candidates import used_up
             used = used_up(conversation)
         return f"the script is complete, but the client sent {counted(len(came), 'more byte')}: {shorten(came)}{used}"
     return None
 
 
-def uninvited(session: Session) -> str:
+def unexpected_connections(session: Session) -> str:
     """Return the end of a mismatch's text that names the connections no step expects; "" if there are none."""
     if session.allow_extra:
         return ""
-    strangers = [conversation for conversation in session.conversations
+    unexpected = [conversation for conversation in session.conversations
                  if conversation.accepted and not conversation.steps and conversation.pool is None]
-    if not strangers:
+    if not unexpected:
         return ""
-    named = ", ".join(address_text(conversation.peername) for conversation in strangers[:_NAMED])
-    more = ", ..." if len(strangers) > _NAMED else ""
-    times = f"{len(strangers)} more times" if len(strangers) > 1 else \
+    named = ", ".join(address_text(conversation.peername) for conversation in unexpected[:_NAMED])
+    more = ", ..." if len(unexpected) > _NAMED else ""
+    times = f"{len(unexpected)} more times" if len(unexpected) > 1 else \
         "a second time" if session.accepted == 2 else "once more"
     return f"; meanwhile the client connected {times} ({named}{more}), which no step expects"

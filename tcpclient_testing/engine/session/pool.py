@@ -7,7 +7,7 @@
 - Until it is bound, a connection belongs to no script. What the server allows on all connections is let through before
   the first message, as before any other; it says nothing about the script.
 - Conversations are numbered in the order of acceptance. So it is the script that moves, to the conversation of the
-  connection that it is bound to (see `exchange`).
+  connection that it is bound to (see `swap_scripts`).
 - If the server has a handler, a connection that can match none of the scripts goes to the handler. The scripts wait for
   later connections.
 """
@@ -27,14 +27,14 @@ from tcpclient_testing.engine.steps.messages import ExpectMessage
 from tcpclient_testing.engine.wording import counted, lateness, shorten
 from tcpclient_testing.errors import ScriptError
 
-from .binding import displace, exchange
+from .binding import shift_scripts, swap_scripts
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
 
     from .session import Session
 
-__all__ = ["Pool", "none_begins"]
+__all__ = ["Pool", "no_script_begins"]
 
 __unittest = True
 
@@ -109,7 +109,7 @@ class Pool:
     def look(self) -> None:
         """Bind each connection whose bytes satisfy a script."""
         if not self.written:
-            self.session.remind_of_unwritten()
+            self.session.remind_of_unfinished_blocks()
         progress = self.ready
         while progress and not self.session.over:
             progress = False
@@ -117,8 +117,8 @@ class Pool:
                 progress = self._place(arrival)
                 if progress or self.session.over:
                     break
-                if arrival.beside is not None:
-                    arrival.beside.asides.pump(arrival)
+                if arrival.selection is not None:
+                    arrival.selection.interleaved.pump(arrival)
         if self.ready and self.unbound and not self.session.over:
             self._remind()
 
@@ -138,9 +138,9 @@ class Pool:
             if winner.source.is_expectation:
                 self._bind(arrival, winner.source.conversation)
                 return True
-            assert arrival.beside is not None
+            assert arrival.selection is not None
             del self._candidates[arrival]
-            arrival.beside.let_through(arrival, winner)
+            arrival.selection.let_through(arrival, winner)
         if candidates.alive() and arrival.broken is not None:
             self._fail(arrival, arrival.broken)
             return False
@@ -148,7 +148,7 @@ class Pool:
             return False
         if self.session.handler is not None:
             self._candidates.pop(arrival)
-            displace(arrival)
+            shift_scripts(arrival)
             self.session.give_to_handler(arrival)
             return True
         if candidates.alive():
@@ -162,7 +162,7 @@ class Pool:
         """Return the candidates for the next message of an unbound connection; None if the session is over."""
         if self.session.over:
             return None
-        sources: list[Any] = [] if arrival.beside is None else list(arrival.beside.general_permits(arrival))
+        sources: list[Any] = [] if arrival.selection is None else list(arrival.selection.general_permits(arrival))
         sources += [head for holder in self._holders() for head in _heads(holder)]
         candidates = self._candidates.get(arrival)
         if candidates is None or candidates.sources != sources:
@@ -174,7 +174,7 @@ class Pool:
     def _bind(self, arrival: Conversation, holder: Conversation) -> None:
         self._taken.append((arrival, _heads(holder)))
         if holder is not arrival:
-            exchange(arrival, holder)
+            swap_scripts(arrival, holder)
         self.unbound.remove(arrival)
         self._candidates.pop(arrival, None)
         arrival.gate = arrival.pool = None
@@ -190,8 +190,8 @@ class Pool:
         if len(heads) == 1:  # only one script is left, so it was meant for this connection
             step = heads[0]
             if step.conversation is not arrival:
-                exchange(arrival, step.conversation)
-        self.session.fail(arrival, step, none_begins(candidates, arrival, self._taken))
+                swap_scripts(arrival, step.conversation)
+        self.session.fail(arrival, step, no_script_begins(candidates, arrival, self._taken))
 
     def _fail(self, arrival: Conversation, mismatch: Mismatch, *, overdue: bool = False) -> None:
         """Fail, since this connection can send nothing; if only one script is left, fail at its first step."""
@@ -230,7 +230,7 @@ class Pool:
             return
         if silent is not None:
             mismatch = self._untold(f"the client has sent nothing {waited} that shows")
-            allowed = "" if silent.beside is None else silent.beside.allowed_meanwhile(silent)
+            allowed = "" if silent.selection is None else silent.selection.allowed_meanwhile(silent)
             mismatch.summary += f"; {allowed} came meanwhile" if allowed else ""
             self.session.fail(silent, None, mismatch, overdue=True)
             return
@@ -261,11 +261,11 @@ def _heads(conversation: Conversation) -> list[Step[Any]]:
     step = conversation.steps[1]
     if isinstance(step, ExpectMessage) and not isinstance(step.framing, Framing):
         return []
-    block = None if conversation.beside is None else conversation.beside.block_of(step)
+    block = None if conversation.selection is None else conversation.selection.block_of(step)
     return [step] if block is None else block.heads()
 
 
-def none_begins(candidates: Candidates, arrival: Conversation,
+def no_script_begins(candidates: Candidates, arrival: Conversation,
                 taken: Sequence[tuple[Conversation, list[Step[Any]]]]) -> Mismatch:
     """Say that this connection's bytes begin none of the scripts that were left, and which taken script they begin.
 

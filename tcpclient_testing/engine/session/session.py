@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from tcpclient_testing.engine.commands import Command, GiveUp, StartTimer
 from tcpclient_testing.engine.conversation.conversation import Conversation
-from tcpclient_testing.engine.conversation.grammar import check_place, check_reset
+from tcpclient_testing.engine.conversation.grammar import check_order, check_reset
 from tcpclient_testing.engine.conversation.timer import next_deadline, tick
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import Step
@@ -32,7 +32,7 @@ from tcpclient_testing.errors import ScriptError
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.allowing import Allowed
     from tcpclient_testing.engine.conversation.interleaving import Every
-    from tcpclient_testing.engine.conversation.selection import Beside
+    from tcpclient_testing.engine.conversation.selection import Selection
 
     from .host import Host
     from .pool import Pool
@@ -117,7 +117,7 @@ class Session:
         conversation.connected(peername)
         self.remind_of_idleness()
         if self.pool is not None:
-            self.remind_of_unwritten()
+            self.remind_of_unfinished_blocks()
         return conversation
 
     def reserve(self, position: int) -> Conversation:
@@ -140,8 +140,8 @@ class Session:
         self.expected += 1
         origin = origin_of_handler(self.handler)
         conversation.add(ExpectConnect(origin))
-        conversation.handed = HandOver(self.handler, origin)
-        conversation.add(conversation.handed)
+        conversation.hand_over_step = HandOver(self.handler, origin)
+        conversation.add(conversation.hand_over_step)
 
     def give_rest_to_handler(self) -> None:
         """Give the connections that are left to the handler, if all scripts in any order have their connections."""
@@ -149,9 +149,9 @@ class Session:
             self.give_to_handler(self.conversations[self.expected])
 
     def _equip(self, conversation: Conversation) -> None:
-        beside = _beside_of(conversation)
+        selection = _selection_of(conversation)
         for written in self.everywhere:
-            beside.put(written, 1)
+            selection.put(written, 1)
 
     # The script.
 
@@ -171,11 +171,11 @@ class Session:
             raise ScriptError(f"{step} has no place at the beginning of the server's any_order(), which holds whole "
                               "connections, each begun by expect_connect(); for messages of one connection, use "
                               "any_order() of expect_connect().connection")
-        check_place(conversation, step)
+        check_order(conversation, step)
         conversation.add(step)
         self._fronts[-1] = step
         if step.free and conversation.cursor <= step.index and not conversation.sending \
-                and conversation.beside is None and conversation.sent_eof is None and conversation.got_eof is None \
+                and conversation.selection is None and conversation.sent_eof is None and conversation.got_eof is None \
                 and not self.over:
             self.tail = conversation
 
@@ -251,7 +251,7 @@ class Session:
         self.pool = Pool(self, self._fronts)
         self._fronts = []
         self.tail = None
-        self.remind_of_unwritten()
+        self.remind_of_unfinished_blocks()
 
     def close_pool(self, now: float, *, whole: bool) -> None:
         """End an `any_order()` block of connections; it counts only if it is `whole`, not left by an exception."""
@@ -265,7 +265,7 @@ class Session:
         if whole:
             pool.close()
 
-    def put_beside(self, conversation: Optional[Conversation], written: Union[Allowed, Every], now: float) -> None:
+    def add_rule(self, conversation: Optional[Conversation], written: Union[Allowed, Every], now: float) -> None:
         """Apply an `allow` or an `every` from here on.
 
         It applies to `conversation`; if that is None, to the newest expected connection; if there is none, to all.
@@ -276,11 +276,11 @@ class Session:
         if conversation is None:
             self.everywhere.append(written)
             for early in self.conversations:
-                _beside_of(early).put(written, 1)
+                _selection_of(early).put(written, 1)
             return
-        beside = _beside_of(conversation)
-        writing = beside.writing
-        beside.put(written, max(1, len(conversation.steps) if writing is None else writing.start))
+        selection = _selection_of(conversation)
+        writing = selection.writing
+        selection.put(written, max(1, len(conversation.steps) if writing is None else writing.start))
         conversation.advance()
 
     def open_block(self, conversation: Conversation, now: float) -> None:
@@ -289,14 +289,14 @@ class Session:
         if not conversation.steps:
             raise ScriptError(f"any_order() comes before the expect_connect() of connection {conversation.number}: "
                               "every script begins with expect_connect()")
-        _beside_of(conversation).open_block(len(conversation.steps), now)
-        self.remind_of_unwritten()
+        _selection_of(conversation).open_block(len(conversation.steps), now)
+        self.remind_of_unfinished_blocks()
 
     def close_block(self, conversation: Conversation, now: float) -> None:
         """End an `any_order()` block of messages on this connection."""
         self.now = now
-        assert conversation.beside is not None
-        conversation.beside.close_block(conversation)
+        assert conversation.selection is not None
+        conversation.selection.close_block(conversation)
         conversation.advance()
 
     def add_to(self, conversation: Conversation, step: Step[Any], now: float, *, by_handler: bool = False) -> None:
@@ -309,7 +309,7 @@ class Session:
         if not conversation.steps:
             raise ScriptError(f"{step} comes before the expect_connect() of connection {conversation.number}: every "
                               "script begins with expect_connect()")
-        check_place(conversation, step, by_handler=by_handler)
+        check_order(conversation, step, by_handler=by_handler)
         conversation.add(step)
 
     # The verdict.
@@ -319,7 +319,7 @@ class Session:
         """Let the script fail; only the first failure counts."""
         if self.over:
             return
-        self.condemn(Failure(conversation, step, mismatch, self.now, overdue))
+        self.fail_from_outside(Failure(conversation, step, mismatch, self.now, overdue))
         for command in self.commands:
             command.drop()
         self.commands.clear()
@@ -328,11 +328,11 @@ class Session:
     def fail_overdue(self, conversation: Conversation, step: Step[Any], mismatch: Mismatch) -> None:
         """Let the script fail because `step` is overdue; the text names the connections that no step expects."""
         if step.is_expectation and conversation.accepted:
-            from .leftovers import uninvited
-            mismatch.summary += uninvited(self)
+            from .leftovers import unexpected_connections
+            mismatch.summary += unexpected_connections(self)
         self.fail(conversation, step, mismatch, overdue=True)
 
-    def condemn(self, failure: Failure) -> None:
+    def fail_from_outside(self, failure: Failure) -> None:
         """End everything with `failure` as the verdict."""
         self.failure = failure
         self.leave()
@@ -379,7 +379,7 @@ class Session:
         if self.idle_timeout is not None:
             self.remind(self.now + self.idle_timeout)
 
-    def remind_of_unwritten(self) -> None:
+    def remind_of_unfinished_blocks(self) -> None:
         """Make sure that `tick` notices a client which waits for a block that is still being written."""
         from .unfinished_blocks import wait_for_block
         wait = wait_for_block(self)
@@ -389,7 +389,7 @@ class Session:
     def tick(self, now: float) -> None:
         """Judge what is overdue now that a reminder's time has come, and ask for the next reminder."""
         from .idleness import idle_until, tick_idle
-        from .unfinished_blocks import tick_unwritten
+        from .unfinished_blocks import tick_unfinished
         self.now = now
         self.reminder = None
         for conversation in self.conversations:
@@ -399,7 +399,7 @@ class Session:
                 tick(conversation)
         for pool in self.pools:
             pool.tick()
-        tick_unwritten(self)
+        tick_unfinished(self)
         tick_idle(self)
         deadlines = self.deadlines()
         idle = idle_until(self)
@@ -460,9 +460,9 @@ class Session:
             self._calling = False
 
 
-def _beside_of(conversation: Conversation) -> Beside:
-    if conversation.beside is None:
-        from tcpclient_testing.engine.conversation.selection import Beside
-        conversation.beside = Beside()
+def _selection_of(conversation: Conversation) -> Selection:
+    if conversation.selection is None:
+        from tcpclient_testing.engine.conversation.selection import Selection
+        conversation.selection = Selection()
         conversation.session.tail = None
-    return conversation.beside
+    return conversation.selection

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from .pool import Pool
     from .session import Session
 
-__all__ = ["Unwritten", "tick_unwritten", "wait_for_block"]
+__all__ = ["UnfinishedBlock", "tick_unfinished", "wait_for_block"]
 
 __unittest = True
 
 
-class Unwritten(Mismatch):
+class UnfinishedBlock(Mismatch):
     """A client waits for a block that has not ended. `hint` says what to do about it, or is None."""
 
     __slots__ = ("hint",)
@@ -69,7 +69,7 @@ def _waits(session: Session) -> Iterator[Optional[Wait]]:
         if not pool.written:
             yield _wait_for_pool(session, pool)
     for conversation in session.conversations:
-        block = None if conversation.beside is None else conversation.beside.unwritten(conversation)
+        block = None if conversation.selection is None else conversation.selection.unfinished_block(conversation)
         if block is not None and conversation.gate is None and _is_there(conversation):
             yield _wait(session, block.opened, [conversation], block.heads(), left=False)
 
@@ -103,7 +103,7 @@ def _wait(session: Session, since: float, there: list[Conversation], heads: list
     return Wait(since, since + min(limits), waiting, left) if limits else None
 
 
-def tick_unwritten(session: Session) -> None:
+def tick_unfinished(session: Session) -> None:
     """Fail the session if a client has waited too long for a block."""
     wait = wait_for_block(session)
     if wait is None or session.now < wait.deadline:
@@ -111,4 +111,4 @@ def tick_unwritten(session: Session) -> None:
     waiting = wait.conversation
     due = waiting.gate is None and waiting.cursor < len(waiting.steps)
     session.fail(waiting, waiting.steps[waiting.cursor] if due else None,
-                 Unwritten(session.now - wait.since, connected=waiting.open, left=wait.left), overdue=True)
+                 UnfinishedBlock(session.now - wait.since, connected=waiting.open, left=wait.left), overdue=True)

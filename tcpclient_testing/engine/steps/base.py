@@ -45,7 +45,7 @@ T = TypeVar("T")
 SCALE = "TCPCLIENT_TESTING_TIMEOUT_SCALE"
 
 
-class Signal:
+class StepState:
     """One of the values, other than a mismatch, that `Step.proceed` can return."""
 
     __slots__ = ("name",)
@@ -57,13 +57,13 @@ class Signal:
         return self.name
 
 
-WAITING: Final = Signal("WAITING")
+WAITING: Final = StepState("WAITING")
 
-DONE: Final = Signal("DONE")
+DONE: Final = StepState("DONE")
 
-QUEUED: Final = Signal("QUEUED")
+QUEUED: Final = StepState("QUEUED")
 
-Outcome = Union[Signal, Mismatch]
+Outcome = Union[StepState, Mismatch]
 
 
 class Timing:
@@ -117,7 +117,7 @@ class Step(Generic[T]):
     method = "step"
     #: Whether the client has to do it (an expectation), rather than the server (an action).
     is_expectation = True
-    #: Whether it may follow, and be followed by, any step, so that `check_place` can be skipped.
+    #: Whether it may follow, and be followed by, any step, so that `check_order` can be skipped.
     free = False
     #: Whether it is a setting of the server, and part of no connection's script.
     is_setting = False

@@ -11,7 +11,7 @@ from tcpclient_testing.engine.wording import counted, lateness, seconds, shorten
 
 from .base import DEFAULT_TIMING, DONE, WAITING, Outcome, Step, Timing
 from .messages import T
-from .waiting import Lasting
+from .waiting import TimedAction
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
@@ -196,7 +196,7 @@ class ExpectReset(_ExpectEnding):
                         f"{lateness(duration, silent)}")
 
 
-class ExpectSilence(Lasting):
+class ExpectSilence(TimedAction):
     """`expect_silence(seconds)`: the client sends nothing and stays connected for so many seconds."""
 
     __slots__ = ()

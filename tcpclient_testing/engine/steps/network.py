@@ -137,7 +137,7 @@ class BreakAfter(Action):
         """End the stream if `limit` bytes have been sent. If True, a command was given: wait for its `Flushed`."""
         if self.struck or conversation.output < self.limit:
             return False
-        if conversation.beside is not None and conversation.beside.asides.under_way:
+        if conversation.selection is not None and conversation.selection.interleaved.under_way:
             return False  # it strikes when that write has been handed over
         self.struck = True
         if self.method == "stall_after":
@@ -174,8 +174,8 @@ class BreakAfter(Action):
             return DONE
         if self.method == "disconnect_after" and step.method in ("expect_disconnect", "expect_reset"):
             return step.begin(conversation)
-        handed = conversation.handed
-        if handed is not None and step.index > handed.index and not step.is_expectation:
+        hand_over_step = conversation.hand_over_step
+        if hand_over_step is not None and step.index > hand_over_step.index and not step.is_expectation:
             return step.begin(conversation) if step.method in ("delay", "hold_until") else DONE
         ended = "reset the connection" if self.method == "reset_after" else "disconnected"
         return Mismatch(f"{step} can't be done: the server {ended} after {counted(self.limit, 'byte')}, as {self} says")

@@ -127,7 +127,7 @@ class _Flushing(Action):
 
     def proceed(self, conversation: Conversation) -> Outcome:
         if not self.begun:
-            if conversation.aside_under_way and not conversation.reset:
+            if conversation.interleaved_under_way and not conversation.reset:
                 return WAITING
             self.begun = True
             if conversation.reset:

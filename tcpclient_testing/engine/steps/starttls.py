@@ -38,9 +38,9 @@ class StartTLSStep(Action):
 
     def _upgrade(self, conversation: Conversation) -> Optional[Mismatch]:
         if conversation.paused is not None:  # only any_order() leads here; else the script was refused
-            from .waiting import unseen
-            return Mismatch(f"start_tls() can't be done: {unseen(conversation)} and sees nothing of the client's TLS "
-                            "handshake")
+            from .waiting import paused_text
+            return Mismatch(f"start_tls() can't be done: {paused_text(conversation)} and sees nothing of the client's "
+                            "TLS handshake")
         if conversation.pending and not self._go_ahead_was_first(conversation):
             early = conversation.unclaimed()
             return Mismatch(f"the client sent {counted(len(early), 'byte')} in clear before the server was ready for "
@@ -66,7 +66,7 @@ class StartTLSStep(Action):
 
     def proceed(self, conversation: Conversation) -> Outcome:
         if not self.begun:
-            if conversation.aside_under_way and not conversation.ended:
+            if conversation.interleaved_under_way and not conversation.ended:
                 return WAITING
             self.begun = True
             mismatch = self._upgrade(conversation)

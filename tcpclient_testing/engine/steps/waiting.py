@@ -24,25 +24,27 @@ from .sending import Action
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
 
-__all__ = ["overdue_unseen", "unseen", "Delay", "HoldUntil", "PauseReadingStep", "ResumeReadingStep", "Lasting"]
+__all__ = [
+    "Delay", "HoldUntil", "PauseReadingStep", "ResumeReadingStep", "TimedAction", "overdue_while_paused", "paused_text",
+]
 
 __unittest = True
 
 
-def unseen(conversation: Conversation) -> str:
+def paused_text(conversation: Conversation) -> str:
     """Say that the server has stopped reading, and by which step at which line."""
     paused = conversation.paused
     assert paused is not None
     return f"the server has stopped reading ({paused}, {paused.lines()[0]})"
 
 
-def overdue_unseen(conversation: Conversation, step: Step[Any], duration: float, silent: bool) -> Mismatch:
+def overdue_while_paused(conversation: Conversation, step: Step[Any], duration: float, silent: bool) -> Mismatch:
     """Say that an expectation was not met, and that the server can't see whether the client did its part."""
-    return Mismatch(f"{step} was not satisfied {lateness(duration, silent)}, but {unseen(conversation)} and sees "
+    return Mismatch(f"{step} was not satisfied {lateness(duration, silent)}, but {paused_text(conversation)} and sees "
                     "nothing of the client: resume_reading() has to come first")
 
 
-class Lasting(Step[None]):
+class TimedAction(Step[None]):
     """A step that lasts `duration` seconds from its turn on; then it is `over`."""
 
     __slots__ = ("duration", "over")
@@ -66,7 +68,7 @@ class Lasting(Step[None]):
         self.over = True
 
 
-class Delay(Lasting, Action):
+class Delay(TimedAction, Action):
     """`delay(seconds)`: wait before the next step."""
 
     __slots__ = ()

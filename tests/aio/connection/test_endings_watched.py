@@ -15,7 +15,7 @@ from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ThreadedMockTCPServer, VirtualClockEventLoop, tls
 from tcpclient_testing.aio.connection import endings
-from tcpclient_testing.aio.sockets.listening import LINGER_NOT
+from tcpclient_testing.aio.sockets.listening import LINGER_RESET
 from tests.support.transcripts import notes
 
 LATER = r"^expected the client to reset the connection; it ended its stream, and sent no reset for \S+ m?s$"
@@ -42,7 +42,7 @@ def half_close(client: socket.socket) -> None:
 
 def reset(client: socket.socket) -> None:
     """Reset the connection, whatever is unread."""
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
     client.close()
 
 
@@ -196,7 +196,7 @@ class AsyncioClientTests(unittest.TestCase):
                 await reader.readline()
                 await asyncio.sleep(wait)
                 if linger:
-                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
                 writer.transport.abort()
                 await server.join()
         loop = asyncio.new_event_loop() if loop is None else loop

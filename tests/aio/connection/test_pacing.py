@@ -89,14 +89,14 @@ class ReadsTests(unittest.IsolatedAsyncioTestCase):
 
     async def test_reads_are_separate_where_the_kernel_does_not_tell(self):
         """Without the kernel's word a pause separates the reads of a client in this loop."""
-        found, taking_probe = [], delivery.Taking.__init__
+        found, taking_probe = [], delivery.DeliveryWait.__init__
 
         def without_probe(self, protocol, probe):
             found.append(probe)
             taking_probe(self, protocol, None)
 
-        delivery.Taking.__init__ = without_probe
-        self.addCleanup(setattr, delivery.Taking, "__init__", taking_probe)
+        delivery.DeliveryWait.__init__ = without_probe
+        self.addCleanup(setattr, delivery.DeliveryWait, "__init__", taking_probe)
         got, _ = await self.reads(sizes.with_streams, Network(chunk=3), b"abcdefg")
         self.assertEqual((got, len(found)), ([3, 3, 1], 1))
 

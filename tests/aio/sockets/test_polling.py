@@ -6,7 +6,7 @@ import asyncio
 import unittest
 
 from tcpclient_testing import VirtualClockEventLoop
-from tcpclient_testing.aio.sockets.polling import Looks
+from tcpclient_testing.aio.sockets.polling import Poller
 
 
 class LooksTests(unittest.TestCase):
@@ -25,7 +25,7 @@ class LooksTests(unittest.TestCase):
                 if len(times) == cancelled_after:
                     looks.cancel()
 
-            looks = Looks(loop, look, eager=3, longest=0.01)
+            looks = Poller(loop, look, eager=3, longest=0.01)
             for _ in range(1 + again):
                 began = loop.time()
                 looks.begin()

@@ -8,7 +8,7 @@ from typing import Any
 
 from tcpclient_testing.engine.connection.handshake import CLIENT, NOBODY, SERVER, TLSFailure
 from tcpclient_testing.engine.conversation.conversation import Conversation
-from tcpclient_testing.engine.conversation.events import HalfClosed, HandshakeBytes, Received, TLSBroken, Upgraded
+from tcpclient_testing.engine.conversation.events import HalfClosed, HandshakeBytes, Received, TLSFailed, Upgraded
 from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.session.session import Session
 from tcpclient_testing.engine.steps.base import DEFAULT_TIMING, Step
@@ -73,14 +73,14 @@ class HandshakeTests(unittest.TestCase):
     def test_failure_is_the_mismatch_of_the_connect_when_anything_else_follows(self) -> None:
         """The first step is blamed, at once."""
         conversation = self.expect(ExpectBytes(b"hi", origin()))
-        conversation.receive(TLSBroken(1.0, self.refusal))
+        conversation.receive(TLSFailed(1.0, self.refusal))
         assert self.session.failure is not None
         self.assertIs(self.session.failure.step, self.connect)
 
     def test_failure_is_kept_for_the_next_step(self) -> None:
         """While no step follows, nothing is judged; then it is, whatever the step."""
         conversation = self.expect()
-        conversation.receive(TLSBroken(1.0, self.refusal))
+        conversation.receive(TLSFailed(1.0, self.refusal))
         self.assertTrue(self.connect.satisfied)
         self.assertIsNone(self.session.failure)
         late = ExpectBytes(b"hi", origin())
@@ -94,7 +94,7 @@ class HandshakeTests(unittest.TestCase):
             self.setUp()
             step = ExpectTLSFailure(CLIENT, origin(), DEFAULT_TIMING)
             conversation = self.expect(*() if early else (step,))
-            conversation.receive(TLSBroken(1.0, self.refusal))
+            conversation.receive(TLSFailed(1.0, self.refusal))
             if early:
                 self.session.add(step, 2.0)
             self.assertIsNone(self.session.failure)
@@ -117,7 +117,7 @@ class HandshakeTests(unittest.TestCase):
     def test_unclaimed_failure_is_judged_in_the_end(self) -> None:
         """A script that has no step for it fails when the server is left."""
         conversation = self.expect()
-        conversation.receive(TLSBroken(1.0, self.refusal))
+        conversation.receive(TLSFailed(1.0, self.refusal))
         self.session.settle(2.0, allow_open=False, allow_extra=True)
         assert self.session.failure is not None
         self.assertIs(self.session.failure.mismatch, self.refusal)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import unittest
 from typing import Optional
 
-from tcpclient_testing.engine.framing.base import FramingError, HeadedReader
+from tcpclient_testing.engine.framing.base import FramingError, HeaderReader
 
 
-class Digit(HeadedReader):
+class Digit(HeaderReader):
     """One decimal digit, then so many bytes."""
 
     def _parse(self, header: bytes) -> Optional[int]:
@@ -44,4 +44,4 @@ class HeadedReaderTests(unittest.TestCase):
     def test_parse_is_abstract(self) -> None:
         """A subclass has to say what a header means."""
         with self.assertRaises(NotImplementedError):
-            HeadedReader().feed(memoryview(b"x"))
+            HeaderReader().feed(memoryview(b"x"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from tcpclient_testing.engine.connection.handshake import TLSFailure
 from tcpclient_testing.engine.conversation.conversation import Conversation
-from tcpclient_testing.engine.conversation.events import TLSBroken, Upgraded
+from tcpclient_testing.engine.conversation.events import TLSFailed, Upgraded
 from tcpclient_testing.engine.framing.delimited import Delimited
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.report import conversation_text
@@ -238,7 +238,7 @@ class TLSTests(unittest.TestCase):
     def break_off(self, client: Conversation) -> None:
         """A client refuses the server's certificate."""
         failure = TLSFailure.of_alert("unknown CA", certificate=True, done=False)
-        client.receive(TLSBroken(self.play.now, failure))
+        client.receive(TLSFailed(self.play.now, failure))
         self.play.perform()
 
     def test_broken_handshake_when_it_breaks(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Optional
 
 from tcpclient_testing.engine.conversation.conversation import Conversation
-from tcpclient_testing.engine.session.unfinished_blocks import Unwritten
+from tcpclient_testing.engine.session.unfinished_blocks import UnfinishedBlock
 from tcpclient_testing.errors import ScriptError
 from tests.engine.playing import Handle, Play
 
@@ -50,7 +50,7 @@ class PoolTests(UnwrittenTestCase):
                         self.play.receive(client, sent)
                         self.assert_fails(client, after, f"the client has waited for {after} s, {BEFORE_ITS_END}")
                     failure = self.play.session.failure
-                    assert failure is not None and isinstance(failure.mismatch, Unwritten)
+                    assert failure is not None and isinstance(failure.mismatch, UnfinishedBlock)
                     assert failure.mismatch.hint is not None
                     self.assertIn("run the client after it", failure.mismatch.hint)
 
