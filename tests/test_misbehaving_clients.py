@@ -13,8 +13,8 @@ from typing import Any, Callable
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer
-from tcpclient_testing.aio.connection import endings
-from tcpclient_testing.harness import body
+from tcpclient_testing.aio.connection import resets
+from tcpclient_testing.harness import interruption
 from tcpclient_testing.server import leaving
 from tests.support.loops import AsyncTestCase
 
@@ -26,7 +26,8 @@ _patches = contextlib.ExitStack()
 
 def setUpModule() -> None:
     """Interrupt test bodies sooner, and wait less for clients to go: they hang, and stay, on purpose."""
-    for module, name in (body, "_PATIENCE"), (body, "_INSISTENCE"), (leaving, "_MOMENT"), (endings, "_POSSIBLE"):
+    for module, name in ((interruption, "_PATIENCE"), (interruption, "_INSISTENCE"), (leaving, "_MOMENT"),
+                         (resets, "_POSSIBLE")):
         _patches.enter_context(mock.patch.object(module, name, 0.02))
 
 

@@ -98,6 +98,21 @@ class PublicNamesTests(unittest.TestCase):
         self.assertEqual(sorted(set(undocumented_names())), [])
 
 
+class NamesTests(unittest.TestCase):
+    """What the modules say of their names."""
+
+    def test_each_module_has_what_it_lists(self) -> None:
+        """Every name in the `__all__` of a module can be imported from it."""
+        for path in sorted(PACKAGE.rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(part for part in parts if part != "__init__")
+            if ("pytest_plugin" in parts and importlib.util.find_spec("pytest") is None) or parts[-1] == "__main__":
+                continue
+            module = importlib.import_module(name)
+            missing = [each for each in getattr(module, "__all__", ()) if not hasattr(module, each)]
+            self.assertEqual(missing, [], name)
+
+
 class MetadataTests(unittest.TestCase):
     """setup.cfg and pyproject.toml."""
 

@@ -1,1 +1,1 @@
-"""Runs the engine on asyncio: sockets, the event loop's clock, and a record of what the client did with its streams."""
+"""Runs the engine in an asyncio event loop: accepts clients, carries out its commands, lets tasks wait for steps."""

@@ -23,17 +23,17 @@ from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.session.session import Session
 from tcpclient_testing.engine.steps.base import SCALE, Step
 from tcpclient_testing.engine.wording import address_text
-from tcpclient_testing.harness.body import Body
+from tcpclient_testing.harness.interruption import Body
 from tcpclient_testing.transcript.entries import Transcript
 
-from .reception import Reception
+from .accepting import Reception
 from .waiting import Waiters
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.connection.pacing import Conditions
     from tcpclient_testing.aio.sockets.inet_diag import PeerProbe
     from tcpclient_testing.aio.streams.record import ClientStream
-    from tcpclient_testing.harness.blame import TaskSnapshot
+    from tcpclient_testing.harness.task_snapshot import TaskSnapshot
     from tcpclient_testing.network.conditions import Network
     from tcpclient_testing.report.report import ExpectationError, Report
 
@@ -252,7 +252,7 @@ class Runtime:
         if self._report is None:
             from tcpclient_testing.report.hints import advice_on
 
-            from .hints import awaited_too_early
+            from .waiting import awaited_too_early
             hint = self.hint() or awaited_too_early(self) or advice_on(self.session.failure, self.transcript)
             self._report = Report.of(self.session, self.transcript, hint=hint)
             self._report.body += self._about_time()
@@ -407,7 +407,7 @@ class Runtime:
     def _give_up(self, command: commands.GiveUp) -> None:
         failure = self.session.failure
         if failure is not None and failure.at_end and not self.threaded:
-            from tcpclient_testing.harness.blame import TaskSnapshot
+            from tcpclient_testing.harness.task_snapshot import TaskSnapshot
             self.task_snapshot = TaskSnapshot(self.loop)
         self.reception.close()
         for protocol in list(self.protocols.values()):

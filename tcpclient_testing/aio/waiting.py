@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.engine.steps.base import Step
 
-__all__ = ["JoinWait", "Waiters"]
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+__all__ = ["JoinWait", "Waiters", "awaited_too_early"]
 
 __unittest = True
 
@@ -70,3 +73,29 @@ class JoinWait:
         # The host raises if the script failed after the wait before this one.
         if not self._step.satisfied:
             yield from self._step.conversation.session.host.wait_for(self._step)
+
+
+def awaited_too_early(runtime: Runtime) -> Optional[str]:
+    """The advice, if no client has connected in time and nothing is running that could be the client; else None.
+
+    Nothing is running if
+
+    - the body of the test has not ended,
+    - each task of the loop waits for a step, and
+    - no other thread and no child process lives.
+
+    Call this when the verdict is made: the waiting tasks must not have received it yet.
+    """
+    failure = runtime.session.failure
+    if failure is None or not failure.overdue or runtime.body is None or runtime.threaded:
+        return None
+    if failure.step is None or failure.step.method != "expect_connect" or failure.step.conversation.accepted:
+        return None
+    tasks = asyncio.all_tasks(runtime.loop)
+    if not tasks or not all(runtime.waiters.includes(task) for task in tasks):
+        return None
+    from tcpclient_testing.aio.process.quiescence import child_lives, living_thread
+    if living_thread() is not None or child_lives():
+        return None
+    return ("the test waits for a client, but nothing is running that could connect: start the client before awaiting "
+            "a step (asyncio.create_task), or await the step after that")

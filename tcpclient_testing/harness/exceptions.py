@@ -1,8 +1,10 @@
-"""What the interpreter knows of an exception, for those who decide which one a test raises.
+"""What can be told from an exception, for the code that decides which one a test raises.
 
 - `chain_of`: what led to it, by causes, contexts, and the parts of exception groups
 - `raise_alone`: raise it while another one is being handled, without linking the two
 - `cut_to_test`: shorten its traceback to the test's own lines
+- `attach_by_chain`: show the conversation in its traceback, where exceptions have no notes
+- `is_control`, `is_error`: whether a test framework raised it to control the test, whether it is an error
 - `is_propagating`: whether it is leaving a block, or is handled inside it
 
 The interpreter doesn't distinguish the two: `sys.exc_info` returns the exception in a ``finally`` that it passes
@@ -16,13 +18,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, TypeVar
 
-from tcpclient_testing.report.report import ExpectationError
-
 if TYPE_CHECKING:
     import ast
     from types import FrameType
 
-__all__ = ["chain_of", "parts_of", "raise_alone", "is_propagating", "cut_to_test"]
+__all__ = [
+    "ConversationSoFar", "attach_by_chain", "chain_of", "cut_to_test", "is_control", "is_error", "is_propagating",
+    "parts_of", "raise_alone",
+]
 
 __unittest = True
 
@@ -49,7 +52,7 @@ def chain_of(exc: BaseException) -> list[BaseException]:
     found = [exc]
     while found:
         each = found.pop()
-        if each not in chain:
+        if not any(each is known for known in chain):
             chain.append(each)
             before = each.__cause__ or each.__context__
             found += [part for part in parts_of(each) if part is not each]
@@ -63,6 +66,7 @@ def raise_alone(error: BaseException) -> NoReturn:
     A verdict is raised without any chain. An exception of the client or of the test keeps its own chain, which shows
     how it came about.
     """
+    from tcpclient_testing.report.report import ExpectationError  # here, since only a failure needs it
     if isinstance(error, ExpectationError):
         raise error from None
     cause, context, suppress = error.__cause__, error.__context__, error.__suppress_context__
@@ -145,3 +149,44 @@ def cut_to_test(error: E) -> E:
     if last is not None:
         last.tb_next = None
     return error.with_traceback(first)
+
+
+def is_control(exc: BaseException) -> bool:
+    """Whether a test framework raises this to control the test: a skip, or unittest's `_ShouldStop` after a subtest."""
+    return type(exc).__name__ in ("SkipTest", "Skipped", "_ShouldStop")
+
+
+def is_error(exc: BaseException) -> bool:
+    """Whether this is an error. What pytest.fail() raises is not an `Exception`, but it counts as an error."""
+    return isinstance(exc, Exception) or type(exc).__name__ == "Failed"
+
+
+class ConversationSoFar(Exception):
+    """The conversation until a client raised an exception of its own. It is shown in a traceback, and never raised."""
+
+
+ConversationSoFar.__module__ = "tcpclient_testing"
+
+
+def attach_by_chain(exc: BaseException, told: ConversationSoFar) -> None:
+    """Let tracebacks of `exc` show `told`: at the far end of the chain, so that nothing of the chain is lost.
+
+    It becomes a context if possible: "During handling of the above exception, another exception occurred" is closer to
+    the truth than "the direct cause".
+    """
+    last = shown_chain(exc)[-1]
+    if last.__context__ is None:
+        last.__context__, last.__suppress_context__ = told, False
+    else:  # its context was suppressed, and must stay so
+        last.__cause__ = told
+
+
+def shown_chain(exc: BaseException) -> list[BaseException]:
+    """Return an exception and those that its traceback shows: each one's cause, or else its unsuppressed context."""
+    chain: list[BaseException] = []
+    following: Optional[BaseException] = exc
+    while following is not None and not any(following is each for each in chain):
+        chain.append(following)
+        context = None if following.__suppress_context__ else following.__context__
+        following = following.__cause__ or context
+    return chain

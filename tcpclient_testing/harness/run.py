@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.report.report import ExpectationError
 
-from .blame import is_control, is_error
-from .body import consequence
-from .exceptions import chain_of, parts_of, raise_alone
+from .exceptions import chain_of, is_control, is_error, parts_of, raise_alone
+from .interruption import consequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

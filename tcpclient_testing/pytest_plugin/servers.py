@@ -18,8 +18,8 @@ from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from tcpclient_testing.errors import ScriptError
-from tcpclient_testing.harness.body import consequence
 from tcpclient_testing.harness.exceptions import raise_alone
+from tcpclient_testing.harness.interruption import consequence
 from tcpclient_testing.harness.run import ServersOfTest
 from tcpclient_testing.report.report import ExpectationError
 from tcpclient_testing.server.server import MockTCPServer

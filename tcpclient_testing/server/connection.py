@@ -24,7 +24,7 @@ from tcpclient_testing.transcript.entries import RECEIVED, SENT
 if TYPE_CHECKING:
     from tcpclient_testing.aio.tls.layer import TLSInfo
     from tcpclient_testing.engine.conversation.allowing import Allowed
-    from tcpclient_testing.engine.conversation.interleaving import Every
+    from tcpclient_testing.engine.conversation.heartbeats import Every
 
     from .server import MockTCPServer
 

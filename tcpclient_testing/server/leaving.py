@@ -1,10 +1,4 @@
-"""Judges what shows only when the server is left: leftover bytes, how clients closed, and whose exception is reported.
-
-A test has one report, and the report is about the cause:
-
-- If the script had failed, everything that the client raises afterwards is a consequence.
-- If the client failed by itself, its exception is the report, and the conversation is attached to it.
-"""
+"""Judges what shows only when the server is left: leftover bytes and connections, and how clients closed streams."""
 
 from __future__ import annotations
 
@@ -18,13 +12,9 @@ from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.steps.lifecycle import ExpectDisconnect
-from tcpclient_testing.harness.blame import ConversationSoFar, attach_by_chain, is_control, is_error
-from tcpclient_testing.harness.body import consequence
-from tcpclient_testing.harness.exceptions import chain_of, parts_of
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.streams.record import ClientStream
-    from tcpclient_testing.report.report import ExpectationError
 
 __all__ = ["Verdict"]
 
@@ -221,102 +211,6 @@ class Verdict:
         if stream is None:
             return "ended its stream"
         return "closed" if stream.close_called or stream.connection_lost else "half-closed"
-
-    # Exceptions.
-
-    def instead_of(self, exc: BaseException, *, interrupted: bool, attach: bool = True) -> Optional[BaseException]:
-        """Return what to raise instead of `exc`, which the body raised; None if `exc` is to be raised itself.
-
-        If the script had failed first, that is the verdict. Otherwise the conversation is attached to `exc`, if
-        `attach`. `interrupted` says that the server had cancelled the body, so a `CancelledError` is the server's own.
-        Exceptions that are not errors (KeyboardInterrupt, SystemExit, a skip) are left as they are.
-        """
-        own = isinstance(exc, asyncio.CancelledError) and interrupted
-        if not (own or is_error(exc)) or is_control(exc):
-            return None
-        from tcpclient_testing.report.report import ExpectationError
-        if isinstance(exc, ExpectationError):
-            return self._earlier_than(exc)
-        raised: Optional[BaseException] = consequence(exc) if own else exc
-        if own and isinstance(raised, AssertionError) and not isinstance(raised, ExpectationError):
-            # An assertion of the test had failed, and the test was interrupted while it cleaned up.
-            if attach:
-                self._attach(raised)
-            return raised
-        if self._by_itself(raised):
-            assert raised is not None
-            if attach:
-                self._attach(raised)
-            return raised if own else None
-        if self.blames(raised):
-            return self._runtime.error()
-        if attach:
-            self._attach(exc)
-        return None
-
-    def _earlier_than(self, verdict: ExpectationError) -> Optional[ExpectationError]:
-        """Return our own verdict if the other server's `verdict` came later, mostly as a consequence; else None."""
-        runtime, failure, other = self._runtime, self._runtime.session.failure, verdict.report.failure
-        # Times on a virtual clock can't be compared with those of another server.
-        if failure is None or failure is other or failure.now >= other.now or runtime.virtual:
-            return None
-        return runtime.error()
-
-    def _by_itself(self, exc: Optional[BaseException]) -> bool:
-        """Whether the client raised `exc` by itself, although the script has failed.
-
-        A client that raises usually closes its connection on the way out. That breaks the script too, but as a
-        consequence. So:
-
-        - An exception that was already on its way when the client's end failed the script is the cause.
-        - An exception raised after that, or by a broken connection, is not the cause.
-        - If it is not known when it was raised (in a thread, or in a task that had ended), it counts as the cause.
-
-        For an exception group, one such part is enough.
-        """
-        return exc is not None and any(self._part_by_itself(part) for part in parts_of(exc))
-
-    def _part_by_itself(self, exc: BaseException) -> bool:
-        failure = self._runtime.session.failure
-        if getattr(exc, "has_conversation", False):
-            return True  # a wait had timed out first; the script mostly fails then because the client goes away
-        if failure is None or not failure.at_end:
-            return False
-        from tcpclient_testing.report.report import ExpectationError
-        if not isinstance(exc, Exception) or isinstance(exc, ExpectationError):
-            return False
-        stood = self._runtime.task_snapshot
-        if stood is not None and stood.shows(exc):
-            return True
-        return not any(isinstance(each, (OSError, EOFError)) for each in chain_of(exc)) \
-            and not (stood is not None and stood.precedes(exc))
-
-    def blames(self, exc: Optional[BaseException]) -> bool:
-        """Whether the script had failed when `exc` was raised. The report shows the first such exception."""
-        runtime = self._runtime
-        if runtime.session.failure is None:
-            return False
-        from tcpclient_testing.report.report import ExpectationError
-        if runtime.client_exception is None and not isinstance(exc, ExpectationError):
-            runtime.client_exception = exc
-        return True
-
-    def _attach(self, exc: BaseException) -> None:
-        """Let tracebacks of `exc` show the conversation: as a note, or (Python 3.9 and 3.10) in its chain."""
-        runtime = self._runtime
-        if not len(runtime.transcript) or getattr(exc, "has_conversation", False):
-            return
-        from tcpclient_testing.report.report import conversation_text, headline
-        failure = runtime.session.failure
-        text = "\n".join([*([] if failure is None else [headline(failure), ""]),
-                          f"the conversation with {runtime.listening_at()} until then",
-                          *conversation_text(runtime.session, runtime.transcript)])
-        note: Any = getattr(exc, "add_note", None)
-        if note is not None:
-            note(text)
-        else:
-            attach_by_chain(exc, ConversationSoFar("not an error: the conversation until the exception below was "
-                                                    f"raised\n{text}"))
 
 
 class ImpliedDisconnect(ExpectDisconnect):

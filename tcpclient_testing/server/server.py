@@ -20,7 +20,7 @@ from tcpclient_testing.aio.sockets.listening import listen
 from tcpclient_testing.aio.waiting import JoinWait
 from tcpclient_testing.engine.builder.actions import checked_ending
 from tcpclient_testing.engine.builder.expectations import ScriptMethods
-from tcpclient_testing.engine.builder.network import ServerFaultMethods
+from tcpclient_testing.engine.builder.faults import ServerFaultMethods
 from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.framing.sized import LengthPrefixed
@@ -28,19 +28,20 @@ from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.steps.base import UNSET, Step, timing_of
 from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
 from tcpclient_testing.errors import ScriptError
-from tcpclient_testing.harness.body import Body
 from tcpclient_testing.harness.exceptions import raise_alone
+from tcpclient_testing.harness.interruption import Body
 
+from .blame import Blame
 from .connection import Connection
 from .leaving import Verdict
 from .options import checked_timeout, checked_unix_path, timeout_scale
-from .view import ServerView
+from .properties import ServerView
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from tcpclient_testing.engine.conversation.allowing import Allowed
-    from tcpclient_testing.engine.conversation.interleaving import Every
+    from tcpclient_testing.engine.conversation.heartbeats import Every
     from tcpclient_testing.network.conditions import Network
 
 __all__ = ["ConnectStep", "MockTCPServer"]
@@ -147,6 +148,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             from tcpclient_testing.engine.steps.handlers import checked_handler
             self._runtime.session.handler = checked_handler(handler, "MockTCPServer(handler=...)")
         self._verdict = Verdict(self._runtime)
+        self._blame = Blame(self._runtime)
         self._reported = False
         self._runtime.session.can_reset = self._unix_path is None
         if tls is not None and tls is not False:
@@ -299,7 +301,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         runtime = self._runtime
         instead: Optional[BaseException] = None
         if exc is not None:
-            instead = self._verdict.instead_of(exc, interrupted=interrupted, attach=attach)
+            instead = self._blame.instead_of(exc, interrupted=interrupted, attach=attach)
         elif runtime.session.failure is not None and not self._reported:
             instead = runtime.error()
         if exc is not None or instead is not None:
@@ -343,12 +345,12 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     def excuse(self, exc: Optional[BaseException] = None) -> None:
         """Give no verdict any more, since the test has its report. Attach the conversation to its exception `exc`."""
         if exc is not None and not self._reported:
-            self._verdict.instead_of(exc, interrupted=False)
+            self._blame.instead_of(exc, interrupted=False)
         self._reported = True
 
     def blames(self, exc: BaseException) -> bool:
         """Whether the script had failed before `exc` was raised, after the body. If so, the report shows `exc`."""
-        return self._verdict.blames(exc)
+        return self._blame.blames(exc)
 
     def close(self) -> None:
         """Close everything at once, whatever the clients do, without a verdict."""

@@ -18,19 +18,19 @@ from typing import Any, Callable, Optional, TypeVar, cast
 
 from tcpclient_testing.engine.arguments import checked_seconds
 from tcpclient_testing.engine.builder.expectations import ScriptMethods
-from tcpclient_testing.engine.builder.network import ServerFaultMethods
+from tcpclient_testing.engine.builder.faults import ServerFaultMethods
 from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.steps.base import UNSET, Step, timing_of
 from tcpclient_testing.errors import ScriptError
-from tcpclient_testing.harness.body import Body
+from tcpclient_testing.harness.interruption import Body
 
-from .answers import answer
+from .cross_thread import answer
 from .loop_thread import LoopThread
+from .properties import ServerView
 from .server import ConnectStep
 from .threaded_runtime import InnerServer, ThreadedConnection, ThreadedRuntime
-from .view import ServerView
 
 __all__ = ["ThreadedMockTCPServer"]
 
@@ -348,7 +348,7 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             raise
 
         def too_late() -> TimeoutError:
-            from .answers import late
+            from .cross_thread import late
             session = self._runtime.session
             step = session.first_unsatisfied() if conversation is None or conversation.complete else \
                 conversation.steps[conversation.cursor]

@@ -20,8 +20,8 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.report.report import ExpectationError
 
-from .answers import Awaiting
 from .connection import Connection
+from .cross_thread import Awaiting
 from .loop_thread import LoopThread
 from .server import MockTCPServer
 
@@ -98,7 +98,7 @@ class ThreadedRuntime(Runtime):
             super().raise_unsatisfied(step, None)
 
         def too_late() -> TimeoutError:
-            from .answers import late, place_of
+            from .cross_thread import late, place_of
             return late(f"{place_of(step)} is not satisfied", seconds or 0.0, None, self.session, self.transcript)
         self.thread.answer(self.thread.submit(self._until(step)), seconds, too_late)
 

@@ -7,11 +7,13 @@ import unittest
 from tcpclient_testing.engine import mismatches
 from tcpclient_testing.engine.mismatches import (
     BytesDiffer,
+    CallableRaised,
     CheckRaised,
     DigestDiffers,
     FieldDiffers,
     LengthDiffers,
     MalformedFrame,
+    MessageMissing,
     Mismatch,
     NotJSON,
     ReadingRaised,
@@ -88,7 +90,7 @@ TEXTS = [
         None,
     ),
     (
-        FieldDiffers("size", "bytes 4 to 7", "3", "4", (), 4),
+        FieldDiffers("size", "bytes 4 to 7", "3", "4", 4),
         "expected 3 in field size (bytes 4 to 7), got 4",
         4,
     ),
@@ -106,6 +108,8 @@ TEXTS = [
     (NotJSON("JSON()", b"[[", "too deep", None), "expected JSON(), got b'[[', which isn't JSON: too deep", None),
     (MalformedFrame("no magic", offset=0), "no magic", 0),
     (ReadingRaised("MyJudge", KeyError("z")), "MyJudge raised KeyError: 'z', while a message was read", None),
+    (CallableRaised("the callable of x", KeyError("z")), "the callable of x raised KeyError: 'z'", None),
+    (MessageMissing("expected a line, nothing received", b"x", b""), "expected a line, nothing received", None),
 ]
 
 
@@ -123,7 +127,7 @@ class MismatchTests(unittest.TestCase):
 
     def test_table_is_complete(self) -> None:
         """Every public class of mismatch stands in the table."""
-        self.assertEqual({type(row[0]).__name__ for row in TEXTS}, set(mismatches.__all__))
+        self.assertEqual({type(row[0]).__name__ for row in TEXTS}, {*mismatches.__all__} - {"Text"})
 
     def test_instances_are_small(self) -> None:
         """No mismatch has a __dict__."""
@@ -137,11 +141,11 @@ class MismatchTests(unittest.TestCase):
             ("expected  61 62  |ab|", "received  61 78  |ax|", "             ^^    ^"),
         )
         self.assertEqual(
-            LengthDiffers.ended(2, "b'ab'", 1, b"a", whole=b"ab").details,
+            LengthDiffers.ended(2, b"ab", 1, b"a").details,
             ("expected  61 62  |ab|", "received  61     |a|", "             ^^    ^"),
         )
         self.assertEqual(
-            LengthDiffers.continued(1, "b'a'", 2, b"ab", whole=b"a").details,
+            LengthDiffers.continued(1, b"a", 2, b"ab").details,
             ("expected  61     |a|", "received  61 62  |ab|", "             ^^    ^"),
         )
 
@@ -158,3 +162,59 @@ class MismatchTests(unittest.TestCase):
         self.assertIs(CheckRaised("f", b"", error).exception, error)
         self.assertEqual(ValueDiffers([("$.id", "")]).path, "$.id")
         self.assertEqual(LengthDiffers.announced(3, "", 4).received, 4)
+
+    def test_expected_and_received_of_each(self) -> None:
+        """Every mismatch has the attributes that tests compare; None where there is nothing to compare."""
+        for mismatch, _, _ in TEXTS:
+            for name in ("expected", "received", "offset"):
+                self.assertTrue(hasattr(mismatch, name), (mismatch, name))
+        plain = Mismatch("something is wrong")
+        self.assertIsNone(plain.expected)
+        self.assertIsNone(plain.received)
+        self.assertFalse(hasattr(plain, "other"))
+        differs = BytesDiffer(b"GET", b"GOT", 1)
+        self.assertEqual((differs.expected, differs.received, differs.offset), (b"GET", b"GOT", 1))
+        missing = MessageMissing("", b"Hello", b"He")
+        self.assertEqual((missing.expected, missing.received, missing.offset), (b"Hello", b"He", None))
+        self.assertEqual(Unmatched(lambda: "Regex(b'x')", b"y").expected, "Regex(b'x')")
+        self.assertEqual(MalformedFrame("no magic", received=b"zz").received, b"zz")
+
+    def test_fields_that_a_subclass_sets_first(self) -> None:
+        """A mismatch of the user's own may set its fields before or after it calls `Mismatch.__init__`."""
+
+        class Own(Mismatch):
+            def __init__(self) -> None:
+                self.expected = 1
+                super().__init__("it is not 1")
+                self.received = 2
+
+        own = Own()
+        self.assertEqual((own.expected, own.received, own.summary), (1, 2, "it is not 1"))
+
+    def test_text_is_made_when_it_is_read(self) -> None:
+        """Of several possible messages all but one end in a mismatch that nobody reads: its text is not made."""
+        made: list[str] = []
+
+        def text() -> str:
+            made.append("text")
+            return "so"
+
+        def rows() -> tuple[str, ...]:
+            made.append("rows")
+            return ("row",)
+
+        def make() -> list[Mismatch]:
+            return [Unmatched(text, b"", text), MalformedFrame(text), ValueDiffers([("$", text)]),
+                    FieldDiffers("a", "byte 0", "1", "2", 0, rows)]
+
+        for mismatch in make():
+            with self.subTest(kind=type(mismatch).__name__):
+                made.clear()
+                read = mismatch.summary, mismatch.details
+                count = len(made)
+                self.assertGreater(count, 0)
+                self.assertEqual((mismatch.summary, mismatch.details), read)
+                self.assertEqual(len(made), count, "it is made once")
+        made.clear()
+        make()
+        self.assertEqual(made, [])

@@ -7,7 +7,7 @@ import importlib.util
 import unittest
 from unittest import mock
 
-from tcpclient_testing.harness import body
+from tcpclient_testing.harness import interruption
 from tests.support.pytest_runs import PYTESTER, PluginTestCase, needs
 
 pytest_plugins = PYTESTER
@@ -51,7 +51,7 @@ class PartsTestCase(PluginTestCase):
     def setUp(self) -> None:
         super().setUp()
         for name in "_PATIENCE", "_PATIENCE_WHILE_CLEANING", "_INSISTENCE":
-            patch = mock.patch.object(body, name, 0.05)
+            patch = mock.patch.object(interruption, name, 0.05)
             patch.start()
             self.addCleanup(patch.stop)
 

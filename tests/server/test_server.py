@@ -161,7 +161,7 @@ class WaitingTests(AsyncTestCase):
 
     async def test_start_makes_no_body(self) -> None:
         """Who calls start() is not cancelled, since it need not be who runs the test; stop() has the verdict."""
-        with unittest.mock.patch("tcpclient_testing.harness.body._PATIENCE", 0.01):
+        with unittest.mock.patch("tcpclient_testing.harness.interruption._PATIENCE", 0.01):
             server = await MockTCPServer(timeout=0.02).start()
             step = server.expect_connect()
             await asyncio.sleep(0.1)

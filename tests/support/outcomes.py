@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 from tcpclient_testing import MockTCPServerMixin, ThreadedMockTCPServerMixin
-from tcpclient_testing.harness import body
+from tcpclient_testing.harness import interruption
 
 from .loops import AsyncTestCase
 
@@ -48,8 +48,8 @@ def outcome_of(*, patience: float = 0.1, **attributes: Any) -> Outcome:
 
     `patience` is how long (seconds) the test goes on after the script's failure: a moment for those that hang anyway.
     """
-    with mock.patch.object(body, "_PATIENCE", patience), mock.patch.object(body, "_INSISTENCE", patience / 2), \
-            mock.patch.object(body, "_PATIENCE_WHILE_CLEANING", patience):
+    with mock.patch.multiple(interruption, _PATIENCE=patience, _INSISTENCE=patience / 2,
+                             _PATIENCE_WHILE_CLEANING=patience):
         return _outcome((MockTCPServerMixin, AsyncTestCase), {"tcpserver_options": quick, **attributes})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Optional
 
-from tcpclient_testing.engine.connection.handshake import TLSFailure
+from tcpclient_testing.engine.connection.tls_failure import TLSFailure
 from tcpclient_testing.tls import as_server_context
 
 __all__ = ["distrust_hint", "failure_of"]

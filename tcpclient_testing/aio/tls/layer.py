@@ -31,7 +31,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.connection.client_hello import begins_tls, server_name
-from tcpclient_testing.engine.connection.handshake import TLSFailure
+from tcpclient_testing.engine.connection.tls_failure import TLSFailure
 from tcpclient_testing.engine.conversation.events import HandshakeBytes, TLSFailed, Upgraded
 
 from .errors import distrust_hint, failure_of

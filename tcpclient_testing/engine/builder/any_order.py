@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tcpclient_testing.engine.arguments import BytesLike
     from tcpclient_testing.engine.conversation.allowing import Allowed
-    from tcpclient_testing.engine.conversation.interleaving import Every
+    from tcpclient_testing.engine.conversation.heartbeats import Every
     from tcpclient_testing.engine.conversation.unordered import Block
     from tcpclient_testing.engine.steps.base import Step
 
@@ -106,7 +106,7 @@ class UnorderedMethods:
 
         Returns an object with a `count` and `stop()`. It applies to the same connections as an `allow` written here.
         """
-        from tcpclient_testing.engine.conversation.interleaving import Every
+        from tcpclient_testing.engine.conversation.heartbeats import Every
         interval = checked_seconds("every(seconds)", seconds, positive=True)
         if interval is None:
             raise TypeError("every(seconds) is a number of seconds")

@@ -26,7 +26,7 @@ from tcpclient_testing.engine.wording import shorten
 
 from .actions import ActionMethods
 from .any_order import UnorderedMethods
-from .network import FaultMethods
+from .faults import FaultMethods
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -257,7 +257,7 @@ class ScriptMethods(ActionMethods, UnorderedMethods, FaultMethods):
         With ``by="server"`` the server has to refuse the client. It does so if its context requires a certificate and
         the client has none, or if they have no version of TLS in common. Raises `ValueError` for any other `by`.
         """
-        from tcpclient_testing.engine.connection.handshake import CLIENT, SERVER
+        from tcpclient_testing.engine.connection.tls_failure import CLIENT, SERVER
         from tcpclient_testing.engine.steps.starttls import ExpectTLSFailure
         if by not in (CLIENT, SERVER):
             raise ValueError(f"expect_tls_failure(by=...) is 'client' or 'server', not {by!r}")

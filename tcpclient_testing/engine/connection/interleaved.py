@@ -25,67 +25,36 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 from tcpclient_testing.engine.commands import RunCoroutine, Send, SendInterleaved
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin, SourceLine, source_lines
-from tcpclient_testing.engine.wording import exception_text, shorten_repr
+
+from .payload import Payload
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.engine.steps.base import Step
 
-__all__ = ["InterleavedSend", "InterleavedSendRaised", "InterleavedSends", "Rule", "output_ended"]
+__all__ = ["InterleavedSend", "InterleavedSends", "Rule", "output_ended"]
 
 __unittest = True
 
 
-class InterleavedSendRaised(Mismatch):
-    """The callable of an `allow()` or `every()`, which `what` names, raised `exception`."""
-
-    __slots__ = ("exception",)
-
-    def __init__(self, what: str, exception: BaseException) -> None:
-        super().__init__(f"the callable of {what} raised {exception_text(exception)}")
-        self.exception = exception
-
-
-class InterleavedSend:
-    """One message to send that belongs to no step. `data` are its bytes, None until they are known.
+class InterleavedSend(Payload):
+    """One message to send that belongs to no step.
 
     `what` names its origin in reports. `sent` is called when the operating system has taken all of it.
     """
 
-    __slots__ = ("what", "encode", "sent", "data")
+    __slots__ = ("what", "source", "encode", "sent", "data")
 
-    def __init__(self, what: str, encode: Optional[Callable[[bytes], bytes]], sent: Callable[[], None]) -> None:
+    def __init__(self, what: str, source: Any, encode: Optional[Callable[[bytes], bytes]],
+                 sent: Callable[[], None]) -> None:
         self.what = what
+        self.source = source
         self.encode = encode
         self.sent = sent
         self.data: Optional[bytes] = None
 
-    def begin(self, conversation: Conversation, source: Any, argument: Any) -> Optional[Mismatch]:
-        """Compute the bytes from `source`: bytes, or a callable (maybe a coroutine function) of `argument`."""
-        if callable(source):
-            try:
-                source = source(argument)
-            except Exception as error:  # noqa: BLE001 - the test's own callable: the report shows whatever it raises
-                return InterleavedSendRaised(self.what, error)
-            if hasattr(source, "__await__"):
-                conversation.command(RunCoroutine(conversation, self, source))
-                return None
-        return self.computed(source)
-
-    def computed(self, payload: Any) -> Optional[Mismatch]:
-        """Take the payload that the callable returned."""
-        if not isinstance(payload, (bytes, bytearray, memoryview)):
-            return Mismatch(f"the callable of {self.what} returned {shorten_repr(payload)}, which is not bytes")
-        data = bytes(payload)
-        try:
-            self.data = data if self.encode is None else self.encode(data)
-        except Exception as error:  # noqa: BLE001 - may be the user's own framing
-            return InterleavedSendRaised(self.what, error)
-        return None
-
-    def failed(self, error: BaseException) -> Mismatch:
-        """Describe the failure: the coroutine raised `error`."""
-        return InterleavedSendRaised(self.what, error)
+    def sender(self) -> str:
+        return self.what
 
 
 class InterleavedSends:
@@ -234,9 +203,11 @@ class Rule:
 
     def make_send(self, conversation: Conversation, argument: Any) -> Optional[InterleavedSend]:
         """Return something to send, made from the source. If that fails, fail the script and return None."""
-        send = InterleavedSend(f"{self.method}() at {self.lines()[0]}", self.encode, self.sent)
-        mismatch = send.begin(conversation, self.source, argument)
-        if mismatch is not None:
-            conversation.session.fail(conversation, None, mismatch)
+        send = InterleavedSend(f"{self.method}() at {self.lines()[0]}", self.source, self.encode, self.sent)
+        outcome = send.compute(argument)
+        if isinstance(outcome, Mismatch):
+            conversation.session.fail(conversation, None, outcome)
             return None
+        if outcome is not None:
+            conversation.command(RunCoroutine(conversation, send, outcome))
         return send

@@ -1,1 +1,1 @@
-"""A script held against what really happens on one connection."""
+"""A script, compared with what really happens on one connection."""

@@ -1,7 +1,7 @@
-"""Messages that the client may send at any boundary (`allow`), and the server's own heartbeats (`every`).
+"""Messages that the client may send at any boundary between steps (`allow`).
 
-Both apply from that point of the script to the end of the connection. Written on a server before its first
-`expect_connect()`, they apply to all connections, from their beginning.
+An `allow()` applies from its point of the script to the end of the connection. Written on a server before its first
+`expect_connect()`, it applies to all connections, from their beginning. `Selection` recognizes the messages.
 """
 
 from __future__ import annotations

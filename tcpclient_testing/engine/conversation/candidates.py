@@ -15,9 +15,8 @@ makes no difference.
 The cost is linear in the number of bytes. Candidates are fed in windows that double in size from the boundary on, so
 the others read little more than twice as much as the winner.
 
-Names the `allow(times=...)` that is used up, if it is the likely cause of a mismatch.
-
-If a message comes more often than `times`, the mismatch alone does not show why it is no longer allowed.
+If a message comes more often than an `allow(times=...)` lets through, the mismatch alone does not show why it is no
+longer allowed. So `used_up` names that `allow()` in the report.
 """
 
 from __future__ import annotations
@@ -149,10 +148,12 @@ def none_matches(candidates: Candidates, received: bytes) -> NoneMatches:
     if len(expected) == 1 and expected[0].mismatch is not None:
         first = expected[0].mismatch
         summary, details, offset = first.summary, list(first.details), first.offset
+        wanted, got = first.expected, first.received
     else:
         summary = (f"expected one of {counted(len(expected), 'message')} in any order, got {shorten(received)}, with "
                    "which none of them begins")
         details, offset = [], 0
+        wanted, got = tuple(reading.source for reading in expected), received
         for reading in expected:
             details.append(f"{reading.source} at {reading.source.lines()[0]}")
             details.append(f"  {reading.mismatch.summary if reading.mismatch else ''}")
@@ -160,11 +161,12 @@ def none_matches(candidates: Candidates, received: bytes) -> NoneMatches:
         details.append(f"nor is it what {reading.source} at {reading.source.lines()[0]} lets through")
         details.append(f"  {reading.mismatch.summary if reading.mismatch else ''}")
     raised = (getattr(reading.mismatch, "exception", None) for reading in [*expected, *others])
-    return NoneMatches(summary, tuple(details), offset or 0, next(filter(None, raised), None))
+    return NoneMatches(summary, tuple(details), offset or 0, next(filter(None, raised), None),
+                       expected=wanted, received=got)
 
 
 class NoneMatches(Mismatch):
-    """The mismatch if every candidate is out.
+    """The mismatch if every candidate is out. `expected` is what the only one of them expected, or all their steps.
 
     `exception` is the first exception that the test's own code raised in one of them; None if none raised. `steps` are
     the steps that a report marks if the failure belongs to more than one.
@@ -173,8 +175,9 @@ class NoneMatches(Mismatch):
     __slots__ = ("exception", "steps")
 
     def __init__(self, summary: str, details: tuple[str, ...], offset: Optional[int],
-                 exception: Optional[BaseException], steps: Sequence[Any] = ()) -> None:
-        super().__init__(summary, details=details, offset=offset)
+                 exception: Optional[BaseException], steps: Sequence[Any] = (), *,
+                 expected: object = None, received: object = None) -> None:
+        super().__init__(summary, details=details, expected=expected, received=received, offset=offset)
         self.exception = exception
         self.steps = steps
 

@@ -27,13 +27,14 @@ from tcpclient_testing.engine.steps.waiting import HoldUntil
 
 from .events import Event
 from .exact_run import ExactRun
-from .timer import deadline_of
+from .timeouts import deadline_of
 
 if TYPE_CHECKING:
-    from tcpclient_testing.engine.connection.handshake import Handshake, TLSFailure
-    from tcpclient_testing.engine.session.pool import Pool
+    from tcpclient_testing.engine.connection.handshake import Handshake
+    from tcpclient_testing.engine.connection.tls_failure import TLSFailure
+    from tcpclient_testing.engine.session.any_order import Pool
     from tcpclient_testing.engine.session.session import Session
-    from tcpclient_testing.engine.steps.network import BreakAfter
+    from tcpclient_testing.engine.steps.faults import BreakAfter
 
     from .selection import Selection
 

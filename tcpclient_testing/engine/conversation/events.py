@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 if TYPE_CHECKING:
-    from tcpclient_testing.engine.connection.handshake import TLSFailure
+    from tcpclient_testing.engine.connection.tls_failure import TLSFailure
     from tcpclient_testing.engine.steps.base import Step
 
     from .conversation import Conversation

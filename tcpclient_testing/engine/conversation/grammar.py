@@ -10,7 +10,7 @@ After `expect_eof()` the client has ended its stream. Two kinds of reading steps
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.steps.handlers import ExpectNext
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .conversation import Conversation
 
-__all__ = ["check_order", "check_reset", "check_after_eof", "REFUSED_WHILE_PAUSED", "check_reading"]
+__all__ = ["check_order", "check_reset", "check_after_eof", "REFUSED_WHILE_PAUSED", "check_reading", "not_begun"]
 
 __unittest = True
 
@@ -52,6 +52,13 @@ REFUSED_WHILE_PAUSED = {
 # expect_silence() is here because only a client that can still send can be silent.
 # start_tls() is not here: the script may expect the TLS handshake to fail.
 _NEVER = frozenset({"expect_eof", "expect_silence"})
+
+
+def not_begun(what: object, conversation: Optional[Conversation] = None) -> ScriptError:
+    """Return the error for what is written before the `expect_connect()` of its script."""
+    connect = "the first expect_connect()" if conversation is None \
+        else f"the expect_connect() of connection {conversation.number}"
+    return ScriptError(f"{what} comes before {connect}: every script begins with expect_connect()")
 
 
 def check_reset(session: Session, step: Step[Any]) -> None:

@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from tcpclient_testing.engine.connection.interleaved import InterleavedSend, InterleavedSends, output_ended
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.matching.reading import Message
-from tcpclient_testing.engine.mismatches import Mismatch, ReadingRaised
+from tcpclient_testing.engine.mismatches import CallableRaised, Mismatch, ReadingRaised
 from tcpclient_testing.engine.steps.base import DONE, WAITING, Outcome, Step
-from tcpclient_testing.engine.steps.messages import CallableRaised, ExpectMessage
+from tcpclient_testing.engine.steps.messages import ExpectMessage
 from tcpclient_testing.engine.wording import counted, lateness, shorten
 from tcpclient_testing.errors import ScriptError
 
 from .allowing import Allowed, Permit
 from .candidates import KEPT, Candidates, Reading, none_matches
-from .interleaving import Every, HeartbeatTimer
+from .heartbeats import Every, HeartbeatTimer
 from .unordered import Unordered, places
 
 if TYPE_CHECKING:
@@ -380,7 +380,8 @@ def race(conversation: Conversation, sources: list[Any]) -> Optional[Candidates]
             readings.append(Reading(source, source.message()))
         except Exception as error:  # noqa: BLE001 - the test's own callable: the report shows whatever it raises
             if source.is_expectation:
-                conversation.session.fail(source.conversation, source, CallableRaised(source, error))
+                raised = CallableRaised(f"the callable of {source.method}()", error)
+                conversation.session.fail(source.conversation, source, raised)
             else:
                 conversation.session.fail(conversation, None, ReadingRaised(f"{source} at {source.lines()[0]}", error))
             return None

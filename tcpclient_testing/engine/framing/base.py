@@ -62,7 +62,10 @@ class FramingError(ValueError):
     def __init__(self, reason: Union[str, Mismatch], *, offset: Optional[int] = None, payload: BytesLike = b"") -> None:
         self.mismatch = reason if isinstance(reason, Mismatch) else MalformedFrame(reason, offset=offset)
         self.payload = payload
-        super().__init__(self.mismatch.summary)
+        super().__init__(*([reason] if isinstance(reason, str) else []))
+
+    def __str__(self) -> str:
+        return self.mismatch.summary
 
 
 class FrameReader:
@@ -176,8 +179,8 @@ class GatheringReader(FrameReader):
         except Exception as error:
             refused = isinstance(error, ValueError)  # anything else is a bug in decode, and its traceback says where
             text = str(error) if refused and str(error) else exception_text(error)
-            raise FramingError(MalformedFrame(f"expected {self.waiting_for()}, got {shorten(data)}: {text}",
-                                              exception=None if refused else error)) from error
+            raise FramingError(MalformedFrame(lambda: f"expected {self.waiting_for()}, got {shorten(data)}: {text}",
+                                              received=data, exception=None if refused else error)) from error
         if frame is None:
             return None
         if isinstance(frame, tuple) and len(frame) == 2:
@@ -249,13 +252,16 @@ class HeaderReader(FrameReader):
                 length = self._parse(self._header)
             except ValueError as error:
                 seen = self._header + bytes(data[position : position + _QUOTED])
-                reason = f"expected {self.waiting_for()}, got {shorten(seen)}: {error}{self._hint(seen)}"
-                raise FramingError(reason, offset=len(self._header) - 1) from None
+                raise FramingError(self._malformed(seen, str(error))) from None
             if length is not None:
                 self.length = self._remaining = length
                 self._header = b""
                 break
         return position
+
+    def _malformed(self, seen: bytes, reason: str) -> MalformedFrame:
+        return MalformedFrame(lambda: f"expected {self.waiting_for()}, got {shorten(seen)}: {reason}{self._hint(seen)}",
+                              received=seen, offset=len(self._header) - 1)
 
     def _parse(self, header: bytes) -> Optional[int]:
         """Return the payload's length, or None if the header is incomplete. Raise ValueError if it can't become valid.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Optional
 
 from tcpclient_testing.engine.arguments import as_count
+from tcpclient_testing.engine.mismatches import MalformedFrame
 from tcpclient_testing.engine.wording import counted, shorten
 
 from .base import MAX_LENGTH, FramePart, FrameReader, Framing, FramingError, HeaderReader, payload_of, too_long
@@ -59,9 +60,9 @@ class _NetstringReader(HeaderReader):
         if data[end] != ord(","):
             seen = bytes(data[end : end + 16])
             offset = len(f"{self.length}:") + (self.length or 0)
-            raise FramingError(
-                f"expected {self.waiting_for()}, got {shorten(seen)}", offset=offset, payload=part.payload
-            )
+            mismatch = MalformedFrame(lambda: f"expected {self.waiting_for()}, got {shorten(seen)}",
+                                      received=seen, offset=offset)
+            raise FramingError(mismatch, payload=part.payload)
         part.consumed += 1
         return part
 

@@ -1,35 +1,18 @@
-"""The built-in framings: the ways in which most protocols divide a stream into messages.
+"""The framings for messages of a known length: a header announces it, or the script gives it.
 
-Those for messages of a known length are defined here. `Delimited`, `Netstring` and `Varint` are imported when they are
-first used. The cost of every built-in framing is linear in the number of bytes, however these are divided. All pass
-payload on as views, without a copy.
+The cost is linear in the number of bytes, however these are divided. Payload is passed on as views, without a copy.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Optional
+from typing import Literal, Optional
 
 from tcpclient_testing.engine.arguments import as_count
 from tcpclient_testing.engine.wording import counted, shorten_repr
 
-from .base import MAX_LENGTH, FramePart, FrameReader, Framing, FramingError, HeaderReader, payload_of, too_long
+from .base import MAX_LENGTH, FramePart, FrameReader, Framing, HeaderReader, payload_of, too_long
 
-if TYPE_CHECKING:
-    from .delimited import Delimited
-    from .netstring import Netstring
-    from .varint import Varint
-
-__all__ = [
-    "Delimited",
-    "FixedLength",
-    "FramePart",
-    "FrameReader",
-    "Framing",
-    "FramingError",
-    "LengthPrefixed",
-    "Netstring",
-    "Varint",
-]
+__all__ = ["FixedLength", "LengthPrefixed"]
 
 __unittest = True
 

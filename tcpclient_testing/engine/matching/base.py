@@ -13,6 +13,7 @@ on the pieces: *when* a mismatch is noticed (as early as possible), and so how m
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar, Union
 
 from tcpclient_testing.engine.mismatches import CheckRaised, Mismatch, Unmatched
@@ -138,7 +139,7 @@ def apply(matcher: Matcher[T], message: bytes) -> Union[Match[T], Mismatch]:
     try:
         verdict = matcher.match(message)
     except Exception as error:  # noqa: BLE001 - a user's code: whatever it raises is kept in the mismatch
-        return CheckRaised(shorten_repr(matcher, 200), message, error)
+        return CheckRaised(partial(shorten_repr, matcher, 200), message, error)
     return _checked(matcher, verdict, message)
 
 
@@ -147,7 +148,7 @@ def apply_to_value(matcher: Matcher[T], value: Any) -> Union[Match[Any], Mismatc
     try:
         verdict = matcher.match_value(value)
     except Exception as error:  # noqa: BLE001 - a user's code: whatever it raises is kept in the mismatch
-        return CheckRaised(shorten_repr(matcher, 200), value, error)
+        return CheckRaised(partial(shorten_repr, matcher, 200), value, error)
     return _checked(matcher, verdict, value)
 
 
@@ -155,4 +156,4 @@ def _checked(matcher: Matcher[T], verdict: Any, message: Any) -> Union[Match[T],
     if isinstance(verdict, (Match, Mismatch)):
         return verdict
     reason = f"its match returned {shorten_repr(verdict)}, neither a Match nor a Mismatch"
-    return Unmatched(shorten_repr(matcher, 200), message, reason)
+    return Unmatched(partial(shorten_repr, matcher, 200), message, reason)

@@ -54,7 +54,7 @@ class _ExactJudge(Judge[bytes]):
         expected = len(self._expected)
         if length == expected:
             return None
-        return LengthDiffers.announced(expected, shorten(self._expected), length)
+        return LengthDiffers.announced(expected, self._expected, length)
 
     def feed(self, piece: BytesLike) -> Optional[Mismatch]:
         start = self.received
@@ -70,16 +70,13 @@ class _ExactJudge(Judge[bytes]):
         received = self._wrong = expected[:start] + bytes(piece)
         if start + index < len(expected):
             return BytesDiffer(expected, received, start + index)
-        return LengthDiffers.continued(
-            len(expected), shorten(expected, len(expected)), len(received), received, whole=expected
-        )
+        return LengthDiffers.continued(len(expected), expected, len(received), received)
 
     def finish(self) -> Union[Match[bytes], Mismatch]:
         expected, received = self._expected, self.received
         if received == len(expected):
             return Match(expected)
-        what = shorten(expected, received)
-        return LengthDiffers.ended(len(expected), what, received, expected[:received], whole=expected)
+        return LengthDiffers.ended(len(expected), expected, received, expected[:received])
 
     def partial(self) -> bytes:
         received = self._expected[: self.received] if self._wrong is None else self._wrong
@@ -118,8 +115,7 @@ class StartsWith(Matcher[bytes]):
         return None if index is None else BytesDiffer(self.prefix, received, index, prefix=True)
 
     def _ended(self, received: bytes) -> Mismatch:
-        what = f"starting with {shorten(self.prefix, len(received))}"
-        return LengthDiffers.ended(len(self.prefix), what, len(received), received, at_least=True, whole=self.prefix)
+        return LengthDiffers.ended(len(self.prefix), self.prefix, len(received), received, at_least=True)
 
 
 class _PrefixJudge(GatheringJudge[bytes]):
@@ -133,8 +129,7 @@ class _PrefixJudge(GatheringJudge[bytes]):
         expected = len(self._prefix)
         if length >= expected:
             return None
-        what = f"starting with {shorten(self._prefix)}"
-        return LengthDiffers.announced(expected, what, length, at_least=True)
+        return LengthDiffers.announced(expected, self._prefix, length, at_least=True)
 
     def feed(self, piece: BytesLike) -> Optional[Mismatch]:
         start = self.received

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from math import isfinite
 from typing import Any, Union
 
-from tcpclient_testing.engine.mismatches import Mismatch, NotJSON, ValueDiffers
+from tcpclient_testing.engine.mismatches import Mismatch, NotJSON, Text, ValueDiffers
 from tcpclient_testing.engine.wording import counted, exception_text, shorten, shorten_repr
 
 from .base import Match, Matcher, apply_to_value
@@ -59,14 +60,14 @@ class JSON(Matcher[Any]):
             text = message.decode("utf-8")
         except UnicodeDecodeError as error:
             reason = f"{error.object[error.start : error.start + 1]!r} isn't UTF-8 (RFC 8259, section 8.1),"
-            return NotJSON(shorten_repr(self, 200), message, reason, error.start)
+            return NotJSON(self, message, reason, error.start)
         try:
             value = read(text)
         except JSONDecodeError as error:
             reason = error.msg if error.msg.startswith("JSON ") else error.msg[:1].lower() + error.msg[1:]
-            return NotJSON(shorten_repr(self, 200), message, reason, len(text[: error.pos].encode("utf-8")))
+            return NotJSON(self, message, reason, len(text[: error.pos].encode("utf-8")))
         except RecursionError as error:  # nested too deeply
-            return NotJSON(shorten_repr(self, 200), message, exception_text(error), None)
+            return NotJSON(self, message, exception_text(error), None)
         return self.match_value(value)
 
     def match_value(self, value: Any) -> Union[Match[Any], Mismatch]:
@@ -106,7 +107,7 @@ def _below(path: str, key: str) -> str:
     return f"{path}.{key}" if key.isidentifier() else f"{path}[{key!r}]"
 
 
-def _differences(expected: Any, value: Any, path: str, exact: bool) -> Iterator[tuple[str, str]]:
+def _differences(expected: Any, value: Any, path: str, exact: bool) -> Iterator[tuple[str, Text]]:
     """Yield each difference as its path and a text, in the order of the expected value."""
     if expected is ...:
         return
@@ -117,10 +118,11 @@ def _differences(expected: Any, value: Any, path: str, exact: bool) -> Iterator[
     elif isinstance(expected, list) and isinstance(value, list):
         yield from _from_elements(expected, value, path, exact)
     elif not _same(expected, value):
-        yield path, _text(expected, value)
+        yield path, partial(_text, expected, value)
 
 
-def _from_members(expected: dict[str, Any], value: dict[str, Any], path: str, exact: bool) -> Iterator[tuple[str, str]]:
+def _from_members(expected: dict[str, Any], value: dict[str, Any], path: str,
+                  exact: bool) -> Iterator[tuple[str, Text]]:
     for key, element in expected.items():
         if key in value:
             yield from _differences(element, value[key], _below(path, key), exact)
@@ -132,7 +134,7 @@ def _from_members(expected: dict[str, Any], value: dict[str, Any], path: str, ex
                 yield _below(path, key), f"expected no such key, got {shorten_repr(got)}"
 
 
-def _from_elements(expected: list[Any], value: list[Any], path: str, exact: bool) -> Iterator[tuple[str, str]]:
+def _from_elements(expected: list[Any], value: list[Any], path: str, exact: bool) -> Iterator[tuple[str, Text]]:
     for index, (element, got) in enumerate(zip(expected, value)):
         yield from _differences(element, got, f"{path}[{index}]", exact)
     end = min(len(expected), len(value))
@@ -142,7 +144,7 @@ def _from_elements(expected: list[Any], value: list[Any], path: str, exact: bool
         yield f"{path}[{end}]", f"expected only {counted(end, 'element')}, got {shorten_repr(value[end])}"
 
 
-def _from_matcher(matcher: Matcher[Any], value: Any, path: str) -> Iterator[tuple[str, str]]:
+def _from_matcher(matcher: Matcher[Any], value: Any, path: str) -> Iterator[tuple[str, Text]]:
     verdict = apply_to_value(matcher, value)
     if isinstance(verdict, ValueDiffers):  # a JSON matcher inside a JSON matcher: its paths continue ours
         for below, text in verdict.differences:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from functools import partial
 from typing import Any, Optional, Union
 
 from tcpclient_testing.engine.arguments import BytesLike, bytes_hint
@@ -170,7 +171,7 @@ class _StructJudge(Judge["tuple[Any, ...]"]):
 
     def announce(self, length: int) -> Optional[Mismatch]:
         size = self._matcher.size
-        return None if length == size else LengthDiffers.announced(size, f"for {self._matcher!r}", length)
+        return None if length == size else LengthDiffers.announced(size, self._matcher, length)
 
     def feed(self, piece: BytesLike) -> Optional[Mismatch]:
         self.received += len(piece)
@@ -187,24 +188,28 @@ class _StructJudge(Judge["tuple[Any, ...]"]):
         size = self._matcher.size
         if self.received <= size:
             return None
-        return LengthDiffers.continued(size, f"for {self._matcher!r}", self.received, bytes(self._data))
+        return LengthDiffers.continued(size, self._matcher, self.received, bytes(self._data))
 
     def _differs(self, wrong: _Field, got: str) -> Mismatch:
+        where = place(wrong.offset, wrong.end)
+        table = partial(self._table, wrong, got)
+        return FieldDiffers(wrong.label, where, _shown(wrong.expected), got, wrong.offset, table)
+
+    def _table(self, wrong: _Field, got: str) -> tuple[str, ...]:
+        """Show the fields up to the wrong one, one in a row."""
         rows = [("field", "byte", "expected", "received")]
         for field in self._matcher.fields[max(wrong.index - 4, 0) : wrong.index + 1]:
             value = got if field is wrong else shorten_repr(field.struct.unpack_from(self._data, field.offset)[0])
             rows.append((field.label, str(field.offset), _shown(field.expected), value))
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        details = tuple(
+        return tuple(
             f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]}" for row in rows
         )
-        where = place(wrong.offset, wrong.end)
-        return FieldDiffers(wrong.label, where, _shown(wrong.expected), got, details, wrong.offset)
 
     def finish(self) -> Union[Match[tuple[Any, ...]], Mismatch]:
         size = self._matcher.size
         if self.received < size:
-            return LengthDiffers.ended(size, f"for {self._matcher!r}", self.received, bytes(self._data))
+            return LengthDiffers.ended(size, self._matcher, self.received, bytes(self._data))
         return Match(self._struct.unpack(self._data))
 
     def partial(self) -> bytes:

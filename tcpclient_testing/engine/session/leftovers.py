@@ -40,7 +40,7 @@ def judge_leftovers(session: Session, *, allow_open: bool, allow_extra: bool) ->
             session.fail(conversation, eof, eof.reset())
         extra = None if allow_extra else unexplained(conversation)
         if extra is not None:
-            session.fail(conversation, None, Mismatch(extra, offset=0))
+            session.fail(conversation, None, Mismatch(extra, received=conversation.unclaimed(), offset=0))
         if not (allow_open or conversation.ended or conversation.draining or conversation.closed):
             if conversation.paused is not None:
                 from tcpclient_testing.engine.steps.waiting import paused_text

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from tcpclient_testing.engine.commands import Command, GiveUp, StartTimer
 from tcpclient_testing.engine.conversation.conversation import Conversation
-from tcpclient_testing.engine.conversation.grammar import check_order, check_reset
-from tcpclient_testing.engine.conversation.timer import next_deadline, tick
+from tcpclient_testing.engine.conversation.grammar import check_order, check_reset, not_begun
+from tcpclient_testing.engine.conversation.timeouts import next_deadline, tick
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
@@ -31,11 +31,11 @@ from tcpclient_testing.errors import ScriptError
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.allowing import Allowed
-    from tcpclient_testing.engine.conversation.interleaving import Every
+    from tcpclient_testing.engine.conversation.heartbeats import Every
     from tcpclient_testing.engine.conversation.selection import Selection
 
+    from .any_order import Pool
     from .host import Host
-    from .pool import Pool
 
 __all__ = ["Failure", "Session"]
 
@@ -165,8 +165,7 @@ class Session:
             return
         conversation = self.newest
         if conversation is None:
-            raise ScriptError(f"{step} comes before the first expect_connect(): every script begins with "
-                              "expect_connect()")
+            raise not_begun(step)
         if not self._fronts:
             raise ScriptError(f"{step} has no place at the beginning of the server's any_order(), which holds whole "
                               "connections, each begun by expect_connect(); for messages of one connection, use "
@@ -247,7 +246,7 @@ class Session:
         self.now = now
         if self.pool is not None:
             raise ScriptError("any_order() is within any_order(); write one block after the other")
-        from .pool import Pool
+        from .any_order import Pool
         self.pool = Pool(self, self._fronts)
         self._fronts = []
         self.tail = None
@@ -287,8 +286,7 @@ class Session:
         """Begin an `any_order()` block of messages on this connection."""
         self.now = now
         if not conversation.steps:
-            raise ScriptError(f"any_order() comes before the expect_connect() of connection {conversation.number}: "
-                              "every script begins with expect_connect()")
+            raise not_begun("any_order()", conversation)
         _selection_of(conversation).open_block(len(conversation.steps), now)
         self.remind_of_unfinished_blocks()
 
@@ -307,8 +305,7 @@ class Session:
         self.now = now
         self.tail = None
         if not conversation.steps:
-            raise ScriptError(f"{step} comes before the expect_connect() of connection {conversation.number}: every "
-                              "script begins with expect_connect()")
+            raise not_begun(step, conversation)
         check_order(conversation, step, by_handler=by_handler)
         conversation.add(step)
 

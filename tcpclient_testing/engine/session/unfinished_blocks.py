@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.engine.steps.base import Step
 
-    from .pool import Pool
+    from .any_order import Pool
     from .session import Session
 
 __all__ = ["UnfinishedBlock", "tick_unfinished", "wait_for_block"]

@@ -28,7 +28,8 @@ _LENIENCE = 0.05
 def _excess(what: str, conversation: Conversation) -> Mismatch:
     """Say that the client sent bytes instead of doing what was expected (`what`)."""
     waiting = conversation.unclaimed()
-    return Mismatch(f"expected {what}, got {counted(len(waiting), 'byte')}: {shorten(waiting)}", offset=0)
+    return Mismatch(f"expected {what}, got {counted(len(waiting), 'byte')}: {shorten(waiting)}", received=waiting,
+                    offset=0)
 
 
 class ExpectConnect(Step[T]):
@@ -64,7 +65,7 @@ class ExpectConnect(Step[T]):
 
     def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
         if conversation.accepted:
-            from tcpclient_testing.engine.connection.handshake import unfinished_handshake
+            from tcpclient_testing.engine.connection.tls_failure import unfinished_handshake
             return unfinished_handshake(conversation, duration, silent)
         session = conversation.session
         turned_away = session.turned_away

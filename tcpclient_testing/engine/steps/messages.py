@@ -14,9 +14,9 @@ from tcpclient_testing.engine.matching.base import Match, Matcher
 from tcpclient_testing.engine.matching.exact import Exactly
 from tcpclient_testing.engine.matching.patterns import anything
 from tcpclient_testing.engine.matching.reading import Message
-from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.engine.mismatches import CallableRaised, MessageMissing, Mismatch
 from tcpclient_testing.engine.origin import Origin
-from tcpclient_testing.engine.wording import counted, exception_text, lateness, shorten
+from tcpclient_testing.engine.wording import counted, lateness, shorten
 
 from .base import DEFAULT_TIMING, DONE, WAITING, Outcome, Step, Timing
 
@@ -63,18 +63,21 @@ class ExpectBytes(Step[bytes]):
 
     def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
         count = conversation.exact.received_of(self, conversation)
-        what = f"expected {counted(len(self.data), 'byte')} {shorten(self.data)}"
         if not count:
-            return Mismatch(f"{what}, nothing received {lateness(duration, silent)}")
-        only = f"got only {count} ({shorten(self.data[:count])})"
-        return Mismatch(f"{what}, {only}" + (f", then nothing {lateness(duration, True)}" if silent
-                                             else f" {lateness(duration, False)}"))
+            got = f"nothing received {lateness(duration, silent)}"
+        else:
+            late = f", then nothing {lateness(duration, True)}" if silent else f" {lateness(duration, False)}"
+            got = f"got only {count} ({shorten(self.data[:count])}){late}"
+        return self._missing(count, got)
 
     def ended(self, conversation: Conversation, count: int) -> Mismatch:
         """Say that the client's stream ended after `count` bytes of these."""
         got = f"got {count} ({shorten(self.data[:count])})" if count else "got nothing"
-        return Mismatch(f"expected {counted(len(self.data), 'byte')} {shorten(self.data)}, {got} before the client "
-                        f"{conversation.ending()}")
+        return self._missing(count, f"{got} before the client {conversation.ending()}")
+
+    def _missing(self, count: int, got: str) -> Mismatch:
+        return MessageMissing(f"expected {counted(len(self.data), 'byte')} {shorten(self.data)}, {got}",
+                              self.data, self.data[:count])
 
 
 class ExpectBytesTimed(ExpectBytes):
@@ -118,7 +121,7 @@ class ExpectMessage(Step[T], Generic[T]):
         try:
             self.reading = self.message()
         except Exception as error:  # noqa: BLE001 - the test's callable: the report shows whatever it raises
-            return CallableRaised(self, error)
+            return CallableRaised(f"the callable of {self.method}()", error)
         return None
 
     def proceed(self, conversation: Conversation) -> Outcome:
@@ -159,8 +162,7 @@ class ExpectMessage(Step[T], Generic[T]):
 
     def ended(self, conversation: Conversation, reading: Message) -> Mismatch:
         """Say that the client's stream ended before the message did."""
-        return Mismatch(f"expected {self.expected(reading)}; {reading.progress()} before the client "
-                        f"{conversation.ending()}")
+        return self._missing(reading, f"; {reading.progress()} before the client {conversation.ending()}")
 
     def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
         reading = self.reading
@@ -170,17 +172,10 @@ class ExpectMessage(Step[T], Generic[T]):
         late = f"{'nothing received' if nothing else 'not complete'} {lateness(duration, silent)}"
         verb = "is" if len(so_far) == 1 else "are"
         waiting = f"; {counted(len(so_far), 'byte')} {verb} waiting: {shorten(so_far)}" if so_far else ""
-        return Mismatch(f"expected {self.expected(reading)}, {late}{waiting}")
+        return self._missing(reading, f", {late}{waiting}")
+
+    def _missing(self, reading: Message, got: str) -> Mismatch:
+        return MessageMissing(f"expected {self.expected(reading)}{got}", self.matcher, reading.so_far())
 
 
 _NOTHING = memoryview(b"")
-
-
-class CallableRaised(Mismatch):
-    """A callable in the script raised `exception`, or returned something that is not allowed."""
-
-    __slots__ = ("exception",)
-
-    def __init__(self, step: Step[Any], exception: BaseException) -> None:
-        super().__init__(f"the callable of {step.method}() raised {exception_text(exception)}")
-        self.exception = exception

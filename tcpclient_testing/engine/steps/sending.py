@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from tcpclient_testing.engine.commands import HalfClose, ResetConnection, RunCoroutine
+from tcpclient_testing.engine.connection.payload import Payload
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
-from tcpclient_testing.engine.wording import counted, seconds, shorten, shorten_repr
+from tcpclient_testing.engine.wording import counted, seconds, shorten
 
 from .base import DONE, QUEUED, WAITING, Outcome, Step, Timing
-from .messages import CallableRaised
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
@@ -33,12 +33,8 @@ class Action(Step[None]):
         return Mismatch(f"{self.method}() was not done within {seconds(duration)}")
 
 
-class SendBytes(Action):
-    """`send_bytes`, `send_frame`, `send_line`: send literal bytes, or the payload that a callable returns.
-
-    `encode` turns the payload into the bytes on the wire; None sends the payload as it is. `data` are the bytes on the
-    wire, or None until they are known.
-    """
+class SendBytes(Action, Payload):
+    """`send_bytes`, `send_frame`, `send_line`: send literal bytes, or the payload that a callable returns."""
 
     __slots__ = ("method", "source", "encode", "data")
     sends = True
@@ -57,35 +53,19 @@ class SendBytes(Action):
             return shorten(self.source)
         return getattr(self.source, "__qualname__", None) or repr(self.source)
 
+    def sender(self) -> str:
+        return f"{self.method}()"
+
     def begin(self, conversation: Conversation) -> Optional[Mismatch]:
-        if isinstance(self.source, bytes):
-            self.data = self.source if self.encode is None else self.encode(self.source)
+        source = self.source
+        if isinstance(source, bytes):
+            self.data = source if self.encode is None else self.encode(source)
             return None
-        try:
-            payload = self.source(conversation.last_result())
-        except Exception as error:  # noqa: BLE001 - the test's own callable: the report shows whatever it raises
-            return CallableRaised(self, error)
-        if hasattr(payload, "__await__"):
-            conversation.command(RunCoroutine(conversation, self, payload))
-            return None
-        return self.computed(payload)
-
-    def computed(self, payload: Any) -> Optional[Mismatch]:
-        """Take the payload that the callable returned."""
-        if not isinstance(payload, (bytes, bytearray, memoryview)):
-            return Mismatch(f"the callable of {self.method}() returned {shorten_repr(payload)}, which is not bytes")
-        data = bytes(payload)
-        try:
-            self.data = data if self.encode is None else self.encode(data)
-        except ValueError as error:
-            return Mismatch(f"what the callable of {self.method}() returned can't be sent: {error}")
-        except Exception as error:  # noqa: BLE001 - the user's own framing
-            return CallableRaised(self, error)
+        outcome = self.compute(conversation.last_result())
+        if outcome is None or isinstance(outcome, Mismatch):
+            return outcome
+        conversation.command(RunCoroutine(conversation, self, outcome))
         return None
-
-    def failed(self, error: BaseException) -> Mismatch:
-        """Describe the failure: the coroutine that computes the payload raised `error`."""
-        return CallableRaised(self, error)
 
     def proceed(self, conversation: Conversation) -> Outcome:
         if self.data is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.commands import Close
-from tcpclient_testing.engine.connection.handshake import CLIENT
+from tcpclient_testing.engine.connection.tls_failure import CLIENT
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.wording import counted, seconds, shorten
@@ -78,7 +78,7 @@ class StartTLSStep(Action):
         if not self.begun:
             return Mismatch(f"the client does not read: what was sent before start_tls() was not taken within "
                             f"{seconds(duration)}")
-        from tcpclient_testing.engine.connection.handshake import unfinished_handshake
+        from tcpclient_testing.engine.connection.tls_failure import unfinished_handshake
         return unfinished_handshake(conversation, duration, silent)
 
 

@@ -7,7 +7,7 @@ import unittest
 from typing import Optional
 
 from tcpclient_testing.aio.tls.errors import distrust_hint, failure_of
-from tcpclient_testing.engine.connection.handshake import CLIENT, NOBODY, SERVER, TLSFailure
+from tcpclient_testing.engine.connection.tls_failure import CLIENT, NOBODY, SERVER, TLSFailure
 from tcpclient_testing.tls import as_server_context
 
 

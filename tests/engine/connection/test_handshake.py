@@ -6,7 +6,7 @@ import sys
 import unittest
 from typing import Any
 
-from tcpclient_testing.engine.connection.handshake import CLIENT, NOBODY, SERVER, TLSFailure
+from tcpclient_testing.engine.connection.tls_failure import CLIENT, NOBODY, SERVER, TLSFailure
 from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.conversation.events import HalfClosed, HandshakeBytes, Received, TLSFailed, Upgraded
 from tcpclient_testing.engine.origin import origin_of

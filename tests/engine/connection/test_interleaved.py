@@ -285,7 +285,7 @@ class FramingTests(AsideTestCase):
         self.begin().every(1, lambda _: b"beat", framing=Broken(1))
         self.driver.sleep(1.5)
         self.assertRegex(self.driver.verdict[2],
-                         r"^the callable of every\(\) at test_interleaved.py:\d+ raised KeyError: 'length'$")
+                         r"^the framing of every\(\) at test_interleaved.py:\d+ raised KeyError: 'length'$")
 
 
 if __name__ == "__main__":

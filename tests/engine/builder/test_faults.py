@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 from typing import Any
 
-from tcpclient_testing.engine.builder.network import ServerFaultMethods
+from tcpclient_testing.engine.builder.faults import ServerFaultMethods
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.network import Network
 from tests.engine.driver import Driver

@@ -44,7 +44,7 @@ class FaultMethods:
         if conditions is not None and not callable(getattr(conditions, "shaper", None)):
             raise TypeError(f"set_network(conditions) is a Network such as Network(chunk=1), or None, "
                             f"not {type(conditions).__name__}: {conditions!r}")
-        from tcpclient_testing.engine.steps.network import SetNetworkStep
+        from tcpclient_testing.engine.steps.settings import SetNetworkStep
 
         step = SetNetworkStep(conditions, self._for_all_connections, origin_of(sys._getframe(1)))
         self._add(step)
@@ -75,7 +75,7 @@ class FaultMethods:
         return self._break("stall_after", n, sys._getframe(1))
 
     def _break(self, method: str, n: int, frame: Any) -> Step[None]:
-        from tcpclient_testing.engine.steps.network import BreakAfter
+        from tcpclient_testing.engine.steps.faults import BreakAfter
 
         step = BreakAfter(method, as_count(n, f"{method}(n)", 0), origin_of(frame))
         self._add(step)
@@ -95,7 +95,7 @@ class ServerFaultMethods:
         The server keeps its port, or its path. A connection that the operating system has completed but the server has
         not accepted yet is reset instead.
         """
-        from tcpclient_testing.engine.steps.network import SetAcceptingStep
+        from tcpclient_testing.engine.steps.settings import SetAcceptingStep
 
         return self._setting(SetAcceptingStep(False, origin_of(sys._getframe(1))))
 
@@ -104,7 +104,7 @@ class ServerFaultMethods:
 
         If clients are being refused already, this takes effect at once, whatever the script is waiting for.
         """
-        from tcpclient_testing.engine.steps.network import SetAcceptingStep
+        from tcpclient_testing.engine.steps.settings import SetAcceptingStep
 
         return self._setting(SetAcceptingStep(True, origin_of(sys._getframe(1))))
 
@@ -117,7 +117,7 @@ class ServerFaultMethods:
         with ECONNRESET.) A TLS handshake reads and writes: `asyncio.open_connection` with ``ssl=`` raises
         `ConnectionResetError`.
         """
-        from tcpclient_testing.engine.steps.network import FailConnectionsStep
+        from tcpclient_testing.engine.steps.settings import FailConnectionsStep
 
         return self._setting(FailConnectionsStep(as_count(n, "fail_connections(n)", 0, of="connections"),
                                                  origin_of(sys._getframe(1))))

@@ -6,7 +6,7 @@ import itertools
 import unittest
 from typing import Any
 
-from tcpclient_testing.engine.connection.handshake import TLSFailure
+from tcpclient_testing.engine.connection.tls_failure import TLSFailure
 from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.conversation.events import TLSFailed, Upgraded
 from tcpclient_testing.engine.framing.delimited import Delimited
@@ -362,7 +362,7 @@ class AllowedTests(unittest.TestCase):
         self.play.receive(two, b"!", b"!", b"a\r\n")
         self.assertEqual(self.play.summary, "")
         self.play.receive(two, b"!")
-        self.assertIn("got 1 byte: b'!'; allow(b'!', times=2) at test_pool.py:", self.play.summary)
+        self.assertIn("got 1 byte: b'!'; allow(b'!', times=2) at test_any_order.py:", self.play.summary)
 
     def test_times_when_they_are_used_up(self) -> None:
         """Then the message is one with which no script begins, or not the one that is left; both say why."""
@@ -436,7 +436,8 @@ class AllowedTests(unittest.TestCase):
                     raise RuntimeError("nothing to read with")
                 return super().reader()
         allowed: list[Any] = []
-        for reply, framing, text in ((lambda message: message.nothing, None, "callable of allow() at test_pool.py:"),
+        for reply, framing, text in ((lambda message: message.nothing, None,
+                                      "callable of allow() at test_any_order.py:"),
                                      (None, Broken(b"\n"), "raised RuntimeError: nothing to read with, while")):
             with self.subTest(text=text):
                 play = Play()

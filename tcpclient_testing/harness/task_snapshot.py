@@ -1,7 +1,6 @@
-"""Whether an exception came before the script failed, so that the test reports the cause and not its consequence.
+"""A snapshot of a loop's tasks when the script fails: it tells which exceptions were raised before that moment.
 
-`TaskSnapshot` is a snapshot of a loop's tasks when the script fails. An exception does not record when it was raised.
-But:
+An exception does not record when it was raised. But:
 
 - An exception that is handled in a ``finally`` or an ``except`` which awaits something is visible in the snapshot: it
   was raised before.
@@ -19,7 +18,7 @@ from typing import Any, Optional
 
 from .exceptions import chain_of
 
-__all__ = ["ConversationSoFar", "TaskSnapshot", "attach_by_chain", "is_control", "is_error"]
+__all__ = ["TaskSnapshot"]
 
 __unittest = True
 
@@ -53,7 +52,7 @@ class TaskSnapshot:
         """Whether `exc`, or an exception that it was raised from, is in the snapshot: it was raised before."""
         cause: Optional[BaseException] = exc
         seen: list[BaseException] = []
-        while cause is not None and cause not in seen:
+        while cause is not None and not any(cause is each for each in seen):
             if self._was_raised(cause):
                 return True
             seen.append(cause)
@@ -71,44 +70,3 @@ class TaskSnapshot:
             later = later if line is None else line != traceback.tb_lineno
             traceback = traceback.tb_next
         return later
-
-
-def is_control(exc: BaseException) -> bool:
-    """Whether a test framework raises this to control the test: a skip, or unittest's `_ShouldStop` after a subtest."""
-    return type(exc).__name__ in ("SkipTest", "Skipped", "_ShouldStop")
-
-
-def is_error(exc: BaseException) -> bool:
-    """Whether this is an error. What pytest.fail() raises is not an `Exception`, but it counts as an error."""
-    return isinstance(exc, Exception) or type(exc).__name__ == "Failed"
-
-
-class ConversationSoFar(Exception):
-    """The conversation until a client raised an exception of its own. It is shown in a traceback, and never raised."""
-
-
-ConversationSoFar.__module__ = "tcpclient_testing"
-
-
-def attach_by_chain(exc: BaseException, told: ConversationSoFar) -> None:
-    """Let tracebacks of `exc` show `told`: at the far end of the chain, so that nothing of the chain is lost.
-
-    It becomes a context if possible: "During handling of the above exception, another exception occurred" is closer to
-    the truth than "the direct cause".
-    """
-    last = shown_chain(exc)[-1]
-    if last.__context__ is None:
-        last.__context__, last.__suppress_context__ = told, False
-    else:  # its context was suppressed, and must stay so
-        last.__cause__ = told
-
-
-def shown_chain(exc: BaseException) -> list[BaseException]:
-    """Return an exception and those that its traceback shows: each one's cause, or else its unsuppressed context."""
-    chain: list[BaseException] = []
-    following: Optional[BaseException] = exc
-    while following is not None and following not in chain:
-        chain.append(following)
-        context = None if following.__suppress_context__ else following.__context__
-        following = following.__cause__ or context
-    return chain

@@ -19,13 +19,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.aio.connection.protocol import ConnectionProtocol
-from tcpclient_testing.aio.sockets.accepting import Attaching
+from tcpclient_testing.aio.sockets.attaching import Attaching
 from tcpclient_testing.aio.sockets.listening import BACKLOG, refusing
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.wording import address_text
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.sockets.accepting import DelayedReset
+    from tcpclient_testing.aio.sockets.attaching import DelayedReset
 
     from .runtime import Runtime
 
@@ -162,7 +162,7 @@ class Reception:
 
     def _fail(self, accepted: socket.socket, peername: Any) -> None:
         """Reset a connection that does not belong to the script."""
-        from tcpclient_testing.aio.sockets.accepting import DelayedReset
+        from tcpclient_testing.aio.sockets.attaching import DelayedReset
         self._to_fail -= 1
         self._runtime.session.turned_away += 1
         self._note(f"reset a connection from {address_text(peername)}, as fail_connections() says ({self._to_fail} "

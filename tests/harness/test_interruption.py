@@ -12,8 +12,8 @@ from typing import Any, Callable
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer
-from tcpclient_testing.harness import body as body_module
-from tcpclient_testing.harness.body import Body, consequence
+from tcpclient_testing.harness import interruption as body_module
+from tcpclient_testing.harness.interruption import Body, consequence
 from tests.support.loops import AsyncTestCase
 from tests.support.streams import close, connect
 

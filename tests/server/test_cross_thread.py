@@ -13,7 +13,7 @@ from typing import Any, cast
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, ScriptError
-from tcpclient_testing.harness import body
+from tcpclient_testing.harness import interruption
 from tcpclient_testing.server import leaving
 from tcpclient_testing.server.threaded import ThreadedMockTCPServer
 from tests.support.blocking import Worker, connect, eventually
@@ -41,7 +41,7 @@ class WaitingTests(unittest.TestCase):
         with ThreadedMockTCPServer() as server:
             step = server.expect_connect()
             for wait in (step.result, step.exception, server.join):
-                with self.assertRaisesRegex(TimeoutError, r"1 of connection 1, expect_connect\(\) \(test_answers"):
+                with self.assertRaisesRegex(TimeoutError, r"1 of connection 1, expect_connect\(\) \(test_cross_thread"):
                     wait(0.01)
             with self.assertRaises(ValueError):
                 server.join(-1)
@@ -91,7 +91,7 @@ class WaitingTests(unittest.TestCase):
     def test_join_when_a_callable_blocks_the_server(self) -> None:
         """A callable that waits in the server's thread is named, instead of waiting for it for ever."""
         release = threading.Event()
-        with self.assertRaisesRegex(ScriptError, r"thread is blocked at test_answers.py:\d+ .*release.wait"), \
+        with self.assertRaisesRegex(ScriptError, r"thread is blocked at test_cross_thread.py:\d+ .*release.wait"), \
                 ThreadedMockTCPServer(timeout=0.2) as server:
             server._thread._patience = 0.1
             server._thread.loop.slow_callback_duration = 60  # says nothing of what blocks on purpose
@@ -215,7 +215,7 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
 
     async def test_body_that_waits_for_the_server_is_not_interrupted(self) -> None:
         """It gets the verdict where it waits, and may go on for a moment."""
-        with mock.patch.object(body, "_PATIENCE", 0.0), self.assertRaises(ExpectationError):
+        with mock.patch.object(interruption, "_PATIENCE", 0.0), self.assertRaises(ExpectationError):
             async with ThreadedMockTCPServer() as server:
                 server.expect_connect()
                 step = server.expect_line(b"HELO", timeout=0.05)
@@ -227,7 +227,7 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
 
     async def test_body_is_left_alone_if_that_is_asked_for(self) -> None:
         """With cancel_body=False nothing is interrupted."""
-        with mock.patch.object(body, "_PATIENCE", 0.01), self.assertRaises(ExpectationError):
+        with mock.patch.object(interruption, "_PATIENCE", 0.01), self.assertRaises(ExpectationError):
             async with ThreadedMockTCPServer(cancel_body=False) as server:
                 server.expect_connect()
                 server.expect_line(b"HELO")

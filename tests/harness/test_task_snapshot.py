@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Callable, Optional
 
 from tcpclient_testing import ExpectationError, MockTCPServer
-from tcpclient_testing.harness.blame import TaskSnapshot
+from tcpclient_testing.harness.task_snapshot import TaskSnapshot
 from tests.support.streams import close, connect
 
 

@@ -44,7 +44,7 @@ class LateTests(unittest.TestCase):
         """The first line says what is waited for; the state of the script and the transcript follow."""
         lines = self.text_of(lambda: self.server.join(0.01))
         self.assertRegex(lines[0], r"^the script is not complete after 0\.01 s; it waits for step 3 of connection 1, "
-                                   r"expect_line\(b'second'\) \(test_answers_late\.py:\d+\)$")
+                                   r"expect_line\(b'second'\) \(test_cross_thread_late\.py:\d+\)$")
         self.assert_conversation(lines)
 
     def test_join_of_a_connection_when_the_time_is_over(self) -> None:
@@ -60,8 +60,8 @@ class LateTests(unittest.TestCase):
     def test_result_when_the_time_is_over(self) -> None:
         """A single step is waited for in the same way."""
         lines = self.text_of(lambda: self.second.result(0.01))
-        self.assertRegex(lines[0], r"^step 3 of connection 1, expect_line\(b'second'\) \(test_answers_late\.py:\d+\) "
-                                   r"is not satisfied after 0\.01 s$")
+        self.assertRegex(lines[0], r"^step 3 of connection 1, expect_line\(b'second'\) "
+                                   r"\(test_cross_thread_late\.py:\d+\) is not satisfied after 0\.01 s$")
         self.assert_conversation(lines)
 
     def test_join_when_an_event_loop_waits(self) -> None:

@@ -27,7 +27,7 @@ from tcpclient_testing.engine.steps.messages import ExpectMessage
 from tcpclient_testing.engine.wording import counted, lateness, shorten
 from tcpclient_testing.errors import ScriptError
 
-from .binding import shift_scripts, swap_scripts
+from .swapping import shift_scripts, swap_scripts
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
@@ -225,7 +225,7 @@ class Pool:
         waited = lateness(lasted, True)
         silent = next((arrival for arrival in self.unbound if arrival.accepted), None)
         if silent is not None and silent.handshaking:
-            from tcpclient_testing.engine.connection.handshake import unfinished_handshake
+            from tcpclient_testing.engine.connection.tls_failure import unfinished_handshake
             self._fail(silent, unfinished_handshake(silent, lasted, True), overdue=True)
             return
         if silent is not None:
@@ -266,7 +266,7 @@ def _heads(conversation: Conversation) -> list[Step[Any]]:
 
 
 def no_script_begins(candidates: Candidates, arrival: Conversation,
-                taken: Sequence[tuple[Conversation, list[Step[Any]]]]) -> Mismatch:
+                     taken: Sequence[tuple[Conversation, list[Step[Any]]]]) -> Mismatch:
     """Say that this connection's bytes begin none of the scripts that were left, and which taken script they begin.
 
     `taken` are the connections that are bound, each with the messages with which its script could begin.

@@ -215,7 +215,7 @@ class ServerFaultTests(unittest.TestCase):
                 seen.append((command.conversation and command.conversation.number, command.network, command.for_all))
 
         self.driver = Recording()
-        from tcpclient_testing.engine.builder.network import ServerFaultMethods
+        from tcpclient_testing.engine.builder.faults import ServerFaultMethods
         self.server: Any = type("Server", (ServerFaultMethods,), {"_add": lambda _, step: self.driver._add(step)})()
 
     def test_settings_before_the_first_connection_take_effect_at_once(self) -> None:
