@@ -22,7 +22,6 @@ from .errors import ScriptError
 from .harness.exceptions import cut_to_test, raise_alone
 from .harness.run import ServersOfTest
 from .harness.wrapping import MethodWrappers, check_bases
-from .report.report import ExpectationError
 from .server.server import MockTCPServer
 
 __all__ = ["MockTCPServerMixin", "ThreadedMockTCPServerMixin"]
@@ -115,7 +114,10 @@ class _ServersMixin(Generic[S], _Base):
         """Call a function; if it raises a verdict, cut the traceback to the test's own lines."""
         try:
             return function(*args, **kwargs)
-        except ExpectationError as error:
+        except AssertionError as error:
+            from .report.report import ExpectationError  # here, since only a failure needs it
+            if not isinstance(error, ExpectationError):
+                raise
             verdict = cut_to_test(error)
         raise verdict
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, cast
 
 from tcpclient_testing.aio.connection.protocol import ConnectionProtocol
 from tcpclient_testing.aio.process.debugger import debugger_active
-from tcpclient_testing.aio.process.guard import DeadlockGuard
 from tcpclient_testing.engine import commands
 from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.session.session import Session
@@ -31,6 +30,7 @@ from .waiting import Waiters
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.connection.pacing import Conditions
+    from tcpclient_testing.aio.process.guard import DeadlockGuard
     from tcpclient_testing.aio.sockets.inet_diag import PeerProbe
     from tcpclient_testing.aio.streams.record import ClientStream
     from tcpclient_testing.harness.task_snapshot import TaskSnapshot
@@ -108,6 +108,7 @@ class Runtime:
         self.waiters = Waiters(loop, self.error)
         self.reception.open()
         if not self.threaded:
+            from tcpclient_testing.aio.process.guard import DeadlockGuard  # here, since it takes a server that runs
             self._guard = DeadlockGuard(self)
         self.session.begin_time(loop.time())
         self.perform()

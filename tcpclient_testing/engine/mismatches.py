@@ -8,7 +8,7 @@ but one end in a mismatch that nobody sees.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .wording import counted, difference_rows, exception_text, shorten, shorten_repr
 
@@ -24,13 +24,15 @@ __all__ = [
     "Mismatch",
     "NotJSON",
     "ReadingRaised",
-    "Text",
     "Unmatched",
     "ValueDiffers",
 ]
 
-#: A text, or a function that makes it when somebody reads it. What the function uses must not change until then.
-Text = Union[str, Callable[[], str]]
+if TYPE_CHECKING:
+    from typing import Union
+
+    #: A text, or a function that makes it when somebody reads it. What the function uses must not change until then.
+    Text = Union[str, Callable[[], str]]
 
 
 class Mismatch:

@@ -10,11 +10,10 @@ the report can name both the helper's line and the test's.
 
 from __future__ import annotations
 
-import dis
 from types import CodeType, FrameType
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
-__all__ = ["Origin", "origin_of", "SourceLine", "source_lines"]
+__all__ = ["Origin", "origin_of"]
 
 Origin = tuple[tuple[CodeType, int], ...]
 
@@ -80,29 +79,3 @@ def _is_framework(frame: FrameType) -> bool:
     if known is None:
         known = _known[name] = str(name).partition(".")[0] in _FRAMEWORKS
     return known
-
-
-class SourceLine(NamedTuple):
-    """One line of source code: the file's path and the line's number."""
-
-    path: str
-    line: int
-
-    def __str__(self) -> str:
-        name = self.path.replace("\\", "/").rpartition("/")[2]
-        return f"{name}:{self.line}"
-
-
-def source_lines(origin: Origin) -> list[SourceLine]:
-    """Return the lines of an origin: first the step's own line, then those of its callers."""
-    return [SourceLine(code.co_filename, _line_number(code, offset)) for code, offset in origin]
-
-
-def _line_number(code: CodeType, offset: int) -> int:
-    line = code.co_firstlineno
-    for start, number in dis.findlinestarts(code):
-        if start > offset:
-            break
-        if number is not None:
-            line = number
-    return line

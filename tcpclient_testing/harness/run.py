@@ -14,7 +14,6 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar
 
 from tcpclient_testing.errors import ScriptError
-from tcpclient_testing.report.report import ExpectationError
 
 from .exceptions import chain_of, is_control, is_error, parts_of, raise_alone
 from .interruption import consequence
@@ -237,6 +236,7 @@ class ServersOfTest(Generic[S]):
         self._tell_of_cut_short()
         if not any(not server.closed for server in self._told):
             return False
+        from tcpclient_testing.report.report import ExpectationError  # here, since only a failure needs it
         comes_of_it = (ExpectationError, OSError, EOFError, asyncio.CancelledError)
         return all(any(isinstance(each, comes_of_it) for each in chain_of(part)) for part in parts_of(exc))
 

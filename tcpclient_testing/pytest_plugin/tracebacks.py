@@ -13,7 +13,7 @@ import inspect
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, Optional
 
-from tcpclient_testing.engine.origin import source_lines
+from tcpclient_testing.engine.source_lines import source_lines
 from tcpclient_testing.report.report import ExpectationError
 
 __all__ = ["cut_to_script", "frame_of", "hide_our_frames"]

@@ -28,10 +28,8 @@ from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.steps.base import UNSET, Step, timing_of
 from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
 from tcpclient_testing.errors import ScriptError
-from tcpclient_testing.harness.exceptions import raise_alone
 from tcpclient_testing.harness.interruption import Body
 
-from .blame import Blame
 from .connection import Connection
 from .leaving import Verdict
 from .options import checked_timeout, checked_unix_path, timeout_scale
@@ -43,6 +41,8 @@ if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.allowing import Allowed
     from tcpclient_testing.engine.conversation.heartbeats import Every
     from tcpclient_testing.network.conditions import Network
+
+    from .blame import Blame
 
 __all__ = ["ConnectStep", "MockTCPServer"]
 
@@ -148,7 +148,6 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             from tcpclient_testing.engine.steps.handlers import checked_handler
             self._runtime.session.handler = checked_handler(handler, "MockTCPServer(handler=...)")
         self._verdict = Verdict(self._runtime)
-        self._blame = Blame(self._runtime)
         self._reported = False
         self._runtime.session.can_reset = self._unix_path is None
         if tls is not None and tls is not False:
@@ -329,6 +328,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             if self._runtime.handlers is not None:
                 await self._runtime.handlers.cancelled()
         if instead is not None:
+            from tcpclient_testing.harness.exceptions import raise_alone  # here, since only a failure needs it
             raise_alone(instead)
 
     def leave_at_once(self) -> bool:
@@ -347,6 +347,12 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         if exc is not None and not self._reported:
             self._blame.instead_of(exc, interrupted=False)
         self._reported = True
+
+    @property
+    def _blame(self) -> Blame:
+        """Tells causes from consequences; imported when something has been raised."""
+        from .blame import Blame
+        return Blame(self._runtime)
 
     def blames(self, exc: BaseException) -> bool:
         """Whether the script had failed before `exc` was raised, after the body. If so, the report shows `exc`."""

@@ -11,9 +11,12 @@ Whatever is dropped is counted, so that no rendering looks complete when it is n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, Final, Union
 
-__all__ = ["CONNECTED", "NOTED", "RECEIVED", "SENT", "Transcript", "Entry"]
+if TYPE_CHECKING:
+    from .entry import Entry
+
+__all__ = ["CONNECTED", "NOTED", "RECEIVED", "SENT", "Transcript"]
 
 CONNECTED: Final = "connected"
 
@@ -46,6 +49,7 @@ class Transcript:
         self._entries: list[tuple[float, int, str, Any, int]] = []
 
     def __iter__(self) -> Iterator[Entry]:
+        from .entry import Entry  # here, since only somebody who reads a transcript needs it
         return (Entry(*entry) for entry in self._entries)
 
     def __len__(self) -> int:
@@ -87,18 +91,3 @@ class Transcript:
             raise BufferError(f"the transcript of connection {number} is not complete: it keeps {self.limit} bytes and "
                               f"{_MOST} entries at most; MockTCPServer(transcript_limit=...) sets the number of bytes")
         return b"".join(entry[3] for entry in chunks)
-
-
-class Entry(NamedTuple):
-    """One thing that happened: at `time` (seconds of the server's clock), on connection `number` (0: none).
-
-    `what` is one of the constants CONNECTED, RECEIVED, SENT and NOTED. For RECEIVED and SENT, `content` is the bytes,
-    or as much of their beginning as was kept, and `size` is how many bytes there were. Otherwise `content` is a text,
-    such as "closed by the client".
-    """
-
-    time: float
-    number: int
-    what: str
-    content: Any
-    size: int

@@ -9,7 +9,8 @@ from itertools import groupby
 
 from tcpclient_testing.engine.wording import counted, shorten
 
-from .entries import NOTED, RECEIVED, SENT, Entry, Transcript
+from .entries import NOTED, RECEIVED, SENT, Transcript
+from .entry import Entry
 
 __all__ = ["clock", "lines", "gathered"]
 

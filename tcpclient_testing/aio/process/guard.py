@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.session.session import Failure
-from tcpclient_testing.engine.steps.waiting import Delay
+from tcpclient_testing.engine.steps.base import TimedStep
 from tcpclient_testing.engine.wording import seconds
 
 from .blocked_call import BlockedCall, free_sockets, readable, writable
@@ -84,9 +84,9 @@ class DeadlockGuard:
 
     def _action_is_due(self) -> bool:
         now = self._runtime.loop.time()
-        return any(isinstance(conversation.due, Delay) and conversation.alarm_at is not None
+        return any(isinstance(due, TimedStep) and not due.is_expectation and conversation.alarm_at is not None
                    and (self._virtual or conversation.alarm_at <= now)
-                   for conversation in self._runtime.session.conversations)
+                   for conversation in self._runtime.session.conversations for due in [conversation.due])
 
     def _step_is_long_overdue(self) -> bool:
         """Return whether the client is very late, and the loop's thread doesn't wait for something else."""

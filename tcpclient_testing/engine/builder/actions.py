@@ -11,8 +11,6 @@ from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.steps.base import DEFAULT_TIMING, UNSET, Step, timing_of
 from tcpclient_testing.engine.steps.sending import Disconnect, ResetStep, SendBytes, SendEof
-from tcpclient_testing.engine.steps.starttls import StartTLSStep
-from tcpclient_testing.engine.steps.waiting import Delay, HoldUntil, PauseReadingStep, ResumeReadingStep
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -119,6 +117,7 @@ class ActionMethods:
         duration = checked_seconds("delay(seconds)", seconds)
         if duration is None:
             raise TypeError("delay(seconds) is a number of seconds")
+        from tcpclient_testing.engine.steps.waiting import Delay
         return self._append(Delay(duration, origin_of(sys._getframe(1))))
 
     def hold_until(self, event: Any, *, timeout: Optional[float] = UNSET,
@@ -131,6 +130,7 @@ class ActionMethods:
                                                 and callable(getattr(event, "wait", None))):
             raise TypeError(f"hold_until(event) is an asyncio.Event, a threading.Event or a step, "
                             f"not {type(event).__name__}: {event!r}")
+        from tcpclient_testing.engine.steps.waiting import HoldUntil
         return self._append(HoldUntil(event, origin_of(sys._getframe(1)), timing_of("hold_until", timeout, within)))
 
     def start_tls(self, context: Any = True, *, timeout: Optional[float] = UNSET,
@@ -150,6 +150,7 @@ class ActionMethods:
         go-ahead are a failure. To be sure to catch a client that does not wait for it, write ``expect_silence(0.05)``
         before the go-ahead.
         """
+        from tcpclient_testing.engine.steps.starttls import StartTLSStep
         return self._append(StartTLSStep(self._server_context(context), origin_of(sys._getframe(1)),
                                          timing_of("start_tls", timeout, within)))
 
@@ -159,10 +160,12 @@ class ActionMethods:
         The server does not see the client close, either. Until `resume_reading`, only what had come before can satisfy
         an expectation. Write `start_tls` after `resume_reading`.
         """
+        from tcpclient_testing.engine.steps.waiting import PauseReadingStep
         return self._append(PauseReadingStep(origin_of(sys._getframe(1)), DEFAULT_TIMING))
 
     def resume_reading(self) -> Step[None]:
         """Read from the client again, after `pause_reading`."""
+        from tcpclient_testing.engine.steps.waiting import ResumeReadingStep
         return self._append(ResumeReadingStep(origin_of(sys._getframe(1)), DEFAULT_TIMING))
 
     # What the methods above share.

@@ -156,7 +156,7 @@ class ScriptMethods(ActionMethods, UnorderedMethods, FaultMethods):
         if not keep:
             if matcher is not anything:
                 raise TypeError("expect_exactly(keep=False) discards the bytes, so it takes no matcher")
-            from tcpclient_testing.engine.matching.exact import counted_only
+            from tcpclient_testing.engine.matching.counting import counted_only
 
             checked = counted_only
         shown = getattr(n, "__qualname__", None) or repr(n)

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.engine.commands import RunCoroutine, Send, SendInterleaved
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.engine.origin import Origin, SourceLine, source_lines
+from tcpclient_testing.engine.origin import Origin
+from tcpclient_testing.engine.source_lines import SourceLine, source_lines
 
 from .payload import Payload
 

@@ -13,7 +13,8 @@ from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.matching.base import Matcher
 from tcpclient_testing.engine.matching.reading import Message
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.engine.origin import Origin, SourceLine
+from tcpclient_testing.engine.origin import Origin
+from tcpclient_testing.engine.source_lines import SourceLine
 
 if TYPE_CHECKING:
     from .conversation import Conversation

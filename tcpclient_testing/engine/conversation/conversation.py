@@ -23,7 +23,6 @@ from tcpclient_testing.engine.commands import Command, Send, StartTLS, Wake
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import DEFAULT_TIMING, DONE, QUEUED, Step
 from tcpclient_testing.engine.steps.sending import SendBytes
-from tcpclient_testing.engine.steps.waiting import HoldUntil
 
 from .events import Event
 from .exact_run import ExactRun
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from tcpclient_testing.engine.session.any_order import Pool
     from tcpclient_testing.engine.session.session import Session
     from tcpclient_testing.engine.steps.faults import BreakAfter
+    from tcpclient_testing.engine.steps.waiting import HoldUntil
 
     from .selection import Selection
 
@@ -207,9 +207,8 @@ class Conversation:
         else:
             self.advance()
 
-    def released(self, step: Step[Any]) -> None:
+    def released(self, step: HoldUntil) -> None:
         """What a `hold_until()` step waits for has happened."""
-        assert isinstance(step, HoldUntil)
         step.released = True
         self.advance()
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.connection.tls_failure import TLSFailure
-    from tcpclient_testing.engine.steps.base import Step
 
     from .conversation import Conversation
 
@@ -146,7 +145,7 @@ class Released(Event):
 
     __slots__ = ("step",)
 
-    def __init__(self, now: float, step: Step[Any]) -> None:
+    def __init__(self, now: float, step: Any) -> None:
         self.now = now
         self.step = step
 

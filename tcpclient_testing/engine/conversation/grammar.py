@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.framing.base import Framing
-from tcpclient_testing.engine.steps.handlers import ExpectNext
 from tcpclient_testing.engine.steps.messages import ExpectMessage
 from tcpclient_testing.errors import ScriptError
 
@@ -125,6 +124,7 @@ def check_after_eof(conversation: Conversation, step: Step[Any]) -> None:
 
 def _may_be_empty(step: Step[Any]) -> bool:
     """Return whether the reading step can be satisfied without a byte."""
+    from tcpclient_testing.engine.steps.handlers import ExpectNext
     if isinstance(step, ExpectNext) or not isinstance(step, ExpectMessage):
         return isinstance(step, ExpectNext)
     if not isinstance(step.framing, Framing):

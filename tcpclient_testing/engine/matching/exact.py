@@ -1,8 +1,8 @@
-"""The matchers of plain bytes: they compare a message while it arrives, or only count its bytes and keep none."""
+"""The matchers of plain bytes, `Exactly` and `StartsWith`: they compare a message while it arrives."""
 
 from __future__ import annotations
 
-from typing import Final, Optional, Union
+from typing import Optional, Union
 
 from tcpclient_testing.engine.arguments import BytesLike, as_bytes
 from tcpclient_testing.engine.mismatches import BytesDiffer, LengthDiffers, Mismatch
@@ -10,7 +10,7 @@ from tcpclient_testing.engine.wording import first_difference, shorten
 
 from .base import KEPT, GatheringJudge, Judge, Match, Matcher
 
-__all__ = ["Exactly", "StartsWith", "counted_only"]
+__all__ = ["Exactly", "StartsWith"]
 
 __unittest = True
 
@@ -141,36 +141,3 @@ class _PrefixJudge(GatheringJudge[bytes]):
         index = first_difference(self._prefix, compared, start)
         assert index is not None
         return BytesDiffer(self._prefix, received, start + index, prefix=True)
-
-
-class _Counting(Matcher[int]):
-    """Any message; the result is the number of its bytes."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "anything, counted only"
-
-    def match(self, message: bytes) -> Match[int]:
-        """Count a whole message."""
-        return Match(len(message))
-
-    def judge(self) -> Judge[int]:
-        """Return a judge that keeps no bytes."""
-        return _CountingJudge()
-
-
-class _CountingJudge(Judge[int]):
-    __slots__ = ()
-
-    def feed(self, piece: BytesLike) -> None:
-        self.received += len(piece)
-
-    def finish(self) -> Match[int]:
-        return Match(self.received)
-
-    def partial(self) -> bytes:
-        return b""
-
-
-counted_only: Final = _Counting()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from math import isfinite
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
-from tcpclient_testing.engine.mismatches import Mismatch, NotJSON, Text, ValueDiffers
+from tcpclient_testing.engine.mismatches import Mismatch, NotJSON, ValueDiffers
 from tcpclient_testing.engine.wording import counted, exception_text, shorten, shorten_repr
 
 from .base import Match, Matcher, apply_to_value
+
+if TYPE_CHECKING:
+    from tcpclient_testing.engine.mismatches import Text
 
 __all__ = ["JSON"]
 

@@ -29,12 +29,12 @@ from tcpclient_testing.engine.origin import Origin
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
-    from tcpclient_testing.engine.origin import SourceLine
     from tcpclient_testing.engine.session.session import Session
+    from tcpclient_testing.engine.source_lines import SourceLine
 
 __all__ = [
-    "DEFAULT_TIMING", "DONE", "QUEUED", "SCALE", "UNSET", "UNTIMED", "WAITING", "Outcome", "Step", "Timing",
-    "timing_of",
+    "DEFAULT_TIMING", "DONE", "QUEUED", "SCALE", "UNSET", "UNTIMED", "WAITING", "Outcome", "Step", "TimedStep",
+    "Timing", "timing_of",
 ]
 
 __unittest = True
@@ -188,7 +188,7 @@ class Step(Generic[T]):
 
     def lines(self) -> list[SourceLine]:
         """Return where the step was written: its own line, then those of its callers up to the test."""
-        from tcpclient_testing.engine.origin import source_lines
+        from tcpclient_testing.engine.source_lines import source_lines
         return source_lines(self.origin)
 
     # What users call.
@@ -248,6 +248,30 @@ class Step(Generic[T]):
         if begun and conversation.has_turn(self):
             return "waiting" if failure is None else "unfinished"
         return "not reached"
+
+
+class TimedStep(Step[None]):
+    """A step that lasts `duration` seconds from its turn on; then it is `over`."""
+
+    __slots__ = ("duration", "over")
+
+    def __init__(self, duration: float, origin: Origin) -> None:
+        super().__init__(origin, UNTIMED)
+        self.duration = duration
+        self.over = False
+
+    def arguments(self) -> str:
+        return f"{self.duration:g}"
+
+    def written(self) -> None:
+        return None
+
+    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+        conversation.alarm(self.duration)
+        return None
+
+    def timer_fired(self, conversation: Conversation) -> None:
+        self.over = True
 
 
 class _Unset:

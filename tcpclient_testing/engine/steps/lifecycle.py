@@ -9,9 +9,8 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.wording import counted, lateness, seconds, shorten
 
-from .base import DEFAULT_TIMING, DONE, WAITING, Outcome, Step, Timing
+from .base import DEFAULT_TIMING, DONE, WAITING, Outcome, Step, TimedStep, Timing
 from .messages import T
-from .waiting import TimedAction
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
@@ -197,7 +196,7 @@ class ExpectReset(_ExpectEnding):
                         f"{lateness(duration, silent)}")
 
 
-class ExpectSilence(TimedAction):
+class ExpectSilence(TimedStep):
     """`expect_silence(seconds)`: the client sends nothing and stays connected for so many seconds."""
 
     __slots__ = ()

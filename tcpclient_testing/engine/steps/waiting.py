@@ -18,14 +18,14 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.wording import lateness, seconds
 
-from .base import DONE, UNTIMED, WAITING, Outcome, Step, Timing
+from .base import DONE, WAITING, Outcome, Step, TimedStep, Timing
 from .sending import Action
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
 
 __all__ = [
-    "Delay", "HoldUntil", "PauseReadingStep", "ResumeReadingStep", "TimedAction", "overdue_while_paused", "paused_text",
+    "Delay", "HoldUntil", "PauseReadingStep", "ResumeReadingStep", "overdue_while_paused", "paused_text",
 ]
 
 __unittest = True
@@ -44,31 +44,7 @@ def overdue_while_paused(conversation: Conversation, step: Step[Any], duration: 
                     "nothing of the client: resume_reading() has to come first")
 
 
-class TimedAction(Step[None]):
-    """A step that lasts `duration` seconds from its turn on; then it is `over`."""
-
-    __slots__ = ("duration", "over")
-
-    def __init__(self, duration: float, origin: Origin) -> None:
-        super().__init__(origin, UNTIMED)
-        self.duration = duration
-        self.over = False
-
-    def arguments(self) -> str:
-        return f"{self.duration:g}"
-
-    def written(self) -> None:
-        return None
-
-    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
-        conversation.alarm(self.duration)
-        return None
-
-    def timer_fired(self, conversation: Conversation) -> None:
-        self.over = True
-
-
-class Delay(TimedAction, Action):
+class Delay(TimedStep, Action):
     """`delay(seconds)`: wait before the next step."""
 
     __slots__ = ()
