@@ -68,7 +68,8 @@ class ExpectationError(AssertionError):
 
     - `connection`: the number of the connection (from 1), or None if no connection is at fault.
     - `step`: the step that was not met, or None if no step is at fault.
-    - `mismatch`: how what happened differs from what was expected.
+    - `mismatch`: how what happened differs from what was expected. It has `expected`, `received` and `offset` (of the
+      first wrong byte); each is None where there is nothing of the kind.
     - `client_exception`: what the client, or the test, raised after the script had failed, or None. It is a
       consequence, not the cause.
     """

@@ -354,8 +354,28 @@ class ReportTests(unittest.TestCase):
         """An ExpectationError has what it is about in fields, and its text travels to other processes."""
         error = wrong_bytes().error()
         self.assertEqual((error.connection, error.step and error.step.index, error.mismatch.offset), (1, 1, 8))
+        self.assertEqual((error.mismatch.expected, error.mismatch.received), (b"Hello, server!", b"Hello, sorver!"))
         copy = pickle.loads(pickle.dumps(error))
         self.assertEqual((str(copy), isinstance(copy, AssertionError)), (str(error), True))
+
+    def test_values_of_mismatches_that_are_no_wrong_byte(self) -> None:
+        """What was expected and what came can be compared also where a message is missing, or another thing came."""
+        short = started()
+        short.expect_bytes(b"Hello")
+        short.receive(b"He")
+        short.half_close()
+        late = started()
+        late.expect_line(b"Hello")
+        late.receive(b"Hel")
+        late.sleep(6)
+        other = started()
+        other.expect_disconnect()
+        other.receive(b"more")
+        mismatches = [driver.error().mismatch for driver in (short, late, other)]
+        values = [(mismatch.expected, mismatch.received) for mismatch in mismatches]
+        self.assertEqual(values[0], (b"Hello", b"He"))
+        self.assertEqual((values[1][0].data, values[1][1]), (b"Hello", b"Hel"))
+        self.assertEqual(values[2], (None, b"more"))
 
     def test_first_line_when_a_text_of_the_users_has_several(self) -> None:
         """It is one line: of an exception the first, of which all stands below; of a mismatch all of them."""

@@ -53,10 +53,9 @@ class Conversation:
     __slots__ = ("session", "number", "handle", "steps", "cursor", "marks", "peername", "accepted", "accepted_at",
                  "closed", "ended", "reset", "draining", "pending", "exact", "due", "turn", "progress", "alarm_at",
                  "gate", "begun", "outbox", "sending", "issued", "taken", "taken_ends", "taken_bytes", "watchers",
-                 "began", "taken_at", "unclaimed_at", "kept", "tls", "broken", "selection",
-                 "pool", "silenced", "hand_over_step", "sent_eof", "got_eof", "caught_up", "output", "fault", "paused",
-                 "excused",
-                 "fin", "__weakref__")
+                 "began", "taken_at", "unclaimed_at", "kept", "tls", "broken", "selection", "pool", "silenced",
+                 "hand_over_step", "sent_eof", "got_eof", "caught_up", "output", "fault", "paused", "excused", "fin",
+                 "__weakref__")
 
     def __init__(self, session: Session, number: int) -> None:
         self.session = session
