@@ -13,7 +13,7 @@ from typing import Any, Callable
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer
-from tcpclient_testing.aio.connection import resets
+from tcpclient_testing.aio.connection import client_resets
 from tcpclient_testing.harness import interruption
 from tcpclient_testing.server import leaving
 from tests.support.loops import AsyncTestCase
@@ -27,7 +27,7 @@ _patches = contextlib.ExitStack()
 def setUpModule() -> None:
     """Interrupt test bodies sooner, and wait less for clients to go: they hang, and stay, on purpose."""
     for module, name in ((interruption, "_PATIENCE"), (interruption, "_INSISTENCE"), (leaving, "_MOMENT"),
-                         (resets, "_POSSIBLE")):
+                         (client_resets, "_POSSIBLE")):
         _patches.enter_context(mock.patch.object(module, name, 0.02))
 
 

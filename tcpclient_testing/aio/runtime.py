@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from tcpclient_testing.network.conditions import Network
     from tcpclient_testing.report.report import ExpectationError, Report
 
-    from .tasks import Handlers, StepTasks
+    from .handlers import Handlers
+    from .tasks import StepTasks
 
 __all__ = ["Runtime", "is_virtual"]
 
@@ -309,7 +310,7 @@ class Runtime:
 
     def _start_handler(self, command: commands.StartHandler) -> None:
         if self.handlers is None:
-            from .tasks import Handlers
+            from .handlers import Handlers
             self.handlers = Handlers(self)
         self.handlers.start(command)
 

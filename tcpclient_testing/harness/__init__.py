@@ -1,1 +1,1 @@
-"""One test, one report: which exception a test raises in the end; knows no test framework."""
+"""One test, one report: interrupts the test when a script has failed, and decides which exception the test raises."""

@@ -1,4 +1,4 @@
-"""What can be told from an exception, for the code that decides which one a test raises.
+"""Functions on exceptions: what led to one, whether it is an error, how to raise it and to shorten its traceback.
 
 - `chain_of`: what led to it, by causes, contexts, and the parts of exception groups
 - `raise_alone`: raise it while another one is being handled, without linking the two

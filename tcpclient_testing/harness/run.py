@@ -1,4 +1,4 @@
-"""All servers of one test, for test frameworks: which part of the test they interrupt, and which failure is reported.
+"""Runs the parts of a test that has servers: each part may be interrupted, and all servers together give one report.
 
     set-up -> body: the verdict, if there is one by then -> tear-down, clean-ups -> the verdict
 

@@ -1,4 +1,7 @@
-"""Judges what shows only when the server is left: leftover bytes and connections, and how clients closed streams."""
+"""Waits until everything that clients did has arrived when the server is left; then lets the engine judge what is left.
+
+It also judges how clients closed their asyncio streams, which the engine can't see.
+"""
 
 from __future__ import annotations
 

@@ -40,9 +40,8 @@ if TYPE_CHECKING:
 
     from tcpclient_testing.engine.conversation.allowing import Allowed
     from tcpclient_testing.engine.conversation.heartbeats import Every
+    from tcpclient_testing.harness.blame import Blame
     from tcpclient_testing.network.conditions import Network
-
-    from .blame import Blame
 
 __all__ = ["ConnectStep", "MockTCPServer"]
 
@@ -351,7 +350,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     @property
     def _blame(self) -> Blame:
         """Tells causes from consequences; imported when something has been raised."""
-        from .blame import Blame
+        from tcpclient_testing.harness.blame import Blame
         return Blame(self._runtime)
 
     def blames(self, exc: BaseException) -> bool:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from tcpclient_testing.aio.runtime import Runtime
     from tcpclient_testing.aio.tls.close_notify import DelayedCloseNotify
 
+    from .client_resets import ResetCheck, ResetWatch
     from .delivery import DeliveryWait
     from .pacing import Pacer
-    from .resets import ResetCheck, ResetWatch
 
 __all__ = ["ConnectionProtocol"]
 
@@ -163,7 +163,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
     def watch_reset(self) -> None:
         """The client's stream has ended. Watch for the reset that the script expects, and report it to the engine."""
         if self.transport is not None and not self.over and not self.transport.is_closing():
-            from .resets import ResetWatch
+            from .client_resets import ResetWatch
             self.reset_watch = ResetWatch(self, self.transport)
 
     def reset_came(self) -> None:
@@ -183,7 +183,7 @@ class ConnectionProtocol(Sending, asyncio.BufferedProtocol):
         """
         known: Optional[bool] = False
         if self.script_bytes_end and not self.over and not self.conversation.cut_off:
-            from .resets import ResetCheck
+            from .client_resets import ResetCheck
             self.reset_check = ResetCheck(self)
             known = self.reset_check.known()
             if known is None:

@@ -1,4 +1,4 @@
-"""Describes a call that blocks the server's own event loop, and makes that call return.
+"""The line of a call that blocks an event loop, for the report; and operations on sockets that make the call return.
 
 Everything here is called from another thread than the loop's, while the loop's thread blocks.
 """

@@ -1,4 +1,6 @@
-"""Fails the script when a client blocks the event loop of its own server, and breaks the sockets to free the client.
+"""What a server does about a client that blocks its event loop: it fails the script and breaks the sockets.
+
+The watchdog detects such a client, and calls this.
 
     watching --blocked--> failed --the loop turns--> given up
 

@@ -1,6 +1,6 @@
-"""Detects a client that blocks the server's own event loop, and breaks the deadlock.
+"""Detects a client that blocks the event loop of its own server, and tells the server in another thread.
 
-Such a client blocks the loop that the server runs in. Neither of them can go on, and no timer of the loop fires. So one
+Neither of them can go on, and no timer of the loop fires. So one
 daemon thread per process watches from outside. It acts only when all of this holds:
 
 - The loop hasn't turned for `timeout` seconds of real time: a callback that the thread posted has not run.

@@ -1,4 +1,4 @@
-"""Accepts a connection: connects the socket to its protocol without a task, or resets it (`fail_connections`).
+"""What follows accept(2): gives an accepted socket its protocol, or resets it (`fail_connections`).
 
 `connect_accepted_socket` is a coroutine that waits for one future. A task around it would cost one turn of the loop.
 In debug mode, which unittest turns on, it would also cost two stack captures for each connection. So there is no task:

@@ -1,7 +1,7 @@
-"""The methods with which scripts are written, on servers and connections: here those for what the client has to do.
+"""The script methods for what the client has to do: `expect_bytes`, `expect_line`, and so on.
 
-`ScriptMethods` inherits the others: what the server does (`ActionMethods`), faults and network conditions
-(`FaultMethods`), and what runs beside the script or in any order (`UnorderedMethods`).
+`ScriptMethods` has all script methods: it inherits what the server does (`ActionMethods`), faults and network
+conditions (`FaultMethods`), rules such as `allow` (`RuleMethods`), and `any_order` (`AnyOrderMethods`).
 
 Each method checks its arguments, notes the line that called it, and passes a step to `_add`. Wrong arguments raise
 there, where the script is written.
@@ -25,8 +25,9 @@ from tcpclient_testing.engine.steps.messages import ExpectBytes, ExpectBytesTime
 from tcpclient_testing.engine.wording import shorten
 
 from .actions import ActionMethods
-from .any_order import UnorderedMethods
+from .any_order import AnyOrderMethods
 from .faults import FaultMethods
+from .rules import RuleMethods
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -45,7 +46,7 @@ def _message_bytes(where: str, data: Any) -> bytes:
     return checked
 
 
-class ScriptMethods(ActionMethods, UnorderedMethods, FaultMethods):
+class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
     """The steps that can be written on a server and on a connection.
 
     Each method is an ordinary method, not a coroutine, and returns the `Step` at once.

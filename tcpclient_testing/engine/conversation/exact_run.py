@@ -1,4 +1,4 @@
-"""Compares runs of consecutive `expect_bytes` steps with the client's stream as if each run were one step.
+"""Compares several `expect_bytes` steps in a row (a run) with the client's stream, as if they were one step.
 
 For the client's stream, consecutive `expect_bytes` steps are one long expectation. So their bytes are joined, some
 hundreds of steps at a time, and each chunk that arrives is compared once: `bytes.startswith` with an offset is a memcmp

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .conversation import Conversation
 
-__all__ = ["check_order", "check_reset", "check_after_eof", "REFUSED_WHILE_PAUSED", "check_reading", "not_begun"]
+__all__ = ["check_order", "check_reset", "check_after_eof", "REFUSED_WHILE_PAUSED", "check_reading", "check_begun"]
 
 __unittest = True
 
@@ -53,11 +53,12 @@ REFUSED_WHILE_PAUSED = {
 _NEVER = frozenset({"expect_eof", "expect_silence"})
 
 
-def not_begun(what: object, conversation: Optional[Conversation] = None) -> ScriptError:
-    """Return the error for what is written before the `expect_connect()` of its script."""
-    connect = "the first expect_connect()" if conversation is None \
-        else f"the expect_connect() of connection {conversation.number}"
-    return ScriptError(f"{what} comes before {connect}: every script begins with expect_connect()")
+def check_begun(conversation: Optional[Conversation], what: object) -> None:
+    """Raise `ScriptError` if `what` is written before the `expect_connect()` of its script; None is no script yet."""
+    if conversation is None or not conversation.steps:
+        connect = "the first expect_connect()" if conversation is None \
+            else f"the expect_connect() of connection {conversation.number}"
+        raise ScriptError(f"{what} comes before {connect}: every script begins with expect_connect()")
 
 
 def check_reset(session: Session, step: Step[Any]) -> None:

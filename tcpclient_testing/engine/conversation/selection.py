@@ -31,9 +31,9 @@ from tcpclient_testing.engine.wording import counted, lateness, shorten
 from tcpclient_testing.errors import ScriptError
 
 from .allowing import Allowed, Permit
+from .any_order import Unordered, places
 from .candidates import KEPT, Candidates, Reading, none_matches
 from .heartbeats import Every, HeartbeatTimer
-from .unordered import Unordered, places
 
 if TYPE_CHECKING:
     from .conversation import Conversation

@@ -1,6 +1,7 @@
 """Connections that may come in any order: the server's `any_order()` block.
 
-    written --the block ends, and all server-level steps before it are satisfied--> ready --all are bound--> over
+    written --the block ends, and all steps of the server before it are satisfied--> ready
+    ready --each script of the block has its connection--> over
 
 - A connection is bound to a script by what it sends first. The first messages of the scripts compete for its bytes, by
   the rule of `Candidates`.
@@ -17,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
+from tcpclient_testing.engine.conversation.any_order import listed, places
 from tcpclient_testing.engine.conversation.candidates import Candidates, NoneMatches, Reading, none_matches, used_up
 from tcpclient_testing.engine.conversation.selection import race
-from tcpclient_testing.engine.conversation.unordered import listed, places
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import Step

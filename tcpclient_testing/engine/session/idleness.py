@@ -1,4 +1,4 @@
-"""The idle time-out: a client stays connected, nothing happens, and no step is due whose time-out would notice."""
+"""The idle time-out: the script fails if a client stays connected, no step is due, and nothing happens for too long."""
 
 from __future__ import annotations
 

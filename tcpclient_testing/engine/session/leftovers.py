@@ -1,4 +1,4 @@
-"""Judges what is left when every step is satisfied: unexplained connections and bytes, and faults that never struck.
+"""The rules for what is left when every step is satisfied: unexplained connections and bytes, unused faults.
 
 A connection that no step expects is also the usual cause if another one is silent or stays open: a client that connects
 twice talks on the new connection and has forgotten the old one.

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from tcpclient_testing.engine.commands import Command, GiveUp, StartTimer
 from tcpclient_testing.engine.conversation.conversation import Conversation
-from tcpclient_testing.engine.conversation.grammar import check_order, check_reset, not_begun
+from tcpclient_testing.engine.conversation.grammar import check_begun, check_order, check_reset
 from tcpclient_testing.engine.conversation.timeouts import next_deadline, tick
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import Step
@@ -164,8 +164,8 @@ class Session:
             self._add_setting(step)
             return
         conversation = self.newest
-        if conversation is None:
-            raise not_begun(step)
+        check_begun(conversation, step)
+        assert conversation is not None
         if not self._fronts:
             raise ScriptError(f"{step} has no place at the beginning of the server's any_order(), which holds whole "
                               "connections, each begun by expect_connect(); for messages of one connection, use "
@@ -285,8 +285,7 @@ class Session:
     def open_block(self, conversation: Conversation, now: float) -> None:
         """Begin an `any_order()` block of messages on this connection."""
         self.now = now
-        if not conversation.steps:
-            raise not_begun("any_order()", conversation)
+        check_begun(conversation, "any_order()")
         _selection_of(conversation).open_block(len(conversation.steps), now)
         self.remind_of_unfinished_blocks()
 
@@ -304,8 +303,7 @@ class Session:
         """
         self.now = now
         self.tail = None
-        if not conversation.steps:
-            raise not_begun(step, conversation)
+        check_begun(conversation, step)
         check_order(conversation, step, by_handler=by_handler)
         conversation.add(step)
 

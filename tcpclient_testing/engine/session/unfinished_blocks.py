@@ -1,4 +1,4 @@
-"""Detects clients that wait for an `any_order()` block that is still being written.
+"""Detects a client that waits for the server while the test is still inside its ``with any_order():`` block.
 
 No step of a block happens before the block has ended. Its steps are not due until then, so none of their time-outs
 runs. But a client that is run within the block and waits for an answer would wait for ever. So it may wait only as long

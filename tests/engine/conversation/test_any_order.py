@@ -82,7 +82,7 @@ class UnorderedTests(unittest.TestCase):
         self.assertIn("expected one of 2 messages in any order, got b'onx'", self.play.summary)
         failure = self.play.session.failure
         assert failure is not None
-        self.assertIn("expect_line(b'only') at test_unordered.py:", "\n".join(failure.mismatch.details))
+        self.assertIn("expect_line(b'only') at test_any_order.py:", "\n".join(failure.mismatch.details))
 
     def test_end_of_stream_when_messages_are_missing(self) -> None:
         """The client's end names them at once."""
@@ -110,7 +110,7 @@ class UnorderedTests(unittest.TestCase):
                          "its stream")
         failure = self.play.session.failure
         assert failure is not None
-        self.assertEqual([line.partition(" at test_unordered.py")[0] for line in failure.mismatch.details],
+        self.assertEqual([line.partition(" at test_any_order.py")[0] for line in failure.mismatch.details],
                          ["missing", *(f"  expect_line(b'{number}')" for number in (0, 1, 2, 4, 5, 6))])
 
     def test_exact_steps_before_a_block_when_they_begin_alike(self) -> None:

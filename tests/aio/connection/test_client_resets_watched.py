@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ThreadedMockTCPServer, VirtualClockEventLoop, tls
-from tcpclient_testing.aio.connection import resets
+from tcpclient_testing.aio.connection import client_resets
 from tcpclient_testing.aio.sockets.listening import LINGER_RESET
 from tests.support.transcripts import notes
 
@@ -174,11 +174,11 @@ class BlockingClientTests(unittest.TestCase):
 
     def test_system_without_epoll(self) -> None:
         """The socket is asked for its error; so it is where there are no descriptors left."""
-        with mock.patch.object(resets, "sys", mock.Mock(platform="other")):
+        with mock.patch.object(client_resets, "sys", mock.Mock(platform="other")):
             self.assertEqual(self.verdict(self.client(0.02, reset)), "")
             self.assertRegex(self.verdict(self.client(0, socket.socket.close), timeout=0.05), LATER)
         if sys.platform == "linux":
-            with mock.patch.object(resets.select, "epoll", side_effect=OSError(24, "Too many open files")):
+            with mock.patch.object(client_resets.select, "epoll", side_effect=OSError(24, "Too many open files")):
                 self.assertEqual(self.verdict(self.client(0.02, reset)), "")
 
 

@@ -11,19 +11,32 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
-from tcpclient_testing.harness.exceptions import (
-    ConversationSoFar,
-    attach_by_chain,
-    chain_of,
-    is_control,
-    is_error,
-    parts_of,
-)
-from tcpclient_testing.harness.interruption import consequence
+from .exceptions import ConversationSoFar, attach_by_chain, chain_of, is_control, is_error, parts_of
+from .interruption import consequence
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.runtime import Runtime
+    from typing import Protocol
+
+    from tcpclient_testing.engine.session.session import Session
     from tcpclient_testing.report.report import ExpectationError
+    from tcpclient_testing.transcript.entries import Transcript
+
+    from .task_snapshot import TaskSnapshot
+
+    class Evidence(Protocol):
+        """What is asked of the server: its script's failure, if there is one, and what happened until then."""
+
+        session: Session
+        transcript: Transcript
+        #: The loop's tasks when the script failed, if it failed at the end of a client's stream.
+        task_snapshot: Optional[TaskSnapshot]
+        #: What the client raised after the script had failed; the report shows it.
+        client_exception: Optional[BaseException]
+
+        @property
+        def virtual(self) -> bool: ...
+        def error(self) -> ExpectationError: ...
+        def listening_at(self) -> str: ...
 
 __all__ = ["Blame"]
 
@@ -31,10 +44,10 @@ __unittest = True
 
 
 class Blame:
-    """Tells causes from consequences, for the server that has this `runtime`."""
+    """Tells causes from consequences, for the server that has this `evidence`."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
 
     def instead_of(self, exc: BaseException, *, interrupted: bool, attach: bool = True) -> Optional[BaseException]:
         """Return what to raise instead of `exc`, which the body raised; None if `exc` is to be raised itself.
@@ -61,18 +74,18 @@ class Blame:
                 self._attach(raised)
             return raised if own else None
         if self.blames(raised):
-            return self._runtime.error()
+            return self._evidence.error()
         if attach:
             self._attach(exc)
         return None
 
     def _earlier_than(self, verdict: ExpectationError) -> Optional[ExpectationError]:
         """Return our own verdict if the other server's `verdict` came later, mostly as a consequence; else None."""
-        runtime, failure, other = self._runtime, self._runtime.session.failure, verdict.report.failure
+        evidence, failure, other = self._evidence, self._evidence.session.failure, verdict.report.failure
         # Times on a virtual clock can't be compared with those of another server.
-        if failure is None or failure is other or failure.now >= other.now or runtime.virtual:
+        if failure is None or failure is other or failure.now >= other.now or evidence.virtual:
             return None
-        return runtime.error()
+        return evidence.error()
 
     def _by_itself(self, exc: Optional[BaseException]) -> bool:
         """Whether the client raised `exc` by itself, although the script has failed.
@@ -89,7 +102,7 @@ class Blame:
         return exc is not None and any(self._part_by_itself(part) for part in parts_of(exc))
 
     def _part_by_itself(self, exc: BaseException) -> bool:
-        failure = self._runtime.session.failure
+        failure = self._evidence.session.failure
         if getattr(exc, "has_conversation", False):
             return True  # a wait had timed out first; the script mostly fails then because the client goes away
         if failure is None or not failure.at_end:
@@ -97,7 +110,7 @@ class Blame:
         from tcpclient_testing.report.report import ExpectationError
         if not isinstance(exc, Exception) or isinstance(exc, ExpectationError):
             return False
-        stood = self._runtime.task_snapshot
+        stood = self._evidence.task_snapshot
         if stood is not None and stood.shows(exc):
             return True
         return not any(isinstance(each, (OSError, EOFError)) for each in chain_of(exc)) \
@@ -105,24 +118,24 @@ class Blame:
 
     def blames(self, exc: Optional[BaseException]) -> bool:
         """Whether the script had failed when `exc` was raised. The report shows the first such exception."""
-        runtime = self._runtime
-        if runtime.session.failure is None:
+        evidence = self._evidence
+        if evidence.session.failure is None:
             return False
         from tcpclient_testing.report.report import ExpectationError
-        if runtime.client_exception is None and not isinstance(exc, ExpectationError):
-            runtime.client_exception = exc
+        if evidence.client_exception is None and not isinstance(exc, ExpectationError):
+            evidence.client_exception = exc
         return True
 
     def _attach(self, exc: BaseException) -> None:
         """Let tracebacks of `exc` show the conversation: as a note, or (Python 3.9 and 3.10) in its chain."""
-        runtime = self._runtime
-        if not len(runtime.transcript) or getattr(exc, "has_conversation", False):
+        evidence = self._evidence
+        if not len(evidence.transcript) or getattr(exc, "has_conversation", False):
             return
         from tcpclient_testing.report.report import conversation_text, headline
-        failure = runtime.session.failure
+        failure = evidence.session.failure
         text = "\n".join([*([] if failure is None else [headline(failure), ""]),
-                          f"the conversation with {runtime.listening_at()} until then",
-                          *conversation_text(runtime.session, runtime.transcript)])
+                          f"the conversation with {evidence.listening_at()} until then",
+                          *conversation_text(evidence.session, evidence.transcript)])
         note: Any = getattr(exc, "add_note", None)
         if note is not None:
             note(text)

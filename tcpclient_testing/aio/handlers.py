@@ -1,0 +1,109 @@
+"""The tasks that run a server's handlers: coroutine functions of the test, each call of which serves one connection.
+
+    StartHandler -> a task runs the handler -> it returns: disconnect | it raises: the script has failed
+
+A handler is parked while it waits in `lines()` or `frames()` and its client is connected. The end of the test doesn't
+wait for parked handlers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from tcpclient_testing.engine.commands import StartHandler
+from tcpclient_testing.engine.conversation.conversation import Conversation
+from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.engine.steps.base import DEFAULT_TIMING
+from tcpclient_testing.engine.steps.handlers import HandlerRaised, origin_of_handler
+from tcpclient_testing.engine.steps.sending import Disconnect
+from tcpclient_testing.engine.wording import seconds
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+__all__ = ["Handlers"]
+
+__unittest = True
+
+
+class Handlers:
+    """The tasks that run the handlers of one server."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._tasks: dict[asyncio.Task[None], Conversation] = {}
+
+    def start(self, command: StartHandler) -> None:
+        """Run a handler in a new task."""
+        conversation = command.conversation
+        assert conversation is not None
+        task = self._runtime.loop.create_task(self._run(command.handler, conversation))
+        self._tasks[task] = conversation
+        task.add_done_callback(self._tasks.pop)
+
+    def cancel(self) -> None:
+        """Cancel all handlers, because the server is closed."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def cancelled(self) -> None:
+        """Wait until the cancelled tasks have ended, but 0.1 s at most: a handler may ignore its cancellation."""
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=0.1)
+
+    async def _run(self, handler: Any, conversation: Conversation) -> None:
+        runtime, session = self._runtime, self._runtime.session
+        try:
+            result = handler(runtime.handle_for_handler(conversation))
+            if not hasattr(result, "__await__"):
+                raise TypeError(f"a handler is a coroutine function (async def); this one returned {result!r}")
+            await result
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and session.over:
+                raise
+            if session.over:
+                return  # a mere consequence of the verdict, or of leaving the server
+            session.now = runtime.loop.time()
+            session.fail(conversation, None, HandlerRaised(handler, error))
+            runtime.perform()
+            return
+        last = conversation.steps[-1].method
+        if session.over or last in ("disconnect", "reset", "expect_disconnect", "expect_reset"):
+            return
+        session.now = runtime.loop.time()
+        if not (conversation.reset or conversation.closed or conversation.draining):
+            conversation.add(Disconnect(origin_of_handler(handler), DEFAULT_TIMING))
+            runtime.perform()
+
+    def busy(self, *, allow_open: bool = False) -> list[asyncio.Task[None]]:
+        """The tasks that still have work to do. With `allow_open`, only those whose connection has ended."""
+        return [task for task, conversation in self._tasks.items()
+                if conversation.ended or conversation.closed or not (allow_open or _parked(conversation))]
+
+    async def finish(self, *, allow_open: bool) -> None:
+        """Wait for the busy handlers. If one of them is still busy after the time-out, the script fails."""
+        runtime, session = self._runtime, self._runtime.session
+        loop = runtime.loop
+        began = loop.time()
+        while not session.over:
+            busy = self.busy(allow_open=allow_open)
+            if not busy:
+                return
+            waited = loop.time() - began
+            if session.timeout is not None and waited >= session.timeout:
+                conversation = self._tasks[busy[0]]
+                session.now = loop.time()
+                session.fail(conversation, None, Mismatch(f"the handler has not returned {seconds(waited)} after the "
+                                                          "rest was done"), overdue=True)
+                runtime.perform()
+                return
+            await asyncio.wait(busy, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _parked(conversation: Conversation) -> bool:
+    """Whether the handler waits for its client's next message, which may never come."""
+    if conversation.cursor >= len(conversation.steps):
+        return False
+    return conversation.steps[conversation.cursor].idle and not conversation.pending
