@@ -54,11 +54,6 @@ __unittest = True
 
 _T = TypeVar("_T")
 
-_NO_POLICY = (
-    "event loop policies are deprecated from Python 3.14 on; pass loop_factory=VirtualClockEventLoop to whatever runs "
-    "the loop (asyncio.run, asyncio.Runner, IsolatedAsyncioTestCase)"
-)
-
 # After more real waiting than this (seconds) on virtual time, a warning says why.
 _LONG_WAIT = 1.0
 

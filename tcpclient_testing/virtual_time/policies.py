@@ -21,11 +21,16 @@ from typing import Any, Optional
 
 from tcpclient_testing.errors import ScriptError
 
-from .loop import _NO_POLICY, VirtualClockEventLoop
+from .loop import VirtualClockEventLoop
 
 __all__ = ["current_policy", "virtual_loops_of", "virtual_loop_factory", "virtual_loops", "virtual_policy"]
 
 __unittest = True
+
+_NO_POLICY = (
+    "event loop policies are deprecated from Python 3.14 on; pass loop_factory=VirtualClockEventLoop to whatever runs "
+    "the loop (asyncio.run, asyncio.Runner, IsolatedAsyncioTestCase)"
+)
 
 
 def current_policy() -> Any:
@@ -37,7 +42,6 @@ def current_policy() -> Any:
 @contextlib.contextmanager
 def virtual_loops_of(*policies: Any) -> Iterator[None]:
     """Inside the `with` block, these policies make virtual loops in the current thread, and their own in others."""
-    from .loop import VirtualClockEventLoop
     thread = threading.get_ident()
     with contextlib.ExitStack() as stack:
         for policy in {id(each): each for each in policies}.values():
