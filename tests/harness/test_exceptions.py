@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 from typing import Any
 
-from tcpclient_testing.harness.exceptions import chain_of, parts_of
+from tcpclient_testing.harness.exceptions import ConversationSoFar, attach_by_chain, chain_of, parts_of, shown_chain
 
 
 class BaseExceptionGroup(Exception):
@@ -14,6 +14,15 @@ class BaseExceptionGroup(Exception):
     def __init__(self, *exceptions: Exception) -> None:
         super().__init__("unhandled errors")
         self.exceptions = exceptions
+
+
+class Equal(Exception):
+    """An exception that equals every other one of its class, as those made by `dataclass` may."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Equal)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class CausesTests(unittest.TestCase):
@@ -37,6 +46,17 @@ class CausesTests(unittest.TestCase):
         self.assertEqual(chain_of(key)[:2], [key, group])
         self.assertCountEqual(chain_of(key), [key, group, system, end])
         self.assertEqual(chain_of(OSError())[1:], [])
+
+    def test_chain_of_exceptions_that_are_equal(self) -> None:
+        """Each is in the chain once: they are told apart by identity. What is attached goes behind the last one."""
+        first, second = Equal(), Equal()
+        first.__cause__, second.__cause__ = second, OSError("the cause")
+        self.assertEqual([id(each) for each in chain_of(first)], [id(first), id(second), id(second.__cause__)])
+        self.assertEqual(len(shown_chain(first)), 3)
+        cause, told = second.__cause__, ConversationSoFar()
+        attach_by_chain(first, told)
+        self.assertIs(second.__cause__, cause)
+        self.assertIs(cause.__context__, told)
 
 
 if __name__ == "__main__":
