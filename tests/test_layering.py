@@ -126,6 +126,18 @@ NOT_LOADED = (
     f"{PACKAGE}.sweeps",
     f"{PACKAGE}.tapes",
     f"{PACKAGE}.tls",
+    # Only a failure needs these, only a running server the watchdog, and few scripts the steps.
+    f"{PACKAGE}.report",
+    f"{PACKAGE}.harness.blame",
+    f"{PACKAGE}.harness.exceptions",
+    f"{PACKAGE}.engine.source_lines",
+    f"{PACKAGE}.transcript.entry",
+    f"{PACKAGE}.aio.process.guard",
+    f"{PACKAGE}.aio.process.watchdog",
+    f"{PACKAGE}.engine.steps.faults",
+    f"{PACKAGE}.engine.steps.handlers",
+    f"{PACKAGE}.engine.steps.starttls",
+    f"{PACKAGE}.engine.steps.waiting",
 )
 
 Graph = Mapping[str, "list[Import]"]

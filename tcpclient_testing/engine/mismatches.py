@@ -48,7 +48,8 @@ class Mismatch:
       wrong.
 
     A subclass may pass no summary, and make its texts in `describe` and `rows`: these are called when somebody reads
-    `summary` or `details`, at most once.
+    `summary` or `details`, at most once. They may call the test's own code, such as the repr of a matcher. If that
+    raises, the text says so: a report is always made.
     """
 
     __slots__ = ("expected", "received", "offset", "_summary", "_details")
@@ -76,7 +77,10 @@ class Mismatch:
     def summary(self) -> str:
         """What is wrong, in one line."""
         if self._summary is None:
-            self._summary = self.describe()
+            try:
+                self._summary = self.describe()
+            except Exception as error:  # noqa: BLE001 - the test's own code
+                self._summary = f"{type(self).__name__}, whose text can't be made: {exception_text(error)}"
         return self._summary
 
     @summary.setter
@@ -87,7 +91,10 @@ class Mismatch:
     def details(self) -> tuple[str, ...]:
         """Further lines for the report."""
         if self._details is None:
-            self._details = self.rows()
+            try:
+                self._details = self.rows()
+            except Exception as error:  # noqa: BLE001 - the test's own code
+                self._details = (f"details can't be shown: {exception_text(error)}",)
         return self._details
 
     def describe(self) -> str:

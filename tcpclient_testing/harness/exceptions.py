@@ -54,7 +54,7 @@ def chain_of(exc: BaseException) -> list[BaseException]:
         each = found.pop()
         if not any(each is known for known in chain):
             chain.append(each)
-            before = each.__cause__ or each.__context__
+            before = each.__context__ if each.__cause__ is None else each.__cause__
             found += [part for part in parts_of(each) if part is not each]
             found += [] if before is None else [before]
     return chain
@@ -188,5 +188,5 @@ def shown_chain(exc: BaseException) -> list[BaseException]:
     while following is not None and not any(following is each for each in chain):
         chain.append(following)
         context = None if following.__suppress_context__ else following.__context__
-        following = following.__cause__ or context
+        following = context if following.__cause__ is None else following.__cause__
     return chain

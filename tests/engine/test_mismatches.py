@@ -191,6 +191,19 @@ class MismatchTests(unittest.TestCase):
         own = Own()
         self.assertEqual((own.expected, own.received, own.summary), (1, 2, "it is not 1"))
 
+    def test_text_when_the_tests_own_code_raises(self) -> None:
+        """The repr of a matcher, say, is asked for when a report is made, and a report must always be made."""
+        def broken() -> str:
+            raise KeyError("repr")
+
+        def no_rows() -> tuple[str, ...]:
+            raise KeyError("rows")
+
+        self.assertEqual(Unmatched(broken, b"").summary, "Unmatched, whose text can't be made: KeyError: 'repr'")
+        field = FieldDiffers("a", "byte 0", "1", "2", 0, no_rows)
+        self.assertEqual(field.details, ("details can't be shown: KeyError: 'rows'",))
+        self.assertEqual(field.summary, "expected 1 in field a (byte 0), got 2")
+
     def test_text_is_made_when_it_is_read(self) -> None:
         """Of several possible messages all but one end in a mismatch that nobody reads: its text is not made."""
         made: list[str] = []

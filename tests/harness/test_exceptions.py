@@ -17,10 +17,13 @@ class BaseExceptionGroup(Exception):
 
 
 class Equal(Exception):
-    """An exception that equals every other one of its class, as those made by `dataclass` may."""
+    """An exception that equals every other one of its class, as those made by `dataclass` may, and is false."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Equal)
+
+    def __len__(self) -> int:
+        return 0
 
     __hash__ = None  # type: ignore[assignment]
 

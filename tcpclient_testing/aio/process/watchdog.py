@@ -1,4 +1,4 @@
-"""Detects a client that blocks the event loop of its own server, and tells the server in another thread.
+"""Detects a client that blocks the event loop of its own server, and calls the server's guard from a thread of its own.
 
 Neither of them can go on, and no timer of the loop fires. So one
 daemon thread per process watches from outside. It acts only when all of this holds:

@@ -6,18 +6,15 @@ The modules that implement them are imported when one of them is first called.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Union
+from typing import TYPE_CHECKING, Any, Callable
 
 from tcpclient_testing.engine.origin import origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from tcpclient_testing.engine.arguments import BytesLike
     from tcpclient_testing.engine.conversation.any_order import Block
     from tcpclient_testing.engine.steps.base import Step
-
-    Source = Union[BytesLike, Callable[[Any], Union[BytesLike, Awaitable[BytesLike]]]]
 
 __all__ = ["AnyOrderMethods"]
 

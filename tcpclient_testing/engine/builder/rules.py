@@ -18,13 +18,11 @@ from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.wording import shorten, shorten_repr
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from tcpclient_testing.engine.arguments import BytesLike
     from tcpclient_testing.engine.conversation.allowing import Allowed
     from tcpclient_testing.engine.conversation.heartbeats import Every
 
-    Source = Union[BytesLike, Callable[[Any], Union[BytesLike, Awaitable[BytesLike]]]]
+    from .actions import Source
 
 __all__ = ["RuleMethods"]
 
@@ -32,7 +30,7 @@ __unittest = True
 
 
 class RuleMethods:
-    """What applies beside the steps, from its place in the script to the end of the connection."""
+    """What applies in addition to the steps, from its place in the script to the end of the connection."""
 
     def _add_rule(self, written: Union[Allowed, Every]) -> None:
         """Apply an `allow` or an `every` from here on."""

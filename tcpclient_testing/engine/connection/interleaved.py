@@ -39,23 +39,18 @@ __unittest = True
 
 
 class InterleavedSend(Payload):
-    """One message to send that belongs to no step.
+    """One message to send that belongs to no step, but to `rule`, an `allow()` or `every()`."""
 
-    `what` names its origin in reports. `sent` is called when the operating system has taken all of it.
-    """
+    __slots__ = ("rule", "source", "encode", "data")
 
-    __slots__ = ("what", "source", "encode", "sent", "data")
-
-    def __init__(self, what: str, source: Any, encode: Optional[Callable[[bytes], bytes]],
-                 sent: Callable[[], None]) -> None:
-        self.what = what
-        self.source = source
-        self.encode = encode
-        self.sent = sent
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.source = rule.source
+        self.encode = rule.encode
         self.data: Optional[bytes] = None
 
     def sender(self) -> str:
-        return self.what
+        return f"{self.rule.method}() at {self.rule.lines()[0]}"
 
 
 class InterleavedSends:
@@ -136,7 +131,7 @@ class InterleavedSends:
         self.under_way = False
         whole, self.whole = self.whole, []
         for send in whole:
-            send.sent()
+            send.rule.sent()
         fault = conversation.fault
         if fault is not None and fault.strike(conversation):
             self.under_way = True  # Flushed comes again when the connection has been ended
@@ -204,7 +199,7 @@ class Rule:
 
     def make_send(self, conversation: Conversation, argument: Any) -> Optional[InterleavedSend]:
         """Return something to send, made from the source. If that fails, fail the script and return None."""
-        send = InterleavedSend(f"{self.method}() at {self.lines()[0]}", self.source, self.encode, self.sent)
+        send = InterleavedSend(self)
         outcome = send.compute(argument)
         if isinstance(outcome, Mismatch):
             conversation.session.fail(conversation, None, outcome)

@@ -126,8 +126,10 @@ def check_after_eof(conversation: Conversation, step: Step[Any]) -> None:
 def _may_be_empty(step: Step[Any]) -> bool:
     """Return whether the reading step can be satisfied without a byte."""
     from tcpclient_testing.engine.steps.handlers import ExpectNext
-    if isinstance(step, ExpectNext) or not isinstance(step, ExpectMessage):
-        return isinstance(step, ExpectNext)
+    if isinstance(step, ExpectNext):
+        return True
+    if not isinstance(step, ExpectMessage):
+        return False
     if not isinstance(step.framing, Framing):
         return True  # the callable may return a length of 0
     from .allowing import takes_no_bytes
