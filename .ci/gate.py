@@ -115,11 +115,11 @@ def readme(gate: Gate) -> str:
 
 
 def guards(gate: Gate) -> str:
-    """The tests of the project's own form: layers, packaging, the README's examples."""
+    """The tests of the project's own form: layers, ownership of fields, packaging, the README's examples."""
     return ran(gate.run(gate.empty, *STRICT, "-m", "unittest", *[f"tests.test_{name}" for name in GUARDS]))
 
 
-GUARDS = ("layering", "packaging", "readme")
+GUARDS = ("layering", "ownership", "packaging", "readme")
 
 
 def distributions(gate: Gate) -> str:
