@@ -51,7 +51,6 @@ STILL_WRONG: Mapping[str, tuple[str, ...]] = {
     "engine/conversation/grammar.py": ("got_eof", "hand_over_step", "sent_eof"),
     "engine/conversation/selection.py": ("*", "due", "last", "left"),
     "engine/conversation/timeouts.py": ("alarm_at",),
-    "engine/framing/netstring.py": ("complete", "consumed"),
     "engine/session/any_order.py": ("due", "gate", "pool"),
     "engine/session/session.py": ("alarm_at", "gate", "hand_over_step", "handle", "index", "selection"),
     "engine/session/swapping.py": ("*", "conversation", "newest", "unbound"),
@@ -60,10 +59,6 @@ STILL_WRONG: Mapping[str, tuple[str, ...]] = {
     "engine/steps/settings.py": ("refusing",),
     "engine/steps/waiting.py": ("paused",),
     "harness/blame.py": ("client_exception",),
-    "harness/wrapping.py": ("*",),
-    "pytest_plugin/fixtures.py": ("asynchronous", "blocking"),
-    "pytest_plugin/hooks.py": ("running", "success"),
-    "pytest_plugin/tracebacks.py": ("name",),
     "server/leaving.py": ("address_taken", "evidence", "now", "stream_of", "task_snapshot"),
     "server/server.py": (
         "allow_extra",

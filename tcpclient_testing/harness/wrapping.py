@@ -19,18 +19,24 @@ class MethodWrappers:
 
     def __enter__(self) -> None:
         for name, wrapper in self._wrappers.items():
-            original = getattr(self._test, name)
-            for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
-                setattr(wrapper, attribute, getattr(original, attribute, None))
-            # Marks such as unittest.skip and expectedFailure are attributes of the method.
-            wrapper.__dict__.update(getattr(original, "__dict__", {}))
-            self._test.__dict__[name] = wrapper
+            self._test.__dict__[name] = _disguised(wrapper, getattr(self._test, name))
 
     def __exit__(self, *exc_info: object) -> None:
         for name in self._wrappers:
             self._test.__dict__.pop(name, None)
             if name in self._before:  # pytest also puts a method there, and removes it
                 self._test.__dict__[name] = self._before[name]
+
+
+def _disguised(wrapper: Any, original: Any) -> Any:
+    """Return `wrapper` with the names, the text and the attributes of the method in whose place it stands."""
+    wrapper.__name__ = getattr(original, "__name__", None)
+    wrapper.__qualname__ = getattr(original, "__qualname__", None)
+    wrapper.__doc__ = getattr(original, "__doc__", None)
+    wrapper.__module__ = getattr(original, "__module__", None)
+    # Marks such as unittest.skip and expectedFailure are attributes of the method.
+    wrapper.__dict__.update(getattr(original, "__dict__", {}))
+    return wrapper
 
 
 def check_bases(cls: type, mixin: type, needed: type, advice: str) -> None:

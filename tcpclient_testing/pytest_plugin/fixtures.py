@@ -157,7 +157,7 @@ def tcpserver_factory(request: pytest.FixtureRequest) -> Iterator[TCPServerFacto
     options, loop = server_options(request), loop_of(request)
     check_clock(request, loop)
     factory = TCPServerFactory(servers, loop, options)
-    servers.asynchronous = True
+    servers.uses_asynchronous()
     yield factory
     _finish(servers)
 
@@ -179,7 +179,7 @@ def threaded_tcpserver_factory(request: pytest.FixtureRequest) -> Iterator[Threa
         pytest.fail(f"{request.node.name} asks for virtual_time=True, and threaded_tcpserver lives in a thread, in "
                     "which time is real: take the fixture tcpserver, in an asynchronous test", pytrace=False)
     factory = ThreadedTCPServerFactory(servers, options)
-    servers.blocking = True
+    servers.uses_blocking()
     yield factory
     _finish(servers)
 

@@ -64,7 +64,7 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any],
         yield
     servers = request.node.stash.get(SERVERS, None)
     if servers is not None and fixturedef.scope == "function" and _may_close_clients(function):
-        servers.later.append(function.__code__)
+        servers.add_later(function.__code__)
 
 
 def _may_close_clients(function: Any) -> bool:
@@ -100,17 +100,16 @@ def _judged_call(item: pytest.Item) -> Generator[None, Any, None]:
         return
     servers = servers_of(item)
     if "request" in inspect.unwrap(function).__code__.co_varnames:
-        servers.later.append(None)  # the test may request more fixtures, or add finalizers
+        servers.add_later(None)  # the test may request more fixtures, or add finalizers
     item.obj = servers.wrap(function)  # type: ignore[attr-defined]
-    servers.running = True
     try:
-        outcome = yield
-        if outcome.excinfo is not None and isinstance(outcome.excinfo[1], RuntimeError):
-            stopped = servers.stopped(outcome.excinfo[1])
-            if stopped is not None:
-                _force_exception(outcome, pytest.fail.Exception(str(stopped), pytrace=False))
+        with servers.call():
+            outcome = yield
+            if outcome.excinfo is not None and isinstance(outcome.excinfo[1], RuntimeError):
+                stopped = servers.stopped(outcome.excinfo[1])
+                if stopped is not None:
+                    _force_exception(outcome, pytest.fail.Exception(str(stopped), pytrace=False))
     finally:
-        servers.running = False
         item.obj = function  # type: ignore[attr-defined]
 
 
@@ -151,7 +150,7 @@ def _put_off_success(report: Any, servers: ServersOfFixtures) -> None:
     if report.when == "call" and not servers.running and servers.undecided():
         if hasattr(report, "wasxfail") or str(report.longrepr).startswith("[XPASS"):
             names = {"outcome", "longrepr", "wasxfail"}.intersection(vars(report))
-            servers.success = {name: vars(report).pop(name) for name in names}
+            servers.put_off({name: vars(report).pop(name) for name in names})
             report.outcome, report.longrepr = "passed", None
             report.tcpserver_put_off = True
     elif report.when == "teardown" and servers.success:

@@ -9,11 +9,12 @@ The servers judge at the end of the body. If a fixture may still close the clien
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import sys
 from asyncio import events
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
@@ -79,6 +80,33 @@ class ServersOfFixtures(ServersOfTest["Server"]):
         super().add(server)
         if not isinstance(server, MockTCPServer):
             self.threaded.append(server)
+
+    # What the hooks and the fixtures find out about the test.
+
+    def uses_asynchronous(self) -> None:
+        """Note that the test uses a fixture of asynchronous servers."""
+        self.asynchronous = True
+
+    def uses_blocking(self) -> None:
+        """Note that the test uses a fixture of servers in threads."""
+        self.blocking = True
+
+    def add_later(self, code: Optional[CodeType]) -> None:
+        """Note a fixture that may close the client at its tear-down, or with None that the test may add one."""
+        self.later.append(code)
+
+    def put_off(self, success: dict[str, Any]) -> None:
+        """Keep what pytest reports on a test that passes, until it is certain that the test passes."""
+        self.success = success
+
+    @contextlib.contextmanager
+    def call(self) -> Iterator[None]:
+        """In the `with` block, the test function runs."""
+        self.running = True
+        try:
+            yield
+        finally:
+            self.running = False
 
     # The body.
 

@@ -52,10 +52,10 @@ def _entry(verdict: ExpectationError, code: CodeType, line: int) -> Optional[Tra
         if isinstance(node, (ast.stmt, ast.expr)):
             node.lineno = node.end_lineno = line
             node.col_offset = node.end_col_offset = 0
-    function.name, function.lineno = code.co_name, code.co_firstlineno
-    function.end_lineno = max(line, code.co_firstlineno)
+    function.lineno, function.end_lineno = code.co_firstlineno, max(line, code.co_firstlineno)
     compiled = compile(module, code.co_filename, "exec")
     stand_in = next(constant for constant in compiled.co_consts if isinstance(constant, CodeType))
+    stand_in = stand_in.replace(co_name=code.co_name)
     kept = verdict.__traceback__
     try:
         FunctionType(stand_in, {"verdict": verdict.with_traceback(None), "__name__": code.co_name})()

@@ -7,6 +7,7 @@ what it has read: what happens afterwards is not part of it.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 from typing import Any, Optional
 
 from tcpclient_testing.engine.conversation.conversation import Conversation
@@ -47,8 +48,12 @@ class Report:
             del body[start:end]
 
     @classmethod
-    def of(cls, session: Session, transcript: Transcript, *, hint: Optional[str] = None) -> Report:
-        """Report the session's failure; `hint` is the one piece of advice that the evidence supports."""
+    def of(cls, session: Session, transcript: Transcript, *, hint: Optional[str] = None,
+           notes: Sequence[str] = ()) -> Report:
+        """Report the session's failure; `hint` is the one piece of advice that the evidence supports.
+
+        `notes` are further lines, on what the failure does not show: for example, that time-outs are scaled.
+        """
         failure = session.failure
         assert failure is not None
         body = [f"  {line}" if line else "" for line in failure.mismatch.details]
@@ -58,6 +63,7 @@ class Report:
         body += conversation_text(session, transcript)
         if hint:
             body += ["  hint", f"    {hint}"]
+        body += notes
         return cls(failure, headline(failure), body)
 
 
@@ -74,14 +80,14 @@ class ExpectationError(AssertionError):
       consequence, not the cause.
     """
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, client_exception: Optional[BaseException] = None) -> None:
         super().__init__(report.headline)
         self.report = report
         self.connection: Optional[int] = None if report.failure.conversation is None \
             else report.failure.conversation.number
         self.step: Optional[Step[Any]] = report.failure.step
         self.mismatch: Mismatch = report.failure.mismatch
-        self.client_exception: Optional[BaseException] = None
+        self.client_exception = client_exception
 
     def __str__(self) -> str:
         lines = [self.report.headline, "", *self.report.body]

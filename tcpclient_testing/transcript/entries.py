@@ -48,6 +48,10 @@ class Transcript:
         self._kept = 0
         self._entries: list[tuple[float, int, str, Any, int]] = []
 
+    def begin(self, started: float) -> None:
+        """Let renderings count from `started`, the time at which the server has begun to run."""
+        self.started = started
+
     def __iter__(self) -> Iterator[Entry]:
         from .entry import Entry  # here, since only somebody who reads a transcript needs it
         return (Entry(*entry) for entry in self._entries)

@@ -402,9 +402,18 @@ class ReportTests(unittest.TestCase):
 
     def test_consequence_stands_in_the_last_section(self) -> None:
         """What the client raised afterwards comes last."""
-        error = wrong_bytes().error()
-        error.client_exception = ConnectionResetError("gone")
+        gone = ConnectionResetError("gone")
+        error = ExpectationError(wrong_bytes().error().report, gone)
+        self.assertIs(error.client_exception, gone)
         self.assertTrue(str(error).endswith("  then the client raised\n    ConnectionResetError: gone"))
+
+    def test_notes_stand_below_the_transcript(self) -> None:
+        """Further lines, such as those about scaled time-outs, end the report; without any, nothing is added."""
+        driver = wrong_bytes()
+        plain = Report.of(driver.session, driver.transcript, hint="look there")
+        noted = Report.of(driver.session, driver.transcript, hint="look there", notes=["  time-outs", "    are long"])
+        self.assertEqual(plain.body[-2:], ["  hint", "    look there"])
+        self.assertEqual(noted.body, [*plain.body, "  time-outs", "    are long"])
 
 
 if __name__ == "__main__":

@@ -55,16 +55,14 @@ class _NetstringReader(HeaderReader):
             return part
         end = part.consumed
         if end == len(data):  # the payload is complete, but its comma is still to come
-            part.complete = False
-            return part
+            return FramePart(part.payload, end, False)
         if data[end] != ord(","):
             seen = bytes(data[end : end + 16])
             offset = len(f"{self.length}:") + (self.length or 0)
             mismatch = MalformedFrame(lambda: f"expected {self.waiting_for()}, got {shorten(seen)}",
                                       received=seen, offset=offset)
             raise FramingError(mismatch, payload=part.payload)
-        part.consumed += 1
-        return part
+        return FramePart(part.payload, end + 1, True)
 
     def _parse(self, header: bytes) -> Optional[int]:
         last = header[-1:]
