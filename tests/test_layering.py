@@ -85,8 +85,6 @@ STILL_WRONG: Mapping[str, tuple[str, ...]] = {
     "engine/steps/settings.py": ("engine/conversation/conversation.py",),
     "engine/steps/starttls.py": ("engine/conversation/conversation.py",),
     "engine/steps/waiting.py": ("engine/conversation/conversation.py",),
-    "server/connection.py": ("server/server.py",),
-    "server/threaded_runtime.py": ("server/threaded.py",),
 }
 
 # Short names for users. They import from anywhere; nobody inside imports them.

@@ -8,10 +8,9 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union, overload
 
 from tcpclient_testing.engine.arguments import BytesLike
-from tcpclient_testing.engine.builder.expectations import ScriptMethods
 from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.matching.base import Matcher
@@ -21,12 +20,12 @@ from tcpclient_testing.engine.steps.base import UNSET, Step, Timing, timing_of
 from tcpclient_testing.engine.wording import address_text
 from tcpclient_testing.transcript.entries import RECEIVED, SENT
 
+from .script import ScriptWriter, ServerScript
+
 if TYPE_CHECKING:
     from tcpclient_testing.aio.tls.layer import TLSInfo
     from tcpclient_testing.engine.conversation.allowing import Allowed
     from tcpclient_testing.engine.conversation.heartbeats import Every
-
-    from .server import MockTCPServer
 
 __all__ = ["Connection", "Messages", "next_timing"]
 
@@ -35,7 +34,7 @@ __unittest = True
 T = TypeVar("T")
 
 
-class Connection(ScriptMethods):
+class Connection(ScriptWriter):
     """One connection of a `MockTCPServer`, and the handle that writes its script.
 
     Steps written here wait only for earlier steps of this connection. So the scripts of two connections run side by
@@ -45,8 +44,8 @@ class Connection(ScriptMethods):
     client has connected.
     """
 
-    def __init__(self, server: MockTCPServer, conversation: Conversation, *, for_handler: bool = False) -> None:
-        self._server = server
+    def __init__(self, script: ServerScript, conversation: Conversation, *, for_handler: bool = False) -> None:
+        self._script = script
         self._conversation = conversation
         self._for_handler = for_handler
 
@@ -75,12 +74,12 @@ class Connection(ScriptMethods):
     @property
     def received(self) -> bytes:
         """All bytes that the client sent so far. Raises `BufferError` if the transcript doesn't hold all of them."""
-        return self._server.transcript.stream(self._conversation.number, RECEIVED)
+        return self._script.transcript.stream(self._conversation.number, RECEIVED)
 
     @property
     def sent(self) -> bytes:
         """All bytes that the server sent so far. Raises `BufferError` if the transcript doesn't hold all of them."""
-        return self._server.transcript.stream(self._conversation.number, SENT)
+        return self._script.transcript.stream(self._conversation.number, SENT)
 
     @property
     def splits(self) -> tuple[int, ...]:
@@ -89,11 +88,11 @@ class Connection(ScriptMethods):
         At each offset, the client had taken all earlier bytes before the next byte was sent. If a requested split is
         missing here, it was not achieved: the client did not read in time.
         """
-        return self._server.splits_of(self._conversation)
+        return self._script.splits_of(self._conversation)
 
     async def join(self) -> None:
         """Wait until every step of this connection is satisfied. Raises `ExpectationError` if the script fails."""
-        await self._server.join_conversation(self._conversation)
+        await self._script.join(self._conversation)
 
     @overload
     def lines(self, *, ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET) -> Messages[bytes]: ...
@@ -117,7 +116,7 @@ class Connection(ScriptMethods):
         """
         matcher = as_matcher(line, "lines(line)")
         framing = self._lines("lines", ending)
-        return Messages(self, "lines", matcher, framing, next_timing("lines", timeout), sys._getframe(1))
+        return Messages(self._add, "lines", matcher, framing, next_timing("lines", timeout), sys._getframe(1))
 
     @overload
     def frames(self, *, framing: Optional[Framing] = None, timeout: Optional[float] = UNSET) -> Messages[bytes]: ...
@@ -130,31 +129,22 @@ class Connection(ScriptMethods):
         """Iterate over the client's frames with ``async for``; everything else is as in `lines`."""
         matcher = as_matcher(payload, "frames(payload)")
         checked = self._framing("frames", framing)
-        return Messages(self, "frames", matcher, checked, next_timing("frames", timeout), sys._getframe(1))
+        return Messages(self._add, "frames", matcher, checked, next_timing("frames", timeout), sys._getframe(1))
 
     def _add(self, step: Step[Any]) -> None:
         if self._for_handler:
-            self._server.add_to(self._conversation, step, by_handler=True)
+            self._script.add_to(self._conversation, step, by_handler=True)
         else:
-            self._server.add_to(self._conversation, step)
+            self._script.add_to(self._conversation, step)
 
     def _add_rule(self, written: Union[Allowed, Every]) -> None:
-        self._server.add_rule(self._conversation, written)
+        self._script.add_rule(self._conversation, written)
 
     def _open_block(self) -> None:
-        self._server.open_block(self._conversation)
+        self._script.open_block(self._conversation)
 
     def _close_block(self, whole: bool) -> None:
-        self._server.close_block(self._conversation)
-
-    def _default_framing(self) -> Framing:
-        return self._server._default_framing()
-
-    def _default_ending(self) -> bytes:
-        return self._server._default_ending()
-
-    def _server_context(self, context: Any) -> Any:
-        return self._server._server_context(context)
+        self._script.close_block(self._conversation)
 
     def __repr__(self) -> str:
         state = address_text(self._conversation.peername) if self._conversation.accepted else "not connected"
@@ -169,9 +159,9 @@ def next_timing(method: str, timeout: Any) -> Optional[Timing]:
 class Messages(AsyncIterator[T]):
     """The result of `Connection.lines` and `Connection.frames`: each turn of the loop adds a step to the script."""
 
-    def __init__(self, connection: Connection, method: str, matcher: Matcher[T], framing: Framing,
+    def __init__(self, add: Callable[[Step[Any]], None], method: str, matcher: Matcher[T], framing: Framing,
                  timing: Optional[Timing], frame: FrameType) -> None:
-        self._connection = connection
+        self._add = add
         self._arguments = (framing, matcher, origin_of(frame), timing)
         self._method = method
         self._ended = False
@@ -183,7 +173,7 @@ class Messages(AsyncIterator[T]):
         from tcpclient_testing.engine.steps.handlers import END, ExpectNext
         if not self._ended:
             step = ExpectNext(self._method, "", *self._arguments)
-            self._connection._add(step)
+            self._add(step)
             result: Any = await step
             if result is not END:
                 return result  # type: ignore[no-any-return]

@@ -83,6 +83,20 @@ class LoopThread:
         """Whether the thread has ended, or was never started in this process."""
         return self.forked or self._thread is None or self not in _living
 
+    def gone(self) -> ScriptError:
+        """Make an exception that says why nothing can be called in this thread any more."""
+        if self.forked:
+            return ScriptError("this server belongs to the parent process; make a new one in this process")
+        if self.error is None:
+            return ScriptError("this server was stopped; make a new one")
+        gone = ScriptError(f"the server's thread has ended: {type(self.error).__name__}: {self.error}")
+        gone.__cause__ = self.error
+        return gone
+
+    def forget_error(self) -> None:
+        """The error with which the thread has ended was raised to a caller: don't raise it again."""
+        self.error = None
+
     # Called by other threads.
 
     def call(self, function: Callable[..., T], *args: Any) -> T:
@@ -206,7 +220,7 @@ class LoopThread:
                 if not task.cancelled():
                     task.exception()  # mark it as retrieved: nobody waits any more
             elif task.cancelled():
-                future.set_exception(self._gone())
+                future.set_exception(self.gone())
             else:
                 error = task.exception()
                 if error is None:
@@ -229,23 +243,14 @@ class LoopThread:
             self.loop.call_soon_threadsafe(function)
         except RuntimeError:
             future.cancel()
-            raise self._gone() from None
+            raise self.gone() from None
         if self.ended:
             self._fail_owed()
 
     def _fail_owed(self) -> None:
         for future in list(self._owed):
             with contextlib.suppress(concurrent.futures.InvalidStateError):
-                future.set_exception(self._gone())
-
-    def _gone(self) -> ScriptError:
-        if self.forked:
-            return ScriptError("this server belongs to the parent process; make a new one in this process")
-        if self.error is None:
-            return ScriptError("this server was stopped; make a new one")
-        gone = ScriptError(f"the server's thread has ended: {type(self.error).__name__}: {self.error}")
-        gone.__cause__ = self.error
-        return gone
+                future.set_exception(self.gone())
 
     def _assert_turning(self) -> None:
         """Raise `ScriptError` if the loop does not turn within another `patience` seconds."""
@@ -262,7 +267,7 @@ class LoopThread:
         ident = None if self._thread is None else self._thread.ident
         frame = sys._current_frames().get(ident) if ident is not None else None
         if frame is None:
-            return self._gone()
+            return self.gone()
         place = BlockedCall(frame, self._patience, 1).place
         return ScriptError(f"the server's thread is blocked at {os.path.basename(place.filename)}:{place.lineno} "
                            f"({(place.line or place.name).strip()}): "

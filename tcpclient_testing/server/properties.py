@@ -123,6 +123,12 @@ class ServerView:
         session = self._runtime.session
         return session.complete and all(conversation.ended for conversation in session.conversations)
 
+    @property
+    def interrupts_body(self) -> bool:
+        """Whether the body of the test was interrupted, and is still running."""
+        body = self._runtime.body
+        return body is not None and body.interrupted
+
     def __repr__(self) -> str:
         runtime = self._runtime
         state = "stopped" if runtime.closed else "not started" if not runtime.running else \

@@ -19,13 +19,11 @@ from tcpclient_testing.aio.runtime import Runtime, is_virtual
 from tcpclient_testing.aio.sockets.listening import listen
 from tcpclient_testing.aio.waiting import JoinWait
 from tcpclient_testing.engine.builder.actions import checked_ending
-from tcpclient_testing.engine.builder.expectations import ScriptMethods
-from tcpclient_testing.engine.builder.faults import ServerFaultMethods
 from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.framing.sized import LengthPrefixed
 from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.steps.base import UNSET, Step, timing_of
+from tcpclient_testing.engine.steps.base import UNSET, timing_of
 from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.harness.interruption import Body
@@ -34,12 +32,11 @@ from .connection import Connection
 from .leaving import Verdict
 from .options import checked_timeout, checked_unix_path, timeout_scale
 from .properties import ServerView
+from .script import ServerScript, ServerScriptWriter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from tcpclient_testing.engine.conversation.allowing import Allowed
-    from tcpclient_testing.engine.conversation.heartbeats import Every
     from tcpclient_testing.harness.blame import Blame
     from tcpclient_testing.network.conditions import Network
 
@@ -66,7 +63,7 @@ class ConnectStep(ExpectConnect[C]):
         return handle
 
 
-class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
+class MockTCPServer(ServerScriptWriter, ServerView):
     """A real TCP server on the local machine that checks its clients against a script.
 
     It runs in the running event loop: use ``async with MockTCPServer() as server``, or ``await server.start()`` and
@@ -113,6 +110,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     """
 
     _runtime_type: ClassVar[type[Runtime]] = Runtime
+    _connection_type: ClassVar[type[Connection]] = Connection
 
     def __init__(self, host: Optional[str] = None, port: int = 0, *, timeout: Optional[float] = UNSET,
                  idle_timeout: Optional[float] = UNSET, tls: Any = None,
@@ -124,8 +122,7 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
                  network: Optional[Network] = None) -> None:
         if framing is not None and not isinstance(framing, Framing):
             raise TypeError(f"framing is a Framing such as LengthPrefixed(4), not {framing!r}")
-        self._framing_default: Framing = LengthPrefixed(4) if framing is None else framing
-        self._ending_default = checked_ending("MockTCPServer(ending=...)", ending)
+        ending = checked_ending("MockTCPServer(ending=...)", ending)
         self._listen_options = (host, port, allow_remote)
         self._unix_path = None if unix_path is None else checked_unix_path(unix_path, host, port)
         self._watch_streams = watch_streams
@@ -146,6 +143,8 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         if handler is not None:
             from tcpclient_testing.engine.steps.handlers import checked_handler
             self._runtime.session.handler = checked_handler(handler, "MockTCPServer(handler=...)")
+        self._script = ServerScript(self._runtime, LengthPrefixed(4) if framing is None else framing, ending,
+                                    self._check_usable)
         self._verdict = Verdict(self._runtime)
         self._reported = False
         self._runtime.session.can_reset = self._unix_path is None
@@ -154,8 +153,6 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         if network is not None:
             from tcpclient_testing.network.conditions import checked_network
             self._runtime.set_network(checked_network("MockTCPServer(network=...)", network))
-
-    _for_all_connections = True
 
     # Start and stop.
 
@@ -287,12 +284,6 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         """
         return self.conclude_part(exc, interrupted=interrupted, attach=attach)
 
-    @property
-    def interrupts_body(self) -> bool:
-        """Whether the body was interrupted, and is still running."""
-        body = self._runtime.body
-        return body is not None and body.interrupted
-
     def conclude_part(self, exc: Optional[BaseException], *, interrupted: bool,
                       attach: bool = True) -> Optional[BaseException]:
         """Do what `conclude` does after a part of the body, such as a subtest: the body goes on."""
@@ -381,78 +372,14 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         """
         step: ConnectStep[Connection] = ConnectStep(origin_of(sys._getframe(1)),
                                                     timing_of("expect_connect", timeout, within, after))
-        self.add_connection(step)
+        self._script.add_connection(step)
         return step
 
-    def add_connection(self, step: ConnectStep[Any]) -> None:
-        """Begin the script of another connection."""
-        self._check_usable()
-        runtime = self._runtime
-        runtime.session.add_connection(step, runtime.now())
-        runtime.after_script()
-
-    def _add(self, step: Step[Any]) -> None:
-        runtime = self._runtime
-        session = runtime.session
-        tail = session.tail
-        if tail is not None and step.free and runtime.loop is _running_loop():
-            session.append(tail, step)
-            return
-        self._check_usable()
-        session.add(step, runtime.now())
-        if session.commands:
-            runtime.after_script()
-
-    def add_to(self, conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
-        """Append a step to the script of one connection."""
-        self._check_usable()
-        runtime = self._runtime
-        runtime.session.add_to(conversation, step, runtime.now(), by_handler=by_handler)
-        runtime.after_script()
-
-    def splits_of(self, conversation: Conversation) -> tuple[int, ...]:
-        """Return the offsets at which the outgoing stream of a connection was certainly split."""
-        return self._runtime.splits_of(conversation)
-
-    def add_rule(self, conversation: Optional[Conversation], written: Union[Allowed, Every]) -> None:
-        """Apply an `allow` or an `every` to a connection from here on. For None see `Session.add_rule`."""
-        self._check_usable()
-        runtime = self._runtime
-        runtime.session.add_rule(conversation, written, runtime.now())
-        runtime.after_script()
-
-    def _add_rule(self, written: Union[Allowed, Every]) -> None:
-        self.add_rule(None, written)
-
-    def open_block(self, conversation: Conversation) -> None:
-        """Begin an `any_order()` block of one connection."""
-        self._check_usable()
-        self._runtime.session.open_block(conversation, self._runtime.now())
-        self._runtime.after_script()
-
-    def close_block(self, conversation: Conversation) -> None:
-        """End an `any_order()` block of one connection."""
-        runtime = self._runtime
-        runtime.session.close_block(conversation, runtime.now())
-        if not runtime.closed:
-            runtime.after_script()
-
-    def _open_block(self) -> None:
-        self._check_usable()
-        self._runtime.session.open_pool(self._runtime.now())
-        self._runtime.after_script()
-
-    def _close_block(self, whole: bool) -> None:
-        runtime = self._runtime
-        runtime.session.close_pool(runtime.now(), whole=whole)
-        if not runtime.closed:
-            runtime.after_script()
-
     def _make_handle_for_handler(self, conversation: Conversation) -> Connection:
-        return Connection(self, conversation, for_handler=True)
+        return self._connection_type(self._script, conversation, for_handler=True)
 
     def _make_handle(self, conversation: Conversation) -> Connection:
-        return Connection(self, conversation)
+        return self._connection_type(self._script, conversation)
 
     def _check_usable(self) -> None:
         runtime = self._runtime
@@ -474,16 +401,6 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             return ScriptError("the server was not started: use `async with MockTCPServer()`, or await start()")
         return ScriptError("this server lives in another event loop: use it there, or use ThreadedMockTCPServer, which "
                            "can be used from anywhere")
-
-    def _default_framing(self) -> Framing:
-        return self._framing_default
-
-    def _default_ending(self) -> bytes:
-        return self._ending_default
-
-    def _server_context(self, context: Any) -> Any:
-        from tcpclient_testing.tls import as_server_context
-        return as_server_context(context)
 
     # Waiting.
 
@@ -518,9 +435,3 @@ class MockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
             await self.join()
             await self._verdict.imply_disconnects()
         await self.join(final=True)
-
-    async def join_conversation(self, conversation: Conversation) -> None:
-        """Wait until every step of one connection is satisfied."""
-        self._check_usable()
-        if conversation.steps:
-            await JoinWait(conversation.steps[-1])

@@ -12,25 +12,19 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Coroutine, Sequence
-from functools import partial
 from types import TracebackType
-from typing import Any, Callable, Optional, TypeVar, cast
+from typing import Any, Optional, TypeVar, cast
 
-from tcpclient_testing.engine.arguments import checked_seconds
-from tcpclient_testing.engine.builder.expectations import ScriptMethods
-from tcpclient_testing.engine.builder.faults import ServerFaultMethods
-from tcpclient_testing.engine.conversation.conversation import Conversation
-from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.steps.base import UNSET, Step, timing_of
+from tcpclient_testing.engine.steps.base import UNSET, timing_of
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.harness.interruption import Body
 
-from .cross_thread import answer
-from .loop_thread import LoopThread
 from .properties import ServerView
+from .script import ServerScriptWriter
 from .server import ConnectStep
 from .threaded_runtime import InnerServer, ThreadedConnection, ThreadedRuntime
+from .threaded_script import ThreadedScript
 
 __all__ = ["ThreadedMockTCPServer"]
 
@@ -43,7 +37,7 @@ T = TypeVar("T")
 _TURNS = 16
 
 
-class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
+class ThreadedMockTCPServer(ServerScriptWriter, ServerView):
     """A real TCP server for clients that block, with the scripting methods and the reports of `MockTCPServer`.
 
     It runs in a thread of its own. Use ``with ThreadedMockTCPServer() as server``, or call ``server.start()`` and
@@ -61,18 +55,16 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
     child, the servers of the parent are stopped; their connections are not touched.
     """
 
-    _for_all_connections = True
     _how_to_start = "use `with`, or start()"
     _runtime: ThreadedRuntime
+    _script: ThreadedScript
 
     def __init__(self, host: Optional[str] = None, port: int = 0, **options: Any) -> None:
         self._server = InnerServer(host, port, **options)
-        self._server.facade = self
         self._unix_path = self._server.unix_path
-        self._runtime = runtime = cast(ThreadedRuntime, self._server._runtime)
-        timeout = runtime.session.timeout
-        self._thread = runtime.thread = LoopThread(5.0 if timeout is None else max(timeout, 1.0), self._server.close,
-                                                   self._abandon)
+        self._runtime = self._server._runtime
+        self._script = self._server._script
+        self._thread = self._server.thread
 
     # Start and stop.
 
@@ -119,7 +111,7 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         """Bind, listen, and accept clients, as `start` does."""
         runtime = self._runtime
         if runtime.closed:
-            raise self._thread._gone()
+            raise self._thread.gone()
         if runtime.running:
             return
         self._thread.start("tcpclient_testing server")
@@ -181,15 +173,12 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         error = self._thread.error
         self._thread.stop()
         if error is not None:
-            self._thread.error = None
+            self._thread.forget_error()
             raise ScriptError(f"the server's thread has ended: {type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         """Close everything at once, whatever the clients are doing, and judge nothing."""
         self._thread.stop()
-
-    def _abandon(self) -> None:
-        self._runtime.abandon()
 
     @property
     def connections(self) -> list[ThreadedConnection]:  # type: ignore[override]
@@ -204,10 +193,9 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         The list may grow afterwards.
         """
         if self._server.cancels_body:
-            self._runtime.other_servers = servers
+            self._runtime.set_companions(lambda: [server._runtime for server in servers])
         for server in servers:
-            if server._runtime.session.failure is not None and server._runtime.other_servers:
-                self._runtime.hear_of(server._runtime)
+            server._runtime.tell(self._runtime)
 
     def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
         """Make `task`, of any loop, the body of the test from now on, as `MockTCPServer.set_body` does."""
@@ -230,12 +218,6 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
                        attach: bool = True) -> Optional[BaseException]:
         """Do the same for a body that is a coroutine. `interrupted` is what `release_body` returned."""
         return await self._answered(self._conclude(exc, interrupted, attach))
-
-    @property
-    def interrupts_body(self) -> bool:
-        """Whether the body was interrupted and is still running."""
-        body = self._runtime.body
-        return body is not None and body.interrupted
 
     def conclude_part(self, exc: Optional[BaseException], *, interrupted: bool,
                       attach: bool = True) -> Optional[BaseException]:
@@ -272,55 +254,8 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         """
         step: ConnectStep[ThreadedConnection] = ConnectStep(origin_of(sys._getframe(1)),
                                                             timing_of("expect_connect", timeout, within, after))
-        self._call(self._server.add_connection, step)
+        self._script.add_connection(step)
         return step
-
-    def _add(self, step: Step[Any]) -> None:
-        self._call(self._server._add, step)
-
-    def add_to(self, conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
-        """Append a step to the script of one connection."""
-        self._call(partial(self._server.add_to, by_handler=by_handler), conversation, step)
-
-    def add_rule(self, conversation: Optional[Conversation], written: Any) -> None:
-        """Apply `written` to a connection (None: see `Session.add_rule`) from this point of the script on."""
-        self._call(self._server.add_rule, conversation, written)
-
-    def _add_rule(self, written: Any) -> None:
-        self.add_rule(None, written)
-
-    def open_block(self, conversation: Conversation) -> None:
-        """Begin an `any_order()` block of one connection."""
-        self._call(self._server.open_block, conversation)
-
-    def close_block(self, conversation: Conversation) -> None:
-        """End the `any_order()` block of one connection."""
-        self._call(self._server.close_block, conversation)
-
-    def _open_block(self) -> None:
-        self._call(self._server._open_block)
-
-    def _close_block(self, whole: bool) -> None:
-        self._call(self._server._close_block, whole)
-
-    def _default_framing(self) -> Framing:
-        return self._server._default_framing()
-
-    def _default_ending(self) -> bytes:
-        return self._server._default_ending()
-
-    def _server_context(self, context: Any) -> Any:
-        return self._server._server_context(context)
-
-    def _call(self, function: Callable[..., T], *args: Any) -> T:
-        self._check_started()
-        return self._thread.call(function, *args)
-
-    def _check_started(self) -> None:
-        if not self._runtime.running:
-            raise ScriptError("the server was not started: use `with ThreadedMockTCPServer()`, or start()")
-        if self._thread.ended:
-            raise self._thread._gone()
 
     # Waiting.
 
@@ -331,26 +266,4 @@ class ThreadedMockTCPServer(ScriptMethods, ServerFaultMethods, ServerView):
         script goes on. With ``final=True`` it judges as leaving the server does. In a running event loop it does not
         block: await what it returns.
         """
-        return self._wait(self._server.join(final=final), timeout, "the script", None)
-
-    def join_conversation(self, conversation: Conversation, timeout: Optional[float] = None) -> Awaitable[None]:
-        """Block until every step of one connection is satisfied, in the same way as `join`."""
-        return self._wait(self._server.join_conversation(conversation), timeout,
-                          f"the script of connection {conversation.number}", conversation)
-
-    def _wait(self, coroutine: Coroutine[Any, Any, None], timeout: Optional[float], what: str,
-              conversation: Optional[Conversation]) -> Awaitable[None]:
-        try:
-            seconds = checked_seconds("join(timeout)", timeout)
-            self._check_started()
-        except BaseException:
-            coroutine.close()
-            raise
-
-        def too_late() -> TimeoutError:
-            from .cross_thread import late
-            session = self._runtime.session
-            step = session.first_unsatisfied() if conversation is None or conversation.complete else \
-                conversation.steps[conversation.cursor]
-            return late(f"{what} is not complete", seconds or 0.0, step, session, self._runtime.transcript)
-        return answer(self._thread, coroutine, seconds, too_late, self._runtime.awaiting)
+        return self._script.wait(self._server.join(final=final), timeout, "the script", None)

@@ -1,7 +1,7 @@
 """The asynchronous server in the thread of a `ThreadedMockTCPServer`, its runtime, and the connections users get.
 
 Steps may be awaited and queried in any thread: the runtime passes the request to the server's thread, and the caller
-waits. Connections write their script through the facade, `ThreadedMockTCPServer`, so this works in any thread, too.
+waits. Connections write their script through a `ThreadedScript`, so this works in any thread, too.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import asyncio
 import contextlib
 from asyncio import events
 from collections.abc import Awaitable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Optional, cast
+from typing import Any, Callable, ClassVar, Optional
 
 from tcpclient_testing.aio.runtime import Runtime
 from tcpclient_testing.aio.waiting import JoinWait
 from tcpclient_testing.engine.arguments import checked_seconds
-from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.report.report import ExpectationError
@@ -24,9 +23,7 @@ from .connection import Connection
 from .cross_thread import Awaiting
 from .loop_thread import LoopThread
 from .server import MockTCPServer
-
-if TYPE_CHECKING:
-    from .threaded import ThreadedMockTCPServer
+from .threaded_script import ThreadedScript
 
 __all__ = ["InnerServer", "ThreadedConnection", "ThreadedRuntime"]
 
@@ -40,27 +37,40 @@ class ThreadedRuntime(Runtime):
     """A runtime whose steps may be awaited and queried in any thread. Its body, if it has one, runs in another loop."""
 
     threaded = True
-    thread: LoopThread
+    _thread: LoopThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.awaiting = Awaiting()
-        self.other_servers: Sequence[ThreadedMockTCPServer] = ()
+        self._companions: Callable[[], Sequence[ThreadedRuntime]] = tuple
         self._followed: Optional[ThreadedRuntime] = None
+
+    def run_in(self, thread: LoopThread) -> None:
+        """Let `thread` be the one in which the server's loop runs."""
+        self._thread = thread
 
     def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
         if events._get_running_loop() is self.loop:
             return super().wait_for(step)
         if self.session.over:
             raise self.error()
-        return self.awaiting.answer(asyncio.wrap_future(self.thread.submit(self._until(step))))
+        return self.awaiting.answer(asyncio.wrap_future(self._thread.submit(self._until(step))))
 
     def interrupt_body(self) -> None:
         body = self.body  # read it once: the other thread may set it to None at any time
         if body is not None:
             body.interrupt_from_elsewhere()
-        for companion in tuple(self.other_servers):
-            companion._runtime.hear_of(self)
+        for companion in self._companions():
+            companion.hear_of(self)
+
+    def set_companions(self, companions: Callable[[], Sequence[ThreadedRuntime]]) -> None:
+        """Make this one of a test's `companions`: if its script fails, they fail too. Further ones may come."""
+        self._companions = companions
+
+    def tell(self, newcomer: ThreadedRuntime) -> None:
+        """If the script has failed before `newcomer` became a companion, let that one fail too."""
+        if self.session.failure is not None and self._companions():
+            newcomer.hear_of(self)
 
     def hear_of(self, failed: ThreadedRuntime) -> None:
         """The script of `failed`, another server of the test, has failed: let this one fail, too, a moment from now.
@@ -94,13 +104,13 @@ class ThreadedRuntime(Runtime):
         seconds = checked_seconds("result(timeout)", timeout)
         if self.session.over:
             raise self.error()
-        if self.thread.is_current:
+        if self._thread.is_current:
             super().raise_unsatisfied(step, None)
 
         def too_late() -> TimeoutError:
             from .cross_thread import late, place_of
             return late(f"{place_of(step)} is not satisfied", seconds or 0.0, None, self.session, self.transcript)
-        self.thread.answer(self.thread.submit(self._until(step)), seconds, too_late)
+        self._thread.answer(self._thread.submit(self._until(step)), seconds, too_late)
 
     def exception_of(self, step: Step[Any], timeout: Optional[float]) -> Optional[BaseException]:
         try:
@@ -113,27 +123,31 @@ class ThreadedRuntime(Runtime):
 class ThreadedConnection(Connection):
     """One connection of a `ThreadedMockTCPServer`. It is the handle that writes its script, and works in any thread."""
 
-    _server: Any
+    _script: ThreadedScript
 
     def join(self, timeout: Optional[float] = None) -> Awaitable[None]:  # type: ignore[override]
         """Block until every step of this connection is satisfied; raise `ExpectationError` if the script fails.
 
         Raises `TimeoutError` after `timeout` seconds. In a running event loop it does not block: await what it returns.
         """
-        return cast("Awaitable[None]", self._server.join_conversation(self._conversation, timeout))
+        return self._script.join_in_time(self._conversation, timeout)
 
 
 class InnerServer(MockTCPServer):
-    """The asynchronous server behind a `ThreadedMockTCPServer`, its `facade`."""
+    """The asynchronous server of a `ThreadedMockTCPServer`, with the `thread` that it is to run in."""
 
     _runtime_type: ClassVar[type[Runtime]] = ThreadedRuntime
-    facade: ThreadedMockTCPServer
+    _connection_type: ClassVar[type[Connection]] = ThreadedConnection
+    _runtime: ThreadedRuntime
+    _script: ThreadedScript
+
+    def __init__(self, host: Optional[str] = None, port: int = 0, **options: Any) -> None:
+        super().__init__(host, port, **options)
+        timeout = self._runtime.session.timeout
+        self.thread = LoopThread(5.0 if timeout is None else max(timeout, 1.0), self.close, self._runtime.abandon)
+        self._runtime.run_in(self.thread)
+        self._script = ThreadedScript(self._runtime, self._script.framing, self._script.ending, self._check_usable,
+                                      self.thread, self._runtime.awaiting)
 
     async def release_body(self) -> bool:
-        return False  # the body runs in another loop: the facade releases it
-
-    def _make_handle(self, conversation: Conversation) -> Connection:
-        return ThreadedConnection(cast(Any, self.facade), conversation)
-
-    def _make_handle_for_handler(self, conversation: Conversation) -> Connection:
-        return ThreadedConnection(cast(Any, self.facade), conversation, for_handler=True)
+        return False  # the body runs in another loop, and is released there
