@@ -7,7 +7,7 @@ import unittest
 from unittest import mock
 
 from tcpclient_testing import MockTCPServer, tls
-from tcpclient_testing.aio.connection import protocol
+from tcpclient_testing.aio.connection import closing
 from tests.support.fault_clients import CLIENTS, ends_of_a_reset
 
 
@@ -87,7 +87,7 @@ class ClientErrorTests(unittest.IsolatedAsyncioTestCase):
             return seen
 
         # All at once, since some have to wait; clients that read are waited for, as long as it takes.
-        with mock.patch.object(protocol, "_READING", 5.0):
+        with mock.patch.object(closing, "_READING", 5.0):
             outcomes = await asyncio.gather(*(outcome(script, data) for script, data, _, _ in TABLE))
         for (script, data, end, code), seen in zip(TABLE, outcomes):
             with self.subTest(fault=script.__name__, client=client, tls=secure):

@@ -10,7 +10,7 @@ import unittest
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, Network, ScriptError
-from tcpclient_testing.aio.connection import protocol as connection
+from tcpclient_testing.aio.connection import closing
 from tests.support.fault_clients import with_a_thread, with_streams
 
 
@@ -418,7 +418,7 @@ class ResetTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
         self.tcpserver.expect_connect()
         self.tcpserver.send_bytes(b"bye")
         self.tcpserver.reset()
-        with mock.patch.object(connection, "_READING", 0.05), socket.create_connection(self.tcpserver.address):
+        with mock.patch.object(closing, "_READING", 0.05), socket.create_connection(self.tcpserver.address):
             await self.tcpserver.join()
 
 

@@ -8,7 +8,7 @@ import unittest
 from unittest import mock
 
 from tcpclient_testing import MockTCPServer, Network, tls
-from tcpclient_testing.aio.connection import pacing, protocol
+from tcpclient_testing.aio.connection import closing, pacing
 from tcpclient_testing.aio.sockets.inet_diag import PeerState, available
 from tcpclient_testing.aio.tls import close_notify
 from tcpclient_testing.aio.tls.layer import TLSLayer
@@ -81,7 +81,7 @@ class TakingTests(unittest.IsolatedAsyncioTestCase):
                             # Nothing is unread, and the last bytes of what was sent have not come.
                             return PeerState(0, sum(wire) - missing, False, "ESTABLISHED")
 
-                    server._runtime.probe = Probe
+                    server._runtime.context.probe = Probe
                     flush, transport_write = TLSLayer._flush, TLSLayer.write
 
                     def counting_flush(layer, wire=wire, flush=flush):
@@ -124,7 +124,7 @@ class BreakAfterTests(TLSTestCase):
 
     async def test_reset_in_mid_message(self):
         """ECONNRESET, with and without conditions; see `ends_of_a_reset` for blocking clients of some versions."""
-        patch = mock.patch.object(protocol, "_READING", 5.0)  # clients that read are waited for, as long as it takes
+        patch = mock.patch.object(closing, "_READING", 5.0)  # clients that read are waited for, as long as it takes
         patch.start()
         self.addCleanup(patch.stop)
         await self.assert_broken("reset_after", "ConnectionResetError")

@@ -16,18 +16,16 @@ import os
 import socket
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from tcpclient_testing.aio.connection.protocol import ConnectionProtocol
 from tcpclient_testing.aio.sockets.attaching import Attaching
 from tcpclient_testing.aio.sockets.listening import BACKLOG, refusing
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.wording import address_text
 
 if TYPE_CHECKING:
+    from tcpclient_testing.aio.context.server import ServerContext
     from tcpclient_testing.aio.sockets.attaching import DelayedReset
-
-    from .runtime import Runtime
 
 __all__ = ["Reception"]
 
@@ -55,15 +53,11 @@ def _receive_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
     return buffer
 
 
-def _itself(protocol: ConnectionProtocol) -> ConnectionProtocol:
-    return protocol
-
-
 class Reception:
-    """Accepts clients for one runtime."""
+    """Accepts clients for one server."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
         self.address: Any = None
         self.listeners: list[socket.socket] = []
         self._addresses: frozenset[tuple[str, int]] = frozenset()
@@ -71,6 +65,7 @@ class Reception:
         self._delayed_resets: set[DelayedReset] = set()
         self._accepting = True
         self._to_fail = 0
+        self._make_protocol: Callable[[memoryview, Any], asyncio.BaseProtocol]  # from open on
 
     def bind(self, listeners: list[socket.socket]) -> None:
         """Take over these listening sockets. Clients wait in their backlog until `open` is called."""
@@ -79,16 +74,23 @@ class Reception:
         self._addresses = frozenset(name[:2] for name in names if isinstance(name, tuple))
         self.listeners = listeners
 
-    def open(self) -> None:
-        """Accept clients from now on, in the runtime's loop."""
-        loop = self._runtime.loop
+    def open(self, make_protocol: Callable[[memoryview, Any], asyncio.BaseProtocol]) -> None:
+        """Accept clients from now on, in the server's loop.
+
+        `make_protocol` makes a connection's protocol from the buffer in which it receives, and the client's address.
+        """
+        self._make_protocol = make_protocol
+        self._listen()
+
+    def _listen(self) -> None:
+        loop = self._context.loop
         for listener in self.listeners:
             # Pass the number: for a socket, the selectors of 3.9 to 3.12 make a message with its repr, and drop it.
             loop.add_reader(listener.fileno(), self.accept_from, listener)
 
     def close(self) -> None:
         """Accept no more clients, and close the listening sockets."""
-        loop = self._runtime.loop if self._runtime.attached_to_loop else None
+        loop = self._context.loop if self._context.attached else None
         for listener in self.listeners:
             if loop is not None and not loop.is_closed():
                 loop.remove_reader(listener.fileno())
@@ -122,21 +124,20 @@ class Reception:
 
     def accept_from(self, listener: socket.socket) -> None:
         """Accept every client that waits at this listening socket."""
-        runtime = self._runtime
+        context = self._context
         while True:
             try:
                 accepted, peername = listener.accept()
             except OSError as error:
                 if error.errno in _EXHAUSTED:
-                    runtime.session.fail(None, None, Mismatch(f"a client can't be accepted: {error.strerror}"))
-                    runtime.perform()
+                    context.fail(None, None, Mismatch(f"a client can't be accepted: {error.strerror}"))
                 break  # no client waits (any more)
             if self._to_fail:
                 self._fail(accepted, peername)
                 continue
             accepted.setblocking(False)
-            protocol = ConnectionProtocol(runtime, _receive_buffer(runtime.loop), peername)
-            attaching = Attaching(runtime.loop, partial(_itself, protocol), accepted, self._attached)
+            factory = partial(self._make_protocol, _receive_buffer(context.loop), peername)
+            attaching = Attaching(context.loop, factory, accepted, self._attached)
             self._attaching.add(attaching)
             attaching.proceed()
 
@@ -154,6 +155,10 @@ class Reception:
         return [*(attaching.accepted for attaching in self._attaching),
                 *(turning_away.accepted for turning_away in self._delayed_resets)]
 
+    def sockets(self) -> tuple[list[socket.socket], list[socket.socket]]:
+        """Return the listening sockets, and those of accepted clients that have no protocol yet."""
+        return self.listeners, self.accepted
+
     # Called by steps of the script.
 
     def fail(self, count: int) -> None:
@@ -164,24 +169,24 @@ class Reception:
         """Reset a connection that does not belong to the script."""
         from tcpclient_testing.aio.sockets.attaching import DelayedReset
         self._to_fail -= 1
-        self._runtime.session.turned_away += 1
-        self._note(f"reset a connection from {address_text(peername)}, as fail_connections() says ({self._to_fail} "
-                   "to go)")
-        self._delayed_resets.add(DelayedReset(self._runtime.loop, accepted, self._delayed_resets.discard))
+        self._context.turned_away()
+        self._context.note(f"reset a connection from {address_text(peername)}, as fail_connections() says "
+                           f"({self._to_fail} to go)")
+        self._delayed_resets.add(DelayedReset(self._context.loop, accepted, self._delayed_resets.discard))
 
     def set_accepting(self, accepting: bool) -> None:
         """Refuse connections from now on, or accept them again."""
         if accepting == self._accepting:
             return
         self._accepting = accepting
-        loop = self._runtime.loop
+        loop = self._context.loop
         if accepting:
-            self._note("accepts connections again")
+            self._context.note("accepts connections again")
             for listener in self.listeners:
                 listener.listen(BACKLOG)
-            self.open()
+            self._listen()
             return
-        self._note("refuses connections")
+        self._context.note("refuses connections")
         for listener in self.listeners:
             loop.remove_reader(listener.fileno())
         listeners, self.listeners = self.listeners, []
@@ -189,7 +194,7 @@ class Reception:
             self.listeners = self._refusing(listeners)
         except OSError as error:
             what = "path" if isinstance(self.address, str) else "port"
-            self._runtime.session.fail(None, None, Mismatch(
+            self._context.fail(None, None, Mismatch(
                 f"the {what} can't be kept while connections are refused: {error}"))
 
     def _refusing(self, listeners: list[socket.socket]) -> list[socket.socket]:
@@ -197,6 +202,3 @@ class Reception:
             from tcpclient_testing.aio.sockets.unix import refusing_unix
             return [refusing_unix(listener, self.address) for listener in listeners]
         return refusing(listeners)
-
-    def _note(self, text: str) -> None:
-        self._runtime.transcript.note(self._runtime.loop.time(), 0, text)

@@ -9,7 +9,7 @@ wait for parked handlers.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from tcpclient_testing.engine.commands import StartHandler
 from tcpclient_testing.engine.conversation.conversation import Conversation
@@ -20,7 +20,7 @@ from tcpclient_testing.engine.steps.sending import Disconnect
 from tcpclient_testing.engine.wording import seconds
 
 if TYPE_CHECKING:
-    from .runtime import Runtime
+    from tcpclient_testing.aio.context.server import ServerContext
 
 __all__ = ["Handlers"]
 
@@ -28,17 +28,18 @@ __unittest = True
 
 
 class Handlers:
-    """The tasks that run the handlers of one server."""
+    """The tasks that run the handlers of one server. `make_handle` makes the handle that a handler is called with."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, context: ServerContext, make_handle: Callable[[Conversation], Any]) -> None:
+        self._context = context
+        self._make_handle = make_handle
         self._tasks: dict[asyncio.Task[None], Conversation] = {}
 
     def start(self, command: StartHandler) -> None:
         """Run a handler in a new task."""
         conversation = command.conversation
         assert conversation is not None
-        task = self._runtime.loop.create_task(self._run(command.handler, conversation))
+        task = self._context.loop.create_task(self._run(command.handler, conversation))
         self._tasks[task] = conversation
         task.add_done_callback(self._tasks.pop)
 
@@ -54,9 +55,9 @@ class Handlers:
             await asyncio.wait(tasks, timeout=0.1)
 
     async def _run(self, handler: Any, conversation: Conversation) -> None:
-        runtime, session = self._runtime, self._runtime.session
+        context, session = self._context, self._context.session
         try:
-            result = handler(runtime.handle_for_handler(conversation))
+            result = handler(self._make_handle(conversation))
             if not hasattr(result, "__await__"):
                 raise TypeError(f"a handler is a coroutine function (async def); this one returned {result!r}")
             await result
@@ -65,17 +66,15 @@ class Handlers:
                 raise
             if session.over:
                 return  # a mere consequence of the verdict, or of leaving the server
-            session.now = runtime.loop.time()
-            session.fail(conversation, None, HandlerRaised(handler, error))
-            runtime.perform()
+            context.fail(conversation, None, HandlerRaised(handler, error))
             return
         last = conversation.steps[-1].method
         if session.over or last in ("disconnect", "reset", "expect_disconnect", "expect_reset"):
             return
-        session.now = runtime.loop.time()
         if not (conversation.reset or conversation.closed or conversation.draining):
+            context.set_time()
             conversation.add(Disconnect(origin_of_handler(handler), DEFAULT_TIMING))
-            runtime.perform()
+            context.perform()
 
     def busy(self, *, allow_open: bool = False) -> list[asyncio.Task[None]]:
         """The tasks that still have work to do. With `allow_open`, only those whose connection has ended."""
@@ -84,8 +83,7 @@ class Handlers:
 
     async def finish(self, *, allow_open: bool) -> None:
         """Wait for the busy handlers. If one of them is still busy after the time-out, the script fails."""
-        runtime, session = self._runtime, self._runtime.session
-        loop = runtime.loop
+        context, session, loop = self._context, self._context.session, self._context.loop
         began = loop.time()
         while not session.over:
             busy = self.busy(allow_open=allow_open)
@@ -93,11 +91,8 @@ class Handlers:
                 return
             waited = loop.time() - began
             if session.timeout is not None and waited >= session.timeout:
-                conversation = self._tasks[busy[0]]
-                session.now = loop.time()
-                session.fail(conversation, None, Mismatch(f"the handler has not returned {seconds(waited)} after the "
-                                                          "rest was done"), overdue=True)
-                runtime.perform()
+                context.fail(self._tasks[busy[0]], None, Mismatch(
+                    f"the handler has not returned {seconds(waited)} after the rest was done"), overdue=True)
                 return
             await asyncio.wait(busy, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
 

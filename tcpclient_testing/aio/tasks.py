@@ -17,7 +17,7 @@ from tcpclient_testing.engine.conversation.events import Computed, Event, Releas
 from tcpclient_testing.engine.steps.base import Step
 
 if TYPE_CHECKING:
-    from .runtime import Runtime
+    from tcpclient_testing.aio.context.server import ServerContext
 
 __all__ = ["StepTasks"]
 
@@ -30,8 +30,8 @@ _LOOK = 0.002
 class StepTasks:
     """The tasks of one server that compute replies and wait for events."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def cancel(self) -> None:
@@ -48,7 +48,7 @@ class StepTasks:
         self._start(self._hold(command))
 
     def _start(self, coroutine: Any) -> asyncio.Task[Any]:
-        task = self._runtime.loop.create_task(coroutine)
+        task = self._context.loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -56,7 +56,7 @@ class StepTasks:
     def _tell(self, conversation: Optional[Conversation], event: Event) -> None:
         assert conversation is not None
         conversation.receive(event)
-        self._runtime.perform()
+        self._context.perform()
 
     async def _compute(self, command: RunCoroutine) -> None:
         value: Any = None
@@ -64,24 +64,24 @@ class StepTasks:
         try:
             value = await command.coroutine
         except (Exception, asyncio.CancelledError) as exception:  # the test's code: the report shows what it raises
-            if isinstance(exception, asyncio.CancelledError) and self._runtime.session.over:
+            if isinstance(exception, asyncio.CancelledError) and self._context.session.over:
                 raise  # cancelled by `cancel()`; else something that it awaited was cancelled
             error = exception
-        self._tell(command.conversation, Computed(self._runtime.loop.time(), command.step, value, error))
+        self._tell(command.conversation, Computed(self._context.loop.time(), command.step, value, error))
 
     async def _hold(self, command: Await) -> None:
         event = command.event
         if isinstance(event, Step):  # a step of another server, which may run in another thread
             await self._until(lambda: event.satisfied)
-        elif inspect.iscoroutinefunction(event.wait) and not self._runtime.threaded:
+        elif inspect.iscoroutinefunction(event.wait) and not self._context.threaded:
             await event.wait()
         else:
             await self._until(event.is_set)
-        self._tell(command.conversation, Released(self._runtime.loop.time(), command.step))
+        self._tell(command.conversation, Released(self._context.loop.time(), command.step))
 
     async def _until(self, happened: Callable[[], bool]) -> None:
         """Poll until `happened()` is true. Another thread may make it true, which doesn't wake the loop."""
-        loop = self._runtime.loop
+        loop = self._context.loop
         if hasattr(loop, "wait_until"):  # on virtual time, polling by timers would make time jump from poll to poll
             await loop.wait_until(happened)
         while not happened():  # noqa: ASYNC110 - there is nothing to await instead

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 from tcpclient_testing.engine.steps.base import Step
 
 if TYPE_CHECKING:
-    from .runtime import Runtime
+    from tcpclient_testing.aio.context.server import ServerContext
 
 __all__ = ["JoinWait", "Waiters", "awaited_too_early"]
 
@@ -75,24 +75,24 @@ class JoinWait:
             yield from self._step.conversation.session.host.wait_for(self._step)
 
 
-def awaited_too_early(runtime: Runtime) -> Optional[str]:
+def awaited_too_early(context: ServerContext, waiters: Waiters) -> Optional[str]:
     """The advice, if no client has connected in time and nothing is running that could be the client; else None.
 
     Nothing is running if
 
-    - the body of the test has not ended,
     - each task of the loop waits for a step, and
     - no other thread and no child process lives.
 
-    Call this when the verdict is made: the waiting tasks must not have received it yet.
+    Call this when the verdict is made, and the body of the test has not ended: the waiting tasks must not have received
+    the verdict yet.
     """
-    failure = runtime.session.failure
-    if failure is None or not failure.overdue or runtime.body is None or runtime.threaded:
+    failure = context.session.failure
+    if failure is None or not failure.overdue or context.threaded:
         return None
     if failure.step is None or failure.step.method != "expect_connect" or failure.step.conversation.accepted:
         return None
-    tasks = asyncio.all_tasks(runtime.loop)
-    if not tasks or not all(runtime.waiters.includes(task) for task in tasks):
+    tasks = asyncio.all_tasks(context.loop)
+    if not tasks or not all(waiters.includes(task) for task in tasks):
         return None
     from tcpclient_testing.aio.process.quiescence import child_lives, living_thread
     if living_thread() is not None or child_lives():

@@ -30,12 +30,11 @@ if TYPE_CHECKING:
         transcript: Transcript
         #: The loop's tasks when the script failed, if it failed at the end of a client's stream.
         task_snapshot: Optional[TaskSnapshot]
-        #: What the client raised after the script had failed; the report shows it.
-        client_exception: Optional[BaseException]
 
         @property
         def virtual(self) -> bool: ...
         def error(self) -> ExpectationError: ...
+        def client_raised(self, exc: Optional[BaseException]) -> None: ...
         def listening_at(self) -> str: ...
 
 __all__ = ["Blame"]
@@ -122,8 +121,8 @@ class Blame:
         if evidence.session.failure is None:
             return False
         from tcpclient_testing.report.report import ExpectationError
-        if evidence.client_exception is None and not isinstance(exc, ExpectationError):
-            evidence.client_exception = exc
+        if not isinstance(exc, ExpectationError):
+            evidence.client_raised(exc)
         return True
 
     def _attach(self, exc: BaseException) -> None:

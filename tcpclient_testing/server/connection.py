@@ -23,7 +23,7 @@ from tcpclient_testing.transcript.entries import RECEIVED, SENT
 from .script import ScriptWriter, ServerScript
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.tls.layer import TLSInfo
+    from tcpclient_testing.aio.tls.info import TLSInfo
     from tcpclient_testing.engine.conversation.allowing import Allowed
     from tcpclient_testing.engine.conversation.heartbeats import Every
 

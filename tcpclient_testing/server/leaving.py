@@ -50,15 +50,13 @@ class Verdict:
         """Begin to watch the asyncio streams of clients in this process."""
         self._watch = StreamWatch(self._runtime.reception.listens_at)
         self._watch.start()
-        self._runtime.evidence = self.ending_of
-        self._runtime.stream_of = self._watch.stream_of
-        self._runtime.address_taken = self._address_taken
+        self._runtime.context.see_streams(self._watch.stream_of, self.ending_of, self._address_taken)
 
     def close(self) -> None:
         """Stop watching streams, and release the exceptions that were kept."""
         if self._watch is not None:
             self._watch.stop()
-        self._runtime.task_snapshot = None
+        self._runtime.host.release_snapshot()
 
     # Leftover bytes and connections.
 
@@ -72,15 +70,16 @@ class Verdict:
                 break
             await asyncio.sleep(0)
         else:
-            deadline = runtime.loop.time() + _MOMENT
+            loop = runtime.context.loop
+            deadline = loop.time() + _MOMENT
             while not self._settled(allow_open):
-                if runtime.loop.time() >= deadline and not self._in_doubt():
+                if loop.time() >= deadline and not runtime.connections.in_doubt:
                     break
                 await asyncio.sleep(_PAUSE)
         if runtime.handlers is not None:
             await runtime.handlers.finish(allow_open=allow_open)
-        runtime.session.settle(runtime.loop.time(), allow_open=allow_open, allow_extra=allow_extra)
-        runtime.perform()
+        runtime.session.settle(runtime.context.now(), allow_open=allow_open, allow_extra=allow_extra)
+        runtime.context.perform()
 
     async def imply_disconnects(self) -> None:
         """Add an `expect_disconnect()` to each script that does not say how its connection ends.
@@ -97,35 +96,32 @@ class Verdict:
         for conversation in open_ended:
             if conversation.ended and not runtime.session.over:
                 step = ImpliedDisconnect(conversation.steps[-1].origin)
-                runtime.session.add_to(conversation, step, runtime.loop.time())
-                runtime.perform()
+                runtime.session.add_to(conversation, step, runtime.context.now())
+                runtime.context.perform()
             elif conversation.draining and not conversation.closed:
-                runtime.session.now = runtime.loop.time()
-                runtime.session.fail(conversation, None, Mismatch("the server has disconnected, but the client is "
+                runtime.context.fail(conversation, None, Mismatch("the server has disconnected, but the client is "
                                                                   "still connected when the server is left"))
-                runtime.perform()
 
     async def _await_ends(self, conversations: list[Conversation]) -> None:
-        deadline = self._runtime.loop.time() + _MOMENT
+        loop = self._runtime.context.loop
+        deadline = loop.time() + _MOMENT
         turns = 0
         while not all(conversation.ended or conversation.closed for conversation in conversations):
-            if turns >= _TURNS and self._runtime.loop.time() >= deadline and not self._in_doubt():
+            if turns >= _TURNS and loop.time() >= deadline and not self._runtime.connections.in_doubt:
                 break
             turns += 1
             await asyncio.sleep(0 if turns < _TURNS else _PAUSE)
 
     def _settled(self, allow_open: bool) -> bool:
-        if self._runtime.reception.attaching:
+        runtime = self._runtime
+        if runtime.reception.attaching:
             return False
-        if self._runtime.handlers is not None and self._runtime.handlers.busy(allow_open=allow_open):
+        if runtime.handlers is not None and runtime.handlers.busy(allow_open=allow_open):
             return False
+        connections = runtime.connections.by_number
         return all(conversation.ended or conversation.closed
-                   or (self._runtime.protocols[conversation].all_read() if conversation.draining else allow_open)
-                   for conversation in self._runtime.session.conversations if conversation.accepted)
-
-    def _in_doubt(self) -> bool:
-        """Whether it is not known yet how some client ended its stream. That takes a moment at most."""
-        return any(protocol.in_doubt for protocol in self._runtime.protocols.values())
+                   or (connections[conversation.number].closing.all_read() if conversation.draining else allow_open)
+                   for conversation in runtime.session.conversations if conversation.accepted)
 
     def nothing_left(self) -> bool:
         """Whether nothing is left to judge, now or later: every step is satisfied, every client closed correctly."""
@@ -201,11 +197,8 @@ class Verdict:
             looks += 1
             words = complaint(stream, wait_closed=step.wait_closed)
         if words is not None:
-            runtime = self._runtime
-            runtime.session.now = runtime.loop.time()
             unwaited = not stream.wait_closed_awaited and complaint(stream, wait_closed=False) is None
-            runtime.session.fail(conversation, step, StreamMisuse(words, unwaited))
-            runtime.perform()
+            self._runtime.context.fail(conversation, step, StreamMisuse(words, unwaited))
         return True
 
     def ending_of(self, conversation: Conversation) -> str:

@@ -101,7 +101,7 @@ class ServerView:
 
     def verdict(self) -> Optional[ExpectationError]:
         """Return a new exception that says why the script has failed; None if it has not."""
-        return None if self._runtime.session.failure is None else self._runtime.error()
+        return None if self._runtime.session.failure is None else self._runtime.host.error()
 
     def failed_at(self) -> float:
         """Return when the script failed, in seconds of the loop's clock; infinity if it has not."""
@@ -126,12 +126,12 @@ class ServerView:
     @property
     def interrupts_body(self) -> bool:
         """Whether the body of the test was interrupted, and is still running."""
-        body = self._runtime.body
+        body = self._runtime.host.body
         return body is not None and body.interrupted
 
     def __repr__(self) -> str:
         runtime = self._runtime
         state = "stopped" if runtime.closed else "not started" if not runtime.running else \
             "failed" if runtime.session.failure is not None else "running"
-        where = f" at {runtime.listening_at()}" if runtime.running else ""
+        where = f" at {runtime.host.listening_at()}" if runtime.running else ""
         return f"<{type(self).__name__}{where}, {state}>"

@@ -46,7 +46,7 @@ class ServerScript:
         """Begin the script of another connection."""
         self._check_usable()
         runtime = self._runtime
-        runtime.session.add_connection(step, runtime.now())
+        runtime.session.add_connection(step, runtime.context.now())
         runtime.after_script()
 
     def add(self, step: Step[Any]) -> None:
@@ -54,24 +54,24 @@ class ServerScript:
         runtime = self._runtime
         session = runtime.session
         tail = session.tail
-        if tail is not None and step.free and runtime.loop is _running_loop():
+        if tail is not None and step.free and runtime.context.loop is _running_loop():
             session.append(tail, step)
             return
         self._check_usable()
-        session.add(step, runtime.now())
+        session.add(step, runtime.context.now())
         if session.commands:
             runtime.after_script()
 
     def open_pool(self) -> None:
         """Begin an `any_order()` block of connections."""
         self._check_usable()
-        self._runtime.session.open_pool(self._runtime.now())
+        self._runtime.session.open_pool(self._runtime.context.now())
         self._runtime.after_script()
 
     def close_pool(self, whole: bool) -> None:
         """End an `any_order()` block of connections; it counts only if it is `whole`."""
         runtime = self._runtime
-        runtime.session.close_pool(runtime.now(), whole=whole)
+        runtime.session.close_pool(runtime.context.now(), whole=whole)
         if not runtime.closed:
             runtime.after_script()
 
@@ -79,7 +79,7 @@ class ServerScript:
         """Apply an `allow` or an `every` to a connection from here on. For None see `Session.add_rule`."""
         self._check_usable()
         runtime = self._runtime
-        runtime.session.add_rule(conversation, written, runtime.now())
+        runtime.session.add_rule(conversation, written, runtime.context.now())
         runtime.after_script()
 
     # One connection.
@@ -88,19 +88,19 @@ class ServerScript:
         """Append a step to the script of one connection; `by_handler` says that its handler writes it."""
         self._check_usable()
         runtime = self._runtime
-        runtime.session.add_to(conversation, step, runtime.now(), by_handler=by_handler)
+        runtime.session.add_to(conversation, step, runtime.context.now(), by_handler=by_handler)
         runtime.after_script()
 
     def open_block(self, conversation: Conversation) -> None:
         """Begin an `any_order()` block of one connection."""
         self._check_usable()
-        self._runtime.session.open_block(conversation, self._runtime.now())
+        self._runtime.session.open_block(conversation, self._runtime.context.now())
         self._runtime.after_script()
 
     def close_block(self, conversation: Conversation) -> None:
         """End an `any_order()` block of one connection."""
         runtime = self._runtime
-        runtime.session.close_block(conversation, runtime.now())
+        runtime.session.close_block(conversation, runtime.context.now())
         if not runtime.closed:
             runtime.after_script()
 
@@ -117,7 +117,7 @@ class ServerScript:
 
     def splits_of(self, conversation: Conversation) -> tuple[int, ...]:
         """Return the offsets at which the outgoing stream of a connection was certainly split."""
-        return self._runtime.splits_of(conversation)
+        return self._runtime.splits_of(conversation.number)
 
 
 class ScriptWriter(ScriptMethods):

@@ -15,7 +15,8 @@ from asyncio.events import _get_running_loop as _running_loop
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, TypeVar, Union
 
-from tcpclient_testing.aio.runtime import Runtime, is_virtual
+from tcpclient_testing.aio.context.server import is_virtual
+from tcpclient_testing.aio.runtime import Runtime
 from tcpclient_testing.aio.sockets.listening import listen
 from tcpclient_testing.aio.waiting import JoinWait
 from tcpclient_testing.engine.builder.actions import checked_ending
@@ -135,10 +136,9 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         scale = timeout_scale()
         self._runtime = self._runtime_type(None if timeout is None else timeout * scale,
                                            None if idle_timeout is None else idle_timeout * scale,
-                                           transcript_limit, self._make_handle)
+                                           transcript_limit, self._make_handle, self._make_handle_for_handler)
         self._runtime.session.scale = scale
         self._runtime.session.allow_extra = allow_extra
-        self._runtime.handle_for_handler = self._make_handle_for_handler
         self._runtime.session.pipelining = bool(pipelining)
         if handler is not None:
             from tcpclient_testing.engine.steps.handlers import checked_handler
@@ -240,14 +240,14 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         runtime = self._runtime
         if loop is None:
             loop = _running_loop()
-        if runtime.running and not runtime.closed and not runtime.attached_to_loop and loop is not None:
+        if runtime.running and not runtime.closed and not runtime.context.attached and loop is not None:
             self._adapt_to(loop)
             runtime.attach(loop)
 
     @property
     def loop(self) -> Optional[asyncio.AbstractEventLoop]:
         """The event loop that the server runs in; None before it has one."""
-        return self._runtime.loop if self._runtime.attached_to_loop else None
+        return self._runtime.context.loop if self._runtime.context.attached else None
 
     def _adapt_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """On virtual time, make default time-outs so long that the client's timers fire first."""
@@ -264,14 +264,12 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         """
         self.attach(task.get_loop())
         if self.cancels_body:
-            runtime = self._runtime
-            runtime.body = Body(task, runtime.waiters.includes, cleaning=cleaning)
-            if runtime.session.failure is not None:
-                runtime.body.interrupt()
+            host = self._runtime.host
+            host.set_body(Body(task, host.waiters.includes, cleaning=cleaning))
 
     async def release_body(self) -> bool:
         """The body has ended: don't interrupt it any more. Return whether it was interrupted, and by nobody else."""
-        body, self._runtime.body = self._runtime.body, None
+        body = self._runtime.host.take_body()
         return body is not None and await body.release()
 
     async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False,
@@ -292,7 +290,7 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         if exc is not None:
             instead = self._blame.instead_of(exc, interrupted=interrupted, attach=attach)
         elif runtime.session.failure is not None and not self._reported:
-            instead = runtime.error()
+            instead = runtime.host.error()
         if exc is not None or instead is not None:
             self._reported = True
         return instead
@@ -327,7 +325,7 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         Return False, and do nothing, if `leave` has to wait or to check something.
         """
         runtime = self._runtime
-        if not runtime.attached_to_loop or runtime.body is not None or not self._verdict.nothing_left():
+        if not runtime.context.attached or runtime.host.body is not None or not self._verdict.nothing_left():
             return False
         self.close()
         return True
@@ -342,7 +340,7 @@ class MockTCPServer(ServerScriptWriter, ServerView):
     def _blame(self) -> Blame:
         """Tells causes from consequences; imported when something has been raised."""
         from tcpclient_testing.harness.blame import Blame
-        return Blame(self._runtime)
+        return Blame(self._runtime.host)
 
     def blames(self, exc: BaseException) -> bool:
         """Whether the script had failed before `exc` was raised, after the body. If so, the report shows `exc`."""
@@ -386,13 +384,13 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         if not runtime.running or runtime.closed:
             raise self._misuse()
         here = _running_loop()
-        if not runtime.attached_to_loop:
+        if not runtime.context.attached:
             self.attach(here)
-        elif here is not runtime.loop and (here is not None or runtime.loop.is_running()):
+        elif here is not runtime.context.loop and (here is not None or runtime.context.loop.is_running()):
             # If the server's loop is not running, the call is fine outside of any loop: nothing else uses the server.
             raise self._misuse()
         if runtime.session.failure is not None:
-            raise runtime.error()
+            raise runtime.host.error()
 
     def _misuse(self) -> ScriptError:
         if self._runtime.closed:
@@ -427,7 +425,7 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         if final:
             await self._verdict.settle(allow_open=self._allow_open, allow_extra=self._allow_extra)
         if runtime.session.failure is not None:
-            raise runtime.error()
+            raise runtime.host.error()
 
     async def judge(self, *, implied_disconnect: bool = False) -> None:
         """Do what ``join(final=True)`` does. `implied_disconnect` is the same as for `leave`."""

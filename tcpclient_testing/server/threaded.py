@@ -193,21 +193,20 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView):
         The list may grow afterwards.
         """
         if self._server.cancels_body:
-            self._runtime.set_companions(lambda: [server._runtime for server in servers])
+            self._runtime.host.set_companions(lambda: [server._runtime.host for server in servers])
         for server in servers:
-            server._runtime.tell(self._runtime)
+            server._runtime.host.tell(self._runtime.host)
 
     def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
         """Make `task`, of any loop, the body of the test from now on, as `MockTCPServer.set_body` does."""
         if self._server.cancels_body:
-            runtime = self._runtime
-            body = runtime.body = Body(task, runtime.awaiting.includes, cleaning=cleaning)
-            if runtime.session.failure is not None:  # if it fails later, the server's thread sees the body then
-                body.interrupt_from_elsewhere()
+            host = self._runtime.host
+            # If the script fails later, the server's thread sees the body then.
+            host.set_body(Body(task, host.awaiting.includes, cleaning=cleaning))
 
     async def release_body(self) -> bool:
         """Stop interrupting the body, the running task. Return whether it was interrupted, and by nobody else."""
-        body, self._runtime.body = self._runtime.body, None
+        body = self._runtime.host.take_body()
         return body is not None and await body.release()
 
     def body_ended(self, exc: Optional[BaseException], *, attach: bool = True) -> Optional[BaseException]:

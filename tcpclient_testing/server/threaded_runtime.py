@@ -12,11 +12,13 @@ from asyncio import events
 from collections.abc import Awaitable, Generator, Sequence
 from typing import Any, Callable, ClassVar, Optional
 
+from tcpclient_testing.aio.host import Host
 from tcpclient_testing.aio.runtime import Runtime
 from tcpclient_testing.aio.waiting import JoinWait
 from tcpclient_testing.engine.arguments import checked_seconds
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import Step
+from tcpclient_testing.harness.interruption import Body
 from tcpclient_testing.report.report import ExpectationError
 
 from .connection import Connection
@@ -25,7 +27,7 @@ from .loop_thread import LoopThread
 from .server import MockTCPServer
 from .threaded_script import ThreadedScript
 
-__all__ = ["InnerServer", "ThreadedConnection", "ThreadedRuntime"]
+__all__ = ["InnerServer", "ThreadedConnection", "ThreadedHost", "ThreadedRuntime"]
 
 __unittest = True
 
@@ -33,63 +35,62 @@ __unittest = True
 _MOMENT = 0.1
 
 
-class ThreadedRuntime(Runtime):
-    """A runtime whose steps may be awaited and queried in any thread. Its body, if it has one, runs in another loop."""
+class ThreadedHost(Host):
+    """A host whose steps may be awaited and queried in any thread. Its body, if it has one, runs in another loop."""
 
     threaded = True
     _thread: LoopThread
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.awaiting = Awaiting()
-        self._companions: Callable[[], Sequence[ThreadedRuntime]] = tuple
-        self._followed: Optional[ThreadedRuntime] = None
+        self._companions: Callable[[], Sequence[ThreadedHost]] = tuple
+        self._followed: Optional[ThreadedHost] = None
 
     def run_in(self, thread: LoopThread) -> None:
         """Let `thread` be the one in which the server's loop runs."""
         self._thread = thread
 
     def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
-        if events._get_running_loop() is self.loop:
+        if events._get_running_loop() is self.context.loop:
             return super().wait_for(step)
         if self.session.over:
             raise self.error()
         return self.awaiting.answer(asyncio.wrap_future(self._thread.submit(self._until(step))))
 
     def interrupt_body(self) -> None:
-        body = self.body  # read it once: the other thread may set it to None at any time
-        if body is not None:
-            body.interrupt_from_elsewhere()
+        super().interrupt_body()
         for companion in self._companions():
             companion.hear_of(self)
 
-    def set_companions(self, companions: Callable[[], Sequence[ThreadedRuntime]]) -> None:
+    def set_companions(self, companions: Callable[[], Sequence[ThreadedHost]]) -> None:
         """Make this one of a test's `companions`: if its script fails, they fail too. Further ones may come."""
         self._companions = companions
 
-    def tell(self, newcomer: ThreadedRuntime) -> None:
+    def tell(self, newcomer: ThreadedHost) -> None:
         """If the script has failed before `newcomer` became a companion, let that one fail too."""
         if self.session.failure is not None and self._companions():
             newcomer.hear_of(self)
 
-    def hear_of(self, failed: ThreadedRuntime) -> None:
+    def _interrupt(self, body: Body) -> None:
+        body.interrupt_from_elsewhere()
+
+    def hear_of(self, failed: ThreadedHost) -> None:
         """The script of `failed`, another server of the test, has failed: let this one fail, too, a moment from now.
 
         A test that blocks can't be interrupted. But if it waits for a step of this server, that wait ends.
         """
         if failed is not self:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                self.loop.call_soon_threadsafe(self.loop.call_later, _MOMENT, self._follow, failed)
+                loop = self.context.loop
+                loop.call_soon_threadsafe(loop.call_later, _MOMENT, self._follow, failed)
 
-    def _follow(self, failed: ThreadedRuntime) -> None:
-        session = self.session
-        if session.over or failed.closed:
+    def _follow(self, failed: ThreadedHost) -> None:
+        if self.session.over or failed.context.closed:
             return
         self._followed = failed
         self.giving_up = "the script of another server failed"
-        session.now = self.loop.time()
-        session.fail(None, None, Mismatch("the script of another server of this test had failed"))
-        self.perform()
+        self.context.fail(None, None, Mismatch("the script of another server of this test had failed"))
 
     def error(self) -> ExpectationError:
         return super().error() if self._followed is None else self._followed.error()
@@ -120,6 +121,13 @@ class ThreadedRuntime(Runtime):
         return None
 
 
+class ThreadedRuntime(Runtime):
+    """The runtime of a server whose loop runs in a thread of its own."""
+
+    host_type = ThreadedHost
+    host: ThreadedHost
+
+
 class ThreadedConnection(Connection):
     """One connection of a `ThreadedMockTCPServer`. It is the handle that writes its script, and works in any thread."""
 
@@ -145,9 +153,9 @@ class InnerServer(MockTCPServer):
         super().__init__(host, port, **options)
         timeout = self._runtime.session.timeout
         self.thread = LoopThread(5.0 if timeout is None else max(timeout, 1.0), self.close, self._runtime.abandon)
-        self._runtime.run_in(self.thread)
+        self._runtime.host.run_in(self.thread)
         self._script = ThreadedScript(self._runtime, self._script.framing, self._script.ending, self._check_usable,
-                                      self.thread, self._runtime.awaiting)
+                                      self.thread, self._runtime.host.awaiting)
 
     async def release_body(self) -> bool:
         return False  # the body runs in another loop, and is released there

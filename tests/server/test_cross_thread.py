@@ -223,7 +223,7 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
                     for awaited in (step, server.join()):
                         with self.assertRaises(ExpectationError):
                             await awaited
-                        self.assertFalse(server._runtime.awaiting.includes(cast(Any, asyncio.current_task())))
+                        self.assertFalse(server._runtime.host.awaiting.includes(cast(Any, asyncio.current_task())))
 
     async def test_body_is_left_alone_if_that_is_asked_for(self) -> None:
         """With cancel_body=False nothing is interrupted."""

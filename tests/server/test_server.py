@@ -306,7 +306,7 @@ class SlowReaderTests(AsyncTestCase):
     async def test_early_flood_is_held_back_and_comes_through(self) -> None:
         """Much that comes early makes the client wait, takes bounded memory, and arrives when a step claims it."""
         size = 40 * 1024 * 1024
-        with unittest.mock.patch("tcpclient_testing.aio.connection.protocol._MOST_KEPT", 1024 * 1024):
+        with unittest.mock.patch("tcpclient_testing.aio.connection.reading.MOST_KEPT", 1024 * 1024):
             async with MockTCPServer() as server:
                 server.expect_connect()
                 _, writer = await connect(server)
@@ -321,7 +321,7 @@ class SlowReaderTests(AsyncTestCase):
 class StandstillTests(AsyncTestCase):
     async def test_time_during_which_the_loop_stood_still_is_nobodys_time_out(self) -> None:
         """A test that sleeps, and so keeps the client from running, does not make the client late."""
-        patch = unittest.mock.patch("tcpclient_testing.aio.runtime._STANDSTILL", 0.05)
+        patch = unittest.mock.patch("tcpclient_testing.aio.commands._STANDSTILL", 0.05)
         patch.start()
         self.addCleanup(patch.stop)
         async with MockTCPServer(timeout=0.05, idle_timeout=None) as server:
@@ -334,7 +334,7 @@ class StandstillTests(AsyncTestCase):
 
     async def test_time_outs_stand_still_while_a_debugger_is_at_work(self) -> None:
         """While a debugger is active nothing is overdue; afterwards time-outs begin anew."""
-        with unittest.mock.patch("tcpclient_testing.aio.runtime.debugger_active", return_value=True) as active:
+        with unittest.mock.patch("tcpclient_testing.aio.commands.debugger_active", return_value=True) as active:
             server = await MockTCPServer(timeout=0.03).start()
             server.expect_connect()
             await asyncio.sleep(0.1)

@@ -47,7 +47,7 @@ from tcpclient_testing.aio.sockets.inet_diag import PeerState, on_this_machine, 
 from tcpclient_testing.aio.sockets.polling import Poller
 
 if TYPE_CHECKING:
-    from .protocol import ConnectionProtocol
+    from tcpclient_testing.aio.context.link import Link
 
 __all__ = ["ResetCheck", "ResetWatch"]
 
@@ -60,18 +60,18 @@ _CERTAIN, _POSSIBLE, _BLIND = 1.0, 0.1, 0.005
 class ResetCheck:
     """Finds out whether the client of one connection, whose stream has ended, has reset it."""
 
-    __slots__ = ("_protocol", "_transport", "_raw", "_local", "_peer", "_bound", "_poller", "_then")
+    __slots__ = ("_link", "_transport", "_raw", "_local", "_peer", "_bound", "_poller", "_then")
 
-    def __init__(self, protocol: ConnectionProtocol) -> None:
-        transport = protocol.transport
+    def __init__(self, link: Link) -> None:
+        transport = link.transport
         assert transport is not None
-        self._protocol = protocol
+        self._link = link
         self._transport = transport
         self._raw: Any = transport.get_extra_info("socket")
         self._local: Any = transport.get_extra_info("sockname")
-        self._peer: Any = protocol.peername
+        self._peer: Any = link.peername
         self._bound = 0.0
-        self._poller = Poller(protocol.loop, self._try)
+        self._poller = Poller(link.loop, self._try)
         self._then: Callable[[bool], None] = lambda _: None
 
     @property
@@ -89,11 +89,11 @@ class ResetCheck:
             error = self._raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         except (OSError, ValueError, AttributeError):
             return False  # closed meanwhile
-        left, protocol = unacknowledged(self._raw), self._protocol
+        left, link = unacknowledged(self._raw), self._link
         own = left
         if left is not None:
-            ended = protocol.eof_written
-            own = max(0, left - (protocol.on_the_wire - protocol.script_bytes_end) - ended)
+            ended = link.eof_written
+            own = max(0, left - (link.on_the_wire - link.script_bytes_end) - ended)
             if error:
                 return bool(own) or not left
             if ended and not own:
@@ -102,11 +102,11 @@ class ResetCheck:
 
     def _alive(self, own: Optional[int]) -> Optional[bool]:
         """No RST has come yet. False: none will come. None: it may come; `_bound` is the time limit in seconds."""
-        protocol = self._protocol
-        stream = protocol.runtime.stream_of(self._peer)
+        context = self._link.context
+        stream = context.stream_of(self._peer)
         if own == 0 and stream is not None and stream.connection_lost:
             return False  # asyncio's streams close in one go: with data unread, there would be a RST instead of the FIN
-        probe = protocol.runtime.probe() if on_this_machine(self._local, self._peer) else None
+        probe = context.probe() if on_this_machine(self._local, self._peer) else None
         try:
             state = None if probe is None else probe.look(self._local, self._peer)
             if probe is not None and state is not None and not state.closed:
@@ -124,10 +124,10 @@ class ResetCheck:
 
     def _unread(self, state: PeerState) -> bool:
         # Our FIN counts as one byte.
-        return state.unread > self._protocol.eof_written
+        return state.unread > self._link.eof_written
 
     def _arrived(self, state: PeerState) -> bool:
-        return state.bytes_received is None or state.bytes_received >= self._protocol.on_the_wire
+        return state.bytes_received is None or state.bytes_received >= self._link.on_the_wire
 
     def wait(self, then: Callable[[bool], None]) -> None:
         """Call `then` with the result as soon as it is known, or with False after the time limit."""
@@ -139,31 +139,35 @@ class ResetCheck:
         self._poller.cancel()
 
     def _try(self) -> None:
-        if self._protocol.over:
+        if self._link.over:
             return
         known = self.known()
         if known is None and self._poller.lasted < self._bound:
             self._poller.again()
         else:
             self._then(bool(known))
-            self._protocol.runtime.perform()
+            self._link.context.perform()
 
 
 class ResetWatch:
-    """Reports to a connection that its client has reset it, or has closed it (no reset can follow a close)."""
+    """Calls `then` with True when the client has reset the connection, with False when it has closed it.
 
-    __slots__ = ("_protocol", "_raw", "_poll", "_poller")
+    No reset can follow a close.
+    """
 
-    def __init__(self, protocol: ConnectionProtocol, transport: asyncio.Transport) -> None:
-        self._protocol = protocol
+    __slots__ = ("_link", "_then", "_raw", "_poll", "_poller")
+
+    def __init__(self, link: Link, transport: asyncio.Transport, then: Callable[[bool], None]) -> None:
+        self._link = link
+        self._then = then
         self._raw: Any = transport.get_extra_info("socket")
         self._poll: Any = None
-        self._poller = Poller(protocol.loop, self._look, longest=0.05)
+        self._poller = Poller(link.loop, self._look, longest=0.05)
         if sys.platform == "linux":
             try:
                 self._poll = select.epoll()
                 self._poll.register(self._raw.fileno(), 0)
-                protocol.loop.add_reader(self._poll.fileno(), self._look)
+                link.loop.add_reader(self._poll.fileno(), self._look)
                 return
             except OSError:  # too many descriptors are open: poll instead
                 self._poll = None
@@ -173,13 +177,13 @@ class ResetWatch:
         """Stop watching, and report nothing."""
         self._poller.cancel()
         if self._poll is not None:
-            self._protocol.loop.remove_reader(self._poll.fileno())
+            self._link.loop.remove_reader(self._poll.fileno())
             self._poll.close()
             self._poll = None
 
     def _look(self) -> None:
-        protocol, woken = self._protocol, self._poll is not None
-        if protocol.over:
+        link, woken = self._link, self._poll is not None
+        if link.over:
             self.cancel()
             return
         try:
@@ -190,7 +194,5 @@ class ResetWatch:
             self._poller.again()
             return
         self.cancel()
-        if error or isinstance(protocol.peername, tuple):
-            protocol.reset_came()  # the server's side is still open, so that a hang-up means a RST
-        else:
-            protocol.no_reset_comes()
+        # The server's side is still open, so that a hang-up means a RST, except on a Unix-domain socket.
+        self._then(error or isinstance(link.peername, tuple))

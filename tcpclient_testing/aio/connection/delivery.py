@@ -18,7 +18,7 @@ from tcpclient_testing.aio.sockets.inet_diag import PeerProbe, PeerState
 from tcpclient_testing.aio.sockets.polling import Poller
 
 if TYPE_CHECKING:
-    from .protocol import ConnectionProtocol
+    from tcpclient_testing.aio.context.link import Link
 
 __all__ = ["DeliveryWait"]
 
@@ -38,15 +38,15 @@ class DeliveryWait:
     `probe` is None where the kernel can't be asked.
     """
 
-    def __init__(self, protocol: ConnectionProtocol, probe: Optional[PeerProbe]) -> None:
-        self._protocol = protocol
-        self._loop = protocol.loop
-        transport = protocol.transport
-        assert transport is not None
-        local, peer = transport.get_extra_info("sockname"), protocol.peername
+    __slots__ = ("_link", "_local", "_probe", "_poller", "_callback", "_bound", "_clear_at", "_clear")
+
+    def __init__(self, link: Link, probe: Optional[PeerProbe]) -> None:
+        self._link = link
+        assert link.transport is not None
+        local, peer = link.transport.get_extra_info("sockname"), link.peername
         self._local: Any = local
         self._probe = probe if all(isinstance(name, tuple) and len(name) >= 2 for name in (local, peer)) else None
-        self._poller = Poller(protocol.loop, self._try, eager=40, longest=0.02)
+        self._poller = Poller(link.loop, self._try, eager=40, longest=0.02)
         self._callback: Callable[[bool], None] = lambda _: None
         self._bound = self._clear_at = 0.0
         self._clear = 0
@@ -55,11 +55,6 @@ class DeliveryWait:
     def waiting(self) -> bool:
         """Whether a wait is in progress."""
         return self._poller.waiting
-
-    @property
-    def _on_the_wire(self) -> int:
-        # asyncio's own transport writes to the socket directly. A TLS layer in its place counts the encrypted bytes.
-        return int(getattr(self._protocol.transport, "on_the_wire", self._protocol.written))
 
     def wait(self, bound: float, callback: Callable[[bool], None]) -> None:
         """Call `callback` with True when the client has taken everything, or with False after `bound` seconds."""
@@ -86,7 +81,7 @@ class DeliveryWait:
             self._poller.again()
 
     def _taken(self) -> bool:
-        now = self._loop.time()
+        now = self._link.loop.time()
         if self._probe is not None:
             state = self._look()
             if state is None or state.closed:
@@ -104,11 +99,11 @@ class DeliveryWait:
         return self._reached_client_code(now)
 
     def _arrived(self, received: Optional[int]) -> bool:
-        return received is None or received >= self._on_the_wire
+        return received is None or received >= self._link.on_the_wire
 
     def _reached_client_code(self, now: float) -> bool:
         """Whether the data has come from the kernel to the client's own code, as far as that can be seen."""
-        stream = self._protocol.runtime.stream_of(self._protocol.peername)
+        stream = self._link.context.stream_of(self._link.peername)
         if stream is None:
             return self._clear > _TURNS
         if stream.thread_id != threading.get_ident() and now - self._clear_at < _ELSEWHERE:
@@ -120,6 +115,6 @@ class DeliveryWait:
         if self._probe is None:
             return None
         try:
-            return self._probe.look(self._local, self._protocol.peername)
+            return self._probe.look(self._local, self._link.peername)
         except OSError:
             return None

@@ -3,23 +3,22 @@
     queued (`outgoing`) -> written, a slice at a time -> taken -> [flushed]
 
 Data goes out in slices under the transport's flow control, with a write buffer limit of 0. So "taken by the operating
-system" is a fact: `paused` is true from the moment when the system took less than a whole slice until it has taken the
-rest of that slice.
+system" is a fact (see `Link.paused`), and `_slice` is what it has not taken of the slice written last.
+
+Under network conditions, a `Pacer` takes over what is queued, and says when to write which chunk.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Callable, Optional, Union
-
-from tcpclient_testing.engine.conversation.events import Flushed, Progressed
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Optional, Union
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.runtime import Runtime
-    from tcpclient_testing.engine.conversation.conversation import Conversation
+    from tcpclient_testing.aio.context.link import Link
+    from tcpclient_testing.network.conditions import Network
 
-    from .delivery import DeliveryWait
+    from .client_end import ClientEnd
     from .pacing import Pacer
 
 __all__ = ["Sending"]
@@ -30,111 +29,136 @@ _SLICE = 256 * 1024
 
 
 class Sending:
-    """The sending part of `ConnectionProtocol`, which sets the attributes to their initial values."""
+    """Sends on one connection. After the client's end, `client_end` decides whether what was sent led to a reset."""
 
-    __slots__ = ("runtime", "loop", "conversation", "transport", "outgoing", "paused", "slice", "lost", "pacer",
-                 "delivery", "written", "script_bytes_end")
+    __slots__ = ("outgoing", "_link", "_client_end", "_slice", "_pacer", "_achieved")
 
-    runtime: Runtime
-    loop: asyncio.AbstractEventLoop
-    conversation: Conversation
-    transport: Optional[asyncio.Transport]
-    outgoing: deque[memoryview]
-    paused: bool
-    slice: int
-    lost: bool
-    pacer: Optional[Pacer]
-    delivery: Optional[DeliveryWait]
-    written: int
-    script_bytes_end: int
+    def __init__(self, link: Link, client_end: ClientEnd) -> None:
+        #: What is queued; None as long as nothing ever was, since most connections need no queue.
+        self.outgoing: Optional[deque[memoryview]] = None
+        self._link = link
+        self._client_end = client_end
+        self._slice = 0
+        self._pacer: Optional[Pacer] = None
+        self._achieved: Optional[list[int]] = None
 
     @property
-    def in_doubt(self) -> bool:
-        """Whether the client's stream has ended, and it is still being checked whether that is a reset."""
-        raise NotImplementedError
+    def splits(self) -> tuple[int, ...]:
+        """The offsets at which the outgoing stream was certainly split.
 
-    def _judge_end(self, then: Callable[[bool], None]) -> bool:
-        """Check whether the client's end is a reset, and call `then` with the answer.
-
-        Return True if the answer is not known yet, and `then` is called later.
+        At each of them the client had taken all earlier bytes before it was sent more. Across other offsets it may have
+        read on.
         """
-        raise NotImplementedError
+        return tuple(self._achieved or ())
 
-    def _found_reset(self) -> None:
-        """Record that the client's end of stream is a reset."""
-        raise NotImplementedError
-
-    # What the transport calls.
-
-    def pause_writing(self) -> None:
-        self.paused = True
-
-    def resume_writing(self) -> None:
-        self.paused = False
-        self._tell_untaken()
-        now = self.loop.time()
-        if self.slice:
-            taken, self.slice = self.slice, 0
-            self.conversation.receive(Progressed(now, taken))
-        if self.pacer is not None:
-            self.pacer.pump()
-        elif self.outgoing:
-            self.pump()
-        elif self.conversation.sending or self.conversation.interleaved_under_way:
-            self.flushed()  # that was the last slice
-        if self.runtime.session.commands:
-            # Not from here: asyncio is about to check whether it has to close or half-close, and would do so twice.
-            self.loop.call_soon(self.runtime.perform)
-
-    # What the server calls, to carry out a command.
+    # What carries out a command.
 
     def send(self) -> None:
         """Write the conversation's output."""
-        chunks = self.conversation.take_output()
+        link = self._link
+        conversation = link.conversation
+        chunks = conversation.take_output()
         if not chunks:
             self.flushed()
             return
-        now, number, transcript = self.loop.time(), self.conversation.number, self.runtime.transcript
-        if self.pacer is not None:
-            self.outgoing.extend(map(memoryview, chunks))
-            self.pacer.pump()
+        if self._pacer is not None:
+            self._queue(map(memoryview, chunks))
+            self.pump()
             return
+        now, number, transcript = link.loop.time(), conversation.number, link.context.transcript
         for chunk in chunks:
             transcript.sent(now, number, chunk)
         if len(chunks) > 1 and sum(map(len, chunks)) <= _SLICE:
             chunks = [b"".join(chunks)]
-        if len(chunks) == 1 and len(chunks[0]) <= _SLICE and not (self.outgoing or self.paused or self.lost):
+        if len(chunks) == 1 and len(chunks[0]) <= _SLICE and not (self.outgoing or link.paused or link.lost):
             self._write(chunks[0])
+            if not link.paused:
+                self.flushed()
         else:
-            self.outgoing.extend(map(memoryview, chunks))
-        self.pump()
+            self._queue(map(memoryview, chunks))
+            self.pump()
 
-    def send_held(self) -> None:
-        """Write what a pacer held back when the network conditions ended."""
-        now, number, transcript = self.loop.time(), self.conversation.number, self.runtime.transcript
-        held, self.outgoing = self.outgoing, deque()
-        for piece in held:
-            transcript.sent(now, number, bytes(piece))
-        joined = sum(map(len, held)) <= _SLICE
-        self.outgoing.extend([memoryview(b"".join(held))] if joined else held)
-        self.pump()
+    def _queue(self, pieces: Iterable[memoryview]) -> None:
+        if self.outgoing is None:
+            self.outgoing = deque()
+        self.outgoing.extend(pieces)
 
     def send_interleaved(self, data: bytes) -> None:
         """Write `data` that belongs to no step of the script, such as a heartbeat."""
-        if self.pacer is None:
-            self.runtime.transcript.sent(self.loop.time(), self.conversation.number, data)
-        self.outgoing.append(memoryview(data))
+        link = self._link
+        if self._pacer is None:
+            link.context.transcript.sent(link.loop.time(), link.conversation.number, data)
+        self._queue([memoryview(data)])
         self.pump()
+
+    def set_network(self, network: Optional[Network]) -> None:
+        """From now on, send to the client under these conditions; None means no conditions."""
+        link = self._link
+        if link.lost or link.transport is None:
+            return
+        before, self._pacer = self._pacer, None
+        shaper = None if network is None else network.shaper(link.conversation.number, link.written)
+        if shaper is not None:
+            from .pacing import Pacer
+            if self._achieved is None:
+                self._achieved = []
+            self._pacer = Pacer(link, shaper, self._achieved, self._write_chunk, self.flushed, self._send_held)
+            link.note(f"network conditions: {network!r}")
+        elif before is not None:
+            link.note("no network conditions any more")
+            if before.retire():
+                self._pacer = before
+
+    def cancel(self) -> None:
+        """Send nothing more: the connection is lost."""
+        self.outgoing = None
+        if self._pacer is not None:
+            self._pacer.cancel()
+
+    # Flow control.
+
+    def resume(self) -> None:
+        """Go on: the operating system has taken the rest of the last slice."""
+        link = self._link
+        self.tell_untaken()
+        if self._slice:
+            taken, self._slice = self._slice, 0
+            link.progressed(taken)
+        if self.outgoing or self._pacer is not None:
+            self.pump()
+        elif link.conversation.sending or link.conversation.interleaved_under_way:
+            self.flushed()  # that was the last slice
+        context = link.context
+        if context.session.commands:
+            # Not from here: asyncio is about to check whether it has to close or half-close, and would do so twice.
+            link.loop.call_soon(context.perform)
+
+    def measure(self) -> None:
+        """Report to the conversation how much of the current slice the operating system has taken by now."""
+        link = self._link
+        if link.paused and link.transport is not None:
+            left = link.transport.get_write_buffer_size()
+            if left < self._slice:
+                taken, self._slice = self._slice - left, left
+                self.tell_untaken()
+                link.progressed(taken)
+
+    @property
+    def held_back(self) -> bool:
+        """Whether network conditions hold back what is to be sent."""
+        return self._pacer is not None and self._pacer.busy
+
+    # Writing.
 
     def pump(self) -> None:
         """Write slice after slice until the operating system takes no more."""
-        transport, outgoing = self.transport, self.outgoing
-        if self.pacer is not None:
-            self.pacer.pump()
+        link, outgoing = self._link, self.outgoing
+        if self._pacer is not None:
+            self._pacer.pump(outgoing)
             return
-        if transport is None:
+        if link.transport is None:
             return
-        while outgoing and not self.paused and not self.lost:
+        while outgoing and not link.paused and not link.lost:
             head = outgoing[0]
             if len(head) > _SLICE:
                 outgoing[0] = head[_SLICE:]
@@ -142,77 +166,77 @@ class Sending:
             else:
                 outgoing.popleft()
             self._write(head)
-        if not outgoing and not self.paused and not self.lost:
+        if not outgoing and not link.paused and not link.lost:
             self.flushed()
 
     def _write(self, data: Union[bytes, memoryview]) -> None:
         """Write one slice. Report it to the conversation, unless it is the last one and was taken whole."""
-        transport = self.transport
-        if transport is None:
-            return
-        transport.write(data)
-        self.written += len(data)
-        if self.paused:
-            # resume_writing() is called when the last byte of this slice has been taken.
-            self.slice = transport.get_write_buffer_size()
-            self._tell_untaken()
-            self.conversation.receive(Progressed(self.loop.time(), len(data) - self.slice))
+        link = self._link
+        link.write(data)
+        if link.paused:
+            self._begin_slice(len(data), told=True)
         elif self.outgoing:
-            self.conversation.receive(Progressed(self.loop.time(), len(data)))
+            link.progressed(len(data))
 
-    def _tell_untaken(self) -> None:
+    def _write_chunk(self, chunk: bytes) -> bool:
+        """Write a chunk for the pacer. Return whether the operating system has taken it whole."""
+        link = self._link
+        link.context.transcript.sent(link.loop.time(), link.conversation.number, chunk)
+        link.write(chunk)
+        if link.paused:
+            self._begin_slice(len(chunk), told=False)  # `resume` calls the pacer again
+        return not link.paused
+
+    def _begin_slice(self, size: int, *, told: bool) -> None:
+        """The operating system has not taken all of a write of `size` bytes: `resume` is called when it has."""
+        transport = self._link.transport
+        assert transport is not None
+        self._slice = transport.get_write_buffer_size()
+        if told:
+            self.tell_untaken()
+        self._link.progressed(size - self._slice)
+
+    def _send_held(self) -> None:
+        """Write what the pacer held back when the network conditions ended; there is no pacer any more."""
+        self._pacer = None
+        link = self._link
+        now, number, transcript = link.loop.time(), link.conversation.number, link.context.transcript
+        held, self.outgoing = self.outgoing or (), None
+        for piece in held:
+            transcript.sent(now, number, bytes(piece))
+        joined = sum(map(len, held)) <= _SLICE
+        self._queue([memoryview(b"".join(held))] if joined else held)
+        self.pump()
+
+    def tell_untaken(self) -> None:
         """Note in the transcript how many sent bytes the operating system has not taken yet."""
-        transport = self.transport
-        if transport is not None and not self.lost:
-            left = transport.get_write_buffer_size() if self.paused else 0
-            if self.pacer is None:  # a pacer adds to the transcript only what it has written
-                left += sum(map(len, self.outgoing))
-            untaken = self.runtime.transcript.untaken
+        link = self._link
+        if link.transport is not None and not link.lost:
+            left = link.transport.get_write_buffer_size() if link.paused else 0
+            if self._pacer is None:  # a pacer adds to the transcript only what it has written
+                left += sum(map(len, self.outgoing or ()))
+            untaken = link.context.transcript.untaken
             if left:
-                untaken[self.conversation.number] = left
+                untaken[link.conversation.number] = left
             else:
-                untaken.pop(self.conversation.number, None)
-
-    def measure(self) -> None:
-        """Report to the conversation how much of the current slice the operating system has taken by now."""
-        if self.paused and self.transport is not None and not self.lost:
-            left = self.transport.get_write_buffer_size()
-            if left < self.slice:
-                taken, self.slice = self.slice - left, left
-                self._tell_untaken()
-                self.conversation.receive(Progressed(self.loop.time(), taken))
-        elif not self.lost and ((self.pacer is not None and self.pacer.busy)
-                                or (self.delivery is not None and self.delivery.waiting) or self.in_doubt):
-            # The client is waiting for us: report progress of 0 bytes, so that no time-out counts against it.
-            self.conversation.receive(Progressed(self.loop.time(), 0))
-            if self.in_doubt:
-                self.conversation.progress = self.loop.time()
+                untaken.pop(link.conversation.number, None)
 
     def flushed(self) -> None:
         """Report that the operating system has taken everything."""
-        conversation = self.conversation
-        if self.runtime.transcript.untaken:
-            self._tell_untaken()
-        if self._sends_script:
-            self.script_bytes_end = self.on_the_wire
+        link, client_end = self._link, self._client_end
+        conversation = link.conversation
+        if link.context.transcript.untaken:
+            self.tell_untaken()
+        if conversation.sending and not conversation.interleaved_under_way:  # faster than link.sends_script
+            link.script_sent()
             if conversation.ended and not conversation.reset:
-                if not self.in_doubt:
-                    self._judge_end(self._tell_flushed)
+                if not client_end.in_doubt:
+                    client_end.judge(self._tell_flushed)
                 return
-        conversation.receive(Flushed(self.loop.time()))
+        link.flushed()
 
     def _tell_flushed(self, reset: bool) -> None:
         """Report that data sent after the client's end was taken; `reset` says that the client answered with a RST."""
         if reset:
-            self._found_reset()
-        self.conversation.receive(Flushed(self.loop.time(), reset))
-
-    @property
-    def on_the_wire(self) -> int:
-        """How many bytes were written to the connection in all; over TLS, in encrypted bytes."""
-        return int(getattr(self.transport, "on_the_wire", self.written))
-
-    @property
-    def _sends_script(self) -> bool:
-        """Whether a write of the script is in progress, rather than data that belongs to no step."""
-        return self.conversation.sending and not self.conversation.interleaved_under_way
+            self._client_end.found_reset()
+        self._link.flushed(reset)

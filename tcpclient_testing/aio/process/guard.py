@@ -21,6 +21,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tcpclient_testing.engine.mismatches import Mismatch
@@ -32,8 +33,8 @@ from .blocked_call import BlockedCall, free_sockets, readable, writable
 from .watchdog import watch
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.connection.protocol import ConnectionProtocol
-    from tcpclient_testing.aio.runtime import Runtime
+    from tcpclient_testing.aio.context.link import Link
+    from tcpclient_testing.aio.context.server import ServerContext
 
 __all__ = ["DeadlockGuard", "in_one_sleep", "waits_elsewhere"]
 
@@ -45,15 +46,27 @@ _A_WHILE = 0.05  # seconds in which a polling thread wakes up at least once
 
 
 class DeadlockGuard:
-    """Watches one server's loop. Make it in the loop's thread. Call `stop()` when the server's context is left."""
+    """Watches one server's loop. Make it in the loop's thread. Call `stop()` when the server's context is left.
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    - `links`: returns what is known of the server's connections.
+    - `sockets`: returns the listening sockets, and those of accepted clients that have no connection yet.
+    - `wants_a_turn`: returns whether the script waits only for the next iteration of the loop.
+    - `give_up`: called in the loop after the session has failed.
+    """
+
+    def __init__(self, context: ServerContext, links: Callable[[], list[Link]],
+                 sockets: Callable[[], tuple[list[socket.socket], list[socket.socket]]],
+                 wants_a_turn: Callable[[], bool], give_up: Callable[[], None]) -> None:
+        self._context = context
+        self._links = links
+        self._sockets = sockets
+        self._wants_a_turn = wants_a_turn
+        self._give_up = give_up
         self._thread, self._ident = threading.get_native_id(), threading.get_ident()
-        timeout = runtime.session.timeout
-        self._virtual = runtime.virtual
+        timeout = context.session.timeout
+        self._virtual = context.virtual
         bound = _DEFAULT if timeout is None or self._virtual else timeout
-        self._watch = watch(runtime.loop, self._ident, bound, self._attention, self._free)
+        self._watch = watch(context.loop, self._ident, bound, self._attention, self._free)
 
     def stop(self) -> None:
         """Stop watching."""
@@ -66,52 +79,50 @@ class DeadlockGuard:
 
         After the failure: whether clients are still connected, or wait to be accepted.
         """
-        runtime = self._runtime
-        if runtime.session.over or not (runtime.wants_a_turn or self._action_is_due() or self._sockets_are_ready()
-                                        or self._step_is_long_overdue()):
-            return runtime.session.over and self._clients_wait()
+        session = self._context.session
+        if session.over or not (self._wants_a_turn() or self._action_is_due() or self._sockets_are_ready()
+                                or self._step_is_long_overdue()):
+            return session.over and self._clients_wait()
         return not in_one_sleep(self._thread)
 
     def _clients_wait(self) -> bool:
         """Return whether clients are still connected, or wait to be accepted."""
-        return any(not protocol.lost for protocol in list(self._runtime.protocols.values())) \
-            or readable(self._runtime.reception.listeners)
+        listeners, _ = self._sockets()
+        return any(not link.lost for link in self._links()) or readable(listeners)
 
     def _sockets_are_ready(self) -> bool:
-        runtime = self._runtime
-        protocols = list(runtime.protocols.values())
-        heard = [sock for protocol in protocols if _reads(protocol) for sock in _socket_of(protocol)]
-        full = [sock for protocol in protocols if protocol.paused for sock in _socket_of(protocol)]
-        return readable([*heard, *runtime.reception.listeners]) or writable(full)
+        links = self._links()
+        listeners, _ = self._sockets()
+        heard = [sock for link in links if _reads(link) for sock in _socket_of(link)]
+        full = [sock for link in links if link.paused for sock in _socket_of(link)]
+        return readable([*heard, *listeners]) or writable(full)
 
     def _action_is_due(self) -> bool:
-        now = self._runtime.loop.time()
+        now = self._context.loop.time()
         return any(isinstance(due, TimedStep) and not due.is_expectation and conversation.alarm_at is not None
                    and (self._virtual or conversation.alarm_at <= now)
-                   for conversation in self._runtime.session.conversations for due in [conversation.due])
+                   for conversation in self._context.session.conversations for due in [conversation.due])
 
     def _step_is_long_overdue(self) -> bool:
         """Return whether the client is very late, and the loop's thread doesn't wait for something else."""
-        now = self._runtime.loop.time()
-        return any(self._virtual or deadline + _OVERDUE <= now for deadline in self._runtime.session.deadlines()) \
+        now = self._context.loop.time()
+        return any(self._virtual or deadline + _OVERDUE <= now for deadline in self._context.session.deadlines()) \
             and not waits_elsewhere(self._thread, self._ident)
 
     def _free(self, blocked: BlockedCall) -> None:
-        runtime, session = self._runtime, self._runtime.session
+        context, session, loop = self._context, self._context.session, self._context.loop
         if not session.over:
-            session.fail_from_outside(Failure(None, None, _Blocked(blocked), runtime.loop.time()))
-            runtime.loop.call_soon_threadsafe(runtime.fail_from_outside)
-        pairs = [(protocol.conversation, sock) for protocol in list(runtime.protocols.values())
-                 for sock in _socket_of(protocol)]
+            session.fail_from_outside(Failure(None, None, _Blocked(blocked), loop.time()))
+            loop.call_soon_threadsafe(self._give_up)
+        pairs = [(link.conversation, sock) for link in self._links() for sock in _socket_of(link)]
         if blocked.attempt == 1:
             # Do this before the sockets are freed: after that the loop's thread goes on, and may make its report.
             for conversation, sock in pairs:
                 data = _unread(sock)
                 if data and conversation.tls is None:  # over TLS the bytes say nothing
-                    runtime.transcript.received(runtime.loop.time(), conversation.number, data)
-        reception = runtime.reception
-        connected = [*(sock for _, sock in pairs), *reception.accepted]
-        free_sockets(connected, reception.listeners, reset=blocked.attempt > 1)
+                    context.transcript.received(loop.time(), conversation.number, data)
+        listeners, accepted = self._sockets()
+        free_sockets([*(sock for _, sock in pairs), *accepted], listeners, reset=blocked.attempt > 1)
 
 
 class _Blocked(Mismatch):
@@ -132,16 +143,16 @@ def _line_of(frame: Any) -> str:
     return f"{os.path.basename(frame.filename)}:{frame.lineno}"
 
 
-def _reads(protocol: ConnectionProtocol) -> bool:
+def _reads(link: Link) -> bool:
     """Return whether the server will read from this connection."""
-    transport = protocol.transport
-    return not (protocol.lost or protocol.conversation is None or protocol.conversation.ended) \
+    transport = link.transport
+    return not (link.lost or link.conversation is None or link.conversation.ended) \
         and transport is not None and (not hasattr(transport, "is_reading") or transport.is_reading())
 
 
-def _socket_of(protocol: ConnectionProtocol) -> list[Any]:
-    sock = None if protocol.transport is None or protocol.lost else protocol.transport.get_extra_info("socket")
-    return [] if sock is None or protocol.conversation is None else [sock]
+def _socket_of(link: Link) -> list[Any]:
+    sock = None if link.transport is None or link.lost else link.transport.get_extra_info("socket")
+    return [] if sock is None or link.conversation is None else [sock]
 
 
 def _unread(sock: Any) -> bytes:

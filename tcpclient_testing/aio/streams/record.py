@@ -90,9 +90,27 @@ class ClientStream:
         self._writer: Callable[[], asyncio.StreamWriter | None] = weakref.ref(writer)
         self._closed_directly = self._handed_over = False
         self._task: Callable[[], asyncio.Task[Any] | None] = _gone
-        self.acted()
+        self._acted()
 
-    def acted(self) -> None:
+    def half_closes(self) -> None:
+        """Note that the client calls ``writer.write_eof()``."""
+        self.eof_written = True
+        self._acted()
+
+    def closes(self) -> None:
+        """Note that the client calls ``writer.close()``."""
+        self.close_called = True
+        self._acted()
+
+    def begins_wait(self) -> None:
+        """Note that the client awaits ``writer.wait_closed()``."""
+        self.wait_closed_awaited = True
+
+    def ends_wait(self) -> None:
+        """Note that the client's ``wait_closed()`` has returned or raised."""
+        self.wait_closed_done = self.connection_lost
+
+    def _acted(self) -> None:
         """Note which task now closes or half-closes the writer: it may be about to do the rest."""
         try:
             task = asyncio.current_task()

@@ -158,25 +158,23 @@ class _WatchedStreamWriter(asyncio.StreamWriter, metaclass=_StandIn):
 
     def write_eof(self) -> None:
         if self._client_stream is not None:
-            self._client_stream.eof_written = True
-            self._client_stream.acted()
+            self._client_stream.half_closes()
         super().write_eof()
 
     def close(self) -> None:
         if self._client_stream is not None:
-            self._client_stream.close_called = True
-            self._client_stream.acted()
+            self._client_stream.closes()
         super().close()
 
     async def wait_closed(self) -> None:
         stream = self._client_stream
         if stream is None:
             return await super().wait_closed()
-        stream.wait_closed_awaited = True
+        stream.begins_wait()
         try:
             await super().wait_closed()
         finally:
-            stream.wait_closed_done = stream.connection_lost
+            stream.ends_wait()
 
     # Python's warning about a coroutine that was never awaited should name what the client called.
     wait_closed.__qualname__ = "StreamWriter.wait_closed"

@@ -17,7 +17,7 @@ from tcpclient_testing.aio.sockets.inet_diag import on_this_machine
 from tcpclient_testing.aio.sockets.polling import Poller
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.connection.protocol import ConnectionProtocol
+    from tcpclient_testing.aio.context.link import Link
     from tcpclient_testing.aio.sockets.inet_diag import PeerProbe
 
 __all__ = ["DelayedCloseNotify", "delay_close_notify"]
@@ -28,7 +28,7 @@ __unittest = True
 _BOUND = 1.0
 
 
-def delay_close_notify(protocol: ConnectionProtocol) -> Optional[DelayedCloseNotify]:
+def delay_close_notify(link: Link) -> Optional[DelayedCloseNotify]:
     """Start to delay the end of the server's stream, and return the `DelayedCloseNotify` that will end it.
 
     Return None, without a delay, if there is nothing to tell apart, or no way to do so:
@@ -37,29 +37,29 @@ def delay_close_notify(protocol: ConnectionProtocol) -> Optional[DelayedCloseNot
     - the script has sent nothing, or something else was sent after it;
     - the kernel can't be asked about the client's socket.
     """
-    conversation, transport = protocol.conversation, protocol.transport
+    conversation, transport = link.conversation, link.transport
     assert transport is not None
-    end = protocol.script_bytes_end
-    if conversation.tls is None or conversation.cut_off or not end or end != protocol.on_the_wire:
+    end = link.script_bytes_end
+    if conversation.tls is None or conversation.cut_off or not end or end != link.on_the_wire:
         return None
-    if not on_this_machine(transport.get_extra_info("sockname"), protocol.peername):
+    if not on_this_machine(transport.get_extra_info("sockname"), link.peername):
         return None
-    probe = protocol.runtime.probe()
-    return None if probe is None else DelayedCloseNotify(protocol, probe)
+    probe = link.context.probe()
+    return None if probe is None else DelayedCloseNotify(link, probe)
 
 
 class DelayedCloseNotify:
     """Ends the server's stream on one connection when the client has taken the reply, or after `_BOUND` seconds."""
 
-    __slots__ = ("_protocol", "_probe", "_local", "_poller")
+    __slots__ = ("_link", "_probe", "_local", "_poller")
 
-    def __init__(self, protocol: ConnectionProtocol, probe: PeerProbe) -> None:
-        assert protocol.transport is not None
-        self._protocol = protocol
+    def __init__(self, link: Link, probe: PeerProbe) -> None:
+        assert link.transport is not None
+        self._link = link
         self._probe = probe
-        self._local: Any = protocol.transport.get_extra_info("sockname")
-        self._poller = Poller(protocol.loop, self._try)
-        self._withhold(True)
+        self._local: Any = link.transport.get_extra_info("sockname")
+        self._poller = Poller(link.loop, self._try)
+        link.withhold_end(True)
         self._poller.begin()
 
     @property
@@ -75,18 +75,13 @@ class DelayedCloseNotify:
         """End the stream now, if it has not ended yet."""
         if self.waiting:
             self.cancel()
-            self._withhold(False)
-            self._protocol.write_eof()
-
-    def _withhold(self, withheld: bool) -> None:
-        tls = self._protocol.conversation.tls
-        assert tls is not None
-        tls.withheld = withheld
+            self._link.withhold_end(False)
+            self._link.write_eof()
 
     def _try(self) -> None:
-        protocol = self._protocol
-        transport = protocol.transport
-        if protocol.over or transport is None or transport.is_closing():
+        link = self._link
+        transport = link.transport
+        if link.over or transport is None or transport.is_closing():
             return
         self._poller.again()
         if self._taken() or self._poller.lasted >= _BOUND:
@@ -94,13 +89,13 @@ class DelayedCloseNotify:
 
     def _taken(self) -> bool:
         """Return whether the client has taken everything, and can still take more."""
-        protocol, probe = self._protocol, self._probe
+        link, probe = self._link, self._probe
         try:
-            state = probe.look(self._local, protocol.peername)
+            state = probe.look(self._local, link.peername)
             # An `unread` of 0 proves nothing in the look-up that first finds all bytes received: look again.
-            if state is None or (state.bytes_received or 0) < protocol.on_the_wire:
+            if state is None or (state.bytes_received or 0) < link.on_the_wire:
                 return False  # if its socket is gone, its end will be seen shortly
-            state = probe.look(self._local, protocol.peername)
+            state = probe.look(self._local, link.peername)
         except OSError:
             return True  # the kernel can't be asked: don't wait
         return state is not None and not state.closed and not state.unread

@@ -1,6 +1,6 @@
-"""The server's side of TLS, between an asyncio transport and a `ConnectionProtocol`.
+"""The server's side of TLS, between an asyncio transport and the connection's protocol.
 
-It is a protocol for the transport, and a transport for the `ConnectionProtocol`:
+It is a protocol for the transport, and a transport for the protocol above it:
 
     shaking -> open -> [client_ended | goodbye]* -> over
      `---------`-----> over (broken: our alert and a FIN are sent, the rest is drained)
@@ -28,18 +28,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.engine.connection.client_hello import begins_tls, server_name
 from tcpclient_testing.engine.connection.tls_failure import TLSFailure
-from tcpclient_testing.engine.conversation.events import HandshakeBytes, TLSFailed, Upgraded
 
 from .errors import distrust_hint, failure_of
+from .info import TLSInfo
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.connection.protocol import ConnectionProtocol
+    from tcpclient_testing.aio.context.link import Link
 
-__all__ = ["TLSInfo", "TLSLayer"]
+__all__ = ["TLSLayer"]
 
 __unittest = True
 
@@ -48,55 +48,24 @@ __unittest = True
 _LONGEST_HELLO = 64 * 1024
 
 
-class TLSInfo:
-    """What client and server agreed on, and showed each other, in the TLS handshake: ``connection.tls``.
+class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
+    """TLS on one connection, on the server's side.
 
-    - `version`: such as ``"TLSv1.3"``.
-    - `cipher`: the name of the cipher suite.
-    - `server_name`: the server that the client asked for (SNI, RFC 6066, 3). None if the client sent no name, as is
-      normal for an IP address.
-    - `alpn_protocol`: the protocol that ALPN selected, or None.
-    - `peer_certificate`: the client's certificate, as `ssl.SSLSocket.getpeercert` returns it, or None if the client
-      sent none. A server requests one with ``tls.server_context(client_certificates=...)``.
+    `above` is the protocol that sees the plaintext, `raw` the plain transport. With `starttls`, the connection was in
+    clear before. `stream_ended` is called when the client ends its stream: with words for how, and perhaps twice, for a
+    close_notify and a FIN. It returns whether our side stays open.
     """
 
-    __slots__ = ("version", "cipher", "server_name", "alpn_protocol", "peer_certificate")
+    __slots__ = ("_above", "_link", "_stream_ended", "_raw", "_incoming", "_outgoing", "_tls", "_hello", "_starttls",
+                 "_received", "_sent", "_shaking", "_client_ended", "_close_notify_sent", "_over", "_paused", "_clear",
+                 "_cipher", "on_the_wire")
 
-    version: Optional[str]
-    cipher: Optional[str]
-    server_name: Optional[str]
-    alpn_protocol: Optional[str]
-    peer_certificate: Optional[dict[str, Any]]
-
-    def __init__(self, tls: ssl.SSLObject, name: Optional[str]) -> None:
-        cipher = tls.cipher()
-        self.version = tls.version()
-        self.cipher = cipher[0] if cipher else None
-        self.server_name = name
-        self.alpn_protocol = tls.selected_alpn_protocol()
-        self.peer_certificate = tls.getpeercert() or None
-
-    def __str__(self) -> str:
-        name = f", for {self.server_name!r}" if self.server_name else ""
-        shown = ", with a client certificate" if self.peer_certificate else ""
-        return f"{self.version}, {self.cipher}{name}{shown}"
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self}>"
-
-
-class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
-    """TLS on one connection, on the server's side."""
-
-    __slots__ = ("_above", "_raw", "_context", "_incoming", "_outgoing", "_tls", "_hello", "_starttls", "_received",
-                 "_sent", "_shaking", "_client_ended", "_close_notify_sent", "_over", "_paused", "_clear", "_cipher",
-                 "on_the_wire")
-
-    def __init__(self, above: ConnectionProtocol, raw: asyncio.Transport, context: ssl.SSLContext, *,
-                 starttls: bool) -> None:
+    def __init__(self, above: asyncio.BufferedProtocol, link: Link, raw: asyncio.Transport, context: ssl.SSLContext,
+                 stream_ended: Callable[[str], bool], *, starttls: bool) -> None:
         self._above = above
+        self._link = link
+        self._stream_ended = stream_ended
         self._raw = raw
-        self._context = context
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -112,18 +81,18 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._clear = 0
         self._cipher = 0
         #: How many bytes were written to the connection in all: TLS records, and the plaintext sent before them.
-        self.on_the_wire = above.written
+        self.on_the_wire = link.written
 
     # A protocol, to the plain transport.
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # Sharing the buffer is safe: received bytes are copied into the BIO before plaintext is written to the buffer.
-        return self._above.get_buffer(sizehint)
+        return self._link.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._over:
             return
-        data = self._above.buffer[:nbytes]
+        data = self._link.buffer[:nbytes]
         if self._shaking:
             self._shake(data)
         else:
@@ -131,19 +100,16 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             self._read()
 
     def eof_received(self) -> bool:
-        above = self._above
         if self._shaking and not self._over:
-            self._handshake_ended(above.conversation.ending())
+            self._handshake_ended(self._link.conversation.ending())
             return False
         if self._over:
             return False
-        if self._client_ended:
-            return not above.draining or above.in_doubt
         self._client_ended = True
-        return above.stream_ended("the client ended its stream without close_notify")
+        return self._stream_ended("the client ended its stream without close_notify")
 
-    def connection_lost(self, exc: Optional[BaseException]) -> None:
-        if self._shaking and not self._over and isinstance(exc, OSError) and not self._above.left:
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        if self._shaking and not self._over and isinstance(exc, OSError) and not self._link.left:
             self._handshake_ended("reset the connection")
         self._over = True
         self._above.connection_lost(exc)
@@ -161,14 +127,15 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._shake(memoryview(begun))
 
     def _shake(self, data: memoryview) -> None:
-        above = self._above
+        link = self._link
         if len(self._hello) < _LONGEST_HELLO:
             self._hello += data
         if not begins_tls(self._hello):
             self._break(TLSFailure.of_plain_text(self._hello, starttls=self._starttls))
             return
         self._received += len(data)
-        above.tell(HandshakeBytes(above.loop.time(), len(data)))
+        link.handshake_bytes(len(data))
+        link.context.perform()
         self._incoming.write(data)
         try:
             self._tls.do_handshake()
@@ -178,43 +145,46 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             if not self._sent and error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
                 self._break(TLSFailure.of_plain_text(self._hello, starttls=self._starttls))
             else:
-                self._break(failure_of(error, self._context, done=False))
+                self._break(failure_of(error, self._tls.context, done=False))
         else:
             self._opened()
 
     def _opened(self) -> None:
-        above = self._above
+        link = self._link
         self._shaking = False
         self._flush()
         info = TLSInfo(self._tls, server_name(self._hello))
         self._hello = b""
-        above.note(f"TLS handshake done: {info}")
-        above.tell(Upgraded(above.loop.time(), info))
+        link.note(f"TLS handshake done: {info}")
+        link.upgraded(info)
+        link.context.perform()
         if not self._over:
             self._read()
 
     def _handshake_ended(self, ending: str) -> None:
         """Break off, because the client ended its stream, or reset the connection, during the handshake."""
-        self._break(TLSFailure.of_end(ending, self._received, shown=self._sent > 0, hint=distrust_hint(self._context)))
+        self._break(TLSFailure.of_end(ending, self._received, shown=self._sent > 0,
+                                      hint=distrust_hint(self._tls.context)))
 
     def _break(self, failure: TLSFailure) -> None:
         """TLS has failed: send our alert, if there is one, and a FIN; drain what the client still sends."""
-        above = self._above
+        link = self._link
         self._over = True
         self._flush()
-        above.draining = True
-        above.note(failure.summary)
+        link.drain()
+        link.note(failure.summary)
         try:
             self._raw.write_eof()
         except OSError:
             pass  # the client reset the connection meanwhile
-        above.tell(TLSFailed(above.loop.time(), failure))
+        link.tls_failed(failure)
+        link.context.perform()
 
     # Plaintext.
 
     def _read(self) -> None:
         """Pass on the received plaintext, as much at once as arrived at once, then the end of stream, if it came."""
-        buffer = self._above.buffer
+        buffer = self._link.buffer
         size = len(buffer)
         while not (self._over or self._paused or self._client_ended):
             filled, ended, error = 0, False, None
@@ -237,7 +207,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             if ended:
                 self._close_notify_received()
             elif error is not None and not self._over:
-                self._break(failure_of(error, self._context, done=True))
+                self._break(failure_of(error, self._tls.context, done=True))
             if filled < size:
                 return
 
@@ -246,7 +216,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         if self._over:
             return
         self._client_ended = True
-        if not self._above.stream_ended("the client ended its stream (close_notify)"):
+        if not self._stream_ended("the client ended its stream (close_notify)"):
             self.close()
 
     # A transport, to the protocol above.
@@ -304,7 +274,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._paused = False
         self._raw.resume_reading()
         if not self._shaking and self._incoming.pending:
-            self._above.loop.call_soon(self._read)
+            self._link.loop.call_soon(self._read)
 
     def _send_close_notify(self) -> None:
         """End our direction with a close_notify."""

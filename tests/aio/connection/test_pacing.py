@@ -91,9 +91,9 @@ class ReadsTests(unittest.IsolatedAsyncioTestCase):
         """Without the kernel's word a pause separates the reads of a client in this loop."""
         found, taking_probe = [], delivery.DeliveryWait.__init__
 
-        def without_probe(self, protocol, probe):
+        def without_probe(self, link, probe):
             found.append(probe)
-            taking_probe(self, protocol, None)
+            taking_probe(self, link, None)
 
         delivery.DeliveryWait.__init__ = without_probe
         self.addCleanup(setattr, delivery.DeliveryWait, "__init__", taking_probe)

@@ -26,14 +26,14 @@ class AsideTests(AsyncTestCase):
                 client.setblocking(False)
                 await loop.sock_connect(client, server.address)
                 await connecting
-                protocol, = server._runtime.protocols.values()
-                assert protocol.transport is not None
-                accepted = protocol.transport.get_extra_info("socket")
+                protocol, = server._runtime.connections
+                assert protocol.link.transport is not None
+                accepted = protocol.link.transport.get_extra_info("socket")
                 accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
                 await loop.sock_sendall(client, b"PING\n")
-                while not protocol.paused:
+                while not protocol.link.paused:
                     await asyncio.sleep(0)
-                self.assertFalse(protocol.outgoing)
+                self.assertFalse(protocol.sending.outgoing)
                 left = len(reply)
                 while left:
                     left -= len(await loop.sock_recv(client, left))

@@ -321,7 +321,7 @@ class ToldTests(BystanderTestCase):
             async with MockTCPServer(timeout=0.15) as server:
                 server.expect_connect()
 
-        with mock.patch("tcpclient_testing.aio.runtime._WORTH_TELLING", 0.05), \
+        with mock.patch("tcpclient_testing.aio.host._WORTH_TELLING", 0.05), \
                 self.assertRaisesRegex(AssertionError, r"(?s)no client connected.*  virtual time was real\n"
                                                        r"    for [0-9.]+ s, because thread 'flusher' lives"):
             run_on_virtual_time(main())

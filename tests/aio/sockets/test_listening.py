@@ -143,8 +143,8 @@ class SmallWritesTests(AsyncTestCase):
                 server.expect_connect()
                 with connect((address, server.port)):
                     await server.join()
-                    *_, protocol = server._runtime.protocols.values()
-                    sock = protocol.transport.get_extra_info("socket")  # type: ignore[union-attr]
+                    *_, protocol = server._runtime.connections
+                    sock = protocol.link.transport.get_extra_info("socket")  # type: ignore[union-attr]
                     self.assertTrue(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
                 server.expect_disconnect()
                 await server.join()

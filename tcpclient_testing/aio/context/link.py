@@ -1,0 +1,192 @@
+"""What the parts of one connection may ask and use: its transport, its conversation, and the state of both.
+
+    new --opened--> open --begin--> known to the engine --lose--> lost
+                                       |--drain--> draining: the client's bytes are ignored, its end is awaited
+                                       `--leave--> left: the server's context is left, nothing is reported any more
+
+Invariants:
+
+- There is a `transport` from `opened` on, a `conversation` from `begin` on. A connection that is accepted when all is
+  over gets none.
+- `paused` is true from the moment when the operating system took less than a whole write until it has taken the rest.
+- `written` counts bytes of clear text, `on_the_wire` bytes of TLS records if there is TLS. `script_bytes_end` is the
+  value of `on_the_wire` after the script's last send: the client has to read up to that byte. Bytes after it
+  (heartbeats, session tickets of TLS) belong to no step.
+
+All events but `Received` go to the engine from here. Whoever reports one calls `context.perform` afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Optional, Union, cast
+
+from tcpclient_testing.engine.conversation.events import (
+    Flushed,
+    HalfClosed,
+    HandshakeBytes,
+    Progressed,
+    Reset,
+    TLSFailed,
+    Upgraded,
+)
+
+if TYPE_CHECKING:
+    from tcpclient_testing.engine.connection.tls_failure import TLSFailure
+    from tcpclient_testing.engine.conversation.conversation import Conversation
+
+    from .server import ServerContext
+
+__all__ = ["Link"]
+
+__unittest = True
+
+
+class Link:
+    """One connection, as its parts see it. `buffer` is where its bytes are received; other connections may share it."""
+
+    __slots__ = ("context", "loop", "buffer", "peername", "transport", "conversation", "lost", "left", "draining",
+                 "paused", "written", "script_bytes_end", "_end_withheld")
+
+    def __init__(self, context: ServerContext, buffer: memoryview, peername: Any) -> None:
+        self.context = context
+        self.loop = context.loop
+        self.buffer = buffer
+        self.peername = peername
+        self.transport: Optional[asyncio.Transport] = None
+        self.conversation: Conversation = cast("Conversation", None)  # until begin
+        self.lost = False
+        self.left = False
+        self.draining = False
+        self.paused = False
+        self.written = 0
+        self.script_bytes_end = 0
+        # Whether the end of our stream, over TLS, waits until the client has taken the reply.
+        self._end_withheld = False
+
+    # The connection's life.
+
+    def opened(self, transport: asyncio.Transport) -> None:
+        """Write to `transport` from now on: the connection's own, or a layer above that."""
+        self.transport = transport
+
+    def begin(self, conversation: Conversation) -> None:
+        """The engine knows the connection, as `conversation`."""
+        self.conversation = conversation
+
+    def lose(self) -> None:
+        """The connection is lost."""
+        self.lost = True
+
+    def leave(self) -> None:
+        """The server's context is left."""
+        self.left = True
+
+    def drain(self) -> None:
+        """From now on, only wait for the client's end, and ignore what it sends until then."""
+        self.draining = True
+
+    def withhold_end(self, withheld: bool) -> None:
+        """The end of our stream, over TLS, waits for the client, or does so no more."""
+        tls = self.conversation.tls
+        assert tls is not None
+        self._end_withheld = tls.withheld = withheld
+
+    def mark_closed(self) -> None:
+        """Tell the engine that the connection is closed; this is no event."""
+        self.conversation.closed = True
+
+    @property
+    def over(self) -> bool:
+        """Whether it no longer matters what the client does."""
+        return self.lost or self.left or self.conversation.closed or self.context.session.over
+
+    # Writing.
+
+    def write(self, data: Union[bytes, memoryview]) -> None:
+        """Write to the transport."""
+        assert self.transport is not None
+        self.transport.write(data)
+        self.written += len(data)
+
+    def pause_writing(self) -> None:
+        """The operating system has not taken all that was written."""
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        """The operating system has taken the rest."""
+        self.paused = False
+
+    @property
+    def on_the_wire(self) -> int:
+        """How many bytes were written to the connection in all; over TLS, in encrypted bytes."""
+        # asyncio's own transport writes to the socket directly. A TLS layer in its place counts the encrypted bytes.
+        return int(getattr(self.transport, "on_the_wire", self.written))
+
+    @property
+    def sends_script(self) -> bool:
+        """Whether a write of the script is in progress, rather than data that belongs to no step."""
+        return self.conversation.sending and not self.conversation.interleaved_under_way
+
+    def script_sent(self) -> None:
+        """What was written so far belongs to the script: the client has to read it."""
+        self.script_bytes_end = getattr(self.transport, "on_the_wire", self.written)
+
+    # The end.
+
+    def write_eof(self) -> None:
+        """End our stream now."""
+        assert self.transport is not None
+        try:
+            self.transport.write_eof()
+        except OSError:
+            pass  # the client has just reset the connection: connection_lost() reports that
+
+    @property
+    def eof_written(self) -> bool:
+        """Whether our stream has ended: a FIN was sent."""
+        return (self.draining and not self._end_withheld) or self.conversation.silenced
+
+    def close(self) -> None:
+        """Close without a reset. Call this only when nothing is unread: else the close is a reset."""
+        self.mark_closed()
+        if self.transport is not None:
+            self.transport.close()
+
+    # The transcript, and events for the engine.
+
+    def note(self, text: str) -> None:
+        """Add a note to the transcript: what happened on this connection."""
+        self.context.transcript.note(self.loop.time(), self.conversation.number, text)
+
+    def progressed(self, count: int) -> None:
+        """Report that the operating system has taken `count` more bytes."""
+        self.conversation.receive(Progressed(self.loop.time(), count))
+
+    def waited(self) -> None:
+        """The client's end is being judged: let no time-out count against it."""
+        self.conversation.progress = self.loop.time()
+
+    def flushed(self, reset: bool = False) -> None:
+        """Report that the operating system has taken everything; see `Flushed` for `reset`."""
+        self.conversation.receive(Flushed(self.loop.time(), reset))
+
+    def half_closed(self) -> None:
+        """Report that the client has ended its stream."""
+        self.conversation.receive(HalfClosed(self.loop.time()))
+
+    def was_reset(self, *, after_fin: bool = False) -> None:
+        """Report that the client has reset the connection; see `Reset` for `after_fin`."""
+        self.conversation.receive(Reset(self.loop.time(), after_fin))
+
+    def handshake_bytes(self, count: int) -> None:
+        """Report that the client has sent `count` more bytes of its TLS handshake."""
+        self.conversation.receive(HandshakeBytes(self.loop.time(), count))
+
+    def upgraded(self, info: Any) -> None:
+        """Report that the TLS handshake is done, with this result."""
+        self.conversation.receive(Upgraded(self.loop.time(), info))
+
+    def tls_failed(self, failure: TLSFailure) -> None:
+        """Report that TLS has failed."""
+        self.conversation.receive(TLSFailed(self.loop.time(), failure))

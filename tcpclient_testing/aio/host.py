@@ -1,0 +1,188 @@
+"""What the engine and its users ask of a server: the handles of connections, waits for steps, and the verdict.
+
+    waits are possible --the script fails, or the server is left--> waits end with the verdict
+
+It implements the engine's `Host`. It knows the body of the test, and interrupts it when the script has failed. The
+report is made once, when somebody first asks for the verdict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from tcpclient_testing.aio.context.server import ServerContext
+from tcpclient_testing.engine.session.session import Session
+from tcpclient_testing.engine.steps.base import SCALE, Step
+from tcpclient_testing.transcript.entries import Transcript
+
+from .waiting import Waiters
+
+if TYPE_CHECKING:
+    from tcpclient_testing.engine.conversation.conversation import Conversation
+    from tcpclient_testing.harness.interruption import Body
+    from tcpclient_testing.harness.task_snapshot import TaskSnapshot
+    from tcpclient_testing.report.report import ExpectationError, Report
+
+__all__ = ["Host", "Making"]
+
+__unittest = True
+
+# Reports mention real time on a virtual loop from this duration on (seconds). It is longer than the 0.25 s for which a
+# thread must have slept before it counts as idle.
+_WORTH_TELLING = 0.5
+
+#: Makes the handle of a connection.
+Making = Callable[["Conversation"], Any]
+
+
+class Host:
+    """Answers for one server. It also makes the server's session, transcript and context.
+
+    - `timeout`, `idle_timeout`: in seconds, see `Session`.
+    - `transcript_limit`: in bytes, see `Transcript`.
+    - `make_handle`, `make_handle_for_handler`: make the handle of a connection, for its script and for its handler.
+    - `attach`: gives the server its loop, if a step is awaited before it has one.
+    - `address`: returns the address at which the server listens, as text.
+    """
+
+    #: Whether the loop runs in a thread of its own, in which no test runs.
+    threaded = False
+
+    #: Why connections are reset when the script has failed, for the transcript.
+    giving_up = "the script failed"
+
+    def __init__(self, timeout: Optional[float], idle_timeout: Optional[float], transcript_limit: int,
+                 make_handle: Making, make_handle_for_handler: Making,
+                 attach: Callable[[asyncio.AbstractEventLoop], None], address: Callable[[], str]) -> None:
+        self.session = Session(self, timeout, idle_timeout)
+        self.transcript = Transcript(0.0, transcript_limit)
+        self.context = ServerContext(self.session, self.transcript, threaded=self.threaded)
+        self.waiters: Waiters
+        self.body: Optional[Body] = None
+        self.task_snapshot: Optional[TaskSnapshot] = None  # of the loop's tasks, if the failure came at a client's end
+        self.handle_for_handler = make_handle_for_handler
+        self._make_handle = make_handle
+        self._attach = attach
+        self._address = address
+        self._report: Optional[Report] = None
+        self._client_exception: Optional[BaseException] = None
+
+    def attached(self) -> None:
+        """There is a loop: steps can be awaited from now on."""
+        self.waiters = Waiters(self.context.loop, self.error)
+
+    @property
+    def virtual(self) -> bool:
+        """Whether the loop, once there is one, runs on virtual time."""
+        return self.context.virtual
+
+    # What the engine asks of its adapter (see the engine's `Host`).
+
+    def handle_for(self, conversation: Conversation) -> Any:
+        """Make the handle of a connection."""
+        return self._make_handle(conversation)
+
+    def rebind(self, handle: Any, conversation: Conversation) -> None:
+        """Let `handle`, by which a script was written, belong to `conversation` from now on."""
+        handle.rebind(conversation)
+
+    def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
+        """Wait until `step` is satisfied."""
+        if self.session.over:
+            raise self.error()
+        if not self.context.attached:
+            self._attach(asyncio.get_running_loop())
+        return self.waiters.wait(step)
+
+    def raise_unsatisfied(self, step: Step[Any], timeout: Optional[float]) -> None:
+        """Raise what `step.result()` raises for a step that is not satisfied."""
+        if timeout is not None:
+            raise TypeError("result(timeout=...) is for threaded servers; here, await the step")
+        if self.session.over:
+            raise self.error()
+        raise asyncio.InvalidStateError(f"{step} is not done yet; await it")
+
+    def exception_of(self, step: Step[Any], timeout: Optional[float]) -> Optional[BaseException]:
+        """The exception of a step that is not satisfied."""
+        if not self.session.over:
+            self.raise_unsatisfied(step, timeout)
+        return self.error()
+
+    def ending_of(self, conversation: Conversation) -> str:
+        """Say how the client ended its stream."""
+        return self.context.ending_of(conversation)
+
+    def listening_at(self) -> str:
+        """Return the server's address as text, for reports."""
+        return self._address()
+
+    # The body of the test.
+
+    def set_body(self, body: Body) -> None:
+        """Interrupt `body` when the script fails; at once if it has failed."""
+        self.body = body
+        if self.session.failure is not None:
+            self._interrupt(body)
+
+    def take_body(self) -> Optional[Body]:
+        """The body has ended, if there is one: return it, and don't interrupt it any more."""
+        body, self.body = self.body, None
+        return body
+
+    def interrupt_body(self) -> None:
+        """Interrupt the body of the test, whatever it waits for, because the script has failed."""
+        body = self.body  # read it once: another thread may set it to None at any time
+        if body is not None:
+            self._interrupt(body)
+
+    def _interrupt(self, body: Body) -> None:
+        body.interrupt()
+
+    # The verdict.
+
+    def script_failed(self) -> None:
+        """The script has failed just now: keep what the tasks were doing, if that may be the cause."""
+        failure = self.session.failure
+        if failure is not None and failure.at_end and not self.threaded:
+            from tcpclient_testing.harness.task_snapshot import TaskSnapshot
+            self.task_snapshot = TaskSnapshot(self.context.loop)
+
+    def give_up(self) -> None:
+        """No step will be satisfied any more: end all waits, and interrupt the body."""
+        self.waiters.give_up()
+        self.interrupt_body()
+
+    def client_raised(self, exc: Optional[BaseException]) -> None:
+        """The client raised `exc` after the script had failed: the report shows the first such exception."""
+        if self._client_exception is None:
+            self._client_exception = exc
+
+    def release_snapshot(self) -> None:
+        """Drop the exceptions that were kept, after the verdict."""
+        self.task_snapshot = None
+
+    def error(self) -> ExpectationError:
+        """Make a new exception for a caller that comes after the end: the verdict, or that the server was left."""
+        if self.session.failure is None:
+            self.session.failure_of_leaving()
+        from tcpclient_testing.report.report import ExpectationError, Report
+        if self._report is None:
+            from tcpclient_testing.report.hints import advice_on
+
+            from .waiting import awaited_too_early
+            hint = None if self.body is None else awaited_too_early(self.context, self.waiters)
+            self._report = Report.of(self.session, self.transcript, notes=self._about_time(),
+                                     hint=hint or advice_on(self.session.failure, self.transcript))
+        return ExpectationError(self._report, self._client_exception)
+
+    def _about_time(self) -> list[str]:
+        """Return the report's lines about scaled time-outs, and about virtual time that passed as real time."""
+        about = []
+        session = self.session
+        if session.failure is not None and session.failure.overdue and session.scale != 1:
+            about = ["  time-outs", f"    are {session.scale:g} times as long as written: {SCALE}"]
+        waited = getattr(self.context.loop, "really_waited", {}).items()
+        lines = [f"    for {lasted:.1f} s, because {reason}" for reason, lasted in waited if lasted >= _WORTH_TELLING]
+        return about + ["  virtual time was real", *lines] if lines else about
