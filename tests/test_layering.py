@@ -30,7 +30,7 @@ LAYERS = (
     ("engine/conversation/",),
     ("engine/session/",),
     ("engine/builder/",),
-    ("network/", "transcript/", "tls.py"),
+    ("network/", "transcript/", "tls.py", "memory/"),
     ("report/",),
     ("harness/",),
     ("aio/sockets/", "aio/streams/"),
@@ -44,38 +44,6 @@ LAYERS = (
     ("sweeps/", "tapes/", "upstream/"),
     ("testcase.py", "pytest_plugin/", "cli.py", "__main__.py"),
 )
-
-# Imports that break the rules: they point up, or close a circle. This list only shrinks: an import that no longer
-# breaks a rule has to be taken out, and nothing is added. All of them are for type checkers: at run time, imports
-# point down.
-STILL_WRONG: Mapping[str, tuple[str, ...]] = {
-    "engine/commands.py": ("engine/conversation/conversation.py", "engine/steps/base.py"),
-    "engine/connection/interleaved.py": ("engine/conversation/conversation.py", "engine/steps/base.py"),
-    "engine/connection/tls_failure.py": ("engine/conversation/conversation.py",),
-    "engine/conversation/allowing.py": ("engine/conversation/conversation.py",),
-    "engine/conversation/any_order.py": ("engine/conversation/conversation.py",),
-    "engine/conversation/candidates.py": ("engine/conversation/conversation.py",),
-    "engine/conversation/conversation.py": ("engine/session/any_order.py", "engine/session/session.py"),
-    "engine/conversation/events.py": ("engine/conversation/conversation.py",),
-    "engine/conversation/exact_run.py": ("engine/conversation/conversation.py",),
-    "engine/conversation/grammar.py": ("engine/session/session.py",),
-    "engine/conversation/heartbeats.py": ("engine/conversation/conversation.py",),
-    "engine/conversation/selection.py": ("engine/conversation/conversation.py",),
-    "engine/conversation/timeouts.py": ("engine/conversation/conversation.py",),
-    "engine/session/any_order.py": ("engine/session/session.py",),
-    "engine/session/idleness.py": ("engine/session/session.py",),
-    "engine/session/leftovers.py": ("engine/session/session.py",),
-    "engine/session/unfinished_blocks.py": ("engine/session/session.py",),
-    "engine/steps/base.py": ("engine/conversation/conversation.py", "engine/session/session.py"),
-    "engine/steps/faults.py": ("engine/conversation/conversation.py",),
-    "engine/steps/handlers.py": ("engine/conversation/conversation.py",),
-    "engine/steps/lifecycle.py": ("engine/conversation/conversation.py",),
-    "engine/steps/messages.py": ("engine/conversation/conversation.py",),
-    "engine/steps/sending.py": ("engine/conversation/conversation.py",),
-    "engine/steps/settings.py": ("engine/conversation/conversation.py",),
-    "engine/steps/starttls.py": ("engine/conversation/conversation.py",),
-    "engine/steps/waiting.py": ("engine/conversation/conversation.py",),
-}
 
 # Short names for users. They import from anywhere; nobody inside imports them.
 PUBLIC_FACES = ("__init__.py", "matchers.py", "framing.py")
@@ -164,25 +132,24 @@ def unknown_modules(graph: Graph) -> list[str]:
     return unexpected + missing
 
 
-def upward_imports(graph: Graph, still_wrong: Mapping[str, Container[str]] = {}) -> list[str]:
+def upward_imports(graph: Graph) -> list[str]:
     """Imports that point up, sideways into another room, or at a public face; those for type checkers count too."""
     violations = []
     for path, target, each in inner(graph):
         if target in PUBLIC_FACES:
             violations.append(f"{path}:{each.line}: imports {target}, which is for users")
-        elif path not in PUBLIC_FACES and target not in still_wrong.get(path, ()):
+        elif path not in PUBLIC_FACES:
             own, other = layer_of(path), layer_of(target)
             if own is not None and other is not None and other >= own and room_of(path) != room_of(target):
                 violations.append(f"{path}:{each.line}: layer {own} imports {target} of layer {other}")
     return violations
 
 
-def circles(graph: Graph, still_wrong: Mapping[str, Container[str]] = {}) -> list[str]:
+def circles(graph: Graph) -> list[str]:
     """Circles among modules, as the way round; imports inside functions and those for type checkers count too."""
     edges: dict[str, list[str]] = {path: [] for path in graph}
     for path, target, _ in inner(graph):
-        if target not in still_wrong.get(path, ()):
-            edges[path].append(target)
+        edges[path].append(target)
     found, finished = [], set()
 
     def visit(path: str, way: tuple[str, ...]) -> None:
@@ -196,17 +163,6 @@ def circles(graph: Graph, still_wrong: Mapping[str, Container[str]] = {}) -> lis
     for path in edges:
         visit(path, ())
     return found
-
-
-def no_longer_wrong(graph: Graph, still_wrong: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """Entries of the list of exceptions whose import is gone, or breaks no rule any more."""
-    stale = []
-    for path, targets in still_wrong.items():
-        for target in targets:
-            others = {**still_wrong, path: tuple(other for other in targets if other != target)}
-            if not upward_imports(graph, others) and not circles(graph, others):
-                stale.append(f"{path}: its import of {target} is right now: take it out of STILL_WRONG")
-    return stale
 
 
 def crowded_rooms(graph: Graph) -> list[str]:
@@ -304,20 +260,11 @@ class LayeringTests(unittest.TestCase):
 
     def test_imports_point_down(self) -> None:
         """A module imports from lower layers and from its own room, and no public face; type imports count."""
-        self.assert_none(upward_imports(self.graph, STILL_WRONG))
+        self.assert_none(upward_imports(self.graph))
 
     def test_there_are_no_circles(self) -> None:
         """No module imports itself by way of others, not even inside a function or for type checkers alone."""
-        self.assert_none(circles(self.graph, STILL_WRONG))
-
-    def test_imports_at_run_time_point_down(self) -> None:
-        """Whatever is still wrong is for type checkers alone."""
-        graph = {path: [each for each in found if not each.type_only] for path, found in self.graph.items()}
-        self.assert_none(upward_imports(graph) + circles(graph))
-
-    def test_exceptions_only_shrink(self) -> None:
-        """What breaks no rule any more has left the list of exceptions."""
-        self.assert_none(no_longer_wrong(self.graph, STILL_WRONG))
+        self.assert_none(circles(self.graph))
 
     def test_rooms_are_small(self) -> None:
         """No folder has more files than one idea needs."""
@@ -434,7 +381,6 @@ class LayeringRulesTests(unittest.TestCase):
         self.assertEqual(upward_imports(graph_of(engine__steps__a="from ..wording import b", engine__wording="")), [])
         upward = graph_of(engine__a="if TYPE_CHECKING:\n    from ..report import b", report__b="")
         self.assertEqual(upward_imports(upward), ["engine/a.py:2: layer 1 imports report/b.py of layer 10"])
-        self.assertEqual(upward_imports(upward, {"engine/a.py": ("report/b.py",)}), [])
         inner_room = graph_of(engine__a="from .steps import b", engine__steps__b="")
         self.assertEqual(len(upward_imports(inner_room)), 1)
         self.assertEqual(len(upward_imports(graph_of(engine__a="from .. import tls", tls=""))), 1)
@@ -450,15 +396,6 @@ class LayeringRulesTests(unittest.TestCase):
         third = "if TYPE_CHECKING:\n    from . import a"
         graph = graph_of(engine__a="from . import b", engine__b=third)
         self.assertEqual(circles(graph), ["engine/a.py -> engine/b.py -> engine/a.py"])
-        self.assertEqual(circles(graph, {"engine/b.py": ("engine/a.py",)}), [])
-
-    def test_no_longer_wrong_when_an_exception_is_not_needed(self) -> None:
-        """An exception for an import that is gone, or that breaks no rule, is named; one that is needed is not."""
-        graph = graph_of(engine__a="from . import b", engine__b="from . import a, c", engine__c="")
-        self.assertEqual(no_longer_wrong(graph, {"engine/b.py": ("engine/a.py",)}), [])
-        stale = no_longer_wrong(graph, {"engine/b.py": ("engine/a.py", "engine/c.py"), "engine/d.py": ("engine/a.py",)})
-        self.assertEqual([line.partition(" is right")[0] for line in stale],
-                         ["engine/b.py: its import of engine/c.py", "engine/d.py: its import of engine/a.py"])
 
     def test_rooms_when_they_are_crowded_or_have_no_sign(self) -> None:
         """The thirteenth file is one too many, the door not counted; a door says in a sentence what belongs there."""

@@ -5,70 +5,25 @@ wants another's object to change calls a method of it.
 
 Each rule is a function from the modules' sources to a list of violations, so that the rules themselves are tested too.
 Whose field a name is, is decided by the name alone.
-
-    python -m tests.test_ownership tables     prints the two tables of what is still wrong, as they should be now
 """
 
 from __future__ import annotations
 
-import sys
+import asyncio
 import unittest
-from collections.abc import Container, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import NamedTuple
 
+from tcpclient_testing import Connection, MockTCPServer
+from tcpclient_testing.memory.host import MemoryConnection, MemoryServer
 from tests.support.fields import Class, classes, fields_of, writes
-from tests.support.imports import package_sources
+from tests.support.imports import PACKAGE, package_sources
 from tests.support.readme import ROOT
 
 # What one class may have in fields, those inherited from the package's own classes included.
 MOST_FIELDS = 20
-
-# The fields of other files' classes that a file writes; `*` is a name that is computed. This list only shrinks: a field
-# that is not written any more has to be taken out, and nothing is added.
-STILL_WRONG: Mapping[str, tuple[str, ...]] = {
-    "aio/connection/reading.py": ("kept",),
-    "aio/context/link.py": ("closed", "progress", "withheld"),
-    "aio/context/server.py": ("now", "turned_away"),
-    "engine/connection/interleaved.py": ("output", "taken_at"),
-    "engine/conversation/allowing.py": ("count",),
-    "engine/conversation/any_order.py": ("index",),
-    "engine/conversation/conversation.py": (
-        "conversation",
-        "done",
-        "index",
-        "info",
-        "now",
-        "received",
-        "released",
-        "tail",
-    ),
-    "engine/conversation/grammar.py": ("got_eof", "hand_over_step", "sent_eof"),
-    "engine/conversation/selection.py": ("*", "due", "last", "left"),
-    "engine/conversation/timeouts.py": ("alarm_at",),
-    "engine/session/any_order.py": ("due", "gate", "pool"),
-    "engine/session/session.py": ("alarm_at", "gate", "hand_over_step", "handle", "index", "selection"),
-    "engine/session/swapping.py": ("*", "conversation", "newest", "unbound"),
-    "engine/steps/faults.py": ("begun", "fault", "value"),
-    "engine/steps/sending.py": ("silenced",),
-    "engine/steps/settings.py": ("refusing",),
-    "engine/steps/waiting.py": ("paused",),
-    "server/server.py": (
-        "allow_extra",
-        "can_reset",
-        "handler",
-        "idle_timeout",
-        "pipelining",
-        "scale",
-        "timeout",
-        "tls_context",
-    ),
-}
-
-# Classes that have more fields than MOST_FIELDS, and how many. These numbers only fall.
-STILL_LARGE: Mapping[str, int] = {
-    "engine/conversation/conversation.py:Conversation": 47,
-    "engine/session/session.py:Session": 29,
-}
 
 Sources = Mapping[str, str]
 
@@ -96,25 +51,13 @@ def written_from_outside(sources: Sources) -> Iterator[Foreign]:
                 yield Foreign(path, write.line, write.field, tuple(sorted({each.name for each in known})))
 
 
-def foreign_writes(sources: Sources, still_wrong: Mapping[str, Container[str]] = {}) -> list[str]:
+def foreign_writes(sources: Sources) -> list[str]:
     """Places that write another file's field, as sentences."""
     return [
         f"{path}:{line}: writes a field whose name is computed: write it by name, or give its class a method"
         if field == "*"
         else f"{path}:{line}: writes {field}, which is a field of {' or '.join(owners)}: give that class a method"
         for path, line, field, owners in written_from_outside(sources)
-        if field not in still_wrong.get(path, ())
-    ]
-
-
-def no_longer_wrong(sources: Sources, still_wrong: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """Entries of the list of exceptions that are not needed any more."""
-    found = {(each.path, each.field) for each in written_from_outside(sources)}
-    return [
-        f"{path}: writes no {field} of another file any more: take it out of STILL_WRONG"
-        for path, fields in still_wrong.items()
-        for field in fields
-        if (path, field) not in found
     ]
 
 
@@ -124,41 +67,39 @@ def sizes(sources: Sources) -> dict[str, int]:
     return {f"{each.path}:{each.name}": len(fields_of(each, known)) for each in known if not each.only_types}
 
 
-def large_classes(sources: Sources, still_large: Mapping[str, int] = {}) -> list[str]:
+def large_classes(sources: Sources) -> list[str]:
     """Classes with too many fields."""
     return [
-        f"{name}: {size} fields, not {still_large.get(name, MOST_FIELDS)} at the most: divide the class"
+        f"{name}: {size} fields, not {MOST_FIELDS} at the most: divide the class"
         for name, size in sizes(sources).items()
-        if size > still_large.get(name, MOST_FIELDS)
+        if size > MOST_FIELDS
     ]
 
 
-def no_longer_large(sources: Sources, still_large: Mapping[str, int]) -> list[str]:
-    """Entries of the list of large classes that are not needed any more, or whose number is too high."""
-    found = sizes(sources)
-    stale = []
-    for name, size in still_large.items():
-        now = found.get(name, 0)
-        if now <= MOST_FIELDS:
-            stale.append(f"{name}: is not too large any more: take it out of STILL_LARGE")
-        elif now < size:
-            stale.append(f"{name}: has {now} fields now: write that in STILL_LARGE")
-    return stale
+def within_reach(part: object, outside: tuple[type, ...]) -> set[str]:
+    """Return the names of the package's classes whose objects `part` refers to, directly or by way of others.
 
-
-def tables(sources: Sources) -> str:
-    """Return the two tables of exceptions as the sources need them."""
-    wrong: dict[str, set[str]] = {}
-    for each in written_from_outside(sources):
-        wrong.setdefault(each.path, set()).add(each.field)
-    lines = ["STILL_WRONG: Mapping[str, tuple[str, ...]] = {"]
-    for path, fields in wrong.items():
-        shown = [f'"{field}"' for field in sorted(fields)]
-        line = f'    "{path}": ({", ".join(shown)}{"," if len(shown) == 1 else ""}),'
-        lines += [line] if len(line) <= 120 else [f'    "{path}": (', *(f"        {each}," for each in shown), "    ),"]
-    lines += ["}", "STILL_LARGE: Mapping[str, int] = {"]
-    lines += [f'    "{name}": {size},' for name, size in sorted(sizes(sources).items()) if size > MOST_FIELDS]
-    return "\n".join([*lines, "}"])
+    Objects of the classes `outside` are not followed, nor are functions: what a part is handed to call is no reference
+    to an object.
+    """
+    found: dict[int, object] = {}
+    waiting: list[object] = [part]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in found or isinstance(each, (*outside, type, ModuleType)) or callable(each):
+            continue
+        if isinstance(each, (list, tuple, set, frozenset, deque)):
+            waiting += each
+        elif isinstance(each, Mapping):
+            waiting += [*each, *each.values()]
+        elif type(each).__module__.partition(".")[0] == PACKAGE:
+            slots = [name for kind in type(each).__mro__ for name in getattr(kind, "__slots__", ())]
+            waiting += [getattr(each, name) for name in slots if hasattr(each, name) and not name.startswith("__")]
+            waiting += getattr(each, "__dict__", {}).values()
+        else:
+            continue
+        found[id(each)] = each
+    return {type(each).__name__ for each in found.values()}
 
 
 class OwnershipTests(unittest.TestCase):
@@ -174,16 +115,55 @@ class OwnershipTests(unittest.TestCase):
         self.assertEqual(violations, [], "\n" + "\n".join(violations))
 
     def test_fields_are_written_in_the_file_of_their_class(self) -> None:
-        """No file writes a field of another file's class, apart from those that still do."""
-        self.assert_none(foreign_writes(self.sources, STILL_WRONG))
-
-    def test_no_exception_is_left_over(self) -> None:
-        """Each entry of the two tables of what is still wrong is needed."""
-        self.assert_none(no_longer_wrong(self.sources, STILL_WRONG) + no_longer_large(self.sources, STILL_LARGE))
+        """No file writes a field of another file's class."""
+        self.assert_none(foreign_writes(self.sources))
 
     def test_no_class_has_too_many_fields(self) -> None:
-        """No class has more fields than one idea needs, apart from those that still have."""
-        self.assert_none(large_classes(self.sources, STILL_LARGE))
+        """No class has more fields than one idea needs."""
+        self.assert_none(large_classes(self.sources))
+
+
+class PartsTests(unittest.IsolatedAsyncioTestCase):
+    """No part refers to its whole: it is handed what it may ask."""
+
+    def test_parts_of_a_conversation(self) -> None:
+        """None of them reaches the conversation, or the session that has the conversations."""
+        server = MemoryServer(taking=False)
+        server.expect_connect()
+        server.allow(b"ping", reply=b"pong")
+        server.expect_line(b"a")
+        server.send_bytes(b"b")
+        server.reset_after(100)
+        server.connect()
+        server.receive(b"pinga")
+        conversation = server.conversation()
+        for name in [name for name in type(conversation).__slots__ if not name.startswith("_")]:
+            with self.subTest(part=name):
+                reached = within_reach(getattr(conversation, name), (MemoryServer, MemoryConnection))
+                self.assertTrue(reached.isdisjoint({"Conversation", "Session", "Connections"}), reached)
+        self.assertIn("Conversation", within_reach(server.session, ()))
+
+    async def test_parts_of_a_connection(self) -> None:
+        """None of them reaches the protocol, and the context that all parts of a server share reaches no runtime."""
+        async with MockTCPServer() as server:
+            server.expect_connect()
+            line = server.expect_line()
+            server.send_line(b"answer")
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.service_port)
+            writer.write(b"question\r\n")
+            await reader.readline()
+            self.assertEqual(await line, b"question")
+            runtime = server._runtime
+            protocol = runtime.connections.by_number[1]
+            parts = (protocol.link, protocol.client_end, protocol.sending, protocol.reading, protocol.closing)
+            for part in (*parts, runtime.context):
+                with self.subTest(part=type(part).__name__):
+                    reached = within_reach(part, (type(server), Connection))
+                    self.assertTrue(reached.isdisjoint({"ConnectionProtocol", "Runtime", "Performer"}), reached)
+                    self.assertIn("ServerContext", reached)
+            self.assertIn("ConnectionProtocol", within_reach(runtime.connections, ()))
+            writer.close()
+            await writer.wait_closed()
 
 
 OWNER = """
@@ -238,20 +218,10 @@ class OwnershipRulesTests(unittest.TestCase):
         """A name that is not in the source may be anybody's."""
         self.assertEqual(self.written("setattr(x, name, 1)"), [(1, "*")])
 
-    def test_foreign_writes_when_there_are_exceptions(self) -> None:
-        """An exception holds for one field in one file, and the sentence names the owner."""
-        sources = {"owner.py": OWNER, "other.py": "x.a = x.b = 1"}
-        self.assertEqual(foreign_writes(sources, {"other.py": ("a",)}),
+    def test_foreign_writes_as_a_sentence(self) -> None:
+        """The sentence names the place, the field and its owner."""
+        self.assertEqual(foreign_writes({"owner.py": OWNER, "other.py": "x.b = 1"}),
                          ["other.py:1: writes b, which is a field of Owner: give that class a method"])
-        self.assertEqual(len(foreign_writes(sources, {"owner.py": ("a", "b")})), 2)
-
-    def test_no_longer_wrong_when_an_exception_is_not_needed(self) -> None:
-        """An exception for a field that is not written, or a file that is gone, is named; one that is needed is not."""
-        sources = {"owner.py": OWNER, "other.py": "x.a = 1"}
-        self.assertEqual(no_longer_wrong(sources, {"other.py": ("a",)}), [])
-        stale = no_longer_wrong(sources, {"other.py": ("a", "b"), "gone.py": ("a",)})
-        self.assertEqual([line.partition(" any more")[0] for line in stale],
-                         ["other.py: writes no b of another file", "gone.py: writes no a of another file"])
 
     def test_sizes_when_classes_inherit(self) -> None:
         """Slots, fields of `self` and bare annotations count once each, inherited too; a class's own values do not."""
@@ -267,33 +237,12 @@ class OwnershipRulesTests(unittest.TestCase):
         self.assertEqual(sizes(both)["a.py:C"], 1)
 
     def test_large_classes_when_there_is_one_field_too_many(self) -> None:
-        """The twenty-first field is one too many; a number that has fallen has to be written down."""
+        """The twenty-first field is one too many."""
         large = {"a.py": "class A:\n" + "".join(f"    f{number}: int\n" for number in range(MOST_FIELDS))}
         self.assertEqual(large_classes(large), [])
-        self.assertEqual(no_longer_large(large, {"a.py:A": 21}),
-                         ["a.py:A: is not too large any more: take it out of STILL_LARGE"])
-        larger = {"a.py": large["a.py"] + "    more: int"}
-        self.assertEqual(large_classes(larger), ["a.py:A: 21 fields, not 20 at the most: divide the class"])
-        self.assertEqual(large_classes(larger, {"a.py:A": 21}) + no_longer_large(larger, {"a.py:A": 21}), [])
-        self.assertEqual(no_longer_large(larger, {"a.py:A": 22}),
-                         ["a.py:A: has 21 fields now: write that in STILL_LARGE"])
-        self.assertEqual(len(no_longer_large(larger, {"gone.py:A": 22})), 1)
-
-    def test_tables_when_printed(self) -> None:
-        """The tables are printed in the form in which they stand in this file, and allow just what there is."""
-        fields = "".join(f"    f{number}: int\n" for number in range(30))
-        written = "".join(f"x.f{number} = 1\n" for number in range(30))
-        sources = {"owner.py": f"class Owner:\n{fields}", "one.py": "x.f1 = 1", "many.py": written}
-        found: dict[str, dict[str, object]] = {}
-        exec(tables(sources).replace(": Mapping[str, tuple[str, ...]]", "").replace(": Mapping[str, int]", ""), found)
-        self.assertEqual(found["STILL_LARGE"], {"owner.py:Owner": 30})
-        self.assertEqual(found["STILL_WRONG"],
-                         {"one.py": ("f1",), "many.py": tuple(sorted(f"f{number}" for number in range(30)))})
-        self.assertLessEqual(max(map(len, tables(sources).splitlines())), 120)
+        self.assertEqual(large_classes({"a.py": large["a.py"] + "    more: int"}),
+                         ["a.py:A: 21 fields, not 20 at the most: divide the class"])
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["tables"]:
-        print(tables(package_sources(ROOT)))
-    else:
-        unittest.main()
+    unittest.main()

@@ -12,7 +12,7 @@ import random
 import unittest
 from typing import Any, Optional
 
-from tests.engine.driver import Driver
+from tcpclient_testing.memory.host import MemoryServer
 from tests.support.long import LONG
 
 OPEN, EOF, RST = "open", "eof", "rst"
@@ -225,7 +225,7 @@ def play(scripts: list[list[Spec]], clients: list[tuple[list[bytes], str]], *, f
 
     `first` tells what comes first: the "script", the "bytes", or ("mixed") each by turns.
     """
-    driver = Driver()
+    server = MemoryServer()
     handles: list[list[Any]] = [[] for _ in scripts]
     writing = [(number, step) for number, script in enumerate(scripts) for step in [("connect",), *script]]
     doing: list[tuple[int, Any]] = [(number, None) for number in range(len(clients))]
@@ -237,44 +237,44 @@ def play(scripts: list[list[Spec]], clients: list[tuple[list[bytes], str]], *, f
 
     def write_next() -> None:
         number, step = writing.pop(0)
-        if driver.session.over:
+        if server.session.over:
             return
         if step[0] == "connect":
-            driver.expect_connect()
+            server.expect_connect()
         else:
-            handles[number].append((step[0], write(driver, step)))
+            handles[number].append((step[0], write(server, step)))
 
     def do_next() -> None:
         number, what = doing.pop(0)
         if what is None:
-            driver.connect()
+            server.connect()
         elif what == EOF:
-            driver.half_close(number + 1)
+            server.half_close(number + 1)
         elif what == RST:
-            driver.reset_by_client(number + 1)
+            server.reset_by_client(number + 1)
         else:
-            driver.receive(what, number + 1)
+            server.receive(what, number + 1)
     while writing or doing:
         if writing and (first == "script" or not doing or (first == "mixed" and source.random() < 0.6)):
             write_next()
         else:
             do_next()
     for _ in range(12):
-        driver.sleep(1.0)
-    failure = driver.session.failure
+        server.sleep(1.0)
+    failure = server.session.failure
     verdict = None
-    if failure is not None and failure.conversation is not None and failure.step is not None:
+    if failure is not None and failure.number is not None and failure.step is not None:
         offset: Any = -1 if failure.overdue else failure.mismatch.offset
         if failure.step.method == "expect_frame" and not failure.overdue and (
                 "header" in failure.mismatch.summary or ("frame" in failure.mismatch.summary
                 and "before the client" not in failure.mismatch.summary)):
             offset = "header"
-        verdict = (failure.conversation.number, failure.step.index, offset)
+        verdict = (failure.number, failure.step.index, offset)
     elif failure is not None:
         verdict = ("none", failure.mismatch.summary)
     results = [step.result() for steps in handles for method, step in steps
                if method.startswith("expect") and step.satisfied]
-    return verdict, results, [driver.handle(number + 1).sent for number in range(len(scripts))]
+    return verdict, results, [server.connection(number + 1).sent for number in range(len(scripts))]
 
 
 def expected(scripts: list[list[Spec]], streams: list[tuple[bytes, str]]) -> tuple[Any, list[Any], list[bytes]]:

@@ -50,7 +50,7 @@ class Performer:
 
     def perform(self) -> None:
         """Carry out the engine's pending commands, in order."""
-        pending, table = self._context.session.commands, self._TABLE
+        pending, table = self._context.commands, self._TABLE
         while pending:
             command = pending.pop(0)
             table[type(command)](self, command)
@@ -60,7 +60,7 @@ class Performer:
 
         Sends are deferred to the next iteration of the loop, so that sends written one after another are one write.
         """
-        pending = self._context.session.commands
+        pending = self._context.commands
         sends = [command for command in pending if type(command) is commands.Send]
         if sends:
             pending[:] = [command for command in pending if type(command) is not commands.Send]
@@ -73,13 +73,13 @@ class Performer:
         deferred, self._deferred = self._deferred, []
         session = self._context.session
         if not session.over:
-            session.commands[:0] = deferred
+            self._context.commands[:0] = deferred
             self.perform()
 
     @property
     def busy(self) -> bool:
         """Whether there are commands to carry out in the next iteration of the loop."""
-        return bool(self._deferred or self._context.session.commands)
+        return bool(self._deferred or self._context.commands)
 
     def stop(self) -> None:
         """Cancel the timer and all tasks, because the server is closed."""
@@ -94,11 +94,11 @@ class Performer:
     # One connection.
 
     def _connection(self, command: commands.Command) -> ConnectionProtocol:
-        assert command.conversation is not None
-        return self._connections.by_number[command.conversation.number]
+        assert command.number is not None
+        return self._connections.by_number[command.number]
 
     def _send(self, command: commands.Send) -> None:
-        if self._context.session.pipelining:
+        if self._context.session.environment.pipelining:
             self._connection(command).sending.send()
         else:
             # What the client sent without waiting for this is in the socket by now: read it first. Wait two iterations
@@ -134,7 +134,7 @@ class Performer:
         self._connection(command).reading.resume()
 
     def _start_tls(self, command: commands.StartTLS) -> None:
-        starttls = self._context.session.tls_context is None
+        starttls = self._context.session.environment.tls_context is None
         self._connection(command).start_tls(command.context, command.begun, starttls=starttls)
 
     # The server, or one connection of it.
@@ -142,7 +142,7 @@ class Performer:
     def _set_network(self, command: commands.SetNetwork) -> None:
         if command.for_all:
             self._connections.set_network(command.network)
-        if command.conversation is not None:
+        if command.number is not None:
             self._connection(command).sending.set_network(command.network)
 
     def _set_accepting(self, command: commands.SetAccepting) -> None:

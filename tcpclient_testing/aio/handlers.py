@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Callable
 from tcpclient_testing.engine.commands import StartHandler
 from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.engine.steps.base import DEFAULT_TIMING
 from tcpclient_testing.engine.steps.handlers import HandlerRaised, origin_of_handler
 from tcpclient_testing.engine.steps.sending import Disconnect
+from tcpclient_testing.engine.steps.timing import DEFAULT_TIMING
 from tcpclient_testing.engine.wording import seconds
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Handlers:
 
     def start(self, command: StartHandler) -> None:
         """Run a handler in a new task."""
-        conversation = command.conversation
-        assert conversation is not None
+        assert command.number is not None
+        conversation = self._context.session.conversation(command.number)
         task = self._context.loop.create_task(self._run(command.handler, conversation))
         self._tasks[task] = conversation
         task.add_done_callback(self._tasks.pop)
@@ -68,18 +68,18 @@ class Handlers:
                 return  # a mere consequence of the verdict, or of leaving the server
             context.fail(conversation, None, HandlerRaised(handler, error))
             return
-        last = conversation.steps[-1].method
-        if session.over or last in ("disconnect", "reset", "expect_disconnect", "expect_reset"):
+        if session.over or conversation.script.steps[-1].ends_connection:
             return
-        if not (conversation.reset or conversation.closed or conversation.draining):
-            context.set_time()
+        inbox = conversation.inbox
+        if not (inbox.reset or inbox.closed or inbox.draining):
+            session.environment.set_time(context.loop.time())
             conversation.add(Disconnect(origin_of_handler(handler), DEFAULT_TIMING))
             context.perform()
 
     def busy(self, *, allow_open: bool = False) -> list[asyncio.Task[None]]:
         """The tasks that still have work to do. With `allow_open`, only those whose connection has ended."""
         return [task for task, conversation in self._tasks.items()
-                if conversation.ended or conversation.closed or not (allow_open or _parked(conversation))]
+                if conversation.inbox.ended or conversation.inbox.closed or not (allow_open or _parked(conversation))]
 
     async def finish(self, *, allow_open: bool) -> None:
         """Wait for the busy handlers. If one of them is still busy after the time-out, the script fails."""
@@ -90,7 +90,8 @@ class Handlers:
             if not busy:
                 return
             waited = loop.time() - began
-            if session.timeout is not None and waited >= session.timeout:
+            timeout = session.environment.timeout
+            if timeout is not None and waited >= timeout:
                 context.fail(self._tasks[busy[0]], None, Mismatch(
                     f"the handler has not returned {seconds(waited)} after the rest was done"), overdue=True)
                 return
@@ -99,6 +100,5 @@ class Handlers:
 
 def _parked(conversation: Conversation) -> bool:
     """Whether the handler waits for its client's next message, which may never come."""
-    if conversation.cursor >= len(conversation.steps):
-        return False
-    return conversation.steps[conversation.cursor].idle and not conversation.pending
+    due = conversation.script.due
+    return due is not None and due.idle and not conversation.inbox.pending

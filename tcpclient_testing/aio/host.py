@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.aio.context.server import ServerContext
 from tcpclient_testing.engine.session.session import Session
-from tcpclient_testing.engine.steps.base import SCALE, Step
+from tcpclient_testing.engine.steps.base import Step
+from tcpclient_testing.engine.steps.timing import SCALE
 from tcpclient_testing.transcript.entries import Transcript
 
 from .waiting import Waiters
@@ -71,7 +72,7 @@ class Host:
 
     def attached(self) -> None:
         """There is a loop: steps can be awaited from now on."""
-        self.waiters = Waiters(self.context.loop, self.error)
+        self.waiters = Waiters(self.context.loop, self.session.wake, self.error)
 
     @property
     def virtual(self) -> bool:
@@ -110,9 +111,13 @@ class Host:
             self.raise_unsatisfied(step, timeout)
         return self.error()
 
-    def ending_of(self, conversation: Conversation) -> str:
-        """Say how the client ended its stream."""
-        return self.context.ending_of(conversation)
+    def status_of(self, step: Step[Any]) -> str:
+        """Return the state of a step, for reports."""
+        return self.session.status_of(step)
+
+    def ending_of(self, number: int) -> str:
+        """Say how the client of a connection ended its stream."""
+        return self.context.ending_of(self.session.conversation(number))
 
     def listening_at(self) -> str:
         """Return the server's address as text, for reports."""
@@ -174,15 +179,15 @@ class Host:
             from .waiting import awaited_too_early
             hint = None if self.body is None else awaited_too_early(self.context, self.waiters)
             self._report = Report.of(self.session, self.transcript, notes=self._about_time(),
-                                     hint=hint or advice_on(self.session.failure, self.transcript))
+                                     hint=hint or advice_on(self.session, self.transcript))
         return ExpectationError(self._report, self._client_exception)
 
     def _about_time(self) -> list[str]:
         """Return the report's lines about scaled time-outs, and about virtual time that passed as real time."""
         about = []
         session = self.session
-        if session.failure is not None and session.failure.overdue and session.scale != 1:
-            about = ["  time-outs", f"    are {session.scale:g} times as long as written: {SCALE}"]
+        if session.failure is not None and session.failure.overdue and session.environment.scale != 1:
+            about = ["  time-outs", f"    are {session.environment.scale:g} times as long as written: {SCALE}"]
         waited = getattr(self.context.loop, "really_waited", {}).items()
         lines = [f"    for {lasted:.1f} s, because {reason}" for reason, lasted in waited if lasted >= _WORTH_TELLING]
         return about + ["  virtual time was real", *lines] if lines else about

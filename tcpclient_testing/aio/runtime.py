@@ -137,7 +137,7 @@ class Runtime:
     def _fail_from_outside(self) -> None:
         """Give up, because something other than the engine has set the session's failure."""
         if not self.context.closed:
-            self.session.commands[:] = [GiveUp()]
+            self.context.commands[:] = [GiveUp()]
             self.context.perform()
 
     def _address(self) -> str:

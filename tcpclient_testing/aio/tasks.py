@@ -1,7 +1,7 @@
 """Tasks for steps that wait: one runs the coroutine that computes a reply, or waits for the event that holds a step.
 
-The event may be asyncio's or threading's, or a step of another server. Each task ends by passing an event of the engine
-to the conversation.
+The event may be asyncio's or threading's, or a step of another server. Each task ends by reporting the
+outcome to the conversation.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
-from tcpclient_testing.engine.commands import Await, RunCoroutine
+from tcpclient_testing.engine.commands import Await, Command, RunCoroutine
 from tcpclient_testing.engine.conversation.conversation import Conversation
-from tcpclient_testing.engine.conversation.events import Computed, Event, Released
 from tcpclient_testing.engine.steps.base import Step
 
 if TYPE_CHECKING:
@@ -40,11 +39,11 @@ class StepTasks:
             task.cancel()
 
     def compute(self, command: RunCoroutine) -> None:
-        """Run the coroutine that computes what a step sends, then pass `Computed` to the conversation."""
+        """Run the coroutine that computes what a step sends, then report `computed` to the conversation."""
         self._start(self._compute(command)).add_done_callback(lambda _: command.drop())
 
     def hold(self, command: Await) -> None:
-        """Wait for the event that holds a step, then pass `Released` to the conversation."""
+        """Wait for the event that holds a step, then report `released` to the conversation."""
         self._start(self._hold(command))
 
     def _start(self, coroutine: Any) -> asyncio.Task[Any]:
@@ -53,10 +52,9 @@ class StepTasks:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _tell(self, conversation: Optional[Conversation], event: Event) -> None:
-        assert conversation is not None
-        conversation.receive(event)
-        self._context.perform()
+    def _conversation(self, command: Command) -> Conversation:
+        assert command.number is not None
+        return self._context.session.conversation(command.number)
 
     async def _compute(self, command: RunCoroutine) -> None:
         value: Any = None
@@ -67,7 +65,8 @@ class StepTasks:
             if isinstance(exception, asyncio.CancelledError) and self._context.session.over:
                 raise  # cancelled by `cancel()`; else something that it awaited was cancelled
             error = exception
-        self._tell(command.conversation, Computed(self._context.loop.time(), command.step, value, error))
+        self._conversation(command).computed(self._context.loop.time(), command.target, value, error)
+        self._context.perform()
 
     async def _hold(self, command: Await) -> None:
         event = command.event
@@ -77,7 +76,8 @@ class StepTasks:
             await event.wait()
         else:
             await self._until(event.is_set)
-        self._tell(command.conversation, Released(self._context.loop.time(), command.step))
+        self._conversation(command).released(self._context.loop.time(), command.step)
+        self._context.perform()
 
     async def _until(self, happened: Callable[[], bool]) -> None:
         """Poll until `happened()` is true. Another thread may make it true, which doesn't wake the loop."""

@@ -17,10 +17,16 @@ __unittest = True
 
 
 class Waiters:
-    """All waits for steps of one server. `failure` makes the exception for those that end without their step."""
+    """All waits for steps of one server.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, failure: Callable[[], BaseException]) -> None:
+    `wake` lets the engine say when a step is satisfied. `failure` makes the exception for waits that end without their
+    step.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, wake: Callable[[Step[Any]], None],
+                 failure: Callable[[], BaseException]) -> None:
         self._loop = loop
+        self._wake = wake
         self._failure = failure
         self._futures: dict[Step[Any], list[asyncio.Future[None]]] = {}
         self._tasks: dict[asyncio.Task[Any], int] = {}
@@ -29,7 +35,7 @@ class Waiters:
         """Wait for `step`, which is not satisfied yet. Raise what `failure` makes if it never will be."""
         future = self._loop.create_future()
         if step not in self._futures:
-            step.conversation.wake(step)
+            self._wake(step)
         self._futures.setdefault(step, []).append(future)
         task = asyncio.current_task()
         if task is not None:
@@ -72,7 +78,7 @@ class JoinWait:
     def __await__(self) -> Generator[Any, None, None]:
         # The host raises if the script failed after the wait before this one.
         if not self._step.satisfied:
-            yield from self._step.conversation.session.host.wait_for(self._step)
+            yield from self._step.cursor.environment.host.wait_for(self._step)
 
 
 def awaited_too_early(context: ServerContext, waiters: Waiters) -> Optional[str]:
@@ -89,7 +95,8 @@ def awaited_too_early(context: ServerContext, waiters: Waiters) -> Optional[str]
     failure = context.session.failure
     if failure is None or not failure.overdue or context.threaded:
         return None
-    if failure.step is None or failure.step.method != "expect_connect" or failure.step.conversation.accepted:
+    if failure.number is None or failure.step is None or not failure.step.connects \
+            or context.session.conversation(failure.number).inbox.accepted:
         return None
     tasks = asyncio.all_tasks(context.loop)
     if not tasks or not all(waiters.includes(task) for task in tasks):

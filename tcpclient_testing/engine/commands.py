@@ -1,18 +1,14 @@
 """Commands: what the engine wants the adapter to do. The adapter carries them out in the order they were given.
 
 A command is a value without behaviour: the adapter has a table that maps each of these classes to the method that
-carries it out. `conversation` is the connection that is meant; None means the whole server.
+carries it out. `number` is the number of the connection that is meant; None means the whole server.
 
-"Report X" says which event the adapter then gives to the engine.
+"Report `x`" says which method of the `Conversation` the adapter then calls.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
-
-if TYPE_CHECKING:
-    from tcpclient_testing.engine.conversation.conversation import Conversation
-    from tcpclient_testing.engine.steps.base import Step
+from typing import Any, Optional
 
 __all__ = ["Await", "Close", "Command", "FailConnections", "GiveUp", "HalfClose", "PauseReading", "ResetConnection",
            "ResumeReading", "RunCoroutine", "Send", "SendInterleaved", "SetAccepting", "SetNetwork", "StartHandler",
@@ -22,31 +18,31 @@ __all__ = ["Await", "Close", "Command", "FailConnections", "GiveUp", "HalfClose"
 class Command:
     """Base class: something that the adapter has to do, on one connection or on the whole server."""
 
-    __slots__ = ("conversation",)
+    __slots__ = ("number",)
 
-    def __init__(self, conversation: Optional[Conversation] = None) -> None:
-        self.conversation = conversation
+    def __init__(self, number: Optional[int] = None) -> None:
+        self.number = number
 
     def drop(self) -> None:
         """Release what the command holds, because it will not be carried out."""
 
 
 class Send(Command):
-    """Send what `Conversation.take_output` returns, as one write. Report Progressed on the way, then Flushed."""
+    """Send what `Outbox.take` returns, as one write. Report `progressed` on the way, then `flushed`."""
 
     __slots__ = ()
 
 
 class HalfClose(Command):
-    """Deliver everything, then end our stream with a FIN, and go on reading. Then report Flushed.
+    """Deliver everything, then end our stream with a FIN, and go on reading. Then report `flushed`.
 
     With `drain`, ignore what still comes, and close as soon as the client has ended its stream too.
     """
 
     __slots__ = ("drain",)
 
-    def __init__(self, conversation: Conversation, drain: bool) -> None:
-        self.conversation = conversation
+    def __init__(self, number: int, drain: bool) -> None:
+        self.number = number
         self.drain = drain
 
 
@@ -57,7 +53,7 @@ class Close(Command):
 
 
 class ResetConnection(Command):
-    """Deliver what was sent, then reset the connection (SO_LINGER 0, socket(7)). Then report Flushed."""
+    """Deliver what was sent, then reset the connection (SO_LINGER 0, socket(7)). Then report `flushed`."""
 
     __slots__ = ()
 
@@ -80,7 +76,7 @@ class FailConnections(Command):
     __slots__ = ("count",)
 
     def __init__(self, count: int) -> None:
-        self.conversation = None
+        self.number = None
         self.count = count
 
 
@@ -90,7 +86,7 @@ class SetAccepting(Command):
     __slots__ = ("accepting",)
 
     def __init__(self, accepting: bool) -> None:
-        self.conversation = None
+        self.number = None
         self.accepting = accepting
 
 
@@ -102,42 +98,42 @@ class SetNetwork(Command):
 
     __slots__ = ("network", "for_all")
 
-    def __init__(self, conversation: Optional[Conversation], network: Any, for_all: bool) -> None:
-        self.conversation = conversation
+    def __init__(self, number: Optional[int], network: Any, for_all: bool) -> None:
+        self.number = number
         self.network = network
         self.for_all = for_all
 
 
 class StartTLS(Command):
-    """Begin TLS as the server, with `context`. Report HandshakeBytes on the way, then Upgraded or TLSBroken.
+    """Begin TLS as the server, with `context`. Report `handshake_bytes` on the way, then `upgraded` or `tls_failed`.
 
     `begun` are the bytes of its handshake that the client has sent already.
     """
 
     __slots__ = ("context", "begun")
 
-    def __init__(self, conversation: Conversation, context: Any, begun: bytes) -> None:
-        self.conversation = conversation
+    def __init__(self, number: int, context: Any, begun: bytes) -> None:
+        self.number = number
         self.context = context
         self.begun = begun
 
 
 class WatchReset(Command):
-    """Watch a client that has ended its stream and is expected to reset the connection. Report Reset when it does.
+    """Watch a client that has ended its stream and is expected to reset the connection.
 
-    If the client has closed instead, report HalfClosed once more.
+    Report `was_reset` when it does. If the client has closed instead, report `half_closed` once more.
     """
 
     __slots__ = ()
 
 
 class SendInterleaved(Command):
-    """Send `data`, which belongs to no step, as a separate write. Report Progressed on the way, then Flushed."""
+    """Send `data`, which belongs to no step, as a separate write. Report `progressed` on the way, then `flushed`."""
 
     __slots__ = ("data",)
 
-    def __init__(self, conversation: Conversation, data: bytes) -> None:
-        self.conversation = conversation
+    def __init__(self, number: int, data: bytes) -> None:
+        self.number = number
         self.data = data
 
 
@@ -146,34 +142,34 @@ class StartHandler(Command):
 
     __slots__ = ("handler",)
 
-    def __init__(self, conversation: Conversation, handler: Any) -> None:
-        self.conversation = conversation
+    def __init__(self, number: int, handler: Any) -> None:
+        self.number = number
         self.handler = handler
 
 
 class RunCoroutine(Command):
-    """Run `coroutine`, which computes the bytes of `step` (a step, or an interleaved send). Then report Computed."""
+    """Run `coroutine`, which computes the bytes of `target`, a step or an interleaved send. Then report `computed`."""
 
-    __slots__ = ("step", "coroutine")
+    __slots__ = ("target", "coroutine")
 
     def drop(self) -> None:
         close = getattr(self.coroutine, "close", None)  # without this, Python warns that it was never awaited
         if close is not None:
             close()
 
-    def __init__(self, conversation: Conversation, step: Any, coroutine: Any) -> None:
-        self.conversation = conversation
-        self.step = step
+    def __init__(self, number: int, target: Any, coroutine: Any) -> None:
+        self.number = number
+        self.target = target
         self.coroutine = coroutine
 
 
 class Await(Command):
-    """Wait until `event` (of asyncio or threading) is set. Then report Released."""
+    """Wait until `event` (of asyncio or threading) is set. Then report `released`."""
 
     __slots__ = ("step", "event")
 
-    def __init__(self, conversation: Conversation, step: Step[Any], event: Any) -> None:
-        self.conversation = conversation
+    def __init__(self, number: int, step: Any, event: Any) -> None:
+        self.number = number
         self.step = step
         self.event = event
 
@@ -184,7 +180,7 @@ class StartTimer(Command):
     __slots__ = ("deadline",)
 
     def __init__(self, deadline: float) -> None:
-        self.conversation = None
+        self.number = None
         self.deadline = deadline
 
 
@@ -193,8 +189,8 @@ class Wake(Command):
 
     __slots__ = ("step",)
 
-    def __init__(self, step: Step[Any]) -> None:
-        self.conversation = None
+    def __init__(self, step: Any) -> None:
+        self.number = None
         self.step = step
 
 

@@ -87,6 +87,10 @@ class Mismatch:
     def summary(self, text: str) -> None:
         self._summary = text
 
+    def add(self, text: str) -> None:
+        """Put `text` at the end of the summary."""
+        self._summary = self.summary + text
+
     @property
     def details(self) -> tuple[str, ...]:
         """Further lines for the report."""

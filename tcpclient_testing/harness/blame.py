@@ -132,7 +132,7 @@ class Blame:
             return
         from tcpclient_testing.report.report import conversation_text, headline
         failure = evidence.session.failure
-        text = "\n".join([*([] if failure is None else [headline(failure), ""]),
+        text = "\n".join([*([] if failure is None else [headline(evidence.session, failure), ""]),
                           f"the conversation with {evidence.listening_at()} until then",
                           *conversation_text(evidence.session, evidence.transcript)])
         note: Any = getattr(exc, "add_note", None)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Optional
 import pytest
 
 from tcpclient_testing.engine.matching.patterns import anything
-from tcpclient_testing.engine.steps.base import UNSET, Step
+from tcpclient_testing.engine.steps.base import Step
+from tcpclient_testing.engine.steps.timing import UNSET
 from tcpclient_testing.server.connection import Connection
 from tcpclient_testing.server.server import ConnectStep, MockTCPServer
 

@@ -16,7 +16,7 @@ from typing import Any, Optional, Union
 
 import pytest
 
-from tcpclient_testing.engine.steps.base import SCALE
+from tcpclient_testing.engine.steps.timing import SCALE
 from tcpclient_testing.server.server import MockTCPServer
 
 __all__ = ["pytest_addoption", "pytest_configure", "pytest_unconfigure", "server_options", "wants_virtual_time"]

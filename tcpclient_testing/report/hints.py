@@ -31,9 +31,11 @@ from tcpclient_testing.engine.wording import counted
 from tcpclient_testing.transcript.entries import RECEIVED, SENT
 
 if TYPE_CHECKING:
+    from tcpclient_testing.engine.connection.handshake import Handshake
     from tcpclient_testing.engine.conversation.conversation import Conversation
+    from tcpclient_testing.engine.environment import Failure
     from tcpclient_testing.engine.matching.reading import Message
-    from tcpclient_testing.engine.session.session import Failure
+    from tcpclient_testing.engine.session.session import Session
     from tcpclient_testing.transcript.entries import Transcript
 
 __all__ = ["advice_on", "counted_header", "unread_data_hint"]
@@ -41,19 +43,21 @@ __all__ = ["advice_on", "counted_header", "unread_data_hint"]
 __unittest = True
 
 
-def advice_on(failure: Optional[Failure], transcript: Transcript) -> Optional[str]:
-    """Return what to do about a failure, or None if its cause is not clear. The mismatch's own hint comes first."""
-    conversation = None if failure is None else failure.conversation
-    if failure is None or conversation is None:
+def advice_on(session: Session, transcript: Transcript) -> Optional[str]:
+    """Return what to do about the failure, or None if its cause is not clear. The mismatch's own hint comes first."""
+    failure = session.failure
+    if failure is None or failure.number is None:
         return None
+    conversation = session.conversation(failure.number)
     hint: Optional[str] = getattr(failure.mismatch, "hint", None)
     if hint is not None:
         return hint
-    if conversation.tls is None and getattr(failure.step, "method", "") != "start_tls":
+    handshake = conversation.handshake
+    if handshake is None and not getattr(failure.step, "starts_tls", False):
         hint = _plain_server(conversation, transcript)
-    elif conversation.reset and conversation.tls is not None and conversation.tls.done:
-        hint = _unread_tickets(conversation)
-    return hint or _line_ending(failure, transcript) or counted_header(failure, conversation) \
+    elif conversation.inbox.reset and handshake is not None and handshake.done:
+        hint = _unread_tickets(handshake)
+    return hint or _line_ending(failure, conversation, transcript) or counted_header(failure, conversation) \
         or unread_data_hint(conversation, transcript)
 
 
@@ -63,17 +67,17 @@ def _plain_server(conversation: Conversation, transcript: Transcript) -> Optiona
     if not any(entry.number == number and entry.what == "received" and is_client_hello(entry.content)
                for entry in transcript):
         return None
-    if any(step.method == "start_tls" for step in conversation.steps):
+    if any(step.starts_tls for step in conversation.script.steps):
         return ("the client began its TLS handshake before the script reached start_tls(): it has to wait for the "
                 "server's go-ahead, the last thing that the script sends before start_tls()")
     return ("the client began a TLS handshake, and the server speaks no TLS here: MockTCPServer(tls=True), or "
             "start_tls() in the script")
 
 
-def _line_ending(failure: Failure, transcript: Transcript) -> Optional[str]:
+def _line_ending(failure: Failure, conversation: Conversation, transcript: Transcript) -> Optional[str]:
     """For a client whose lines end in LF where the script expects CR LF, or the reverse."""
-    conversation, framing = failure.conversation, getattr(failure.step, "framing", None)
-    if conversation is None or not isinstance(framing, Delimited):
+    framing = getattr(failure.step, "framing", None)
+    if not isinstance(framing, Delimited):
         return None
     line = _line_at_fault(failure, conversation, transcript)
     if framing.delimiter == b"\r\n" and line.endswith(b"\n") and not line.endswith(b"\r\n"):
@@ -91,7 +95,7 @@ def _line_at_fault(failure: Failure, conversation: Conversation, transcript: Tra
     Return ``b""`` if the transcript no longer has the line.
     """
     reading: Optional[Message] = getattr(failure.step, "reading", None)
-    size = sum(map(len, conversation.pending)) + (0 if reading is None else reading.used)
+    size = sum(map(len, conversation.inbox.pending)) + (0 if reading is None else reading.used)
     try:
         received = transcript.stream(conversation.number, RECEIVED)
     except BufferError:
@@ -100,10 +104,9 @@ def _line_at_fault(failure: Failure, conversation: Conversation, transcript: Tra
     return line + end
 
 
-def _unread_tickets(conversation: Conversation) -> Optional[str]:
+def _unread_tickets(handshake: Handshake) -> Optional[str]:
     """For a client that closed with session tickets of TLS 1.3 unread: unread data turns a close into a reset."""
-    tls = conversation.tls
-    if tls is None or not getattr(tls.context, "num_tickets", 0) or tls.info.version != "TLSv1.3":
+    if not getattr(handshake.context, "num_tickets", 0) or handshake.info.version != "TLSv1.3":
         return None
     return ("the server's ssl.SSLContext sends session tickets, and the close of a client that has not read them is a "
             "reset: set context.num_tickets = 0, as tcpclient_testing.tls.server_context() does")
@@ -113,7 +116,7 @@ def counted_header(failure: Failure, conversation: Conversation) -> Optional[str
     """The advice; None if there is no evidence for it."""
     step = failure.step
     if step is None or not step.reads:
-        step = next((each for each in reversed(conversation.steps[:conversation.cursor]) if each.is_expectation), None)
+        step = conversation.script.expectation_before(conversation.script.cursor.position)
     framing = getattr(step, "framing", None)
     if not isinstance(step, ExpectMessage) or type(framing) is not LengthPrefixed:
         return None
@@ -148,12 +151,12 @@ def _less_came(failure: Failure, step: ExpectMessage[Any]) -> int:
 
 def _more_came(conversation: Conversation) -> int:
     """Minus the number of bytes that came after the last frame and that no step takes."""
-    return -sum(map(len, conversation.pending))
+    return -sum(map(len, conversation.inbox.pending))
 
 
 def unread_data_hint(conversation: Conversation, transcript: Transcript) -> Optional[str]:
     """Return the hint if the client reset the connection and had been sent something; else None."""
-    if not conversation.reset:
+    if not conversation.inbox.reset:
         return None
     total = latest = 0
     for entry in transcript:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from tcpclient_testing.engine.conversation.conversation import Conversation
+from tcpclient_testing.engine.environment import Failure
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.engine.session.session import Failure, Session
+from tcpclient_testing.engine.session.session import Session
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.engine.wording import counted, shorten
 from tcpclient_testing.transcript import text
@@ -64,7 +65,7 @@ class Report:
         if hint:
             body += ["  hint", f"    {hint}"]
         body += notes
-        return cls(failure, headline(failure), body)
+        return cls(failure, headline(session, failure), body)
 
 
 class ExpectationError(AssertionError):
@@ -83,8 +84,7 @@ class ExpectationError(AssertionError):
     def __init__(self, report: Report, client_exception: Optional[BaseException] = None) -> None:
         super().__init__(report.headline)
         self.report = report
-        self.connection: Optional[int] = None if report.failure.conversation is None \
-            else report.failure.conversation.number
+        self.connection: Optional[int] = report.failure.number
         self.step: Optional[Step[Any]] = report.failure.step
         self.mismatch: Mismatch = report.failure.mismatch
         self.client_exception = client_exception
@@ -118,33 +118,35 @@ def _reported(text: str) -> _Reported:
     return _Reported(text)
 
 
-def headline(failure: Failure) -> str:
+def headline(session: Session, failure: Failure) -> str:
     """Return the first line: where, and what. It is one line, even if a user's own mismatch has several."""
-    return " ".join(line.strip() for line in _where_and_what(failure).splitlines())
+    return " ".join(line.strip() for line in _where_and_what(session, failure).splitlines())
 
 
-def _where_and_what(failure: Failure) -> str:
-    conversation, step = failure.conversation, failure.step
-    if conversation is None:
+def _where_and_what(session: Session, failure: Failure) -> str:
+    number, step = failure.number, failure.step
+    if number is None:
         return failure.mismatch.summary
     if step is None:
-        return f"connection {conversation.number}: {failure.mismatch.summary}"
+        return f"connection {number}: {failure.mismatch.summary}"
+    steps = session.conversation(number).script.steps
     lines = step.lines()
     places = str(lines[0]) + "".join(f", called from {line}" for line in lines[-1:] if len(lines) > 1)
-    return (f"connection {conversation.number}, step {step.index + 1} of {len(conversation.steps)} ({places}): "
+    return (f"connection {number}, step {step.index + 1} of {len(steps)} ({places}): "
             f"{failure.mismatch.summary}")
 
 
 def conversation_text(session: Session, transcript: Transcript) -> list[str]:
     """Return the scripts with the state of each step, the bytes that no step has claimed, and the transcript."""
-    written = [conversation for conversation in session.conversations if conversation.steps]
+    written = [conversation for conversation in session.conversations if conversation.script.steps]
     lines: list[str] = []
     for conversation in _of_interest(written, session.failure):
         lines.append("  script" if len(written) == 1 else f"  script of connection {conversation.number}")
         lines += _script(conversation, session.failure, transcript.started)
+    unclaimed = [(conversation, conversation.inbox.unclaimed()) for conversation in session.conversations
+                 if conversation.inbox.pending and not _told(conversation, session)]
     waiting = [f"    {'' if len(session.conversations) == 1 else f'connection {conversation.number}: '}"
-               f"{counted(sum(map(len, conversation.pending)), 'byte')}  {shorten(conversation.unclaimed())}"
-               for conversation in session.conversations if conversation.pending and not _told(conversation, session)]
+               f"{counted(len(data), 'byte')}  {shorten(data)}" for conversation, data in unclaimed]
     if waiting:
         lines += ["  received, and claimed by no step yet", *waiting]
     lines.append(_TRANSCRIPT)
@@ -155,23 +157,24 @@ def conversation_text(session: Session, transcript: Transcript) -> list[str]:
 def _told(conversation: Conversation, session: Session) -> bool:
     """Whether the failure is about the pending bytes of this connection, and so shows them already."""
     failure = session.failure
-    return failure is not None and failure.conversation is conversation and failure.mismatch.offset is not None
+    return failure is not None and failure.number == conversation.number and failure.mismatch.offset is not None
 
 
 def _of_interest(written: list[Conversation], failure: Optional[Failure]) -> list[Conversation]:
     """Return the scripts to show: of more than four, only the one that failed and its neighbours."""
-    if len(written) <= 4 or failure is None or failure.conversation not in written:
+    numbers = [conversation.number for conversation in written]
+    if len(written) <= 4 or failure is None or failure.number not in numbers:
         return written[:4]
-    place = written.index(failure.conversation)
+    place = numbers.index(failure.number)
     return written[max(0, place - 1):place + 2]
 
 
 def _script(conversation: Conversation, failure: Optional[Failure], started: float) -> list[str]:
-    steps = conversation.steps
+    steps, cursor = conversation.script.steps, conversation.script.cursor
     centre = failure.step.index if failure is not None and failure.step in steps and failure.step is not None \
-        else conversation.cursor
+        else cursor.position
     first, last = max(0, centre - _AROUND), min(len(steps), centre + _AROUND + 1)
-    rows = [_row(step, conversation, failure, started) for step in steps[first:last]]
+    rows = [_row(step, failure, started) for step in steps[first:last]]
     widths = [max((len(row[column]) for row in rows if len(row[column]) <= _WIDEST), default=0) for column in range(5)]
     number = len(str(last))
     lines = [f"    {'':{number}} ... {counted(first, 'step')} before, satisfied"] if first else []
@@ -183,14 +186,13 @@ def _script(conversation: Conversation, failure: Optional[Failure], started: flo
     return lines
 
 
-def _row(step: Step[Any], conversation: Conversation, failure: Optional[Failure],
-         started: float) -> tuple[str, str, str, str, str]:
+def _row(step: Step[Any], failure: Optional[Failure], started: float) -> tuple[str, str, str, str, str]:
     failed = failure is not None and failure.step is step
     time = ""
     if failed and failure is not None:
         time = text.clock(failure.now - started)
     elif step.satisfied:
-        time = next((text.clock(when - started) for cursor, when in conversation.marks if cursor > step.index), "")
+        time = next((text.clock(when - started) for cursor, when in step.cursor.marks if cursor > step.index), "")
     lines = step.lines()
     place = f":{lines[0].line}"
     if len(lines) > 1:

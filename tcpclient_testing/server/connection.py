@@ -11,12 +11,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union, overload
 
 from tcpclient_testing.engine.arguments import BytesLike
-from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.matching.base import Matcher
 from tcpclient_testing.engine.matching.patterns import anything, as_matcher
 from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.steps.base import UNSET, Step, Timing, timing_of
+from tcpclient_testing.engine.steps.base import Step
+from tcpclient_testing.engine.steps.timing import UNSET, Timing, timing_of
 from tcpclient_testing.engine.wording import address_text
 from tcpclient_testing.transcript.entries import RECEIVED, SENT
 
@@ -25,6 +25,7 @@ from .script import ScriptWriter, ServerScript
 if TYPE_CHECKING:
     from tcpclient_testing.aio.tls.info import TLSInfo
     from tcpclient_testing.engine.conversation.allowing import Allowed
+    from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.engine.conversation.heartbeats import Every
 
 __all__ = ["Connection", "Messages", "next_timing"]
@@ -61,13 +62,13 @@ class Connection(ScriptWriter):
     @property
     def peername(self) -> Any:
         """The client's address, ``(host, port)``; None before the client has connected."""
-        peername = self._conversation.peername
+        peername = self._conversation.inbox.peername
         return peername[:2] if isinstance(peername, tuple) else peername
 
     @property
     def tls(self) -> Optional[TLSInfo]:
         """The result of the TLS handshake, such as ``connection.tls.version``; None if there was no handshake."""
-        tls = self._conversation.tls
+        tls = self._conversation.handshake
         info: Optional[TLSInfo] = None if tls is None else tls.info
         return info
 
@@ -147,7 +148,8 @@ class Connection(ScriptWriter):
         self._script.close_block(self._conversation)
 
     def __repr__(self) -> str:
-        state = address_text(self._conversation.peername) if self._conversation.accepted else "not connected"
+        inbox = self._conversation.inbox
+        state = address_text(inbox.peername) if inbox.accepted else "not connected"
         return f"<{type(self).__name__} {self._conversation.number}: {state}>"
 
 

@@ -131,4 +131,4 @@ def late(what: str, seconds: float, step: Optional[Step[Any]], session: Session,
 
 def place_of(step: Step[Any]) -> str:
     """Say which step of which connection this is, and where it was written."""
-    return f"step {step.index + 1} of connection {step.conversation.number}, {step} ({step.lines()[0]})"
+    return f"step {step.index + 1} of connection {step.cursor.number}, {step} ({step.lines()[0]})"

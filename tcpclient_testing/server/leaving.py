@@ -9,15 +9,16 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Optional
 
-from tcpclient_testing.aio.runtime import Runtime
-from tcpclient_testing.aio.streams.watch import StreamWatch
-from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
+from tcpclient_testing.engine.steps.base import NOTHING, Step
 from tcpclient_testing.engine.steps.lifecycle import ExpectDisconnect
 
 if TYPE_CHECKING:
+    from tcpclient_testing.aio.runtime import Runtime
     from tcpclient_testing.aio.streams.record import ClientStream
+    from tcpclient_testing.aio.streams.watch import StreamWatch
+    from tcpclient_testing.engine.conversation.conversation import Conversation
 
 __all__ = ["Verdict"]
 
@@ -48,6 +49,7 @@ class Verdict:
 
     def watch_streams(self) -> None:
         """Begin to watch the asyncio streams of clients in this process."""
+        from tcpclient_testing.aio.streams.watch import StreamWatch
         self._watch = StreamWatch(self._runtime.reception.listens_at)
         self._watch.start()
         self._runtime.context.see_streams(self._watch.stream_of, self.ending_of, self._address_taken)
@@ -89,16 +91,16 @@ class Verdict:
         """
         runtime = self._runtime
         open_ended = [conversation for conversation in runtime.session.conversations
-                      if conversation.accepted and conversation.steps
-                      and conversation.steps[-1].method not in ("expect_disconnect", "expect_reset", "reset")]
-        if any(not conversation.ended for conversation in open_ended):
+                      if conversation.inbox.accepted and conversation.script.steps
+                      and _may_end(conversation.script.steps[-1])]
+        if any(not conversation.inbox.ended for conversation in open_ended):
             await self._await_ends(open_ended)
         for conversation in open_ended:
-            if conversation.ended and not runtime.session.over:
-                step = ImpliedDisconnect(conversation.steps[-1].origin)
+            if conversation.inbox.ended and not runtime.session.over:
+                step = ImpliedDisconnect(conversation.script.steps[-1].origin)
                 runtime.session.add_to(conversation, step, runtime.context.now())
                 runtime.context.perform()
-            elif conversation.draining and not conversation.closed:
+            elif conversation.inbox.draining and not conversation.inbox.closed:
                 runtime.context.fail(conversation, None, Mismatch("the server has disconnected, but the client is "
                                                                   "still connected when the server is left"))
 
@@ -106,7 +108,7 @@ class Verdict:
         loop = self._runtime.context.loop
         deadline = loop.time() + _MOMENT
         turns = 0
-        while not all(conversation.ended or conversation.closed for conversation in conversations):
+        while not all(conversation.inbox.ended or conversation.inbox.closed for conversation in conversations):
             if turns >= _TURNS and loop.time() >= deadline and not self._runtime.connections.in_doubt:
                 break
             turns += 1
@@ -119,9 +121,10 @@ class Verdict:
         if runtime.handlers is not None and runtime.handlers.busy(allow_open=allow_open):
             return False
         connections = runtime.connections.by_number
-        return all(conversation.ended or conversation.closed
-                   or (connections[conversation.number].closing.all_read() if conversation.draining else allow_open)
-                   for conversation in runtime.session.conversations if conversation.accepted)
+        inboxes = {conversation.number: conversation.inbox for conversation in runtime.session.conversations}
+        return all(inbox.ended or inbox.closed
+                   or (connections[number].closing.all_read() if inbox.draining else allow_open)
+                   for number, inbox in inboxes.items() if inbox.accepted)
 
     def nothing_left(self) -> bool:
         """Whether nothing is left to judge, now or later: every step is satisfied, every client closed correctly."""
@@ -131,8 +134,9 @@ class Verdict:
             return False
         runtime.reception.accept()
         return not runtime.reception.attaching and all(
-            conversation.closed and conversation.ended and conversation.steps and not conversation.pending
-            and self._is_content(conversation) for conversation in session.conversations)
+            conversation.inbox.closed and conversation.inbox.ended and not conversation.inbox.pending
+            and conversation.script.steps and self._is_content(conversation)
+            for conversation in session.conversations)
 
     # Streams.
 
@@ -152,12 +156,12 @@ class Verdict:
         """Return the record of the client's stream; None if no stream is known."""
         if self._watch is None or conversation in self._earlier:
             return self._earlier.get(conversation)
-        return self._watch.stream_of(conversation.peername)
+        return self._watch.stream_of(conversation.inbox.peername)
 
     def _is_content(self, conversation: Conversation) -> bool:
         """Whether there is no complaint about the client's stream, and none can follow."""
         stream = self._stream_of(conversation)
-        last = conversation.steps[-1]
+        last = conversation.script.steps[-1]
         if stream is None or not isinstance(last, ExpectDisconnect):
             return True
         from tcpclient_testing.aio.streams.rules import complaint
@@ -172,9 +176,10 @@ class Verdict:
         if self._watch is None or self._runtime.session.over:
             return
         for conversation in self._runtime.session.conversations:
-            if conversation not in self._looked_at and conversation.accepted:
-                step = next((step for step in conversation.steps[-1:] if isinstance(step, ExpectDisconnect)), None)
-                if step is not None and step.satisfied and await self._look_at(conversation, step, final):
+            if conversation not in self._looked_at and conversation.inbox.accepted:
+                step = conversation.script.final
+                if isinstance(step, ExpectDisconnect) and step.satisfied \
+                        and await self._look_at(conversation, step, final):
                     self._looked_at.add(conversation)
 
     async def _look_at(self, conversation: Conversation, step: ExpectDisconnect, final: bool) -> bool:
@@ -207,6 +212,11 @@ class Verdict:
         if stream is None:
             return "ended its stream"
         return "closed" if stream.close_called or stream.connection_lost else "half-closed"
+
+
+def _may_end(last: Step[Any]) -> bool:
+    """Whether the client may still disconnect after `last`, the last step of its script."""
+    return last.followers is not NOTHING or last.wants_tls_failure
 
 
 class ImpliedDisconnect(ExpectDisconnect):

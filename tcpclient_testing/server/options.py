@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any, Optional
 
 from tcpclient_testing.engine.arguments import checked_seconds
-from tcpclient_testing.engine.steps.base import SCALE
+from tcpclient_testing.engine.steps.timing import SCALE
 
 __all__ = ["checked_timeout", "checked_unix_path", "timeout_scale"]
 

@@ -78,7 +78,8 @@ class ServerView:
     @property
     def connections(self) -> list[Connection]:
         """The connections accepted so far, in order."""
-        return [conversation.handle for conversation in self._runtime.session.conversations if conversation.accepted]
+        conversations = self._runtime.session.conversations
+        return [conversation.handle for conversation in conversations if conversation.inbox.accepted]
 
     @property
     def transcript(self) -> Transcript:
@@ -116,12 +117,12 @@ class ServerView:
     def undone(self) -> list[Step[Any]]:
         """Return the steps that are not satisfied."""
         return [step for conversation in self._runtime.session.conversations
-                for step in conversation.steps[conversation.cursor:]]
+                for step in conversation.script.steps[conversation.script.cursor.position:]]
 
     def settled(self) -> bool:
         """Return whether all is done: every step is satisfied, and every client has ended its stream."""
         session = self._runtime.session
-        return session.complete and all(conversation.ended for conversation in session.conversations)
+        return session.complete and all(conversation.inbox.ended for conversation in session.conversations)
 
     @property
     def interrupts_body(self) -> bool:

@@ -8,19 +8,18 @@ from __future__ import annotations
 from asyncio.events import _get_running_loop as _running_loop
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from tcpclient_testing.aio.runtime import Runtime
-from tcpclient_testing.aio.waiting import JoinWait
 from tcpclient_testing.engine.builder.expectations import ScriptMethods
 from tcpclient_testing.engine.builder.faults import ServerFaultMethods
-from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.steps.base import Step
-from tcpclient_testing.transcript.entries import Transcript
 
 if TYPE_CHECKING:
+    from tcpclient_testing.aio.runtime import Runtime
     from tcpclient_testing.engine.conversation.allowing import Allowed
+    from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.engine.conversation.heartbeats import Every
     from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
+    from tcpclient_testing.transcript.entries import Transcript
 
 __all__ = ["ScriptWriter", "ServerScript", "ServerScriptWriter"]
 
@@ -53,13 +52,14 @@ class ServerScript:
         """Append a step to the script of the newest expected connection."""
         runtime = self._runtime
         session = runtime.session
-        tail = session.tail
-        if tail is not None and step.free and runtime.context.loop is _running_loop():
-            session.append(tail, step)
+        script = session.newest
+        if script is not None and script.settled and step.free and not session.environment.over \
+                and runtime.context.loop is _running_loop():
+            script.append(step)
             return
         self._check_usable()
         session.add(step, runtime.context.now())
-        if session.commands:
+        if session.environment.commands:
             runtime.after_script()
 
     def open_pool(self) -> None:
@@ -107,8 +107,10 @@ class ServerScript:
     async def join(self, conversation: Conversation) -> None:
         """Wait until every step of one connection is satisfied."""
         self._check_usable()
-        if conversation.steps:
-            await JoinWait(conversation.steps[-1])
+        final = conversation.script.final
+        if final is not None:
+            from tcpclient_testing.aio.waiting import JoinWait
+            await JoinWait(final)
 
     @property
     def transcript(self) -> Transcript:

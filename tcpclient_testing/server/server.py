@@ -15,19 +15,13 @@ from asyncio.events import _get_running_loop as _running_loop
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, TypeVar, Union
 
-from tcpclient_testing.aio.context.server import is_virtual
-from tcpclient_testing.aio.runtime import Runtime
-from tcpclient_testing.aio.sockets.listening import listen
-from tcpclient_testing.aio.waiting import JoinWait
 from tcpclient_testing.engine.builder.actions import checked_ending
-from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.framing.sized import LengthPrefixed
 from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.steps.base import UNSET, timing_of
 from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
+from tcpclient_testing.engine.steps.timing import UNSET, timing_of
 from tcpclient_testing.errors import ScriptError
-from tcpclient_testing.harness.interruption import Body
 
 from .connection import Connection
 from .leaving import Verdict
@@ -38,6 +32,8 @@ from .script import ServerScript, ServerScriptWriter
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from tcpclient_testing.aio.runtime import Runtime
+    from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.harness.blame import Blame
     from tcpclient_testing.network.conditions import Network
 
@@ -60,7 +56,7 @@ class ConnectStep(ExpectConnect[C]):
     @property
     def connection(self) -> C:
         """The handle of the expected connection. You can write its script before the client connects."""
-        handle: C = self.conversation.handle
+        handle: C = self.cursor.handle
         return handle
 
 
@@ -110,7 +106,6 @@ class MockTCPServer(ServerScriptWriter, ServerView):
     - `transcript_limit`: how many bytes of what clients sent the transcript keeps whole.
     """
 
-    _runtime_type: ClassVar[type[Runtime]] = Runtime
     _connection_type: ClassVar[type[Connection]] = Connection
 
     def __init__(self, host: Optional[str] = None, port: int = 0, *, timeout: Optional[float] = UNSET,
@@ -134,25 +129,28 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         timeout = checked_timeout("timeout", 5.0 if timeout is UNSET else timeout)
         idle_timeout = checked_timeout("idle_timeout", 30.0 if idle_timeout is UNSET else idle_timeout)
         scale = timeout_scale()
-        self._runtime = self._runtime_type(None if timeout is None else timeout * scale,
-                                           None if idle_timeout is None else idle_timeout * scale,
-                                           transcript_limit, self._make_handle, self._make_handle_for_handler)
-        self._runtime.session.scale = scale
-        self._runtime.session.allow_extra = allow_extra
-        self._runtime.session.pipelining = bool(pipelining)
+        self._runtime = self._make_runtime(None if timeout is None else timeout * scale,
+                                           None if idle_timeout is None else idle_timeout * scale, transcript_limit)
+        session = self._runtime.session
+        session.environment.configure(scale=scale, allow_extra=allow_extra, pipelining=bool(pipelining),
+                                      can_reset=self._unix_path is None)
         if handler is not None:
             from tcpclient_testing.engine.steps.handlers import checked_handler
-            self._runtime.session.handler = checked_handler(handler, "MockTCPServer(handler=...)")
+            session.connections.serve_with(checked_handler(handler, "MockTCPServer(handler=...)"))
         self._script = ServerScript(self._runtime, LengthPrefixed(4) if framing is None else framing, ending,
                                     self._check_usable)
         self._verdict = Verdict(self._runtime)
         self._reported = False
-        self._runtime.session.can_reset = self._unix_path is None
         if tls is not None and tls is not False:
-            self._runtime.session.tls_context = self._server_context(tls)
+            session.environment.configure(tls_context=self._server_context(tls))
         if network is not None:
             from tcpclient_testing.network.conditions import checked_network
             self._runtime.set_network(checked_network("MockTCPServer(network=...)", network))
+
+    def _make_runtime(self, timeout: Optional[float], idle_timeout: Optional[float], transcript_limit: int) -> Runtime:
+        """Make the inner part of the server. Its code is loaded with the first server, not with the package."""
+        from tcpclient_testing.aio.runtime import Runtime
+        return Runtime(timeout, idle_timeout, transcript_limit, self._make_handle, self._make_handle_for_handler)
 
     # Start and stop.
 
@@ -231,6 +229,7 @@ class MockTCPServer(ServerScriptWriter, ServerView):
             runtime.bind([listen_unix(self._unix_path)])
             return  # a client of a Unix-domain socket has no address by which its streams could be found
         host, port, allow_remote = self._listen_options
+        from tcpclient_testing.aio.sockets.listening import listen
         runtime.bind(listen(host, port, allow_remote=allow_remote))
         if self._watch_streams:
             self._verdict.watch_streams()
@@ -251,11 +250,12 @@ class MockTCPServer(ServerScriptWriter, ServerView):
 
     def _adapt_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """On virtual time, make default time-outs so long that the client's timers fire first."""
+        from tcpclient_testing.aio.context.server import is_virtual
         if is_virtual(loop):
-            session = self._runtime.session
             timeout_given, idle_timeout_given = self._given_timeouts
-            session.timeout = session.timeout if timeout_given else _DAY
-            session.idle_timeout = session.idle_timeout if idle_timeout_given else _DAY
+            environment = self._runtime.session.environment
+            environment.configure(timeout=environment.timeout if timeout_given else _DAY,
+                                  idle_timeout=environment.idle_timeout if idle_timeout_given else _DAY)
 
     def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
         """Make `task` the body of the test: it is interrupted when the script has failed.
@@ -265,6 +265,7 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         self.attach(task.get_loop())
         if self.cancels_body:
             host = self._runtime.host
+            from tcpclient_testing.harness.interruption import Body
             host.set_body(Body(task, host.waiters.includes, cleaning=cleaning))
 
     async def release_body(self) -> bool:
@@ -412,12 +413,13 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         A client that closes its asyncio streams in a task of its own that is still running is checked only with
         ``final=True``.
         """
+        from tcpclient_testing.aio.waiting import JoinWait
         self._check_usable()
         runtime = self._runtime
         while True:
             # Ignore steps that are added meanwhile, unless this is the final check.
-            for step in [conversation.steps[-1] for conversation in runtime.session.conversations
-                         if not conversation.complete]:
+            scripts = [conversation.script for conversation in runtime.session.conversations]
+            for step in [script.steps[-1] for script in scripts if not script.complete]:
                 await JoinWait(step)
             if not final or runtime.session.complete:
                 break

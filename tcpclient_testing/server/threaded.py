@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Optional, TypeVar, cast
 
 from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.steps.base import UNSET, timing_of
+from tcpclient_testing.engine.steps.timing import UNSET, timing_of
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.harness.interruption import Body
 

@@ -144,18 +144,21 @@ class ThreadedConnection(Connection):
 class InnerServer(MockTCPServer):
     """The asynchronous server of a `ThreadedMockTCPServer`, with the `thread` that it is to run in."""
 
-    _runtime_type: ClassVar[type[Runtime]] = ThreadedRuntime
     _connection_type: ClassVar[type[Connection]] = ThreadedConnection
     _runtime: ThreadedRuntime
     _script: ThreadedScript
 
     def __init__(self, host: Optional[str] = None, port: int = 0, **options: Any) -> None:
         super().__init__(host, port, **options)
-        timeout = self._runtime.session.timeout
+        timeout = self._runtime.session.environment.timeout
         self.thread = LoopThread(5.0 if timeout is None else max(timeout, 1.0), self.close, self._runtime.abandon)
         self._runtime.host.run_in(self.thread)
         self._script = ThreadedScript(self._runtime, self._script.framing, self._script.ending, self._check_usable,
                                       self.thread, self._runtime.host.awaiting)
+
+    def _make_runtime(self, timeout: Optional[float], idle_timeout: Optional[float], transcript_limit: int) -> Runtime:
+        return ThreadedRuntime(timeout, idle_timeout, transcript_limit, self._make_handle,
+                               self._make_handle_for_handler)
 
     async def release_body(self) -> bool:
         return False  # the body runs in another loop, and is released there

@@ -99,7 +99,7 @@ class ThreadedScript(ServerScript):
         def too_late() -> TimeoutError:
             from .cross_thread import late
             session = self._runtime.session
-            step = session.first_unsatisfied() if conversation is None or conversation.complete else \
-                conversation.steps[conversation.cursor]
+            step = session.first_unsatisfied() if conversation is None or conversation.script.complete else \
+                conversation.script.due
             return late(f"{what} is not complete", seconds or 0.0, step, session, self._runtime.transcript)
         return answer(self._thread, coroutine, seconds, too_late, self._awaiting)

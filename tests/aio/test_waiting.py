@@ -8,7 +8,7 @@ from typing import Any
 
 from tcpclient_testing.aio.waiting import JoinWait, Waiters
 from tcpclient_testing.engine.steps.base import Step
-from tests.engine.driver import Driver, Over
+from tcpclient_testing.memory.host import MemoryServer, Over
 from tests.support.loops import AsyncTestCase
 
 
@@ -30,14 +30,14 @@ class Wait:
 class WaitersTests(AsyncTestCase):
     def setUp(self) -> None:
         """A script of two lines, of which nothing has come."""
-        self.driver = Driver()
-        self.driver.expect_connect()
-        self.one, self.two = self.driver.expect_line(), self.driver.expect_line()
-        self.driver.connect()
+        self.server = MemoryServer()
+        self.server.expect_connect()
+        self.one, self.two = self.server.expect_line(), self.server.expect_line()
+        self.server.connect()
 
     async def waiting(self, *steps: Step[Any]) -> tuple[Waiters, list[asyncio.Task[None]]]:
         """Let a task wait for each of these steps."""
-        waiters = Waiters(asyncio.get_running_loop(), Verdict)
+        waiters = Waiters(asyncio.get_running_loop(), self.server.session.wake, Verdict)
 
         async def wait(step: Step[Any]) -> None:
             await Wait(waiters, step)
@@ -49,13 +49,13 @@ class WaitersTests(AsyncTestCase):
     async def test_each_step_wakes_its_own_waiters(self) -> None:
         """All that wait for a step go on when it is satisfied; the engine was asked once for each step."""
         waiters, (first, again, second) = await self.waiting(self.one, self.one, self.two)
-        self.driver.receive(b"1\r\n")
-        self.assertEqual(self.driver.woken, [self.one])
+        self.server.receive(b"1\r\n")
+        self.assertEqual(self.server.woken, [self.one])
         waiters.wake(self.one)
         await asyncio.wait((first, again), timeout=30)
         self.assertEqual([task.done() for task in (first, again, second)], [True, True, False])
-        self.driver.receive(b"2\r\n")
-        self.assertEqual(self.driver.woken, [self.one, self.two])
+        self.server.receive(b"2\r\n")
+        self.assertEqual(self.server.woken, [self.one, self.two])
         waiters.wake(self.two)
         await second
 
@@ -94,16 +94,16 @@ class WaitersTests(AsyncTestCase):
 class JoinedTests(unittest.TestCase):
     def test_join_asks_the_host_and_leaves_the_step_alone(self) -> None:
         """It waits as the host does, and is no question about that step; one that is satisfied needs no wait."""
-        driver = Driver()
-        driver.expect_connect()
-        step = driver.expect_line()
+        server = MemoryServer()
+        server.expect_connect()
+        step = server.expect_line()
         wait = JoinWait(step).__await__()
         self.assertIs(next(wait), step)
         with self.assertRaises(Over):
             next(wait)
         self.assertIn("not awaited", repr(step))
-        driver.connect()
-        driver.receive(b"x\r\n")
+        server.connect()
+        server.receive(b"x\r\n")
         with self.assertRaises(StopIteration):
             next(JoinWait(step).__await__())
 

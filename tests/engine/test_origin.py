@@ -6,7 +6,7 @@ import inspect
 import unittest
 from typing import Any
 
-from .driver import Driver
+from tcpclient_testing.memory.host import MemoryServer
 
 
 def here() -> int:
@@ -16,23 +16,23 @@ def here() -> int:
     return frame.f_back.f_lineno
 
 
-def helper(driver: Driver) -> Any:
+def helper(server: MemoryServer) -> Any:
     """Write a step for a test."""
-    return driver.expect_eof(), here()
+    return server.expect_eof(), here()
 
 
 class OriginTests(unittest.TestCase):
     def test_step_of_the_test_itself(self) -> None:
         """A step that the test writes has one line: its own."""
-        driver = Driver()
-        step, line = driver.expect_connect(), here()
+        server = MemoryServer()
+        step, line = server.expect_connect(), here()
         self.assertEqual([str(each) for each in step.lines()], [f"test_origin.py:{line}"])
 
     def test_step_of_a_helper(self) -> None:
         """A step that a helper writes has the helper's line, and then the test's; unittest's lines are left out."""
-        driver = Driver()
-        driver.expect_connect()
-        (step, line), called = helper(driver), here()
+        server = MemoryServer()
+        server.expect_connect()
+        (step, line), called = helper(server), here()
         self.assertEqual([each.line for each in step.lines()], [line, called])
 
 

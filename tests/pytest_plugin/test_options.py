@@ -18,7 +18,7 @@ class OptionTests(PluginTestCase):
         @pytest.mark.asyncio
         {mark}
         async def test_it(tcpserver):
-            assert tcpserver._runtime.session.timeout == {seconds}
+            assert tcpserver._runtime.session.environment.timeout == {seconds}
             tcpserver.expect_connect()
             await tcpserver.join()
     """

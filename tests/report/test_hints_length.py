@@ -8,9 +8,9 @@ from typing import Any, Optional
 from tcpclient_testing.engine.framing.sized import LengthPrefixed
 from tcpclient_testing.engine.matching.exact import StartsWith
 from tcpclient_testing.engine.matching.patterns import anything
+from tcpclient_testing.memory.host import MemoryServer
 from tcpclient_testing.report.hints import advice_on
 from tcpclient_testing.transcript.entries import Transcript
-from tests.engine.driver import Driver
 
 PLAIN, INCLUSIVE = LengthPrefixed(4), LengthPrefixed(4, includes_header=True)
 PAYLOAD = b"hello world"
@@ -20,19 +20,19 @@ class LengthAdviceTests(unittest.TestCase):
     def advice(self, sent: bytes, framing: LengthPrefixed, payload: Any = anything, *, end: bool = False,
                disconnect: bool = False, timeout: float = 5.0) -> Optional[str]:
         """Let a client send this where a frame is expected; return the report's advice."""
-        driver = Driver(timeout=timeout)
-        driver.expect_connect()
-        driver.expect_frame(payload, framing=framing)
+        server = MemoryServer(timeout=timeout)
+        server.expect_connect()
+        server.expect_frame(payload, framing=framing)
         if disconnect:
-            driver.expect_disconnect()
-        driver.connect()
-        driver.receive(sent)
+            server.expect_disconnect()
+        server.connect()
+        server.receive(sent)
         if end:
-            driver.half_close()
-        driver.sleep(timeout + 1)
-        driver.session.settle(driver.now, allow_open=True, allow_extra=False)
-        self.assertIsNotNone(driver.verdict)
-        return advice_on(driver.session.failure, Transcript(0.0, 100))
+            server.half_close()
+        server.sleep(timeout + 1)
+        server.session.settle(server.now, allow_open=True, allow_extra=False)
+        self.assertIsNotNone(server.verdict)
+        return advice_on(server.session, Transcript(0.0, 100))
 
     def test_length_when_it_is_announced_and_the_header_counts(self) -> None:
         """The length announced is longer than the expected payload by the header."""

@@ -7,9 +7,9 @@ import unittest
 from typing import Optional
 
 from tcpclient_testing import ExpectationError, ThreadedMockTCPServer
+from tcpclient_testing.memory.host import MemoryServer
 from tcpclient_testing.report.hints import unread_data_hint
 from tcpclient_testing.transcript.entries import Transcript
-from tests.engine.driver import Driver
 
 
 class BlockingClientTests(unittest.TestCase):
@@ -47,15 +47,15 @@ class LeftUnreadTests(unittest.TestCase):
 
     def advice(self, *entries: tuple[str, bytes], number: int = 1, reset: bool = True) -> Optional[str]:
         """The advice on connection 1, after these entries of a connection."""
-        driver = Driver()
-        driver.expect_connect()
-        driver.connect()
+        server = MemoryServer()
+        server.expect_connect()
+        server.connect()
         transcript = Transcript(0.0, 10_000)
         for what, data in entries:
             getattr(transcript, what)(0.0, number, data)
         if reset:
-            driver.reset_by_client()
-        return unread_data_hint(driver.session.conversations[0], transcript)
+            server.reset_by_client()
+        return unread_data_hint(server.session.conversations[0], transcript)
 
     def test_bytes_since_the_client_last_sent(self) -> None:
         """They are what it has most likely left."""

@@ -12,13 +12,14 @@ import re
 import time
 import unittest
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, ClassVar
 
+from tcpclient_testing.engine import commands
 from tcpclient_testing.engine.matching.base import Matcher
 from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.memory.host import MemoryServer
 from tcpclient_testing.report import ExpectationError, Report
 from tcpclient_testing.transcript.entries import Transcript
-from tests.engine.driver import Driver
 
 GOLDEN = Path(__file__).parent / "golden"
 WRITE = os.environ.get("TCPCLIENT_TESTING_GOLDEN") == "write"
@@ -32,8 +33,8 @@ def normalised(text: str) -> str:
     return re.sub(r"(?<= ):\d+( from :\d+)?$", ":LINE", text, flags=re.MULTILINE) + "\n"
 
 
-class Recorded(Driver):
-    """A driver that keeps a transcript, with times of its own making: a millisecond an event."""
+class Recorded(MemoryServer):
+    """A server that keeps a transcript, with times of its own making: a millisecond an event."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -42,7 +43,8 @@ class Recorded(Driver):
     def connect(self) -> int:
         """A client connects."""
         self.now += 0.001
-        self.transcript.connected(self.now, self.session.accepted + 1, f"127.0.0.1:{50000 + self.session.accepted}")
+        accepted = self.session.environment.accepted
+        self.transcript.connected(self.now, accepted + 1, f"127.0.0.1:{50000 + accepted}")
         return super().connect()
 
     def receive(self, data: bytes, number: int = 1) -> None:
@@ -63,153 +65,155 @@ class Recorded(Driver):
         self.transcript.note(self.now, number, "reset by the client")
         super().reset_by_client(number)
 
-    def _on_Send(self, command: Any) -> None:
-        super()._on_Send(command)
-        self.transcript.sent(self.now, command.conversation.number, command.conversation.handle.writes[-1])
+    def _on_send(self, command: Any) -> None:
+        super()._on_send(command)
+        self.transcript.sent(self.now, command.number, self.connection(command.number).writes[-1])
+
+    _TABLE: ClassVar[Any] = {**MemoryServer._TABLE, commands.Send: _on_send}
 
     def error(self) -> ExpectationError:
         """The failure as it is raised."""
         for conversation in self.session.conversations:
-            if conversation.accepted and self.session.failure is not None:
+            if conversation.inbox.accepted and self.session.failure is not None:
                 self.transcript.note(self.now, conversation.number, "reset by the server: the script failed")
         return ExpectationError(Report.of(self.session, self.transcript))
 
 
 def started(**options: Any) -> Recorded:
     """A script whose client has connected."""
-    driver = Recorded(**options)
-    driver.expect_connect()
-    driver.connect()
-    return driver
+    server = Recorded(**options)
+    server.expect_connect()
+    server.connect()
+    return server
 
 
 def wrong_bytes() -> Recorded:
     """The example of the design."""
-    driver = Recorded()
-    driver.expect_connect()
-    driver.expect_bytes(b"Hello, server!")
-    driver.send_bytes(b"Hello, client!")
-    driver.expect_disconnect()
-    driver.connect()
-    driver.receive(b"Hello, sorver!")
-    return driver
+    server = Recorded()
+    server.expect_connect()
+    server.expect_bytes(b"Hello, server!")
+    server.send_bytes(b"Hello, client!")
+    server.expect_disconnect()
+    server.connect()
+    server.receive(b"Hello, sorver!")
+    return server
 
 
 def never_connected() -> Recorded:
     """No client at all."""
-    driver = Recorded()
-    driver.expect_connect()
-    driver.expect_line(b"hello")
-    driver.sleep(6)
-    return driver
+    server = Recorded()
+    server.expect_connect()
+    server.expect_line(b"hello")
+    server.sleep(6)
+    return server
 
 
 def did_not_reconnect() -> Recorded:
     """The client does not come again."""
-    driver = started()
-    driver.expect_disconnect()
-    driver.half_close()
-    driver.expect_connect()
-    driver.sleep(6)
-    return driver
+    server = started()
+    server.expect_disconnect()
+    server.half_close()
+    server.expect_connect()
+    server.sleep(6)
+    return server
 
 
 def silent() -> Recorded:
     """Half a line, and then nothing."""
-    driver = started()
-    driver.expect_line()
-    driver.receive(b"PASS se")
-    driver.sleep(6)
-    return driver
+    server = started()
+    server.expect_line()
+    server.receive(b"PASS se")
+    server.sleep(6)
+    return server
 
 
 def closed_early() -> Recorded:
     """The end of the stream in the middle of a message."""
-    driver = started()
-    driver.expect_bytes(b"Hello world")
-    driver.receive(b"Hel")
-    driver.half_close()
-    return driver
+    server = started()
+    server.expect_bytes(b"Hello world")
+    server.receive(b"Hel")
+    server.half_close()
+    return server
 
 
 def reset() -> Recorded:
     """A reset where a close is expected."""
-    driver = started()
-    driver.expect_disconnect()
-    driver.reset_by_client()
-    return driver
+    server = started()
+    server.expect_disconnect()
+    server.reset_by_client()
+    return server
 
 
 def extra_bytes() -> Recorded:
     """More than the script explains."""
-    driver = started()
-    driver.expect_line(b"NOOP")
-    driver.receive(b"NOOP\r\nQUIT\r\n")
-    driver.session.settle(driver.now, allow_open=True, allow_extra=False)
-    return driver
+    server = started()
+    server.expect_line(b"NOOP")
+    server.receive(b"NOOP\r\nQUIT\r\n")
+    server.session.settle(server.now, allow_open=True, allow_extra=False)
+    return server
 
 
 def bytes_instead_of_disconnect() -> Recorded:
     """The client talks instead of closing."""
-    driver = started()
-    driver.expect_disconnect()
-    driver.receive(b"QUIT\r\n")
-    return driver
+    server = started()
+    server.expect_disconnect()
+    server.receive(b"QUIT\r\n")
+    return server
 
 
 def extra_connection() -> Recorded:
     """The client connects once more than the script says."""
-    driver = started()
-    driver.expect_disconnect()
-    driver.half_close()
-    driver.connect()
-    driver.session.settle(driver.now, allow_open=False, allow_extra=False)
-    return driver
+    server = started()
+    server.expect_disconnect()
+    server.half_close()
+    server.connect()
+    server.session.settle(server.now, allow_open=False, allow_extra=False)
+    return server
 
 
 def forgotten_connection() -> Recorded:
     """The client has connected a second time, and left its first connection open."""
-    driver = started()
-    driver.expect_line(b"HELO")
-    driver.expect_disconnect()
-    driver.receive(b"HELO\r\n")
-    driver.connect()
-    driver.receive(b"HELO\r\n", 2)
-    driver.sleep(6)
-    return driver
+    server = started()
+    server.expect_line(b"HELO")
+    server.expect_disconnect()
+    server.receive(b"HELO\r\n")
+    server.connect()
+    server.receive(b"HELO\r\n", 2)
+    server.sleep(6)
+    return server
 
 
 def still_connected() -> Recorded:
     """The client is left open."""
-    driver = started()
-    driver.session.settle(driver.now, allow_open=False, allow_extra=False)
-    return driver
+    server = started()
+    server.session.settle(server.now, allow_open=False, allow_extra=False)
+    return server
 
 
 def idle() -> Recorded:
     """Everything is done, and the client waits."""
-    driver = started()
-    driver.sleep(40)
-    return driver
+    server = started()
+    server.sleep(40)
+    return server
 
 
 def not_reading() -> Recorded:
     """The client takes only a part of what it is sent."""
-    driver = started(taking=False)
-    driver.send_bytes(bytes(10_000_000))
-    driver.turn()
-    driver.take(4096)
-    driver.sleep(6)
-    return driver
+    server = started(taking=False)
+    server.send_bytes(bytes(10_000_000))
+    server.turn()
+    server.take(4096)
+    server.sleep(6)
+    return server
 
 
 def callable_raises() -> Recorded:
     """The test's own callable is at fault."""
-    driver = started()
-    driver.expect_line()
-    driver.send_line(broken)
-    driver.receive(b"id=7\r\n")
-    return driver
+    server = started()
+    server.expect_line()
+    server.send_line(broken)
+    server.receive(b"id=7\r\n")
+    return server
 
 
 def broken(line: bytes) -> bytes:
@@ -219,86 +223,86 @@ def broken(line: bytes) -> bytes:
 
 def wrong_frame_length() -> Recorded:
     """A header announces another length."""
-    driver = started()
-    driver.expect_frame(b"payload")
-    driver.receive(b"\0\0\0\x09pay")
-    return driver
+    server = started()
+    server.expect_frame(b"payload")
+    server.receive(b"\0\0\0\x09pay")
+    return server
 
 
 def two_connections() -> Recorded:
     """The second of two connections fails; both scripts are shown."""
-    driver = Recorded()
-    driver.expect_connect()
-    driver.expect_line(b"first")
-    driver.expect_connect()
-    driver.expect_line(b"second")
-    driver.connect()
-    driver.receive(b"first\r\n")
-    driver.connect()
-    driver.receive(b"third\r\n", 2)
-    return driver
+    server = Recorded()
+    server.expect_connect()
+    server.expect_line(b"first")
+    server.expect_connect()
+    server.expect_line(b"second")
+    server.connect()
+    server.receive(b"first\r\n")
+    server.connect()
+    server.receive(b"third\r\n", 2)
+    return server
 
 
 def unordered() -> Recorded:
     """A connection whose first messages may come in any order; one of them has come."""
-    driver = started()
-    handle = driver.handle()
+    server = started()
+    handle = server.connection()
     with handle.any_order():
         handle.expect_line(b"USER a")
         handle.send_line(b"hello")
         handle.expect_line(b"NICK b")
         handle.expect_bytes(b"CAP\r\n")
     handle.expect_disconnect()
-    driver.receive(b"NICK b\r\n")
-    return driver
+    server.receive(b"NICK b\r\n")
+    return server
 
 
 def any_order_messages_missing() -> Recorded:
     """Two of three messages do not come."""
-    driver = unordered()
-    driver.sleep(6)
-    return driver
+    server = unordered()
+    server.sleep(6)
+    return server
 
 
 def any_order_closed_early() -> Recorded:
     """The client leaves in the middle of the block."""
-    driver = unordered()
-    driver.half_close()
-    return driver
+    server = unordered()
+    server.half_close()
+    return server
 
 
 def any_order_other_message() -> Recorded:
     """A message that is none of those."""
-    driver = unordered()
-    driver.receive(b"QUIT\r\n")
-    return driver
+    server = unordered()
+    server.receive(b"QUIT\r\n")
+    return server
 
 
 def any_order_connections_missing() -> Recorded:
     """Two of three connections do not come."""
-    driver = Recorded()
-    with driver.any_order():
+    server = Recorded()
+    with server.any_order():
         for name in (b"one", b"two", b"three"):
-            driver.expect_connect()
-            driver.expect_line(name)
-            driver.expect_disconnect()
-    driver.connect()
-    driver.receive(b"two\r\n")
-    driver.half_close()
-    driver.sleep(6)
-    return driver
+            server.expect_connect()
+            server.expect_line(name)
+            server.expect_disconnect()
+    server.connect()
+    server.receive(b"two\r\n")
+    server.half_close()
+    server.sleep(6)
+    return server
 
 
 def any_order_other_connection() -> Recorded:
     """A connection that is none of those."""
-    driver = Recorded()
-    with driver.any_order():
+    server = Recorded()
+    with server.any_order():
         for name in (b"one", b"two"):
-            driver.expect_connect()
-            driver.expect_line(name)
-    driver.connect()
-    driver.receive(b"three\r\n")
-    return driver
+            server.expect_connect()
+            server.expect_line(name)
+    server.connect()
+    server.receive(b"three\r\n")
+    return server
 
 
 CASES: tuple[Callable[[], Recorded], ...] = (
@@ -338,14 +342,14 @@ class GoldenTests(unittest.TestCase):
 class ReportTests(unittest.TestCase):
     def test_huge_data_and_thousands_of_steps_make_a_short_report_quickly(self) -> None:
         """What is shown is the neighbourhood of the failure."""
-        driver = Recorded()
-        driver.expect_connect()
+        server = Recorded()
+        server.expect_connect()
         for _ in range(5000):
-            driver.expect_bytes(b"y" * 1000)
-        driver.connect()
-        driver.receive(b"y" * 2_500_000 + b"x" * 20_000_000)
+            server.expect_bytes(b"y" * 1000)
+        server.connect()
+        server.receive(b"y" * 2_500_000 + b"x" * 20_000_000)
         begun = time.perf_counter()
-        text = str(driver.error())
+        text = str(server.error())
         self.assertLess(time.perf_counter() - begun, 2.0)
         self.assertLess(len(text), 5000)
         self.assertIn("connection 1, step 2502 of 5001", text)
@@ -371,7 +375,7 @@ class ReportTests(unittest.TestCase):
         other = started()
         other.expect_disconnect()
         other.receive(b"more")
-        mismatches = [driver.error().mismatch for driver in (short, late, other)]
+        mismatches = [server.error().mismatch for server in (short, late, other)]
         values = [(mismatch.expected, mismatch.received) for mismatch in mismatches]
         self.assertEqual(values[0], (b"Hello", b"He"))
         self.assertEqual((values[1][0].data, values[1][1]), (b"Hello", b"Hel"))
@@ -387,12 +391,12 @@ class ReportTests(unittest.TestCase):
                 return Mismatch("not\n  what\nit should be")
 
         raising, wrong = Recorded(), Recorded()
-        for driver in (raising, wrong):
-            driver.expect_connect()
+        for server in (raising, wrong):
+            server.expect_connect()
         raising.send_bytes(broken)
         wrong.expect_line(Multiline())
-        for driver in (raising, wrong):
-            driver.connect()
+        for server in (raising, wrong):
+            server.connect()
         wrong.receive(b"\r\n")
         lines = str(raising.error()).splitlines()
         self.assertTrue(lines[0].endswith("the callable of send_bytes() raised ValueError: first"), lines[0])
@@ -409,9 +413,9 @@ class ReportTests(unittest.TestCase):
 
     def test_notes_stand_below_the_transcript(self) -> None:
         """Further lines, such as those about scaled time-outs, end the report; without any, nothing is added."""
-        driver = wrong_bytes()
-        plain = Report.of(driver.session, driver.transcript, hint="look there")
-        noted = Report.of(driver.session, driver.transcript, hint="look there", notes=["  time-outs", "    are long"])
+        server = wrong_bytes()
+        plain = Report.of(server.session, server.transcript, hint="look there")
+        noted = Report.of(server.session, server.transcript, hint="look there", notes=["  time-outs", "    are long"])
         self.assertEqual(plain.body[-2:], ["  hint", "    look there"])
         self.assertEqual(noted.body, [*plain.body, "  time-outs", "    are long"])
 

@@ -312,7 +312,7 @@ class SlowReaderTests(AsyncTestCase):
                 _, writer = await connect(server)
                 writer.write(bytes(size))
                 await asyncio.sleep(0.05)
-                self.assertLess(len(server.connections[0]._conversation.unclaimed()), 4 * 1024 * 1024)
+                self.assertLess(len(server.connections[0]._conversation.inbox.unclaimed()), 4 * 1024 * 1024)
                 self.assertEqual(await server.expect_exactly(size, keep=False), size)
                 server.expect_disconnect()
                 await close(writer)

@@ -62,7 +62,7 @@ class ClientEnd:
         """
         link = self._link
         known: Optional[bool] = False
-        if link.script_bytes_end and not link.over and not link.conversation.cut_off:
+        if link.script_bytes_end and not link.over and not link.conversation.outbox.cut_off:
             from .client_resets import ResetCheck
             self._check = ResetCheck(link)
             known = self._check.known()

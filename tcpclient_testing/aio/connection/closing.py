@@ -55,10 +55,10 @@ class Closing:
         if drain:
             link.drain()
         link.note("disconnected by the server" if drain else "half-closed by the server")
-        if drain and conversation.ended:
+        if drain and conversation.inbox.ended:
             link.close()
         elif transport.can_write_eof():
-            if drain and conversation.tls is not None:
+            if drain and conversation.handshake is not None:
                 from tcpclient_testing.aio.tls.close_notify import delay_close_notify
                 self._delayed_close_notify = delay_close_notify(link)
             if self._delayed_close_notify is None:
@@ -70,7 +70,7 @@ class Closing:
     def reset(self, why: str) -> None:
         """Send a RST at once. `why` goes into the transcript."""
         link = self._link
-        if not link.conversation.closed and not link.lost:
+        if not link.conversation.inbox.closed and not link.lost:
             link.note(why)
         link.mark_closed()
         self.abort()
@@ -126,7 +126,7 @@ class Closing:
             return
         if self._delayed_close_notify is not None:
             self._delayed_close_notify.end_stream_now()
-        if link.conversation is not None and (link.conversation.ended or link.conversation.closed):
+        if link.conversation is not None and (link.conversation.inbox.ended or link.conversation.inbox.closed):
             link.transport.close()
         link.transport.abort()
 

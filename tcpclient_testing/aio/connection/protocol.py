@@ -15,7 +15,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Callable, Optional, cast
 
 from tcpclient_testing.aio.context.link import Link
-from tcpclient_testing.engine.conversation.events import Received
 
 from . import reading
 from .client_end import ClientEnd
@@ -84,10 +83,10 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         now, conversation = link.loop.time(), link.conversation
         data = link.buffer[:nbytes]
         context.transcript.received(now, conversation.number, data)
-        conversation.receive(Received(now, data))
-        if conversation.kept > reading.MOST_KEPT:
+        conversation.received(now, data)
+        if conversation.inbox.kept > reading.MOST_KEPT:
             self.reading.hold_back()
-        if context.session.commands:
+        if context.commands:
             context.perform()
 
     def eof_received(self) -> bool:
@@ -111,7 +110,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         conversation = link.conversation
         if conversation is None or link.left:
             return
-        if isinstance(exc, OSError) and not conversation.closed:
+        if isinstance(exc, OSError) and not conversation.inbox.closed:
             link.note("reset by the client")
             link.mark_closed()
             # EPIPE means that a FIN came before the RST (Linux). A RST alone is first reported as ECONNRESET.

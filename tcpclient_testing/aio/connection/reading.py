@@ -36,11 +36,10 @@ class Reading:
     def hold_back(self) -> None:
         """Stop reading while more than `MOST_KEPT` bytes are pending: TCP's flow control makes the client wait."""
         link = self._link
-        conversation, transport = link.conversation, link.transport
+        transport = link.transport
         if link.context.session.over or link.lost or transport is None:
             return
-        conversation.kept = sum(map(len, conversation.pending))
-        full = conversation.kept > MOST_KEPT
+        full = link.conversation.inbox.count_kept() > MOST_KEPT
         if full != self._full:
             self._full = full
             if not self._stopped:
@@ -51,7 +50,7 @@ class Reading:
     def pause(self) -> None:
         """Stop reading from the client."""
         link = self._link
-        if link.transport is not None and not link.lost and not link.conversation.ended:
+        if link.transport is not None and not link.lost and not link.conversation.inbox.ended:
             self._stopped = True
             link.transport.pause_reading()
             # Up to Python 3.10 a transport starts to read one turn after connection_made(), even if it was paused:

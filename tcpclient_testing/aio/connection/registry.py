@@ -41,9 +41,9 @@ class Connections:
         """Let the engine know a connection that is ready."""
         context, link = self._context, protocol.link
         session, now = context.session, link.loop.time()
-        position = session.accepted
+        position = session.environment.accepted
         context.transcript.connected(now, position + 1, address_text(link.peername))
-        conversation = session.reserve(position)
+        conversation = session.connections.reserve(position)
         link.begin(conversation)
         self.by_number[conversation.number] = protocol
         context.address_taken(conversation, link.peername)

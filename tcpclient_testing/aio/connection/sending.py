@@ -57,7 +57,7 @@ class Sending:
         """Write the conversation's output."""
         link = self._link
         conversation = link.conversation
-        chunks = conversation.take_output()
+        chunks = conversation.outbox.take()
         if not chunks:
             self.flushed()
             return
@@ -126,10 +126,10 @@ class Sending:
             link.progressed(taken)
         if self.outgoing or self._pacer is not None:
             self.pump()
-        elif link.conversation.sending or link.conversation.interleaved_under_way:
+        elif link.conversation.outbox.sending or link.conversation.outbox.interleaving:
             self.flushed()  # that was the last slice
         context = link.context
-        if context.session.commands:
+        if context.commands:
             # Not from here: asyncio is about to check whether it has to close or half-close, and would do so twice.
             link.loop.call_soon(context.perform)
 
@@ -224,12 +224,12 @@ class Sending:
     def flushed(self) -> None:
         """Report that the operating system has taken everything."""
         link, client_end = self._link, self._client_end
-        conversation = link.conversation
+        inbox, outbox = link.conversation.inbox, link.conversation.outbox
         if link.context.transcript.untaken:
             self.tell_untaken()
-        if conversation.sending and not conversation.interleaved_under_way:  # faster than link.sends_script
+        if outbox.sending and not outbox.interleaving:  # faster than link.sends_script
             link.script_sent()
-            if conversation.ended and not conversation.reset:
+            if inbox.ended and not inbox.reset:
                 if not client_end.in_doubt:
                     client_end.judge(self._tell_flushed)
                 return

@@ -13,23 +13,14 @@ Invariants:
   value of `on_the_wire` after the script's last send: the client has to read up to that byte. Bytes after it
   (heartbeats, session tickets of TLS) belong to no step.
 
-All events but `Received` go to the engine from here. Whoever reports one calls `context.perform` afterwards.
+All that happens but `Conversation.received` is reported to the engine from here. Whoever reports something calls
+`context.perform` afterwards.
 """
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any, Optional, Union, cast
-
-from tcpclient_testing.engine.conversation.events import (
-    Flushed,
-    HalfClosed,
-    HandshakeBytes,
-    Progressed,
-    Reset,
-    TLSFailed,
-    Upgraded,
-)
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.connection.tls_failure import TLSFailure
@@ -88,18 +79,19 @@ class Link:
 
     def withhold_end(self, withheld: bool) -> None:
         """The end of our stream, over TLS, waits for the client, or does so no more."""
-        tls = self.conversation.tls
-        assert tls is not None
-        self._end_withheld = tls.withheld = withheld
+        handshake = self.conversation.handshake
+        assert handshake is not None
+        self._end_withheld = withheld
+        handshake.withhold(withheld)
 
     def mark_closed(self) -> None:
         """Tell the engine that the connection is closed; this is no event."""
-        self.conversation.closed = True
+        self.conversation.inbox.close()
 
     @property
     def over(self) -> bool:
         """Whether it no longer matters what the client does."""
-        return self.lost or self.left or self.conversation.closed or self.context.session.over
+        return self.lost or self.left or self.conversation.inbox.closed or self.context.session.over
 
     # Writing.
 
@@ -126,7 +118,8 @@ class Link:
     @property
     def sends_script(self) -> bool:
         """Whether a write of the script is in progress, rather than data that belongs to no step."""
-        return self.conversation.sending and not self.conversation.interleaved_under_way
+        outbox = self.conversation.outbox
+        return outbox.sending and not outbox.interleaving
 
     def script_sent(self) -> None:
         """What was written so far belongs to the script: the client has to read it."""
@@ -145,7 +138,7 @@ class Link:
     @property
     def eof_written(self) -> bool:
         """Whether our stream has ended: a FIN was sent."""
-        return (self.draining and not self._end_withheld) or self.conversation.silenced
+        return (self.draining and not self._end_withheld) or self.conversation.outbox.ended
 
     def close(self) -> None:
         """Close without a reset. Call this only when nothing is unread: else the close is a reset."""
@@ -161,32 +154,32 @@ class Link:
 
     def progressed(self, count: int) -> None:
         """Report that the operating system has taken `count` more bytes."""
-        self.conversation.receive(Progressed(self.loop.time(), count))
+        self.conversation.progressed(self.loop.time(), count)
 
     def waited(self) -> None:
         """The client's end is being judged: let no time-out count against it."""
-        self.conversation.progress = self.loop.time()
+        self.conversation.inbox.touch(self.loop.time())
 
     def flushed(self, reset: bool = False) -> None:
-        """Report that the operating system has taken everything; see `Flushed` for `reset`."""
-        self.conversation.receive(Flushed(self.loop.time(), reset))
+        """Report that the operating system has taken everything; see `Conversation.flushed` for `reset`."""
+        self.conversation.flushed(self.loop.time(), reset=reset)
 
     def half_closed(self) -> None:
         """Report that the client has ended its stream."""
-        self.conversation.receive(HalfClosed(self.loop.time()))
+        self.conversation.half_closed(self.loop.time())
 
     def was_reset(self, *, after_fin: bool = False) -> None:
-        """Report that the client has reset the connection; see `Reset` for `after_fin`."""
-        self.conversation.receive(Reset(self.loop.time(), after_fin))
+        """Report that the client has reset the connection; see `Conversation` for `after_fin`."""
+        self.conversation.was_reset(self.loop.time(), after_fin=after_fin)
 
     def handshake_bytes(self, count: int) -> None:
         """Report that the client has sent `count` more bytes of its TLS handshake."""
-        self.conversation.receive(HandshakeBytes(self.loop.time(), count))
+        self.conversation.handshake_bytes(self.loop.time(), count)
 
     def upgraded(self, info: Any) -> None:
         """Report that the TLS handshake is done, with this result."""
-        self.conversation.receive(Upgraded(self.loop.time(), info))
+        self.conversation.upgraded(self.loop.time(), info)
 
     def tls_failed(self, failure: TLSFailure) -> None:
         """Report that TLS has failed."""
-        self.conversation.receive(TLSFailed(self.loop.time(), failure))
+        self.conversation.tls_failed(self.loop.time(), failure)

@@ -36,6 +36,8 @@ class ServerContext:
 
     def __init__(self, session: Session, transcript: Transcript, *, threaded: bool) -> None:
         self.session = session
+        #: The engine's commands, in order; `perform` carries them out.
+        self.commands = session.environment.commands
         self.transcript = transcript
         self.threaded = threaded
         self.loop: asyncio.AbstractEventLoop = cast(asyncio.AbstractEventLoop, None)  # until attached
@@ -78,15 +80,10 @@ class ServerContext:
         """The time of the loop's clock, in seconds; 0 while there is no loop yet."""
         return self.loop.time() if self.attached else 0.0
 
-    def set_time(self) -> None:
-        """Tell the engine the time, before a call that does not take it as an argument."""
-        self.session.now = self.loop.time()
-
     def fail(self, conversation: Optional[Conversation], step: Optional[Step[Any]], mismatch: Mismatch, *,
              overdue: bool = False) -> None:
         """Let the script fail now, and carry out what follows; see `Session.fail`."""
-        self.set_time()
-        self.session.fail(conversation, step, mismatch, overdue=overdue)
+        self.session.fail(conversation, step, mismatch, self.loop.time(), overdue=overdue)
         self.perform()
 
     def note(self, text: str) -> None:
@@ -95,7 +92,7 @@ class ServerContext:
 
     def turned_away(self) -> None:
         """Count a connection that was reset, and does not belong to the script."""
-        self.session.turned_away += 1
+        self.session.environment.client_turned_away()
 
     def probe(self) -> Optional[PeerProbe]:
         """Return the probe that asks the kernel about the clients' sockets; None where the kernel does not tell."""

@@ -24,8 +24,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tcpclient_testing.engine.environment import Failure
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.engine.session.session import Failure
 from tcpclient_testing.engine.steps.base import TimedStep
 from tcpclient_testing.engine.wording import seconds
 
@@ -63,7 +63,7 @@ class DeadlockGuard:
         self._wants_a_turn = wants_a_turn
         self._give_up = give_up
         self._thread, self._ident = threading.get_native_id(), threading.get_ident()
-        timeout = context.session.timeout
+        timeout = context.session.environment.timeout
         self._virtual = context.virtual
         bound = _DEFAULT if timeout is None or self._virtual else timeout
         self._watch = watch(context.loop, self._ident, bound, self._attention, self._free)
@@ -99,9 +99,9 @@ class DeadlockGuard:
 
     def _action_is_due(self) -> bool:
         now = self._context.loop.time()
-        return any(isinstance(due, TimedStep) and not due.is_expectation and conversation.alarm_at is not None
-                   and (self._virtual or conversation.alarm_at <= now)
-                   for conversation in self._context.session.conversations for due in [conversation.due])
+        timers = [conversation.timer for conversation in self._context.session.conversations]
+        return any(isinstance(timer.due, TimedStep) and not timer.due.is_expectation and timer.alarm_at is not None
+                   and (self._virtual or timer.alarm_at <= now) for timer in timers)
 
     def _step_is_long_overdue(self) -> bool:
         """Return whether the client is very late, and the loop's thread doesn't wait for something else."""
@@ -112,14 +112,14 @@ class DeadlockGuard:
     def _free(self, blocked: BlockedCall) -> None:
         context, session, loop = self._context, self._context.session, self._context.loop
         if not session.over:
-            session.fail_from_outside(Failure(None, None, _Blocked(blocked), loop.time()))
+            session.end_with(Failure(None, None, _Blocked(blocked), loop.time()))
             loop.call_soon_threadsafe(self._give_up)
         pairs = [(link.conversation, sock) for link in self._links() for sock in _socket_of(link)]
         if blocked.attempt == 1:
             # Do this before the sockets are freed: after that the loop's thread goes on, and may make its report.
             for conversation, sock in pairs:
                 data = _unread(sock)
-                if data and conversation.tls is None:  # over TLS the bytes say nothing
+                if data and conversation.handshake is None:  # over TLS the bytes say nothing
                     context.transcript.received(loop.time(), conversation.number, data)
         listeners, accepted = self._sockets()
         free_sockets([*(sock for _, sock in pairs), *accepted], listeners, reset=blocked.attempt > 1)
@@ -146,7 +146,7 @@ def _line_of(frame: Any) -> str:
 def _reads(link: Link) -> bool:
     """Return whether the server will read from this connection."""
     transport = link.transport
-    return not (link.lost or link.conversation is None or link.conversation.ended) \
+    return not (link.lost or link.conversation is None or link.conversation.inbox.ended) \
         and transport is not None and (not hasattr(transport, "is_reading") or transport.is_reading())
 
 

@@ -40,7 +40,7 @@ def delay_close_notify(link: Link) -> Optional[DelayedCloseNotify]:
     conversation, transport = link.conversation, link.transport
     assert transport is not None
     end = link.script_bytes_end
-    if conversation.tls is None or conversation.cut_off or not end or end != link.on_the_wire:
+    if conversation.handshake is None or conversation.outbox.cut_off or not end or end != link.on_the_wire:
         return None
     if not on_this_machine(transport.get_extra_info("sockname"), link.peername):
         return None

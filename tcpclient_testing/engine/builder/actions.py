@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 from tcpclient_testing.engine.arguments import BytesLike, as_bytes, checked_seconds
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.steps.base import DEFAULT_TIMING, UNSET, Step, timing_of
+from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.engine.steps.sending import Disconnect, ResetStep, SendBytes, SendEof
+from tcpclient_testing.engine.steps.timing import DEFAULT_TIMING, UNSET, timing_of
 
 if TYPE_CHECKING:
     from types import FrameType

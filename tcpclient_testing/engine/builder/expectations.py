@@ -19,9 +19,10 @@ from tcpclient_testing.engine.matching.base import Matcher
 from tcpclient_testing.engine.matching.patterns import anything, as_matcher
 from tcpclient_testing.engine.matching.reading import check_possible
 from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.steps.base import DEFAULT_TIMING, UNSET, Step, timing_of
+from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.engine.steps.lifecycle import ExpectDisconnect, ExpectEof, ExpectReset, ExpectSilence
 from tcpclient_testing.engine.steps.messages import ExpectBytes, ExpectBytesTimed, ExpectMessage
+from tcpclient_testing.engine.steps.timing import DEFAULT_TIMING, UNSET, timing_of
 from tcpclient_testing.engine.wording import shorten
 
 from .actions import ActionMethods

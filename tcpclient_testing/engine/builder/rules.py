@@ -13,7 +13,7 @@ from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.framing.sized import FixedLength
 from tcpclient_testing.engine.matching.base import Matcher
 from tcpclient_testing.engine.matching.patterns import as_matcher
-from tcpclient_testing.engine.matching.reading import check_possible
+from tcpclient_testing.engine.matching.reading import check_possible, takes_no_bytes
 from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.wording import shorten, shorten_repr
 
@@ -62,7 +62,7 @@ class RuleMethods:
         Raises `TypeError` for a matcher without `framing`, `ValueError` for a message that can be of no bytes or that
         its framing can't have, or if `times` is less than 1.
         """
-        from tcpclient_testing.engine.conversation.allowing import Allowed, takes_no_bytes
+        from tcpclient_testing.engine.conversation.allowing import Allowed
         if framing is None:
             if isinstance(message, Matcher):
                 raise TypeError(f"allow(message) is the matcher {shorten_repr(message)}: give framing=... as well, "

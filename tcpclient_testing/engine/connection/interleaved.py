@@ -20,20 +20,14 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import Any, Callable, Optional
 
-from tcpclient_testing.engine.commands import RunCoroutine, Send, SendInterleaved
-from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.source_lines import SourceLine, source_lines
 
 from .payload import Payload
 
-if TYPE_CHECKING:
-    from tcpclient_testing.engine.conversation.conversation import Conversation
-    from tcpclient_testing.engine.steps.base import Step
-
-__all__ = ["InterleavedSend", "InterleavedSends", "Rule", "output_ended"]
+__all__ = ["InterleavedSend", "InterleavedSends", "Rule"]
 
 __unittest = True
 
@@ -54,7 +48,7 @@ class InterleavedSend(Payload):
 
 
 class InterleavedSends:
-    """The interleaved sends of one connection.
+    """The interleaved sends of one connection: the second lane of its `Outbox`.
 
     - `waiting`: those that are not written yet, in order. A None keeps the place of a write of the script that has to
       wait, because interleaved sends were being written.
@@ -69,44 +63,8 @@ class InterleavedSends:
         self.under_way = False
         self.whole: list[InterleavedSend] = []
 
-    def pump(self, conversation: Conversation) -> None:
-        """Write the interleaved sends that are ready, if no write is under way."""
-        waiting = self.waiting
-        if self.under_way or not waiting or (conversation.sending and None not in waiting) or _upgrades(conversation):
-            return
-        if output_ended(conversation):
-            held = None in waiting
-            waiting.clear()
-            if held:
-                conversation.command(Send(conversation))
-            return
-        ready = []
-        while waiting:
-            send = waiting[0]
-            if send is None or send.data is None:
-                break
-            if send.data:
-                ready.append(send)
-            waiting.popleft()
-        if ready:
-            self._write(conversation, ready)
-        elif waiting and waiting[0] is None:
-            waiting.popleft()
-            conversation.command(Send(conversation))
-
-    def _write(self, conversation: Conversation, interleaved: list[InterleavedSend]) -> None:
-        """Begin a write of these interleaved sends. An armed fault of the script may cut it, as it cuts sends."""
-        data = b"".join(send.data or b"" for send in interleaved)
-        if conversation.fault is not None:
-            data = b"".join(conversation.fault.cut(conversation, [data]))
-        conversation.output += len(data)
-        ends = accumulate(len(send.data or b"") for send in interleaved)
-        self.whole = [send for send, end in zip(interleaved, ends) if end <= len(data)]
-        self.under_way = True
-        conversation.command(SendInterleaved(conversation, data))
-
     def hold(self) -> bool:
-        """Return True if a new write of the script has to wait; `pump` then begins it in its turn."""
+        """Return True if a new write of the script has to wait; `take_ready` then gives it its turn."""
         if self.under_way:
             waiting = self.waiting
             ready = 0
@@ -115,62 +73,52 @@ class InterleavedSends:
             waiting.insert(ready, None)
         return self.under_way
 
-    def progressed(self, conversation: Conversation) -> bool:
-        """The operating system has taken more of a write: return True if it is a write of interleaved sends.
+    @property
+    def holds_script(self) -> bool:
+        """Whether a write of the script waits for its turn."""
+        return None in self.waiting
 
-        If an action of the script waits for that write, the action's time-out starts anew: it is not late.
-        """
-        if self.under_way and _held(conversation):
-            conversation.taken_at = conversation.session.now
-        return self.under_way
+    def clear(self) -> bool:
+        """Drop what waits. Return whether a write of the script was waiting as well: it has its turn now."""
+        held = None in self.waiting
+        self.waiting.clear()
+        return held
 
-    def flushed(self, conversation: Conversation) -> bool:
-        """The operating system has taken all of a write: return True if it was a write of interleaved sends."""
-        if not self.progressed(conversation):
-            return False
+    def take_ready(self) -> list[InterleavedSend]:
+        """Take out those whose turn it is, and whose bytes are known."""
+        ready, waiting = [], self.waiting
+        while waiting:
+            send = waiting[0]
+            if send is None or send.data is None:
+                break
+            if send.data:
+                ready.append(send)
+            waiting.popleft()
+        return ready
+
+    def script_is_next(self) -> bool:
+        """Return whether it is the turn of a write of the script, which is then taken out."""
+        if self.waiting and self.waiting[0] is None:
+            self.waiting.popleft()
+            return True
+        return False
+
+    def begin(self, sends: list[InterleavedSend], size: int) -> None:
+        """Begin a write of these, of which `size` bytes are sent."""
+        ends = accumulate(len(send.data or b"") for send in sends)
+        self.whole = [send for send, end in zip(sends, ends) if end <= size]
+        self.under_way = True
+
+    def finish(self) -> None:
+        """The operating system has taken the write."""
         self.under_way = False
         whole, self.whole = self.whole, []
         for send in whole:
             send.rule.sent()
-        fault = conversation.fault
-        if fault is not None and fault.strike(conversation):
-            self.under_way = True  # Flushed comes again when the connection has been ended
-            fault.overtake(conversation)
-            return True
-        self.pump(conversation)
-        conversation.advance()
-        return True
 
-
-def output_ended(conversation: Conversation) -> bool:
-    """Return whether interleaved sends are no longer sent on this connection."""
-    return (conversation.silenced or conversation.ended or conversation.draining or conversation.closed
-            or conversation.cut_off)
-
-
-def _held(conversation: Conversation) -> bool:
-    """Return whether an action of the script waits for the write under way: a send, an end of stream, or TLS."""
-    if conversation.sending or conversation.cursor == len(conversation.steps):
-        return conversation.sending
-    return getattr(conversation.steps[conversation.cursor], "begun", True) is False
-
-
-def _upgrades(conversation: Conversation) -> bool:
-    """Return whether the client expects TLS next: the handshake is not done, or the go-ahead for it was sent."""
-    steps, cursor = conversation.steps, conversation.cursor
-    position = cursor
-    while position < len(steps) and _only_takes_time(steps[position]):
-        position += 1
-    if position == len(steps) or steps[position].method != "start_tls":
-        return conversation.handshaking
-    while cursor and _only_takes_time(steps[cursor - 1]):
-        cursor -= 1
-    return position == conversation.cursor or steps[cursor - 1].sends
-
-
-def _only_takes_time(step: Step[Any]) -> bool:
-    """Return whether the step may stand between a go-ahead and `start_tls()`, as `delay()` may."""
-    return not (step.is_expectation or step.sends or step.method == "start_tls")
+    def hold_back(self) -> None:
+        """Let nothing be written until `finish` is called (again): the connection is being ended."""
+        self.under_way = True
 
 
 class Rule:
@@ -196,14 +144,3 @@ class Rule:
 
     def sent(self) -> None:
         """Take note that the operating system has taken one more of what this entry sends."""
-
-    def make_send(self, conversation: Conversation, argument: Any) -> Optional[InterleavedSend]:
-        """Return something to send, made from the source. If that fails, fail the script and return None."""
-        send = InterleavedSend(self)
-        outcome = send.compute(argument)
-        if isinstance(outcome, Mismatch):
-            conversation.session.fail(conversation, None, outcome)
-            return None
-        if outcome is not None:
-            conversation.command(RunCoroutine(conversation, send, outcome))
-        return send

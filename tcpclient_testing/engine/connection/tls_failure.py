@@ -5,13 +5,10 @@ The engine does not use `ssl`: the adapter passes the reasons of failures as tex
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.wording import counted, seconds, shorten
-
-if TYPE_CHECKING:
-    from tcpclient_testing.engine.conversation.conversation import Conversation
 
 __all__ = ["CLIENT", "NOBODY", "SERVER", "TLSFailure", "unfinished_handshake"]
 
@@ -90,9 +87,11 @@ def _stage(done: bool) -> str:
     return "TLS after the handshake" if done else "the TLS handshake"
 
 
-def unfinished_handshake(conversation: Conversation, duration: float, silent: bool) -> TLSFailure:
-    """Say that the handshake is not done after `duration` seconds: without any progress if `silent`, else in total."""
-    received = 0 if conversation.tls is None else conversation.tls.received
+def unfinished_handshake(received: int, duration: float, silent: bool) -> TLSFailure:
+    """Say that the handshake is not done after `duration` seconds: without any progress if `silent`, else in total.
+
+    `received` is the number of its bytes that have come.
+    """
     late = f"for {seconds(duration)}" if silent else f"within {seconds(duration)}"
     if not received:
         return TLSFailure(f"the client did not begin its TLS handshake {late}", reason="silent",

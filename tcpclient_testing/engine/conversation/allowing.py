@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from tcpclient_testing.engine.connection.interleaved import InterleavedSend, Rule
+from tcpclient_testing.engine.connection.interleaved import Rule
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.matching.base import Matcher
 from tcpclient_testing.engine.matching.reading import Message
-from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.source_lines import SourceLine
 
 if TYPE_CHECKING:
-    from .conversation import Conversation
+    from tcpclient_testing.engine.steps.base import Script
 
-__all__ = ["Allowed", "Permit", "takes_no_bytes"]
+__all__ = ["Allowed", "Permit"]
 
 __unittest = True
 
@@ -37,6 +36,10 @@ class Allowed(Rule):
         self.framing = framing
         self.matcher = matcher
         self.times = times
+
+    def came(self) -> None:
+        """Count a message that has come."""
+        self.count += 1
 
     def __repr__(self) -> str:
         return f"<{self} at {self.lines()[0]}: came {self.count} {'time' if self.count == 1 else 'times'}>"
@@ -58,24 +61,27 @@ class Permit:
         self.left = allowed.times
         self._begun = False
 
-    def holds(self, conversation: Conversation) -> bool:
+    def holds(self, script: Script) -> bool:
         """Return whether such a message may come now."""
         if not self._begun:
-            steps, cursor = conversation.steps, conversation.cursor
+            steps, cursor = script.steps, script.cursor.position
             self._begun = cursor > 0 and not any(steps[position].is_expectation for position
                                                  in range(cursor, min(self.position, len(steps))))
         return self._begun and self.left != 0
 
-    def message(self) -> Message:
+    def message(self, _: object) -> Message:
         """Return a new reading of such a message."""
         return Message(self.allowed.framing, self.allowed.matcher)
 
-    def came(self, conversation: Conversation, result: Any) -> Optional[InterleavedSend]:
-        """Count a message that has come; return the reply to it, or None."""
-        self.allowed.count += 1
+    def came(self) -> None:
+        """Count a message that has come."""
+        self.allowed.came()
         if self.left is not None:
             self.left -= 1
-        return None if self.allowed.source is None else self.allowed.make_send(conversation, result)
+
+    def exchange_left(self, other: Permit) -> None:
+        """Exchange how many messages are left: they were counted on the other connection."""
+        self.left, other.left = other.left, self.left
 
     def lines(self) -> list[SourceLine]:
         """Return the source lines where it was written."""
@@ -83,9 +89,3 @@ class Permit:
 
     def __str__(self) -> str:
         return str(self.allowed)
-
-
-def takes_no_bytes(framing: Framing, matcher: Matcher[Any]) -> bool:
-    """Return whether a message can be complete with zero bytes. If so, it would come again and again without end."""
-    _, outcome = Message(framing, matcher).feed(memoryview(b""))
-    return outcome is not None and not isinstance(outcome, Mismatch)

@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from tcpclient_testing.engine.framing.base import Framing
-from tcpclient_testing.engine.steps.base import Step
-from tcpclient_testing.engine.steps.messages import ExpectMessage
+from tcpclient_testing.engine.steps.base import Script, Step
 from tcpclient_testing.errors import ScriptError
 
 if TYPE_CHECKING:
-    from .conversation import Conversation
+    from tcpclient_testing.engine.environment import Environment
 
 __all__ = ["Block", "Unordered", "listed", "places"]
 
@@ -32,16 +30,18 @@ class Unordered:
 
     - `start`: the index of its first step; valid while the block is being written
     - `opened`: when the block was opened, in seconds of the clock
+    - `remind`: makes sure that a client which waits for the block to end is noticed
     - `count`: how many expectations it has in all
     - `units`: the units whose expectation is still open
     - `turn`: when the block's turn came, in seconds of the clock; None before
     """
 
-    __slots__ = ("start", "opened", "units", "turn", "count")
+    __slots__ = ("start", "opened", "remind", "units", "turn", "count")
 
-    def __init__(self, start: int, opened: float) -> None:
+    def __init__(self, start: int, opened: float, remind: Callable[[], None]) -> None:
         self.start = start
         self.opened = opened
+        self.remind = remind
         self.count = 0
         self.units: list[list[Step[Any]]] = []
         self.turn: Optional[float] = None
@@ -52,12 +52,12 @@ class Unordered:
             if not self.units:
                 raise ScriptError(f"{step} has no place at the beginning of any_order(): an action belongs to the "
                                   "expectation written above it; write it before the block")
-            if step.method in ("disconnect", "reset", "start_tls", "hand_over"):
+            if not step.fits_any_order():
                 raise ScriptError(f"{step} has no place in any_order(): what is still missing could not come after it")
         elif not step.reads:
             raise ScriptError(f"{step} has no place in any_order(): only messages can come in any order; write it "
                               "after the block")
-        elif isinstance(step, ExpectMessage) and not isinstance(step.framing, Framing):
+        elif not step.begins_alone():
             raise ScriptError(f"{step} has no place in any_order(): its length depends on the result of the "
                               "expectation before it, and in this block that may be any of them")
 
@@ -79,27 +79,23 @@ class Unordered:
         return (f"{len(heads)} of {self.count} messages in any order {'is' if len(heads) == 1 else 'are'} missing: "
                 f"{listed(heads, 'and')}")
 
-    def move_up(self, step: Step[Any], conversation: Conversation) -> None:
+    def move_up(self, step: Step[Any], script: Script) -> None:
         """Move the unit of `step`, which is met, before the units that are still open."""
         unit = next(unit for unit in self.units if unit[0] is step)
         self.units.remove(unit)
-        position = conversation.cursor
-        for moved in [*unit, *(step for other in self.units for step in other)]:
-            conversation.steps[position] = moved
-            moved.index = position
-            position += 1
+        script.put_in_order(script.cursor.position, [*unit, *(step for other in self.units for step in other)])
 
-    def limits(self, conversation: Conversation) -> tuple[Optional[float], Optional[float]]:
+    def limits(self, environment: Environment, turn: float) -> tuple[Optional[float], Optional[float]]:
         """Return the `timeout` and the `within` of the block, in seconds: the shortest of its open expectations.
 
-        `within` counts from the block's turn. None is no limit.
+        `within` counts from the block's turn, which begins with the `turn` of its first step. None is no limit.
         """
         if self.turn is None:
-            self.turn = conversation.turn
-        limits = [head.timing.limits(conversation.session) for head in self.heads()]
+            self.turn = turn
+        limits = [head.timing.limits(environment) for head in self.heads()]
         withins = [within for _, within in limits if within is not None]
         return (min((timeout for timeout, _ in limits if timeout is not None), default=None),
-                max(0.0, min(withins) - (conversation.turn - self.turn)) if withins else None)
+                max(0.0, min(withins) - (turn - self.turn)) if withins else None)
 
 
 def listed(steps: Sequence[Step[Any]], joint: str) -> str:

@@ -30,9 +30,11 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.wording import counted, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from .conversation import Conversation
+    from tcpclient_testing.engine.connection.inbox import Inbox
+
+    from .allowing import Permit
 
 __all__ = ["KEPT", "Candidates", "NoneMatches", "Reading", "none_matches", "used_up"]
 
@@ -182,17 +184,16 @@ class NoneMatches(Mismatch):
         self.steps = steps
 
 
-def used_up(conversation: Conversation) -> str:
+def used_up(permits: Iterable[Permit], inbox: Inbox) -> str:
     """Return the end of a mismatch's text: which used-up `allow()` would have matched the pending bytes.
 
     Returns "" if none would. The beginning of such a message is enough, because a wrong byte is reported as soon as it
     arrives.
     """
-    permits = [] if conversation.selection is None else conversation.selection.permits
     spent = [permit for permit in permits if permit.left is not None and not permit.left]
-    if not spent or not conversation.pending:
+    if not spent or not inbox.pending:
         return ""
-    candidates = Candidates([Reading(permit, permit.message()) for permit in spent])
-    candidates.run(conversation.pending)
+    candidates = Candidates([Reading(permit, permit.message(None)) for permit in spent])
+    candidates.run(inbox.pending)
     possible = candidates.alive()
     return f"; {possible[0].source} at {possible[0].source.lines()[0]} is used up" if possible else ""

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import accumulate
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.matching.exact import Exactly
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.engine.steps.base import DONE, WAITING, Outcome
+from tcpclient_testing.engine.steps.base import DONE, WAITING, Outcome, Step
 from tcpclient_testing.engine.steps.messages import ExpectBytes
 from tcpclient_testing.engine.wording import first_difference
 
 if TYPE_CHECKING:
-    from .conversation import Conversation
+    from .context import Parts
 
 __all__ = ["ExactRun"]
 
@@ -45,12 +45,18 @@ class ExactRun:
         self.ends: list[int] = []
         self.first = 0
 
-    def proceed(self, conversation: Conversation) -> Outcome:
+    @property
+    def is_open(self) -> bool:
+        """Whether a run has begun, and some of its bytes are still to come."""
+        return self.joined is not None
+
+    def proceed(self, conversation: Parts) -> Outcome:
         """Compare the pending bytes; move the cursor past the satisfied steps, except for the last one of the run."""
         joined = self.joined
         if joined is None:
             joined = self._open(conversation)
-        pending = conversation.pending
+        inbox = conversation.inbox
+        pending = inbox.pending
         while pending:
             data = pending[0]
             left = len(joined) - self.offset
@@ -59,21 +65,21 @@ class ExactRun:
             if not joined.startswith(data, self.offset):
                 return self._differs(conversation, joined, data)
             self.offset += len(data)
-            conversation.consume(len(data))
+            inbox.consume(len(data))
             if self.offset == len(joined):
                 self.joined = None
-                conversation.move_to(self.first + len(self.ends) - 1)
+                conversation.script.cursor.move_to(self.first + len(self.ends) - 1)
                 return DONE
         if self.offset >= self.ends[0]:
-            conversation.move_to(self.first + bisect_right(self.ends, self.offset))
-        if conversation.ended:
-            step = conversation.steps[conversation.cursor]
+            conversation.script.cursor.move_to(self.first + bisect_right(self.ends, self.offset))
+        if inbox.ended:
+            step = conversation.script.due
             assert isinstance(step, ExpectBytes)
-            return step.ended(conversation, self.received_of(step, conversation))
+            return step.ended(conversation, self.received_of(step))
         return WAITING
 
-    def _open(self, conversation: Conversation) -> bytes:
-        steps, first = conversation.steps, conversation.cursor
+    def _open(self, conversation: Parts) -> bytes:
+        steps, first = conversation.script.steps, conversation.script.cursor.position
         step = steps[first]
         assert isinstance(step, ExpectBytes)
         self.first = first
@@ -85,10 +91,8 @@ class ExactRun:
         pieces = [step.data]
         size = len(step.data)
         if size < _MOST_BYTES:
-            limit = first + _MOST_STEPS
-            if conversation.selection is not None:
-                limit = min(limit, conversation.selection.run_limit(first))
-            for later in steps[first + 1:limit]:
+            limit, other = first + _MOST_STEPS, conversation.run_limit(first)
+            for later in steps[first + 1:limit if other is None else min(limit, other)]:
                 if type(later) is not ExpectBytes:  # one with its own time-out isn't, either
                     break
                 size += len(later.data)
@@ -99,23 +103,24 @@ class ExactRun:
         self.joined = joined = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return joined
 
-    def received_of(self, step: ExpectBytes, conversation: Conversation) -> int:
+    def received_of(self, step: Step[Any]) -> int:
         """Return how many bytes of `step`, the step at the cursor, have come."""
         if self.joined is None:
             return 0
+        assert isinstance(step, ExpectBytes)
         return self.offset - (self.ends[step.index - self.first] - len(step.data))
 
-    def _differs(self, conversation: Conversation, joined: bytes, data: memoryview) -> Mismatch:
+    def _differs(self, conversation: Parts, joined: bytes, data: memoryview) -> Mismatch:
         """Find the first byte that differs, move to its step, and describe it there."""
         low = first_difference(joined, data, self.offset) or 0
         position = bisect_right(self.ends, self.offset + low)
-        conversation.move_to(self.first + position)
-        step = conversation.steps[self.first + position]
+        conversation.script.cursor.move_to(self.first + position)
+        step = conversation.script.steps[self.first + position]
         assert isinstance(step, ExpectBytes)
         start = self.ends[position] - len(step.data)
         before = joined[start:self.offset] if start < self.offset else b""
-        conversation.consume(max(0, start - self.offset))
-        got = before + conversation.unclaimed(len(step.data) - len(before))
+        conversation.inbox.consume(max(0, start - self.offset))
+        got = before + conversation.inbox.unclaimed(len(step.data) - len(before))
         self.joined = None
         mismatch = Exactly(step.data).judge().feed(got)
         assert mismatch is not None

@@ -1,146 +1,143 @@
 """The grammar of a script: which step may follow which on one connection.
 
-A step that can never be satisfied is refused where it is written, not when its turn comes.
-
-After `expect_eof()` the client has ended its stream. Two kinds of reading steps remain possible:
-
-- a message that can have zero bytes: it is complete without any
-- the `lines()` and `frames()` of a handler: their loops just end
+A step that can never be satisfied is refused where it is written, not when its turn comes. `GRAMMAR` is the table of
+what is refused. It knows steps by their traits (see `Step`), never by their names.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from tcpclient_testing.engine.framing.base import Framing
-from tcpclient_testing.engine.steps.messages import ExpectMessage
+from tcpclient_testing.engine.steps.base import ANYTHING, THE_CLIENTS_END, Script, Step
 from tcpclient_testing.errors import ScriptError
 
 if TYPE_CHECKING:
-    from tcpclient_testing.engine.session.session import Session
-    from tcpclient_testing.engine.steps.base import Step
+    from tcpclient_testing.engine.environment import Environment
 
-    from .conversation import Conversation
+    from .any_order import Unordered
 
-__all__ = ["check_order", "check_reset", "check_after_eof", "REFUSED_WHILE_PAUSED", "check_reading", "check_begun"]
+__all__ = ["GRAMMAR", "Rule", "check_begun", "check_order", "check_reset"]
 
 __unittest = True
 
-_SENDING = frozenset({"send_bytes", "send_line", "send_frame"})
 
-# The steps that may follow each of these. All other steps may be followed by any step.
-_LAST_STEPS: dict[str, tuple[str, ...]] = {
-    "disconnect": ("expect_disconnect", "expect_reset"),
-    "reset": (),
-    "expect_disconnect": (),
-    "expect_reset": (),
-    "expect_tls_failure": (),
-}
+class Rule:
+    """One line of the grammar.
 
-# What to use instead of a step that resets connections, on a server that can only close them.
-_WITHOUT_RESET = {"reset": "disconnect()", "reset_after": "disconnect_after()",
-                  "fail_connections": "refuse_connections()"}
+    - `about`: which steps it is about
+    - `barrier`: what stands in the way of such a step in its script; None if nothing does
+    - `why`: the error's text after the step, given the step, the barrier, and the connection's number
+    """
 
-#: The steps that are refused while the server does not read: for each, the reason and what to do, as error text.
-REFUSED_WHILE_PAUSED = {
-    "expect_silence": "can't see whether the client is silent: write resume_reading() before it, or use delay() if "
-                      "only the time matters",
-    "start_tls": "can't see the client's TLS handshake: write resume_reading() before it",
-}
+    __slots__ = ("about", "barrier", "why")
 
-# expect_silence() is here because only a client that can still send can be silent.
-# start_tls() is not here: the script may expect the TLS handshake to fail.
-_NEVER = frozenset({"expect_eof", "expect_silence"})
+    def __init__(self, about: Callable[[Step[Any]], bool], barrier: Callable[[Script, Step[Any]], Optional[object]],
+                 why: Callable[[Step[Any], Any, int], str]) -> None:
+        self.about = about
+        self.barrier = barrier
+        self.why = why
 
 
-def check_begun(conversation: Optional[Conversation], what: object) -> None:
+def _after(rest: Union[str, Callable[[Step[Any], Step[Any]], str]]) -> Callable[[Step[Any], Any, int], str]:
+    """Return a `why`: the step comes after the barrier, and `rest` says what is wrong with that."""
+    return lambda step, before, number: (f"comes after {before} on connection {number}, "
+                                         f"{rest if isinstance(rest, str) else rest(step, before)}")
+
+
+def _paused_by(script: Script, _: Step[Any]) -> Optional[Step[Any]]:
+    """Return the step since which the server does not read."""
+    latest = next((step for step in reversed(script.steps) if step.sets_reading is not None), None)
+    return None if latest is None or latest.sets_reading else latest
+
+
+def _tls_before(script: Script, _: Step[Any]) -> Optional[object]:
+    """Return what has begun TLS."""
+    before = next((step for step in script.steps if step.starts_tls), None)
+    return before if before is not None or script.cursor.environment.tls_context is None else "the server has tls="
+
+
+def _not_a_handshake(script: Script, _: Step[Any]) -> Optional[Step[Any]]:
+    """Return the last step if no TLS handshake comes with it."""
+    last = script.steps[-1]
+    shakes = last.starts_tls or (last.connects and script.cursor.environment.tls_context is not None)
+    return None if shakes else last
+
+
+def _last_of_script(script: Script, step: Step[Any]) -> Optional[Step[Any]]:
+    """Return the last step if `step` may not follow it."""
+    last = script.steps[-1]
+    may_follow = last.followers is ANYTHING or (last.followers is THE_CLIENTS_END and step.answers_end)
+    return None if may_follow else last
+
+
+def _input_ended_by(script: Script, step: Step[Any]) -> Optional[Step[Any]]:
+    """Return the step with which the client has ended its stream, if `step` takes a byte, or the stream itself."""
+    ended = script.input_ended
+    return None if ended is None or (not step.needs_stream and step.may_be_empty()) else ended
+
+
+def _too_late(_: Step[Any], last: Step[Any]) -> str:
+    only = "only expect_disconnect() or expect_reset() may follow" if last.followers is THE_CLIENTS_END \
+        else "none may follow"
+    return f"where {only}; expect_connect() begins the next connection"
+
+
+#: What is refused, in the order in which it is looked for.
+GRAMMAR: tuple[Rule, ...] = (
+    Rule(lambda step: step.needs_sight is not None, _paused_by,
+         _after(lambda step, _: f"so the server {step.needs_sight}")),
+    Rule(lambda step: step.starts_tls, _tls_before,
+         lambda _, before, number: f"comes on connection {number}, which speaks TLS already: {before}"),
+    Rule(lambda step: step.wants_tls_failure, _not_a_handshake,
+         lambda _, last, number: f"comes after {last} on connection {number}; it must come directly after start_tls(), "
+                                 "or after the expect_connect() of a server with tls="),
+    Rule(lambda step: step.without_reset is not None,
+         lambda script, _: None if script.cursor.environment.can_reset else script,
+         lambda step, *_: _no_reset(step)),
+    Rule(lambda step: step.sends, lambda script, _: script.output_ended,
+         _after("with which the server has ended its stream: nothing can be sent any more")),
+    Rule(lambda _: True, _last_of_script, _after(_too_late)),
+    Rule(lambda step: step.needs_stream or step.reads, _input_ended_by,
+         _after("with which the client has ended its stream: nothing can come any more")),
+)
+
+
+def check_begun(script: Optional[Script], what: object) -> None:
     """Raise `ScriptError` if `what` is written before the `expect_connect()` of its script; None is no script yet."""
-    if conversation is None or not conversation.steps:
-        connect = "the first expect_connect()" if conversation is None \
-            else f"the expect_connect() of connection {conversation.number}"
+    if script is None or not script.steps:
+        connect = "the first expect_connect()" if script is None \
+            else f"the expect_connect() of connection {script.cursor.number}"
         raise ScriptError(f"{what} comes before {connect}: every script begins with expect_connect()")
 
 
-def check_reset(session: Session, step: Step[Any]) -> None:
+def check_reset(environment: Environment, step: Step[Any]) -> None:
     """Raise `ScriptError` if `step` resets connections and the server can't: a Unix-domain socket has no reset."""
-    if not session.can_reset and step.method in _WITHOUT_RESET:
-        raise ScriptError(f"{step}: a Unix-domain socket has no reset, only a close; use "
-                          f"{_WITHOUT_RESET[step.method]}")
+    if not environment.can_reset and step.without_reset is not None:
+        raise ScriptError(f"{step}{_no_reset(step)}")
 
 
-def check_order(conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
-    """Raise `ScriptError` if `step` may not come next in this connection's script, which must have begun.
+def _no_reset(step: Step[Any]) -> str:
+    return f": a Unix-domain socket has no reset, only a close; use {step.without_reset}"
 
-    `by_handler` says that a handler adds the step. After `hand_over()`, only the handler may add steps. Hand-overs and
-    ends of streams are recorded in `conversation`, since they restrict the steps after them.
+
+def check_order(script: Script, step: Step[Any], block: Optional[Unordered] = None, *,
+                by_handler: bool = False) -> None:
+    """Raise `ScriptError` if `step` may not come next in this script, which must have begun.
+
+    `block` is the any_order() block that is being written. `by_handler` says that a handler adds the step: after
+    `hand_over()`, only the handler may add steps.
     """
-    if conversation.hand_over_step is not None and not by_handler:
-        raise ScriptError(f"{step} comes after {conversation.hand_over_step} on connection {conversation.number}, "
+    if step.free and block is None and script.free:
+        return  # the common case
+    number = script.cursor.number
+    if script.handed_over is not None and not by_handler:
+        raise ScriptError(f"{step} comes after {script.handed_over} on connection {number}, "
                           "after which only the handler adds steps; expect_connect() begins the next connection")
-    if conversation.selection is not None and conversation.selection.writing is not None:
-        conversation.selection.writing.check(step)
-    if step.method == "hand_over":
-        conversation.hand_over_step = step
-    if step.method in ("expect_silence", "start_tls"):
-        check_reading(conversation, step)
-    last = conversation.steps[-1]
-    _check_tls(conversation, step, last)
-    check_reset(conversation.session, step)
-    if step.method == "send_eof":
-        conversation.sent_eof = step
-    elif conversation.sent_eof is not None and step.method in _SENDING:
-        raise ScriptError(f"{step} comes after {conversation.sent_eof} on connection {conversation.number}, with "
-                          "which the server has ended its stream: nothing can be sent any more")
-    allowed = _LAST_STEPS.get(last.method)
-    if allowed is not None and step.method not in allowed:
-        after = f"only {' or '.join(f'{name}()' for name in allowed)} may follow" if allowed else "none may follow"
-        raise ScriptError(f"{step} comes after {last} on connection {conversation.number}, where {after}; "
-                          "expect_connect() begins the next connection")
-    if conversation.got_eof is not None:
-        check_after_eof(conversation, step)
-    elif step.method == "expect_eof":
-        conversation.got_eof = step
-
-
-def _check_tls(conversation: Conversation, step: Step[Any], last: Step[Any]) -> None:
-    """Raise `ScriptError` for TLS within TLS, and for an expected TLS failure that follows no handshake."""
-    tls_context = conversation.session.tls_context
-    if step.method == "start_tls":
-        before = next((each for each in conversation.steps if each.method == "start_tls"), None)
-        if before is not None or tls_context is not None:
-            raise ScriptError(f"{step} comes on connection {conversation.number}, which speaks TLS already: "
-                              f"{before or 'the server has tls='}")
-    elif step.method == "expect_tls_failure" and last.method != "start_tls" and not (
-            last.method == "expect_connect" and tls_context is not None):
-        raise ScriptError(f"{step} comes after {last} on connection {conversation.number}; it must come "
-                          "directly after start_tls(), or after the expect_connect() of a server with tls=")
-
-
-def check_after_eof(conversation: Conversation, step: Step[Any]) -> None:
-    """Raise `ScriptError` if `step` waits for something that can't come any more."""
-    if step.method in _NEVER or (step.reads and not _may_be_empty(step)):
-        raise ScriptError(f"{step} comes after {conversation.got_eof} on connection {conversation.number}, with which "
-                          "the client has ended its stream: nothing can come any more")
-
-
-def _may_be_empty(step: Step[Any]) -> bool:
-    """Return whether the reading step can be satisfied without a byte."""
-    from tcpclient_testing.engine.steps.handlers import ExpectNext
-    if isinstance(step, ExpectNext):
-        return True
-    if not isinstance(step, ExpectMessage):
-        return False
-    if not isinstance(step.framing, Framing):
-        return True  # the callable may return a length of 0
-    from .allowing import takes_no_bytes
-    return takes_no_bytes(step.framing, step.matcher)
-
-
-def check_reading(conversation: Conversation, step: Step[Any]) -> None:
-    """Raise `ScriptError` if `step`, one of those in `REFUSED_WHILE_PAUSED`, comes while the server does not read."""
-    for before in reversed(conversation.steps):
-        if before.method == "resume_reading":
-            return
-        if before.method == "pause_reading":
-            raise ScriptError(f"{step} comes after {before} on connection {conversation.number}, so the "
-                              f"server {REFUSED_WHILE_PAUSED[step.method]}")
+    if block is not None:
+        block.check(step)
+    for rule in GRAMMAR:
+        if rule.about(step):
+            before = rule.barrier(script, step)
+            if before is not None:
+                text = rule.why(step, before, number)
+                raise ScriptError(f"{step}{text}" if text.startswith(":") else f"{step} {text}")

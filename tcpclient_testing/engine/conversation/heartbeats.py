@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from tcpclient_testing.engine.connection.interleaved import InterleavedSend, Rule
+from tcpclient_testing.engine.connection.interleaved import InterleavedSend, InterleavedSends, Rule
 from tcpclient_testing.engine.origin import Origin
 
+from .interleaving import queue
+
 if TYPE_CHECKING:
-    from .conversation import Conversation
+    from .context import Parts
 
 __all__ = ["HeartbeatTimer", "Every"]
 
@@ -59,17 +61,20 @@ class HeartbeatTimer:
         self.due: Optional[float] = None
         self.last: Optional[InterleavedSend] = None
 
-    def start(self, conversation: Conversation) -> None:
+    def start(self, conversation: Parts) -> None:
         """Schedule the first heartbeat, once the client has connected and `position` is reached."""
-        if self.due is None and conversation.accepted and conversation.cursor >= self.position:
-            self.due = conversation.session.now + self.every.seconds
-            conversation.session.remind(self.due)
+        if self.due is None and conversation.inbox.accepted and conversation.script.cursor.position >= self.position:
+            self.due = conversation.environment.now + self.every.seconds
+            conversation.environment.remind(self.due)
 
-    def tick(self, conversation: Conversation) -> Optional[InterleavedSend]:
-        """Return the heartbeat to send now, or None if none is due."""
-        now = conversation.session.now
-        if self.due is None or now < self.due or self.every.stopped:
-            return None
-        following = self.due + self.every.seconds
-        self.due = following if following > now else now + self.every.seconds
-        return self.every.make_send(conversation, conversation.last_result())
+    def tick(self, conversation: Parts, lane: InterleavedSends, *, ended: bool) -> None:
+        """Queue a heartbeat if one is due, unless nothing is sent any more (`ended`)."""
+        now = conversation.environment.now
+        if self.due is None or now < self.due:
+            return
+        if ended or (self.last is not None and (lane.under_way or self.last in lane.waiting)):
+            self.due = now + self.every.seconds
+        elif not self.every.stopped:
+            following = self.due + self.every.seconds
+            self.due = following if following > now else now + self.every.seconds
+            self.last = queue(conversation, lane, self.every, conversation.last_result()) or self.last

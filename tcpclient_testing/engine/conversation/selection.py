@@ -19,14 +19,10 @@ Invariants
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from tcpclient_testing.engine.connection.interleaved import InterleavedSend, InterleavedSends, output_ended
-from tcpclient_testing.engine.framing.base import Framing
-from tcpclient_testing.engine.matching.reading import Message
 from tcpclient_testing.engine.mismatches import CallableRaised, Mismatch, ReadingRaised
-from tcpclient_testing.engine.steps.base import DONE, WAITING, Outcome, Step
-from tcpclient_testing.engine.steps.messages import ExpectMessage
+from tcpclient_testing.engine.steps.base import DONE, WAITING, Outcome, Script, Step
 from tcpclient_testing.engine.wording import counted, lateness, shorten
 from tcpclient_testing.errors import ScriptError
 
@@ -34,9 +30,14 @@ from .allowing import Allowed, Permit
 from .any_order import Unordered, places
 from .candidates import KEPT, Candidates, Reading, none_matches
 from .heartbeats import Every, HeartbeatTimer
+from .interleaving import output_ended, pump, queue
 
 if TYPE_CHECKING:
-    from .conversation import Conversation
+    from collections.abc import Container
+
+    from tcpclient_testing.engine.connection.interleaved import InterleavedSends
+
+    from .context import Parts
 
 __all__ = ["Selection", "race"]
 
@@ -52,21 +53,21 @@ class Selection:
     - `permits`, `beats`: its `allow()` and `every()`, with the step from which each applies
     - `blocks`: its `any_order()` blocks that have open expectations; `writing`: the block that is still being written
     - `candidates`: the readings of the next message; `won`: the reading of an expectation that has won
-    - `interleaved`: what the server sends that belongs to no step
+    - `lane`: what the server sends that belongs to no step
     - `progress`: when the conversation last made progress before the message that is coming in
     """
 
-    __slots__ = ("permits", "beats", "blocks", "writing", "candidates", "won", "interleaved", "progress", "_came",
-                 "_last", "_since", "_began")
+    __slots__ = ("permits", "beats", "blocks", "writing", "candidates", "won", "lane", "progress", "_came", "_last",
+                 "_since", "_began")
 
-    def __init__(self) -> None:
+    def __init__(self, lane: InterleavedSends) -> None:
         self.permits: list[Permit] = []
         self.beats: list[HeartbeatTimer] = []
         self.blocks: list[Unordered] = []
         self.writing: Optional[Unordered] = None
         self.candidates: Optional[Candidates] = None
         self.won: Optional[Reading] = None
-        self.interleaved = InterleavedSends()
+        self.lane = lane
         self.progress = 0.0
         self._came = 0
         self._last = b""
@@ -82,24 +83,27 @@ class Selection:
         else:
             self.beats.append(HeartbeatTimer(written, position))
 
-    def open_block(self, start: int, now: float) -> None:
-        """Begin an `any_order()` block: the messages written from `now` on may come in any order."""
+    def open_block(self, start: int, now: float, remind: Callable[[], None]) -> None:
+        """Begin an `any_order()` block: the messages written from `now` on may come in any order.
+
+        `remind` makes sure that a client which waits for the end of the block is noticed.
+        """
         if self.writing is not None:
             raise ScriptError("any_order() is within any_order(); write one block after the other")
-        self.writing = Unordered(start, now)
+        self.writing = Unordered(start, now, remind)
 
-    def close_block(self, conversation: Conversation) -> None:
+    def close_block(self, conversation: Parts) -> None:
         """End the block that is being written. If its turn has come already, its time-outs begin now."""
-        if self.unfinished_block(conversation) is not None:
-            conversation.due = None
+        if self.unfinished_block(conversation.script) is not None:
+            conversation.timer.clear()
         block, self.writing = self.writing, None
         if block is not None and block.units:
             self.blocks.append(block)
 
-    def unfinished_block(self, conversation: Conversation) -> Optional[Unordered]:
+    def unfinished_block(self, script: Script) -> Optional[Unordered]:
         """Return the block that is being written, if its turn has come (so no step is due yet); else None."""
         block = self.writing
-        return block if block is not None and conversation.cursor >= block.start else None
+        return block if block is not None and script.cursor.position >= block.start else None
 
     def check_awaited(self, step: Step[Any]) -> None:
         """Raise `ScriptError` if `step` belongs to the block that is being written."""
@@ -111,27 +115,32 @@ class Selection:
         """The first bytes of a message came at `now`; the last progress before them was at `progress`."""
         self.progress, self._began = progress, now
 
-    def general_permits(self, conversation: Conversation) -> list[Permit]:
-        """Return the permits that apply to all connections, and so to one that has no script yet."""
-        everywhere = conversation.session.everywhere
+    def general_permits(self, everywhere: Container[object]) -> list[Permit]:
+        """Return the permits of the rules for all connections: they apply to one that has no script yet, too."""
         return [permit for permit in self.permits if permit.left != 0 and permit.allowed in everywhere]
 
-    def keep_connection(self, other: Selection) -> None:
-        """Keep what belongs to each connection when two conversations exchange their scripts.
+    @property
+    def idle(self) -> bool:
+        """Whether nothing applies: no rule, and no block."""
+        return not (self.permits or self.beats or self.blocks or self.writing)
 
-        The scripts take their `Selection` objects with them. So this exchanges back what was sent and let through
-        before the script of the connection was known. Until then only an `allow()` or `every()` for all connections
-        applies.
+    def exchange_rules(self, other: Selection) -> None:
+        """Exchange the rules and blocks, which belong to the scripts, when two conversations exchange their scripts.
+
+        What was sent and let through stays with the connection. Until the script of a connection is known, only an
+        `allow()` or `every()` for all connections applies.
         """
-        for name in ("interleaved", "progress", "_came", "_last", "_since", "_began"):
-            mine, theirs = getattr(self, name), getattr(other, name)
-            setattr(self, name, theirs)
-            setattr(other, name, mine)
+        self.permits, other.permits = other.permits, self.permits
+        self.beats, other.beats = other.beats, self.beats
+        self.blocks, other.blocks = other.blocks, self.blocks
+        self.writing, other.writing = other.writing, self.writing
+        self.forget()
+        other.forget()
         left = {permit.allowed: permit for permit in other.permits}
         for permit in self.permits:
             same = left.get(permit.allowed)
             if same is not None:
-                permit.left, same.left = same.left, permit.left
+                permit.exchange_left(same)
 
     def added(self, step: Step[Any]) -> None:
         """Take note that `step` was appended to the script."""
@@ -148,19 +157,20 @@ class Selection:
 
     # What the conversation calls while its script advances.
 
-    def before(self, conversation: Conversation, step: Step[Any]) -> Optional[Outcome]:
+    def before(self, conversation: Parts, step: Step[Any]) -> Optional[Outcome]:
         """Return the outcome of the due step if it is decided here; None if the step has to proceed by itself."""
-        if conversation.sending:
+        if conversation.outbox.sending:
             return None
+        environment = conversation.environment
         if self.writing is not None and step.index >= self.writing.start:
             return WAITING
-        if not step.is_expectation and step.method != "start_tls" and conversation.session.pipelining:
+        if not step.is_expectation and not step.starts_tls and environment.pipelining:
             return None  # an action: what has come after the message before it is for later steps
         self.look(conversation)
         if not step.reads:
             self._judge_answering(conversation)
-            return WAITING if conversation.session.over else None
-        if conversation.session.over:
+            return WAITING if environment.over else None
+        if environment.over:
             return WAITING
         if self.candidates is None and self.won is None:
             return None
@@ -169,27 +179,27 @@ class Selection:
             conversation.arm()
         return outcome
 
-    def after(self, conversation: Conversation) -> None:
+    def after(self, conversation: Parts) -> None:
         """The script has to wait: let allowed messages through, start heartbeats, and write interleaved sends."""
         self.look(conversation)
         self._judge_answering(conversation)
         for beat in self.beats:
             beat.start(conversation)
         if self.writing is not None:
-            conversation.session.remind_of_unfinished_blocks()
-        if not conversation.session.over:
-            self.interleaved.pump(conversation)
+            self.writing.remind()
+        if not conversation.environment.over:
+            pump(conversation, self.lane)
 
-    def look(self, conversation: Conversation) -> None:
+    def look(self, conversation: Parts) -> None:
         """Consume the allowed messages that have come. If an expectation has won, keep its reading in `won`."""
-        while self.won is None and not conversation.session.over:
+        while self.won is None and not conversation.environment.over:
             if self.candidates is None or not self.candidates.committed:
                 sources = self._sources(conversation)
                 if self.candidates is None or self.candidates.sources != sources:
                     self.candidates = race(conversation, sources)
                 if self.candidates is None:
                     return
-            winner = self.candidates.run(conversation.pending)
+            winner = self.candidates.run(conversation.inbox.pending)
             if winner is None:
                 return
             if isinstance(winner.source, Permit):
@@ -201,34 +211,38 @@ class Selection:
         """Discard all readings, because the pending bytes were discarded."""
         self.candidates = self.won = None
 
-    def let_through(self, conversation: Conversation, winner: Reading) -> None:
+    def let_through(self, conversation: Parts, winner: Reading) -> None:
         """Accept an allowed message that has come: consume its bytes, count it, and send its reply, if it has one."""
+        inbox, turn = conversation.inbox, conversation.timer.turn
         self.candidates = None
-        self._last = conversation.unclaimed(min(winner.end, _KEPT))
-        conversation.consume(winner.end)
-        now = conversation.session.now
+        self._last = inbox.unclaimed(min(winner.end, _KEPT))
+        inbox.consume(winner.end)
+        now = conversation.environment.now
         # An allowed message is not progress. But nothing else could come meanwhile, so that time is not counted.
-        conversation.progress = min(self.progress + (now - self._began), now)
-        if conversation.pending:
-            self.arrives(conversation.progress, now)
-            conversation.progress = now
-        self._came = self._came + 1 if conversation.turn == self._since else 1
-        self._since = conversation.turn
-        assert winner.result is not None
-        reply = winner.source.came(conversation, winner.result.result)
-        if reply is not None:
-            self.interleaved.waiting.append(reply)
-            self.interleaved.pump(conversation)
+        progress = min(self.progress + (now - self._began), now)
+        if inbox.pending:
+            self.arrives(progress, now)
+            progress = now
+        inbox.touch(progress)
+        self._came = self._came + 1 if turn == self._since else 1
+        self._since = turn
+        winner.source.came()
+        allowed = winner.source.allowed
+        if allowed.source is not None:
+            assert winner.result is not None
+            if queue(conversation, self.lane, allowed, winner.result.result) is not None:
+                pump(conversation, self.lane)
 
-    def _sources(self, conversation: Conversation) -> list[Any]:
+    def _sources(self, conversation: Parts) -> list[Any]:
         """Return what may come next, in order of precedence; an empty list if the script alone decides."""
+        script, outbox = conversation.script, conversation.outbox
         if _reads_alone(conversation):
             return []
-        permits: list[Any] = [permit for permit in self.permits if permit.holds(conversation)]
-        position = conversation.issued if conversation.sending else conversation.cursor
-        steps = conversation.steps
+        permits: list[Any] = [permit for permit in self.permits if permit.holds(script)]
+        position = outbox.next if outbox.sending else script.cursor.position
+        steps = script.steps
         here = position
-        while position < len(steps) and not steps[position].is_expectation and steps[position].method != "start_tls":
+        while position < len(steps) and not steps[position].is_expectation and not steps[position].starts_tls:
             position += 1
         if position == len(steps) or not steps[position].reads:
             return permits
@@ -238,7 +252,7 @@ class Selection:
             return permits + block.heads()
         if not self.permits or (self.writing is not None and position >= self.writing.start):
             return permits
-        if position > here and isinstance(step, ExpectMessage) and not isinstance(step.framing, Framing):
+        if position > here and not step.begins_alone():
             return permits  # its callable is asked for the length when the step is due, not before
         return [*permits, step]
 
@@ -249,37 +263,38 @@ class Selection:
                 return block
         return None
 
-    def _decide(self, conversation: Conversation, step: Step[Any]) -> Outcome:
+    def _decide(self, conversation: Parts, step: Step[Any]) -> Outcome:
         """Return the outcome of the due expectation, or of another one of its block that was met in its place."""
-        won, candidates = self.won, self.candidates
+        won, candidates, inbox = self.won, self.candidates, conversation.inbox
         if won is not None:
             assert won.result is not None
             block = self.block_of(won.source)
             if block is not None:
-                block.move_up(won.source, conversation)
+                block.move_up(won.source, conversation.script)
                 if not block.units:
                     self.blocks.remove(block)
             won.source.take(won.result.result)
-            conversation.consume(won.end)
+            inbox.consume(won.end)
             self.won = self.candidates = None
-            self.arrives(conversation.session.now, conversation.session.now)
+            now = conversation.environment.now
+            self.arrives(now, now)
             self._came = 0
             return DONE
         assert candidates is not None
         alive = candidates.alive()
         if not alive:
-            return none_matches(candidates, conversation.unclaimed(256))
-        if conversation.ended:
-            if not conversation.pending and not candidates.committed:
+            return none_matches(candidates, inbox.unclaimed(256))
+        if inbox.ended:
+            if not inbox.pending and not candidates.committed:
                 outcome = step.at_end(conversation)
                 if outcome is not None:
                     self.candidates = None
                     return outcome
-            return self._missing(step, ";", f"{self._so_far(conversation, alive)} before the client "
-                                            f"{conversation.ending()}{self._meanwhile(conversation)}")
+            return self._missing(step, ";", f"{self._so_far(inbox.unclaimed(), alive)} before the client "
+                                            f"{conversation.ending()}{self._meanwhile(conversation.timer.turn)}")
         if len(alive) == 1 and alive[0].source is step and self.block_of(step) is None \
                 and (candidates.seen > KEPT or all(permit.left != 0 for permit in self.permits)):
-            conversation.consume(candidates.commit())
+            inbox.consume(candidates.commit())
         return WAITING
 
     # Texts of reports.
@@ -288,88 +303,84 @@ class Selection:
         """Return the mismatch: `step`, or all that is open of its block, has not come. The text ends with `so_far`."""
         block = self.block_of(step)
         if block is None:
-            return Mismatch(f"expected {_wanted(step)}{joint} {so_far}")
+            return Mismatch(f"expected {step.expectation()}{joint} {so_far}")
         return Mismatch(f"{block.missing()}; {so_far}", details=places(block.heads()))
 
     @staticmethod
-    def _so_far(conversation: Conversation, alive: list[Reading]) -> str:
-        waiting = conversation.unclaimed()
+    def _so_far(waiting: bytes, alive: list[Reading]) -> str:
         if not waiting and len(alive) == 1:
             return alive[0].message.progress()
         return f"got {counted(len(waiting), 'byte')} ({shorten(waiting)})" if waiting else "got nothing"
 
-    def overdue(self, conversation: Conversation, step: Step[Any], duration: float, silent: bool) -> Mismatch:
+    def overdue(self, conversation: Parts, step: Step[Any], duration: float, silent: bool) -> Mismatch:
         """Return the mismatch of a time-out after `duration` seconds: without any progress if `silent`, else in all."""
-        allowed, meanwhile = self.allowed_meanwhile(conversation), self._meanwhile(conversation)
+        turn = conversation.timer.turn
+        allowed, meanwhile = self.allowed_meanwhile(turn), self._meanwhile(turn)
         if self.candidates is None or not step.reads:
             mismatch = step.overdue(conversation, duration, silent and not allowed)
-            mismatch.summary += meanwhile
+            if meanwhile:
+                mismatch.add(meanwhile)
             return mismatch
-        so_far = self._so_far(conversation, self.candidates.alive())
+        so_far = self._so_far(conversation.inbox.unclaimed(), self.candidates.alive())
         got = f"; {so_far}" if so_far != "got nothing" else ""
         if silent and allowed and not got:
             return self._missing(step, ",", f"nothing but {allowed} received {lateness(duration, silent)}{got}")
         late = f"{'nothing received' if silent else 'not complete'} {lateness(duration, silent)}"
         return self._missing(step, ",", f"{late}{got}{meanwhile}")
 
-    def _meanwhile(self, conversation: Conversation) -> str:
+    def _meanwhile(self, turn: float) -> str:
         """Return the end of a sentence that names the allowed messages that have come; "" if there were none."""
-        allowed = self.allowed_meanwhile(conversation)
+        allowed = self.allowed_meanwhile(turn)
         return f"; {allowed} came meanwhile" if allowed else ""
 
-    def allowed_meanwhile(self, conversation: Conversation) -> str:
-        """Name the allowed messages that have come since the last other event; "" if there were none."""
-        if not self._came or self._since != conversation.turn:
+    def allowed_meanwhile(self, turn: float) -> str:
+        """Name the allowed messages that have come in the due step's `turn`; "" if there were none."""
+        if not self._came or self._since != turn:
             return ""
         return f"{counted(self._came, 'allowed message')} ({shorten(self._last)})"
 
     # Time.
 
-    def limits(self, conversation: Conversation, step: Step[Any]) -> tuple[Optional[float], Optional[float]]:
+    def limits(self, conversation: Parts, step: Step[Any]) -> tuple[Optional[float], Optional[float]]:
         """Return the `timeout` and the `within` of the due step, in seconds; None is no limit."""
         block = self.block_of(step) if self.blocks else None
-        return step.timing.limits(conversation.session) if block is None else block.limits(conversation)
+        environment = conversation.environment
+        return step.timing.limits(environment) if block is None \
+            else block.limits(environment, conversation.timer.turn)
 
     def deadline(self) -> Optional[float]:
         """Return when the next heartbeat is due, in seconds of the clock; None is never."""
         return min((beat.due for beat in self.beats if beat.due is not None and not beat.every.stopped), default=None)
 
-    def tick(self, conversation: Conversation) -> None:
+    def tick(self, conversation: Parts) -> None:
         """Send the heartbeats that are due."""
-        silent = output_ended(conversation)
+        ended = output_ended(conversation)
         for beat in self.beats:
-            if not silent and (beat.last is None
-                               or (beat.last not in self.interleaved.waiting and not self.interleaved.under_way)):
-                send: Optional[InterleavedSend] = beat.tick(conversation)
-                if send is not None:
-                    beat.last = send
-                    self.interleaved.waiting.append(send)
-            elif beat.due is not None and beat.due <= conversation.session.now:
-                beat.due = conversation.session.now + beat.every.seconds
-        self.interleaved.pump(conversation)
+            beat.tick(conversation, self.lane, ended=ended)
+        pump(conversation, self.lane)
 
     # Bytes that have come too early.
 
-    def may_be_allowed(self, conversation: Conversation) -> bool:
+    def may_be_allowed(self, conversation: Parts) -> bool:
         """Return whether the pending bytes may be the beginning of an allowed message."""
-        if conversation.ended or self.won is not None or self.candidates is None:
+        if conversation.inbox.ended or self.won is not None or self.candidates is None:
             return False
         return any(isinstance(reading.source, Permit) for reading in self.candidates.alive())
 
-    def _judge_answering(self, conversation: Conversation) -> None:
+    def _judge_answering(self, conversation: Parts) -> None:
         """With ``pipelining=False``: fail if a request has come before the previous one was answered."""
-        session = conversation.session
-        if session.pipelining or session.over or not conversation.excess:
+        environment = conversation.environment
+        if environment.pipelining or environment.over or not conversation.excess:
             return
-        answer = _answer_under_way(conversation)
+        answer = _answer_under_way(conversation.script)
         if answer is not None:
-            early = conversation.unclaimed()
-            session.fail(conversation, answer, Mismatch(
+            early = conversation.inbox.unclaimed()
+            conversation.fail(answer, Mismatch(
                 f"the client sent {counted(len(early), 'byte')} before it was answered (pipelining=False): "
                 f"{shorten(early)}", offset=0))
 
 
-def race(conversation: Conversation, sources: list[Any]) -> Optional[Candidates]:
+def race(conversation: Parts, sources: list[Any]) -> Optional[Candidates]:
     """Return candidates for the next message, one for each source; None if there are no sources.
 
     If the test's own code raises here, fail the script and return None.
@@ -377,45 +388,37 @@ def race(conversation: Conversation, sources: list[Any]) -> Optional[Candidates]
     readings = []
     for source in sources:
         try:
-            readings.append(Reading(source, source.message()))
+            readings.append(Reading(source, source.message(conversation)))
         except Exception as error:  # noqa: BLE001 - the test's own callable: the report shows whatever it raises
             if source.is_expectation:
-                raised = CallableRaised(f"the callable of {source.method}()", error)
-                conversation.session.fail(source.conversation, source, raised)
+                conversation.fail(source, CallableRaised(f"the callable of {source.method}()", error))
             else:
-                conversation.session.fail(conversation, None, ReadingRaised(f"{source} at {source.lines()[0]}", error))
+                conversation.fail(None, ReadingRaised(f"{source} at {source.lines()[0]}", error))
             return None
     return Candidates(readings) if readings else None
 
 
-def _wanted(step: Step[Any]) -> str:
-    """Say what `step` expects, with the same text as on a connection that has no `Selection`."""
-    if isinstance(step, ExpectMessage) and isinstance(step.framing, Framing):
-        return step.expected(Message(step.framing, step.matcher))
-    return str(step)
-
-
-def _reads_alone(conversation: Conversation) -> bool:
+def _reads_alone(conversation: Parts) -> bool:
     """Return whether the due step reads its message by itself, because nothing else could come when it began."""
-    cursor, steps = conversation.cursor, conversation.steps
-    return conversation.exact.joined is not None or (cursor < min(conversation.begun, len(steps))
-                                                     and steps[cursor].reads)
+    script = conversation.script
+    cursor, steps = script.cursor.position, script.steps
+    return conversation.exact.is_open or (cursor < min(script.begun, len(steps)) and steps[cursor].reads)
 
 
-def _answer_under_way(conversation: Conversation) -> Optional[Step[Any]]:
+def _answer_under_way(script: Script) -> Optional[Step[Any]]:
     """Return the send that answers the client's last message, if it is not handed over yet; else None.
 
     The answer is the first send written after that message: the client may take it for its answer, and go on. Until the
     operating system has its last byte, no client that waits for the answer can have sent more.
     """
-    steps, position = conversation.steps, conversation.cursor
+    steps, position = script.steps, script.cursor.position
     while position and not steps[position - 1].is_expectation:
         position -= 1
         if steps[position].sends:
             return None
     if not position or not steps[position - 1].reads:
         return None
-    position = conversation.cursor
+    position = script.cursor.position
     while position < len(steps) and not steps[position].is_expectation:
         if steps[position].sends:
             return steps[position]

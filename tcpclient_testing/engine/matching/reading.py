@@ -16,7 +16,7 @@ from tcpclient_testing.engine.wording import counted, shorten, shorten_repr
 from .base import Match, Matcher
 from .exact import Exactly, StartsWith
 
-__all__ = ["Message", "check_possible"]
+__all__ = ["Message", "check_possible", "takes_no_bytes"]
 
 __unittest = True
 
@@ -128,6 +128,12 @@ def check_possible(method: str, shown: str, framing: Framing, matcher: Matcher[A
             framing.encode(matcher.data)
         except ValueError as error:
             raise ValueError(f"{method}({shown}) can never be met: {error}") from None
+
+
+def takes_no_bytes(framing: Framing, matcher: Matcher[Any]) -> bool:
+    """Return whether a message can be complete with zero bytes. If so, it would come again and again without end."""
+    _, outcome = Message(framing, matcher).feed(memoryview(b""))
+    return outcome is not None and not isinstance(outcome, Mismatch)
 
 
 def _is_ours(method: Any) -> bool:

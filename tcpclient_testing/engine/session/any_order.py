@@ -8,7 +8,7 @@
 - Until it is bound, a connection belongs to no script. What the server allows on all connections is let through before
   the first message, as before any other; it says nothing about the script.
 - Conversations are numbered in the order of acceptance. So it is the script that moves, to the conversation of the
-  connection that it is bound to (see `swap_scripts`).
+  connection that it is bound to (see `Connections`).
 - If the server has a handler, a connection that can match none of the scripts goes to the handler. The scripts wait for
   later connections.
 """
@@ -16,26 +16,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.engine.conversation.any_order import listed, places
-from tcpclient_testing.engine.conversation.candidates import Candidates, NoneMatches, Reading, none_matches, used_up
+from tcpclient_testing.engine.conversation.candidates import Candidates, NoneMatches, Reading, none_matches
+from tcpclient_testing.engine.conversation.interleaving import pump
 from tcpclient_testing.engine.conversation.selection import race
-from tcpclient_testing.engine.framing.base import Framing
+from tcpclient_testing.engine.environment import Environment
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.engine.steps.base import Step
-from tcpclient_testing.engine.steps.messages import ExpectMessage
+from tcpclient_testing.engine.steps.base import Gate, Step
 from tcpclient_testing.engine.wording import counted, lateness, shorten
 from tcpclient_testing.errors import ScriptError
 
-from .swapping import shift_scripts, swap_scripts
+from .order import first_missing
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
 
-    from .session import Session
+    from .connections import Connections
 
-__all__ = ["Pool", "no_script_begins"]
+__all__ = ["Pool", "Pools", "no_script_begins"]
 
 __unittest = True
 
@@ -43,23 +43,83 @@ __unittest = True
 _NAMED = 3
 
 
-class Pool:
+class Pools:
+    """The blocks of one server.
+
+    `all` are those that have been left, `writing` the one that is being written. `remind_of_unfinished` makes sure that
+    a client which waits for a block is noticed.
+    """
+
+    __slots__ = ("environment", "connections", "remind_of_unfinished", "all", "writing")
+
+    def __init__(self, environment: Environment, connections: Connections, remind: Callable[[], None]) -> None:
+        self.environment = environment
+        self.connections = connections
+        self.remind_of_unfinished = remind
+        self.all: list[Pool] = []
+        self.writing: Optional[Pool] = None
+
+    def check_none_is_open(self) -> None:
+        """Raise `ScriptError` if a block is being written already."""
+        if self.writing is not None:
+            raise ScriptError("any_order() is within any_order(); write one block after the other")
+
+    def open(self, gates: Sequence[Step[Any]]) -> None:
+        """Begin a block, all of which waits for the steps `gates`."""
+        self.writing = Pool(self, gates)
+
+    def close(self) -> Pool:
+        """The block that is being written is left; return it."""
+        pool, self.writing = self.writing, None
+        assert pool is not None
+        self.all.append(pool)
+        return pool
+
+    @property
+    def undecided(self) -> bool:
+        """Whether a further connection may be for one of the scripts in any order."""
+        return self.writing is not None or any(pool.unbound for pool in self.all)
+
+    def shift_scripts(self, arrival: Conversation) -> None:
+        """Let the scripts wait for later connections than `arrival`, which matches none of them."""
+        places = self.connections.shift_scripts(arrival)
+        for pool in self.all:
+            pool.unbound = [places.get(conversation, conversation) for conversation in pool.unbound]
+
+    # A timer of the session.
+
+    def deadline(self) -> Optional[float]:
+        """Return when the first of the blocks will be overdue; None is never."""
+        deadlines = (pool.deadline() for pool in self.all)
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def tick(self) -> None:
+        """Fail if a block is overdue."""
+        for pool in self.all:
+            pool.tick()
+
+
+class Pool(Gate):
     """The scripts of one block, and the connections that came for them.
 
     `gates` are the steps before the block. `turn` is when the block was opened; once the gates are satisfied, it is
-    when that happened. `written` says that the block has ended, with no exception.
+    when that happened. `written` says that the block has ended, with no exception. `others` are all blocks of the
+    server.
     """
 
-    __slots__ = ("session", "gates", "unbound", "order", "ready", "turn", "written", "_candidates",
+    __slots__ = ("environment", "others", "gates", "unbound", "order", "ready", "turn", "written", "_candidates",
                  "_taken")
 
-    def __init__(self, session: Session, gates: Sequence[Step[Any]]) -> None:
-        self.session = session
+    finds_connection = True
+
+    def __init__(self, others: Pools, gates: Sequence[Step[Any]]) -> None:
+        self.environment = others.environment
+        self.others = others
         self.gates = gates
         self.unbound: list[Conversation] = []
         self.order: dict[Step[Any], int] = {}
         self.ready = False
-        self.turn = session.now
+        self.turn = self.environment.now
         self.written = False
         self._candidates: dict[Conversation, Candidates] = {}
         self._taken: list[tuple[Conversation, list[Step[Any]]]] = []
@@ -68,7 +128,7 @@ class Pool:
 
     def add(self, conversation: Conversation, step: Step[Any]) -> None:
         """Add a script, which begins with `step`."""
-        conversation.gate = conversation.pool = self
+        conversation.script.wait_for(self)
         self.order[step] = len(self.order)
         self.unbound.append(conversation)
 
@@ -77,8 +137,9 @@ class Pool:
         for conversation in self.unbound:
             heads = _heads(conversation)
             if not heads:
-                second = conversation.steps[1] if len(conversation.steps) > 1 else None
-                raise ScriptError(f"{conversation.steps[0]} at {conversation.steps[0].lines()[0]} has no place in "
+                steps = conversation.script.steps
+                second = steps[1] if len(steps) > 1 else None
+                raise ScriptError(f"{steps[0]} at {steps[0].lines()[0]} has no place in "
                                   "any_order(): a connection is recognized by what it sends first, so its script, "
                                   "written in the block, must begin with an expected message, not with "
                                   f"{'nothing' if second is None else second}")
@@ -87,18 +148,18 @@ class Pool:
 
     def _open(self) -> None:
         """Become ready once the steps before the block are satisfied."""
-        gate = next((gate for gate in self.gates if not gate.satisfied), None)
+        gate = first_missing(self.gates)
         if gate is not None:
-            gate.conversation.when_done(gate, self._open)
+            gate.cursor.when_done(gate, self._open)
             return
         self.ready = True
-        self.turn = self.session.now
+        self.turn = self.environment.now
         self._remind()
         self.look()
 
     def check_awaited(self, step: Step[Any]) -> None:
         """Raise `ScriptError` if the block is still being written, or was left by an exception."""
-        if not self.written and self.session.pool is not self:
+        if not self.written and self.others.writing is not self:
             raise ScriptError(f"{step} can't be awaited: its any_order() was left by an exception, so that none of its "
                               "steps counts")
         if not self.written:
@@ -110,17 +171,17 @@ class Pool:
     def look(self) -> None:
         """Bind each connection whose bytes satisfy a script."""
         if not self.written:
-            self.session.remind_of_unfinished_blocks()
+            self.others.remind_of_unfinished()
         progress = self.ready
-        while progress and not self.session.over:
+        while progress and not self.environment.over:
             progress = False
-            for arrival in [conversation for conversation in self.unbound if conversation.accepted]:
+            for arrival in [conversation for conversation in self.unbound if conversation.inbox.accepted]:
                 progress = self._place(arrival)
-                if progress or self.session.over:
+                if progress or self.environment.over:
                     break
-                if arrival.selection is not None:
-                    arrival.selection.interleaved.pump(arrival)
-        if self.ready and self.unbound and not self.session.over:
+                if arrival.outbox.interleaved is not None:
+                    pump(arrival, arrival.outbox.interleaved)
+        if self.ready and self.unbound and not self.environment.over:
             self._remind()
 
     def _place(self, arrival: Conversation) -> bool:
@@ -133,27 +194,28 @@ class Pool:
             candidates = self._race(arrival)
             if candidates is None:
                 return False
-            winner = candidates.run(arrival.pending)
+            winner = candidates.run(arrival.inbox.pending)
             if winner is None:
                 break
             if winner.source.is_expectation:
-                self._bind(arrival, winner.source.conversation)
+                self._bind(arrival, self._holder_of(winner.source))
                 return True
             assert arrival.selection is not None
             del self._candidates[arrival]
             arrival.selection.let_through(arrival, winner)
-        if candidates.alive() and arrival.broken is not None:
-            self._fail(arrival, arrival.broken)
+        broken = None if arrival.handshake is None else arrival.handshake.failure
+        if candidates.alive() and broken is not None:
+            self._fail(arrival, broken)
             return False
-        if candidates.alive() and not arrival.ended:
+        if candidates.alive() and not arrival.inbox.ended:
             return False
-        if self.session.handler is not None:
+        if self.others.connections.handler is not None:
             self._candidates.pop(arrival)
-            shift_scripts(arrival)
-            self.session.give_to_handler(arrival)
+            self.others.shift_scripts(arrival)
+            self.others.connections.give_to_handler(arrival)
             return True
         if candidates.alive():
-            self.session.fail(arrival, None, self._untold(
+            arrival.fail(None, self._untold(
                 f"the client {arrival.ending()} before it had sent anything that shows"))
         else:
             self._refuse(arrival, candidates)
@@ -161,9 +223,10 @@ class Pool:
 
     def _race(self, arrival: Conversation) -> Optional[Candidates]:
         """Return the candidates for the next message of an unbound connection; None if the session is over."""
-        if self.session.over:
+        if self.environment.over:
             return None
-        sources: list[Any] = [] if arrival.selection is None else list(arrival.selection.general_permits(arrival))
+        everywhere = self.others.connections.everywhere
+        sources: list[Any] = [] if arrival.selection is None else list(arrival.selection.general_permits(everywhere))
         sources += [head for holder in self._holders() for head in _heads(holder)]
         candidates = self._candidates.get(arrival)
         if candidates is None or candidates.sources != sources:
@@ -175,14 +238,18 @@ class Pool:
     def _bind(self, arrival: Conversation, holder: Conversation) -> None:
         self._taken.append((arrival, _heads(holder)))
         if holder is not arrival:
-            swap_scripts(arrival, holder)
+            self.others.connections.exchange_scripts(arrival, holder)
         self.unbound.remove(arrival)
         self._candidates.pop(arrival, None)
-        arrival.gate = arrival.pool = None
-        arrival.due, arrival.turn = arrival.steps[0], self.turn
+        arrival.script.wait_for(None)
+        arrival.timer.count_from(arrival.script.steps[0], self.turn)
         arrival.advance()
-        if not self.unbound:
-            self.session.give_rest_to_handler()
+        if not self.unbound and not self.others.undecided:
+            self.others.connections.give_rest_to_handler()
+
+    def _holder_of(self, head: Step[Any]) -> Conversation:
+        """Return the conversation whose script has this step."""
+        return self.others.connections.all[head.cursor.number - 1]
 
     def _refuse(self, arrival: Conversation, candidates: Candidates) -> None:
         """Fail: the bytes of this connection can satisfy none of the scripts that have no connection yet."""
@@ -190,13 +257,14 @@ class Pool:
         heads = [source for source in candidates.sources if source.is_expectation]
         if len(heads) == 1:  # only one script is left, so it was meant for this connection
             step = heads[0]
-            if step.conversation is not arrival:
-                swap_scripts(arrival, step.conversation)
-        self.session.fail(arrival, step, no_script_begins(candidates, arrival, self._taken))
+            holder = self._holder_of(heads[0])
+            if holder is not arrival:
+                self.others.connections.exchange_scripts(arrival, holder)
+        arrival.fail(step, no_script_begins(candidates, arrival, self._taken))
 
     def _fail(self, arrival: Conversation, mismatch: Mismatch, *, overdue: bool = False) -> None:
         """Fail, since this connection can send nothing; if only one script is left, fail at its first step."""
-        self.session.fail(arrival, arrival.steps[0] if len(self.unbound) == 1 else None, mismatch, overdue=overdue)
+        arrival.fail(arrival.script.steps[0] if len(self.unbound) == 1 else None, mismatch, overdue=overdue)
 
     # Time.
 
@@ -204,10 +272,10 @@ class Pool:
         """Return when the block will be overdue; None if it has no time limit, or nothing to wait for now."""
         if not self.ready or not self.unbound:
             return None
-        progress = max(self.turn, *(arrival.progress for arrival in self.unbound))
+        progress = max(self.turn, *(arrival.inbox.progress for arrival in self.unbound))
         deadlines = []
         for conversation in self.unbound:
-            timeout, within = conversation.steps[0].timing.limits(self.session)
+            timeout, within = conversation.script.steps[0].timing.limits(self.environment)
             deadlines += [] if timeout is None else [progress + timeout]
             deadlines += [] if within is None else [self.turn + within]
         return min(deadlines, default=None)
@@ -215,41 +283,42 @@ class Pool:
     def _remind(self) -> None:
         deadline = self.deadline()
         if deadline is not None:
-            self.session.remind(deadline)
+            self.environment.remind(deadline)
 
     def tick(self) -> None:
         """Fail if the block is overdue."""
-        deadline, now = self.deadline(), self.session.now
+        deadline, now = self.deadline(), self.environment.now
         if deadline is None or now < deadline:
             return
-        lasted = now - max(self.turn, *(arrival.progress for arrival in self.unbound))
+        lasted = now - max(self.turn, *(arrival.inbox.progress for arrival in self.unbound))
         waited = lateness(lasted, True)
-        silent = next((arrival for arrival in self.unbound if arrival.accepted), None)
-        if silent is not None and silent.handshaking:
+        silent = next((arrival for arrival in self.unbound if arrival.inbox.accepted), None)
+        handshake = None if silent is None else silent.handshake
+        if silent is not None and handshake is not None and handshake.under_way:
             from tcpclient_testing.engine.connection.tls_failure import unfinished_handshake
-            self._fail(silent, unfinished_handshake(silent, lasted, True), overdue=True)
+            self._fail(silent, unfinished_handshake(handshake.received, lasted, True), overdue=True)
             return
         if silent is not None:
             mismatch = self._untold(f"the client has sent nothing {waited} that shows")
-            allowed = "" if silent.selection is None else silent.selection.allowed_meanwhile(silent)
-            mismatch.summary += f"; {allowed} came meanwhile" if allowed else ""
-            self.session.fail(silent, None, mismatch, overdue=True)
+            allowed = silent.allowed_meanwhile()
+            mismatch.add(f"; {allowed} came meanwhile" if allowed else "")
+            silent.fail(None, mismatch, overdue=True)
             return
         missing = self._holders()
-        beginnings = [conversation.steps[1] for conversation in missing]
-        client = "no further client" if self.session.accepted else "no client"
-        self.session.fail(missing[0], missing[0].steps[0], Mismatch(
-            f"{client} connected to {self.session.host.listening_at()} {waited}; {len(missing)} of "
+        beginnings = [conversation.script.steps[1] for conversation in missing]
+        client = "no further client" if self.environment.accepted else "no client"
+        missing[0].fail(missing[0].script.steps[0], Mismatch(
+            f"{client} connected to {self.environment.host.listening_at()} {waited}; {len(missing)} of "
             f"{counted(len(self.order), 'script')} in any_order() {'has' if len(missing) == 1 else 'have'} no "
             f"connection: {listed(beginnings, 'and')}", details=places(beginnings)), overdue=True)
 
     def _holders(self) -> list[Conversation]:
         """Return the conversations whose scripts have no connection yet, in the order the scripts were written."""
-        return sorted(self.unbound, key=lambda conversation: self.order[conversation.steps[0]])
+        return sorted(self.unbound, key=lambda conversation: self.order[conversation.script.steps[0]])
 
     def _untold(self, why: str) -> Mismatch:
         """Say that a connection can't be bound; `why` begins the sentence."""
-        beginnings = [conversation.steps[1] for conversation in self._holders()]
+        beginnings = [conversation.script.steps[1] for conversation in self._holders()]
         return NoneMatches(f"{why} to which of {counted(len(beginnings), 'script')} in any_order() it belongs; "
                            f"these begin with {listed(beginnings, 'and')}",
                            tuple(f"{step} at {step.lines()[0]}" for step in beginnings), None, None, beginnings)
@@ -257,11 +326,10 @@ class Pool:
 
 def _heads(conversation: Conversation) -> list[Step[Any]]:
     """Return the messages with which the script may begin; none if it begins with something else."""
-    if len(conversation.steps) < 2 or not conversation.steps[1].reads:
+    steps = conversation.script.steps
+    if len(steps) < 2 or not steps[1].reads or not steps[1].begins_alone():
         return []
-    step = conversation.steps[1]
-    if isinstance(step, ExpectMessage) and not isinstance(step.framing, Framing):
-        return []
+    step = steps[1]
     block = None if conversation.selection is None else conversation.selection.block_of(step)
     return [step] if block is None else block.heads()
 
@@ -272,7 +340,7 @@ def no_script_begins(candidates: Candidates, arrival: Conversation,
 
     `taken` are the connections that are bound, each with the messages with which its script could begin.
     """
-    received = arrival.unclaimed(256)
+    received = arrival.inbox.unclaimed(256)
     plain = none_matches(candidates, received)
     heads = [source for source in candidates.sources if source.is_expectation]
     summary = plain.summary
@@ -282,10 +350,10 @@ def no_script_begins(candidates: Candidates, arrival: Conversation,
             named.append(f"{len(heads) - _NAMED} more")
         summary = (f"expected one of {counted(len(heads), 'message')} in any order ({', '.join(named)}), "
                    f"got {shorten(received)}, with which none of them begins")
-    summary += used_up(arrival)
+    summary += arrival.used_up()
     details = list(plain.details)
     for conversation, others in taken:
-        meant = Candidates([Reading(head, head.message()) for head in others]).run(arrival.pending)
+        meant = Candidates([Reading(head, head.message(arrival)) for head in others]).run(arrival.inbox.pending)
         if meant is not None:
             summary += (f"; connection {conversation.number} has the script of {meant.source} at "
                         f"{meant.source.lines()[0]}")

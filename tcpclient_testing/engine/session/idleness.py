@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Optional
 
 from tcpclient_testing.engine.mismatches import Mismatch
@@ -11,15 +12,67 @@ from .leftovers import unexplained
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
+    from tcpclient_testing.engine.environment import Environment
 
-    from .session import Session
+    from .connections import Connections
 
-__all__ = ["idle_until", "tick_idle"]
+__all__ = ["Idleness", "idle_until"]
 
 __unittest = True
 
 
-def idle_until(session: Session) -> Optional[tuple[float, Conversation]]:
+class Idleness:
+    """A timer of the session: fails the script if the idle time-out has expired."""
+
+    __slots__ = ("_environment", "_connections")
+
+    def __init__(self, environment: Environment, connections: Connections) -> None:
+        self._environment = environment
+        self._connections = connections
+
+    def remind(self) -> None:
+        """Make sure that idleness is noticed, once a client has connected."""
+        if self._environment.idle_timeout is not None:
+            self._environment.remind(self._environment.now + self._environment.idle_timeout)
+
+    def deadline(self) -> Optional[float]:
+        """Return when to look again, in seconds of the clock; None is never."""
+        environment, conversations = self._environment, self._connections.all
+        idle = idle_until(environment, conversations)
+        if idle is not None:
+            return idle[0]
+        if environment.idle_timeout is not None and any(conversation.inbox.open for conversation in conversations):
+            return environment.now + environment.idle_timeout  # a step is due now; check again when it may be done
+        return None
+
+    def tick(self) -> None:
+        """Fail the script if the idle time-out has expired."""
+        environment = self._environment
+        idle = idle_until(environment, self._connections.all)
+        if idle is None or environment.now < idle[0]:
+            return
+        assert environment.idle_timeout is not None
+        deadline, waiting = idle
+        lasted = seconds(environment.now - deadline + environment.idle_timeout)
+        inbox = waiting.inbox
+        extra = None if environment.allow_extra else unexplained(waiting, self._connections)
+        client = f"the client {address_text(inbox.peername)}"
+        nothing = _nothing(waiting)
+        if extra is not None:
+            text = f"{extra}; no step has explained it for {lasted}"
+        elif inbox.draining:
+            text = f"the script is complete; {client} is still connected {lasted} after the server disconnected"
+        elif waiting.script.handed_over is not None:
+            text = f"the handler has not returned, although {client} {waiting.ending()}" if inbox.ended else \
+                f"the handler waits for the client; {client} is still connected and waits"
+            text += f"; {nothing} for {lasted}"
+        else:
+            text = f"the script is complete; {client} is still connected and waits; {nothing} for {lasted}"
+        waiting.fail(None, Mismatch(text), overdue=True)
+
+
+def idle_until(environment: Environment,
+               conversations: Sequence[Conversation]) -> Optional[tuple[float, Conversation]]:
     """Return when the idle time-out expires (seconds of the clock), and on which connection; None if it is not running.
 
     It runs while no step with a time-out of its own is due on any connection, and one of these is true:
@@ -27,86 +80,66 @@ def idle_until(session: Session) -> Optional[tuple[float, Conversation]]:
     - A client is connected, and nothing happens.
     - A client has done something that no step explains. What it does afterwards does not restart this time.
     """
-    if session.idle_timeout is None:
+    if environment.idle_timeout is None:
         return None
-    latest, waiting = session.awake_since, None
+    latest, waiting = environment.awake_since, None
     extra: Optional[tuple[float, Conversation]] = None
-    for conversation in session.conversations:
-        if conversation.pool is not None or (_waits_for_somebody(conversation) and conversation.gate is None):
+    for conversation in conversations:
+        gate = conversation.script.gate
+        if (gate is None and _waits_for_somebody(conversation)) or (gate is not None and gate.finds_connection):
             return None
-        if not conversation.accepted:
+        if not conversation.inbox.accepted:
             continue
         latest = max(latest, _latest(conversation))
-        if waiting is None and (conversation.open or _kept_open(conversation)):
+        if waiting is None and (conversation.inbox.open or _kept_open(conversation)):
             waiting = conversation
         since = _unexplained_since(conversation)
-        if since is not None and not session.allow_extra:
-            since = max(since, session.awake_since)
+        if since is not None and not environment.allow_extra:
+            since = max(since, environment.awake_since)
             if extra is None or since < extra[0]:
                 extra = since, conversation
     if extra is not None and (waiting is None or extra[0] <= latest):
-        return extra[0] + session.idle_timeout, extra[1]
-    return None if waiting is None else (latest + session.idle_timeout, waiting)
+        return extra[0] + environment.idle_timeout, extra[1]
+    return None if waiting is None else (latest + environment.idle_timeout, waiting)
 
 
 def _waits_for_somebody(conversation: Conversation) -> bool:
     """Whether a step with a time-out of its own is due, so that the idle time-out does not apply."""
-    steps, cursor = conversation.steps, conversation.cursor
-    return cursor < len(steps) and not steps[cursor].idle
+    due = conversation.script.due
+    return due is not None and not due.idle
 
 
 def _latest(conversation: Conversation) -> float:
     """When something last happened on this connection."""
-    return max(conversation.progress, conversation.taken_at, _done_at(conversation))
+    return max(conversation.inbox.progress, conversation.outbox.taken_at, _done_at(conversation))
 
 
 def _kept_open(conversation: Conversation) -> bool:
     """Whether the client has ended its stream but its handler has not returned: the client may be waiting for it."""
-    done = not conversation.ended or conversation.reset or conversation.closed or conversation.draining
-    return not done and conversation.hand_over_step is not None and conversation.hand_over_step.satisfied
+    inbox, handed_over = conversation.inbox, conversation.script.handed_over
+    done = not inbox.ended or inbox.reset or inbox.closed or inbox.draining
+    return not done and handed_over is not None and handed_over.satisfied
 
 
 def _unexplained_since(conversation: Conversation) -> Optional[float]:
     """Since when a connection whose script is complete has something that no step explains; None if it has nothing."""
-    if not conversation.steps:
-        return conversation.accepted_at
-    if conversation.pending:
-        return max(_done_at(conversation), conversation.unclaimed_at)
-    return conversation.progress if conversation.draining and conversation.open else None
+    inbox = conversation.inbox
+    if not conversation.script.steps:
+        return inbox.accepted_at
+    if inbox.pending:
+        return max(_done_at(conversation), inbox.unclaimed_at)
+    return inbox.progress if inbox.draining and inbox.open else None
 
 
 def _done_at(conversation: Conversation) -> float:
     """When a step was last satisfied; 0 if none was."""
-    return conversation.marks[-1][1] if conversation.marks else 0.0
-
-
-def tick_idle(session: Session) -> None:
-    """Fail the session if the idle time-out has expired."""
-    idle = idle_until(session)
-    if idle is None or session.now < idle[0]:
-        return
-    assert session.idle_timeout is not None
-    deadline, waiting = idle
-    lasted = seconds(session.now - deadline + session.idle_timeout)
-    extra = None if session.allow_extra else unexplained(waiting)
-    client = f"the client {address_text(waiting.peername)}"
-    nothing = _nothing(waiting)
-    if extra is not None:
-        text = f"{extra}; no step has explained it for {lasted}"
-    elif waiting.draining:
-        text = f"the script is complete; {client} is still connected {lasted} after the server disconnected"
-    elif waiting.hand_over_step is not None:
-        text = f"the handler has not returned, although {client} {waiting.ending()}" if waiting.ended else \
-            f"the handler waits for the client; {client} is still connected and waits"
-        text += f"; {nothing} for {lasted}"
-    else:
-        text = f"the script is complete; {client} is still connected and waits; {nothing} for {lasted}"
-    session.fail(waiting, None, Mismatch(text), overdue=True)
+    marks = conversation.script.cursor.marks
+    return marks[-1][1] if marks else 0.0
 
 
 def _nothing(conversation: Conversation) -> str:
     """Say that nothing happened except heartbeats: those of the server, and messages that `allow()` allows."""
     selection = conversation.selection
-    allowed = "" if selection is None else selection.allowed_meanwhile(conversation)
+    allowed = conversation.allowed_meanwhile()
     but = f"nothing but {allowed}" if allowed else "nothing"
     return f"the client sent {but}" if selection is not None and selection.beats else f"{but} happened"

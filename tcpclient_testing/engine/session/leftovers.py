@@ -6,16 +6,16 @@ twice talks on the new connection and has forgotten the old one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.engine.steps.lifecycle import ExpectEof
 from tcpclient_testing.engine.wording import address_text, counted, shorten
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
+    from tcpclient_testing.engine.environment import Environment
 
-    from .session import Session
+    from .connections import Connections
 
 __all__ = ["judge_leftovers", "unexplained", "unexpected_connections"]
 
@@ -24,61 +24,63 @@ __unittest = True
 _NAMED = 3
 
 
-def judge_leftovers(session: Session, *, allow_open: bool, allow_extra: bool) -> None:
-    """Fail the session for the first leftover that is not allowed.
+def judge_leftovers(environment: Environment, connections: Connections, *, allow_open: bool,
+                    allow_extra: bool) -> None:
+    """Fail the script for the first leftover that is not allowed.
 
     `allow_open` permits clients that are still connected, `allow_extra` bytes and connections that no step explains.
     """
-    for conversation in session.conversations:
-        if conversation.fault is not None and not conversation.fault.struck:
-            session.fail(conversation, conversation.fault, conversation.fault.missed(conversation))
-        if conversation.broken is not None and conversation.steps \
-                and conversation.steps[-1].method != "expect_tls_failure":
-            session.fail(conversation, None, conversation.broken)
-        eof = conversation.got_eof
-        if isinstance(eof, ExpectEof) and eof.was_reset and conversation.steps[-1].method != "expect_reset":
-            session.fail(conversation, eof, eof.reset())
-        extra = None if allow_extra else unexplained(conversation)
+    for conversation in connections.all:
+        script, inbox, outbox = conversation.script, conversation.inbox, conversation.outbox
+        limit, last = outbox.limit, script.final
+        if limit is not None and not limit.struck:
+            armed_by: Any = limit.step
+            conversation.fail(armed_by, limit.missed(outbox.total))
+        broken = None if conversation.handshake is None else conversation.handshake.failure
+        if broken is not None and last is not None and not last.wants_tls_failure:
+            conversation.fail(None, broken)
+        unmet = None if script.input_ended is None else script.input_ended.unmet(conversation)
+        if unmet is not None:
+            conversation.fail(script.input_ended, unmet)
+        extra = None if allow_extra else unexplained(conversation, connections)
         if extra is not None:
-            session.fail(conversation, None, Mismatch(extra, received=conversation.unclaimed(), offset=0))
-        if not (allow_open or conversation.ended or conversation.draining or conversation.closed):
-            if conversation.paused is not None:
+            conversation.fail(None, Mismatch(extra, received=inbox.unclaimed(), offset=0))
+        if not (allow_open or inbox.ended or inbox.draining or inbox.closed):
+            if inbox.paused is not None:
                 from tcpclient_testing.engine.steps.waiting import paused_text
-                session.fail(conversation, None, Mismatch("the script is complete, but the server is left and has not "
-                                                          f"seen the client disconnect: {paused_text(conversation)}"))
-            peer = address_text(conversation.peername)
-            session.fail(conversation, None, Mismatch(
+                conversation.fail(None, Mismatch("the script is complete, but the server is left and has not "
+                                                 f"seen the client disconnect: {paused_text(inbox.paused)}"))
+            peer = address_text(inbox.peername)
+            conversation.fail(None, Mismatch(
                 f"the script is complete, but the client {peer} is still connected when the server is left"
-                f"{unexpected_connections(session)}"))
+                f"{unexpected_connections(environment, connections)}"))
 
 
-def unexplained(conversation: Conversation) -> Optional[str]:
+def unexplained(conversation: Conversation, connections: Connections) -> Optional[str]:
     """Describe what no step explains on a connection whose script is complete; return None if there is nothing."""
-    session, came = conversation.session, conversation.unclaimed()
-    if not conversation.steps:
+    came = conversation.inbox.unclaimed()
+    if not conversation.script.steps:
         sent = f", and sent {counted(len(came), 'byte')}: {shorten(came)}" if came else ""
-        times = {1: "once", 2: "twice"}.get(session.accepted, f"{session.accepted} times")
-        expected = counted(session.expected, "connection") if session.expected else "no connection"
+        accepted = connections.environment.accepted
+        times = {1: "once", 2: "twice"}.get(accepted, f"{accepted} times")
+        expected = counted(connections.expected, "connection") if connections.expected else "no connection"
         return f"the client connected {times}, but the script expects {expected}{sent}"
     if came:
-        used = ""
-        if conversation.selection is not None:
-            from tcpclient_testing.engine.conversation.candidates import used_up
-            used = used_up(conversation)
+        used = conversation.used_up()
         return f"the script is complete, but the client sent {counted(len(came), 'more byte')}: {shorten(came)}{used}"
     return None
 
 
-def unexpected_connections(session: Session) -> str:
+def unexpected_connections(environment: Environment, connections: Connections) -> str:
     """Return the end of a mismatch's text that names the connections no step expects; "" if there are none."""
-    if session.allow_extra:
+    if environment.allow_extra:
         return ""
-    unexpected = [conversation for conversation in session.conversations
-                 if conversation.accepted and not conversation.steps and conversation.pool is None]
+    unexpected = [conversation for conversation in connections.all if conversation.inbox.accepted
+                  and not conversation.script.steps and conversation.script.gate is None]
     if not unexpected:
         return ""
-    named = ", ".join(address_text(conversation.peername) for conversation in unexpected[:_NAMED])
+    named = ", ".join(address_text(conversation.inbox.peername) for conversation in unexpected[:_NAMED])
     more = ", ..." if len(unexpected) > _NAMED else ""
     times = f"{len(unexpected)} more times" if len(unexpected) > 1 else \
-        "a second time" if session.accepted == 2 else "once more"
+        "a second time" if environment.accepted == 2 else "once more"
     return f"; meanwhile the client connected {times} ({named}{more}), which no step expects"

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tcpclient_testing.engine.conversation.conversation import Conversation
+    from tcpclient_testing.engine.environment import Environment
     from tcpclient_testing.engine.steps.base import Step
 
-    from .any_order import Pool
-    from .session import Session
+    from .any_order import Pool, Pools
+    from .connections import Connections
 
-__all__ = ["UnfinishedBlock", "tick_unfinished", "wait_for_block"]
+__all__ = ["UnfinishedBlock", "UnfinishedBlocks"]
 
 __unittest = True
 
@@ -58,57 +59,81 @@ class Wait:
         self.left = left
 
 
-def wait_for_block(session: Session) -> Optional[Wait]:
-    """Return the wait with the earliest deadline; None if no client waits for a block."""
-    waits = [wait for wait in _waits(session) if wait is not None]
-    return min(waits, key=lambda wait: wait.deadline, default=None)
+class UnfinishedBlocks:
+    """A timer of the session: fails the script if a client has waited too long for a block."""
 
+    __slots__ = ("_environment", "_connections", "_pools")
 
-def _waits(session: Session) -> Iterator[Optional[Wait]]:
-    for pool in [*session.pools, *([] if session.pool is None else [session.pool])]:
-        if not pool.written:
-            yield _wait_for_pool(session, pool)
-    for conversation in session.conversations:
-        block = None if conversation.selection is None else conversation.selection.unfinished_block(conversation)
-        if block is not None and conversation.gate is None and _is_there(conversation):
-            yield _wait(session, block.opened, [conversation], block.heads(), left=False)
+    def __init__(self, environment: Environment, connections: Connections) -> None:
+        self._environment = environment
+        self._connections = connections
+        self._pools: Optional[Pools] = None
 
+    def watch(self, pools: Pools) -> None:
+        """Watch these blocks of connections, too."""
+        self._pools = pools
 
-def _wait_for_pool(session: Session, pool: Pool) -> Optional[Wait]:
-    left = pool is not session.pool
-    there = [conversation for conversation in session.conversations if _is_there(conversation) and
-             (conversation.pool is pool or not (left or conversation.steps))]
-    if not there:
-        return None
-    # While a step before the block is due, the time-out of that step applies.
-    since = pool.turn if all(gate.satisfied for gate in pool.gates) else session.now
-    heads = [conversation.steps[1] for conversation in pool.unbound if len(conversation.steps) > 1]
-    return _wait(session, since, there, heads, left=left)
+    def remind(self) -> None:
+        """Make sure that a client which waits for a block is noticed."""
+        deadline = self.deadline()
+        if deadline is not None:
+            self._environment.remind(deadline)
+
+    def deadline(self) -> Optional[float]:
+        """Return when a client will have waited too long, in seconds of the clock; None is never."""
+        wait = self._first()
+        return None if wait is None else wait.deadline
+
+    def tick(self) -> None:
+        """Fail the script if a client has waited too long for a block."""
+        wait = self._first()
+        if wait is None or self._environment.now < wait.deadline:
+            return
+        waiting = wait.conversation
+        mismatch = UnfinishedBlock(self._environment.now - wait.since, connected=waiting.inbox.open, left=wait.left)
+        waiting.fail(waiting.script.due if waiting.script.gate is None else None, mismatch, overdue=True)
+
+    def _first(self) -> Optional[Wait]:
+        """Return the wait with the earliest deadline; None if no client waits for a block."""
+        waits = [wait for wait in self._waits() if wait is not None]
+        return min(waits, key=lambda wait: wait.deadline, default=None)
+
+    def _waits(self) -> Iterator[Optional[Wait]]:
+        pools = self._pools
+        if pools is not None:
+            for pool in [*pools.all, *([] if pools.writing is None else [pools.writing])]:
+                if not pool.written:
+                    yield self._wait_for_pool(pool, left=pool is not pools.writing)
+        for conversation in self._connections.all:
+            script, selection = conversation.script, conversation.selection
+            block = None if selection is None else selection.unfinished_block(script)
+            if block is not None and script.gate is None and _is_there(conversation):
+                yield self._wait(block.opened, [conversation], block.heads(), left=False)
+
+    def _wait_for_pool(self, pool: Pool, *, left: bool) -> Optional[Wait]:
+        there = [conversation for conversation in self._connections.all if _is_there(conversation) and
+                 (conversation.script.gate is pool or not (left or conversation.script.steps))]
+        if not there:
+            return None
+        # While a step before the block is due, the time-out of that step applies.
+        since = pool.turn if all(gate.satisfied for gate in pool.gates) else self._environment.now
+        scripts = [conversation.script.steps for conversation in pool.unbound]
+        return self._wait(since, there, [steps[1] for steps in scripts if len(steps) > 1], left=left)
+
+    def _wait(self, since: float, there: list[Conversation], heads: list[Step[Any]], *, left: bool) -> Optional[Wait]:
+        environment = self._environment
+        latest = (max(each.inbox.progress, each.outbox.taken_at) for each in there)
+        since = max(since, environment.awake_since, *latest)
+        waiting = next((each for each in there if each.inbox.open), there[0])
+        timeouts = [head.timing.limits(environment)[0] for head in heads if head.reads] or [environment.timeout]
+        known = [timeout for timeout in timeouts if timeout is not None]
+        limits = [] if environment.idle_timeout is None else [environment.idle_timeout]
+        if waiting.inbox.open and len(known) == len(timeouts):
+            limits.append(max(known))
+        return Wait(since, since + min(limits), waiting, left) if limits else None
 
 
 def _is_there(conversation: Conversation) -> bool:
     """Return whether the client may be waiting. One that has half-closed may be, too."""
-    return conversation.accepted and not (conversation.closed or conversation.reset or conversation.draining)
-
-
-def _wait(session: Session, since: float, there: list[Conversation], heads: list[Step[Any]], *,
-          left: bool) -> Optional[Wait]:
-    since = max(since, session.awake_since, *(max(each.progress, each.taken_at) for each in there))
-    waiting = next((each for each in there if each.open), there[0])
-    timeouts = [head.timing.limits(session)[0] for head in heads if head.reads] or [session.timeout]
-    known = [timeout for timeout in timeouts if timeout is not None]
-    limits = [] if session.idle_timeout is None else [session.idle_timeout]
-    if waiting.open and len(known) == len(timeouts):
-        limits.append(max(known))
-    return Wait(since, since + min(limits), waiting, left) if limits else None
-
-
-def tick_unfinished(session: Session) -> None:
-    """Fail the session if a client has waited too long for a block."""
-    wait = wait_for_block(session)
-    if wait is None or session.now < wait.deadline:
-        return
-    waiting = wait.conversation
-    due = waiting.gate is None and waiting.cursor < len(waiting.steps)
-    session.fail(waiting, waiting.steps[waiting.cursor] if due else None,
-                 UnfinishedBlock(session.now - wait.since, connected=waiting.open, left=wait.left), overdue=True)
+    inbox = conversation.inbox
+    return inbox.accepted and not (inbox.closed or inbox.reset or inbox.draining)

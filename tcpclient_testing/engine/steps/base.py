@@ -1,48 +1,49 @@
-"""Steps: the entries of a script, and the handles with which a test asks for their outcome.
+"""Steps: the entries of a script, and the handles with which a test asks for their outcome; and the script itself.
 
 A step is written once, gets its turn once, and ends once:
 
     waiting -> due -> satisfied | failed | not reached
 
-The step itself does not store this state. A conversation has a cursor: the steps before the cursor are satisfied, the
-step at the cursor is due. So a run of a thousand steps that one read satisfies costs one assignment, and a step and its
-conversation can't disagree.
+The step itself does not store this state. A script has a cursor: the steps before the cursor are satisfied, the step at
+the cursor is due. So a run of a thousand steps that one read satisfies costs one assignment, and a step and its script
+can't disagree. The steps of a script share its `Cursor`, which knows none of them.
 
 Every step has these methods:
 
 - `begin` is called when its turn comes.
 - `proceed` is called then, and whenever something has happened. It returns WAITING, DONE, QUEUED (its bytes are in the
-  conversation's outbox; the next step may add more to the same write) or the Mismatch with which the script fails.
+  outbox; the next step may add more to the same write) or the Mismatch with which the script fails.
 - `overdue` says what is missing when its time is over.
 
-`Timing` holds the time-outs of a step as a script gives them: `timeout=`, `within=` and `after=`, in seconds.
+And it has traits, which say how it gets on with the other steps of a script. No other part of the engine knows a step
+by its name: a step that is defined elsewhere works as these do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Final, Generic, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Final, Generic, Optional, TypeVar, Union
 
-from tcpclient_testing.engine.arguments import checked_seconds
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 
+from .timing import DEFAULT_TIMING, UNTIMED, Timing
+
 if TYPE_CHECKING:
-    from tcpclient_testing.engine.conversation.conversation import Conversation
-    from tcpclient_testing.engine.session.session import Session
+    from tcpclient_testing.engine.connection.handshake import Handshake
+    from tcpclient_testing.engine.connection.inbox import Inbox
+    from tcpclient_testing.engine.connection.outbox import Outbox
+    from tcpclient_testing.engine.environment import Environment
     from tcpclient_testing.engine.source_lines import SourceLine
 
 __all__ = [
-    "DEFAULT_TIMING", "DONE", "QUEUED", "SCALE", "UNSET", "UNTIMED", "WAITING", "Outcome", "Step", "TimedStep",
-    "Timing", "timing_of",
+    "ANYTHING", "DONE", "NOTHING", "QUEUED", "THE_CLIENTS_END", "WAITING", "Cursor", "Gate", "Outcome",
+    "Script", "Step", "TimedStep",
 ]
 
 __unittest = True
 
 T = TypeVar("T")
-
-#: The name of the environment variable that multiplies time-outs, for slow machines.
-SCALE = "TCPCLIENT_TESTING_TIMEOUT_SCALE"
 
 
 class StepState:
@@ -65,43 +66,50 @@ QUEUED: Final = StepState("QUEUED")
 
 Outcome = Union[StepState, Mismatch]
 
+#: What may follow a step on its connection: see `Step.followers`.
+ANYTHING, THE_CLIENTS_END, NOTHING = "anything", "the client's end", "nothing"
 
-class Timing:
-    """How long a step may take, in seconds; None means no limit.
 
-    - `timeout`: the longest time without progress, once it is the step's turn.
-    - `within`: the longest time in all.
-    - `after`: the step must not be satisfied before this time.
-    - `default`: use the server's time-out instead of `timeout`.
+class Cursor:
+    """How far a script has come: the steps before `position` are satisfied.
 
-    These are the values as written; `limits` returns those that apply.
+    `marks` are the positions that it has had, each with the time in seconds of the clock. `number` is the connection's
+    number, `handle` the object that users get for it.
     """
 
-    __slots__ = ("timeout", "within", "after", "default")
+    __slots__ = ("environment", "number", "handle", "position", "marks", "_watchers")
 
-    def __init__(self, timeout: Optional[float], within: Optional[float], after: Optional[float],
-                 default: bool) -> None:
-        self.timeout = timeout
-        self.within = within
-        self.after = after
-        self.default = default
+    def __init__(self, environment: Environment, number: int) -> None:
+        self.environment = environment
+        self.number = number
+        self.handle: Any = None
+        self.position = 0
+        self.marks: list[tuple[int, float]] = []
+        self._watchers: dict[Step[Any], list[Callable[[], None]]] = {}
 
-    def limits(self, session: Session) -> tuple[Optional[float], Optional[float]]:
-        """Return the `timeout` and `within` that apply on a server: its default, or what is written times its scale.
+    def belong_to(self, number: int, handle: Any) -> None:
+        """The script is that of connection `number` from now on."""
+        self.number = number
+        self.handle = handle
 
-        With `after`, only the time from `after` to `within` is multiplied.
-        """
-        timeout, within, after = self.timeout, self.within, self.after or 0.0
-        if self.default:
-            timeout = session.timeout
-        elif timeout is not None:
-            timeout *= session.scale
-        return timeout, None if within is None else after + (within - after) * session.scale
+    def move_to(self, position: int) -> None:
+        """Mark the steps before `position` as satisfied, at the current time."""
+        if position > self.position:
+            self.position = position
+            self.marks.append((position, self.environment.now))
 
+    def when_done(self, step: Step[Any], callback: Callable[[], None]) -> None:
+        """Call `callback` when `step`, a step of this script, is satisfied; at once if it already is."""
+        if step.satisfied:
+            callback()
+        else:
+            self._watchers.setdefault(step, []).append(callback)
 
-DEFAULT_TIMING: Final = Timing(None, None, None, True)
-
-UNTIMED: Final = Timing(None, None, None, False)
+    def tell_watchers(self) -> None:
+        """Call the callbacks of those watched steps that are satisfied now."""
+        if self._watchers:
+            for step in [step for step in self._watchers if step.satisfied]:
+                self.environment.calls.call(self._watchers.pop(step, ()))
 
 
 class Step(Generic[T]):
@@ -111,26 +119,62 @@ class Step(Generic[T]):
     those of an `asyncio.Future` do.
     """
 
-    __slots__ = ("conversation", "index", "origin", "timing", "value", "asked")
+    __slots__ = ("cursor", "index", "origin", "timing", "value", "asked")
 
     #: The name of the method that writes this step.
     method = "step"
+
+    # Traits: who does what.
+
     #: Whether the client has to do it (an expectation), rather than the server (an action).
     is_expectation = True
-    #: Whether it may follow, and be followed by, any step, so that `check_order` can be skipped.
+    #: Whether it expects a message, which `message()` begins to read.
+    reads = False
+    #: Whether its bytes may go out in one write with those of the send before it.
+    sends = False
+    #: Whether it may wait for ever. Idleness is then checked as if no step were due.
+    idle = False
+    #: Whether it only takes time, and does nothing on the connection.
+    takes_time = False
+
+    # Traits: where it may stand in a script (see the table in `conversation/grammar.py`).
+
+    #: Whether it may follow, and be followed by, any step, so that the grammar need not be asked.
     free = False
     #: Whether it is a setting of the server, and part of no connection's script.
     is_setting = False
     #: Whether it may be written before the first expect_connect().
     may_come_first = False
-    #: Whether its bytes may go out in one write with those of the send before it.
-    sends = False
-    #: Whether it expects a message, which `message()` begins to read.
-    reads = False
-    #: Whether it may wait for ever. Idleness is then checked as if no step were due.
-    idle = False
+    #: Whether it expects the client to connect.
+    connects = False
+    #: What may follow it on its connection: ANYTHING, THE_CLIENTS_END (steps with `answers_end`), or NOTHING.
+    followers = ANYTHING
+    #: Whether it is met when the client ends the connection: it may follow the server's own end.
+    answers_end = False
+    #: Whether it is met only by a reset.
+    wants_reset = False
+    #: Whether a handler serves the connection after it.
+    hands_over = False
+    #: Whether it begins TLS.
+    starts_tls = False
+    #: Whether it is met when TLS fails, so that it must follow the beginning of a handshake.
+    wants_tls_failure = False
+    #: Whether nothing can be sent after it.
+    ends_output = False
+    #: Whether the client has ended its stream when it is met: nothing can come after it.
+    ends_input = False
+    #: Whether it can't be met any more once the client has ended its stream. `may_be_empty` says it of messages.
+    needs_stream = False
+    #: What it does to the server's reading: False stops it, True resumes it, None is neither.
+    sets_reading: Optional[bool] = None
+    #: Why it is refused while the server does not read, and what to do, as error text; None if it is not.
+    needs_sight: Optional[str] = None
+    #: What to write in its place on a server that can't reset connections, if it resets some; else None.
+    without_reset: Optional[str] = None
+    #: Whether it refuses connections, or accepts them again: then it takes effect at once if they are refused.
+    refuses = reopens = False
 
-    conversation: Conversation
+    cursor: Cursor
     index: int
     timing: Timing
     value: T
@@ -143,22 +187,22 @@ class Step(Generic[T]):
 
     # What the conversation calls.
 
-    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+    def begin(self, context: Context) -> Optional[Mismatch]:
         """Begin the step's turn; return a mismatch if it can't even begin."""
         return None
 
-    def proceed(self, conversation: Conversation) -> Outcome:
+    def proceed(self, context: Context) -> Outcome:
         """Do what can be done now; return the outcome."""
         raise NotImplementedError
 
-    def survives(self, conversation: Conversation) -> bool:
+    def survives(self, context: Context) -> bool:
         """Return whether the step may have its turn on a connection whose TLS is broken."""
         return False
 
-    def timer_fired(self, conversation: Conversation) -> None:
-        """Note that the time for which this step set the conversation's alarm has come."""
+    def timer_fired(self, context: Context) -> None:
+        """Note that the time for which this step set an alarm has come."""
 
-    def overdue(self, conversation: Conversation, seconds: float, silent: bool) -> Mismatch:
+    def overdue(self, context: Context, seconds: float, silent: bool) -> Mismatch:
         """Say what is missing after `seconds`: seconds without any progress if `silent`, else in all."""
         raise NotImplementedError
 
@@ -166,16 +210,49 @@ class Step(Generic[T]):
         """Return the result of a step that is satisfied."""
         return self.value
 
-    def take(self, result: Any) -> None:
+    def take(self, result: T) -> None:
         """Take the result of a message that `Candidates` has read."""
+        self.value = result
 
-    def message(self) -> Any:
+    def message(self, context: Context) -> Any:
         """Begin to read the message of a step that `reads`; return a `Message`."""
         raise NotImplementedError
 
-    def at_end(self, conversation: Conversation) -> Optional[Outcome]:
+    def begins_alone(self) -> bool:
+        """Whether a step that `reads` can be read before its turn: it depends on no result of another step."""
+        return True
+
+    def may_be_empty(self) -> bool:
+        """Whether the message of a step that `reads` may have no bytes, so that it can come after the client's end."""
+        return False
+
+    def expectation(self) -> str:
+        """Say what the step expects: the text that follows "expected "."""
+        return str(self)
+
+    def at_end(self, context: Context) -> Optional[Outcome]:
         """Return the outcome if the client's stream ends before this message begins; None if that is a failure."""
         return None
+
+    def after_our_end(self, context: Context) -> Optional[Outcome]:
+        """Return the outcome of a step whose turn comes when a fault has ended the connection; None if it can't be met.
+
+        A step with `answers_end`, one that sends and one of a handler are not asked.
+        """
+        return None
+
+    def fits_any_order(self) -> bool:
+        """Whether an action may stand in an any_order() block, so that messages can still come after it."""
+        return self.followers is ANYTHING and not (self.hands_over or self.starts_tls)
+
+    def unmet(self, context: Context) -> Optional[Mismatch]:
+        """Return why a step that was satisfied turns out not to be met, when all is over; None if it is met."""
+        return None
+
+    @property
+    def ends_connection(self) -> bool:
+        """Whether one side, at least, has ended the connection when the step is satisfied."""
+        return self.followers is not ANYTHING and not self.wants_tls_failure
 
     # What reports use.
 
@@ -196,12 +273,12 @@ class Step(Generic[T]):
     @property
     def satisfied(self) -> bool:
         """Whether the step has been done as the script says."""
-        return self.index < self.conversation.cursor
+        return self.index < self.cursor.position
 
     def done(self) -> bool:
         """Return True if the step is satisfied, or can't be any more."""
         self.asked = True
-        return self.satisfied or self.conversation.session.over
+        return self.satisfied or self.cursor.environment.over
 
     def result(self, timeout: Optional[float] = None) -> T:
         """Return what the step received (an expectation) or None (an action).
@@ -214,7 +291,7 @@ class Step(Generic[T]):
         """
         self.asked = True
         if not self.satisfied:
-            self.conversation.session.host.raise_unsatisfied(self, timeout)
+            self.cursor.environment.host.raise_unsatisfied(self, timeout)
         return self.written()
 
     def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
@@ -222,32 +299,23 @@ class Step(Generic[T]):
         self.asked = True
         if self.satisfied:
             return None
-        return self.conversation.session.host.exception_of(self, timeout)
+        return self.cursor.environment.host.exception_of(self, timeout)
 
     def __await__(self) -> Generator[Any, None, T]:
         self.asked = True
         if not self.satisfied:
-            yield from self.conversation.session.host.wait_for(self)
+            yield from self.cursor.environment.host.wait_for(self)
         return self.written()
 
     def __repr__(self) -> str:
         line = self.lines()[0]
-        where = f"step {self.index + 1} of connection {self.conversation.number}"
+        where = f"step {self.index + 1} of connection {self.cursor.number}"
         never = "" if hasattr(self, "asked") else ", not awaited"
         return f"<{where}: {self} at {line}, {self.status()}{never}>"
 
     def status(self) -> str:
         """Return the state for a report: satisfied, failed, waiting, unfinished or not reached."""
-        failure = self.conversation.session.failure
-        if failure is not None and failure.step is self:
-            return "failed"
-        if self.satisfied:
-            return "satisfied"
-        conversation = self.conversation
-        begun = conversation.gate is None and (conversation.accepted or not self.index)
-        if begun and conversation.has_turn(self):
-            return "waiting" if failure is None else "unfinished"
-        return "not reached"
+        return self.cursor.environment.host.status_of(self)
 
 
 class TimedStep(Step[None]):
@@ -266,35 +334,221 @@ class TimedStep(Step[None]):
     def written(self) -> None:
         return None
 
-    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
-        conversation.alarm(self.duration)
+    def begin(self, context: Context) -> Optional[Mismatch]:
+        context.alarm(self.duration)
         return None
 
-    def timer_fired(self, conversation: Conversation) -> None:
+    def timer_fired(self, context: Context) -> None:
         self.over = True
 
 
-class _Unset:
-    """The default of `timeout=`: the time-out of the server."""
+class Gate:
+    """Something that a script waits for before it begins. `release` lets it begin."""
 
-    def __repr__(self) -> str:
-        return "the server's"
+    __slots__ = ()
+
+    #: Whether the script's connection is yet to be found: it is recognized by what a client sends first.
+    finds_connection = False
+
+    def look(self) -> None:
+        """Something has happened on the connection whose script waits."""
+
+    def check_awaited(self, step: Step[Any]) -> None:
+        """Raise `ScriptError` if `step`, one of the script that waits, may not be awaited."""
 
 
-UNSET: Any = _Unset()
+class Script:
+    """The steps of one connection, and how far they have come.
 
-
-def timing_of(method: str, timeout: Any, within: Any, after: Any = None) -> Timing:
-    """Return the checked time-outs of a step, all in seconds; `method` is named in errors.
-
-    Raises `TypeError` if one is not a number, and `ValueError` if one is negative or if `after` exceeds `within`.
+    - `steps`: all of them; no step after the cursor has begun, except for sends that join one write
+    - `begun`: how many steps have begun
+    - `gate`: what it waits for before it begins; None once it has begun
+    - `last`: its last server-level step: one that was written on the server, not on the connection
+    - `settled`: whether its last step can do nothing but wait, and so can the next one if that is `free`
+    - `handed_over`: the step after which a handler adds the steps
+    - `output_ended`, `input_ended`: the steps after which nothing is sent, or nothing can come
     """
-    if timeout is UNSET and within is None and after is None:
-        return DEFAULT_TIMING
-    checked = None if timeout is UNSET else checked_seconds(f"{method}(timeout=...)", timeout)
-    within = checked_seconds(f"{method}(within=...)", within)
-    after = checked_seconds(f"{method}(after=...)", after)
-    if within is not None and after is not None and after > within:
-        raise ValueError(f"{method}(after={after:g}, within={within:g}) can't be: after is later than within")
-    # within=30 alone means thirty seconds: the server's time-out does not apply.
-    return Timing(checked, within, after, timeout is UNSET and within is None)
+
+    __slots__ = ("steps", "cursor", "begun", "gate", "last", "settled", "handed_over", "output_ended", "input_ended")
+
+    def __init__(self, environment: Environment, number: int) -> None:
+        self.steps: list[Step[Any]] = []
+        self.cursor = Cursor(environment, number)
+        self.begun = 0
+        self.gate: Optional[Gate] = None
+        self.last: Optional[Step[Any]] = None
+        self.settled = False
+        self.handed_over: Optional[Step[Any]] = None
+        self.output_ended: Optional[Step[Any]] = None
+        self.input_ended: Optional[Step[Any]] = None
+
+    # Writing.
+
+    def append(self, step: Step[Any]) -> None:
+        """Append a server-level step. Long scripts are written this way, so it costs as little as possible."""
+        step.cursor = self.cursor
+        steps = self.steps
+        step.index = len(steps)
+        steps.append(step)
+        self.last = step
+
+    def add(self, step: Step[Any]) -> None:
+        """Append a step, and take note of its traits."""
+        step.cursor = self.cursor
+        step.index = len(self.steps)
+        self.steps.append(step)
+        self.settled = False
+        if step.hands_over:
+            self.handed_over = step
+        if step.ends_output:
+            self.output_ended = step
+        if step.ends_input:
+            self.input_ended = self.input_ended or step
+
+    def insert(self, index: int, step: Step[Any]) -> None:
+        """Insert a step before the one at `index`."""
+        step.cursor = self.cursor
+        self.steps.insert(index, step)
+        self.put_in_order(index, self.steps[index:])
+
+    def put_in_order(self, index: int, steps: list[Step[Any]]) -> None:
+        """Let these steps, which are of this script, stand one after another from `index` on."""
+        for place, step in enumerate(steps, index):
+            self.steps[place] = step
+            step.index = place
+
+    def mark(self, step: Step[Any]) -> None:
+        """Take note that `step` is the last server-level step."""
+        self.last = step
+
+    def settle(self, step: Step[Any]) -> None:
+        """Take note whether `step`, the last one, can do nothing but wait; the cursor is at it, or before."""
+        self.settled = step.free and self.cursor.position <= step.index and self.output_ended is None \
+            and self.input_ended is None
+
+    def stir(self) -> None:
+        """The last step may do something now."""
+        self.settled = False
+
+    # Advancing.
+
+    def step_begins(self, index: int) -> None:
+        """The step at `index` begins."""
+        self.begun = index + 1
+
+    def begin_again(self) -> None:
+        """Let the due step begin again when it is looked at next."""
+        self.begun = min(self.begun, self.cursor.position)
+
+    def wait_for(self, gate: Optional[Gate]) -> None:
+        """Begin only when `gate` lets the script begin; None lets it begin."""
+        self.gate = gate
+
+    # What it is asked.
+
+    @property
+    def complete(self) -> bool:
+        """Whether every step added so far is satisfied. Steps that a handler adds don't count."""
+        return self.cursor.position == len(self.steps) or (self.handed_over is not None and self.handed_over.satisfied)
+
+    @property
+    def free(self) -> bool:
+        """Whether every step that is `free` may come next."""
+        return self.steps[-1].free and self.output_ended is None and self.input_ended is None \
+            and self.handed_over is None
+
+    @property
+    def due(self) -> Optional[Step[Any]]:
+        """The step at the cursor; None if every step is satisfied."""
+        position = self.cursor.position
+        return self.steps[position] if position < len(self.steps) else None
+
+    @property
+    def final(self) -> Optional[Step[Any]]:
+        """The last step written so far; None if there is none."""
+        return self.steps[-1] if self.steps else None
+
+    def expectation_before(self, index: int) -> Optional[Step[Any]]:
+        """Return the last expectation before the step at `index`; None if there is none."""
+        for position in range(index - 1, -1, -1):
+            if self.steps[position].is_expectation:
+                return self.steps[position]
+        return None
+
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Run(Protocol):
+        """Compares several exact expectations in a row as one."""
+
+        @property
+        def is_open(self) -> bool:
+            """Whether some of the run's bytes are still to come."""
+
+        def proceed(self, context: Any) -> Outcome:
+            """Compare the pending bytes; return the outcome of the last step of the run."""
+
+        def received_of(self, step: Any) -> int:
+            """Return how many bytes of `step`, the step at the cursor, have come."""
+
+
+    class Context(Protocol):
+        """All that a step may ask of the connection it stands on. A `Conversation` has these members."""
+
+        @property
+        def number(self) -> int:
+            """The connection's number, from 1 in the order of acceptance."""
+
+        @property
+        def environment(self) -> Environment:
+            """What the conversations of a server share: time, settings, commands."""
+
+        @property
+        def script(self) -> Script:
+            """The steps, and how far they have come."""
+
+        @property
+        def inbox(self) -> Inbox:
+            """What the client sends."""
+
+        @property
+        def outbox(self) -> Outbox:
+            """What the server sends."""
+
+        @property
+        def handshake(self) -> Optional[Handshake]:
+            """The state of TLS; None if the connection speaks none."""
+
+        @property
+        def excess(self) -> bool:
+            """Whether bytes are pending that no allowed message can begin with."""
+
+        @property
+        def began(self) -> float:
+            """When the due step's turn began, in seconds of the clock."""
+
+        @property
+        def exact(self) -> Run:
+            """The run of exact expectations at the cursor."""
+
+        def last_result(self) -> Any:
+            """Return the result of the last satisfied expectation, or None. The script's callables get it."""
+
+        def alarm(self, delay: float) -> None:
+            """Have the due step's `timer_fired` called after `delay` seconds."""
+
+        def begin_tls(self, context: Any) -> None:
+            """From now on both sides use TLS."""
+
+        def drain(self) -> None:
+            """From now on, record what the client sends, but don't judge it."""
+
+        def strike(self) -> bool:
+            """Let the armed fault strike, if its limit is reached. If True, wait: the connection is being ended."""
+
+        def release(self, step: Any) -> None:
+            """What `step` waits for has happened."""
+
+        def ending(self) -> str:
+            """Say how the client's stream ended, as far as is known: "half-closed", "reset the connection"."""

@@ -15,12 +15,13 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.wording import exception_text, shorten_repr
 
-from .base import DEFAULT_TIMING, DONE, UNTIMED, Outcome, Timing
+from .base import DONE, Outcome
 from .messages import ExpectMessage
 from .sending import Action
+from .timing import DEFAULT_TIMING, UNTIMED, Timing
 
 if TYPE_CHECKING:
-    from tcpclient_testing.engine.conversation.conversation import Conversation
+    from .base import Context
 
 __all__ = ["END", "ExpectNext", "HandOver", "HandlerRaised", "checked_handler", "origin_of_handler"]
 
@@ -72,6 +73,7 @@ class HandOver(Action):
 
     __slots__ = ("handler",)
     method = "hand_over"
+    hands_over = True
 
     def __init__(self, handler: Callable[[Any], Any], origin: Origin) -> None:
         super().__init__(origin, DEFAULT_TIMING)
@@ -80,8 +82,8 @@ class HandOver(Action):
     def arguments(self) -> str:
         return getattr(self.handler, "__qualname__", None) or repr(self.handler)
 
-    def proceed(self, conversation: Conversation) -> Outcome:
-        conversation.command(StartHandler(conversation, self.handler))
+    def proceed(self, context: Context) -> Outcome:
+        context.environment.commands.append(StartHandler(context.number, self.handler))
         return DONE
 
 
@@ -98,8 +100,15 @@ class ExpectNext(ExpectMessage[Any]):
         super().__init__(method, shown, framing, matcher, origin, UNTIMED if timing is None else timing)
         self.idle = timing is None
 
-    def at_end(self, conversation: Conversation) -> Optional[Outcome]:
-        if conversation.reset:
+    def at_end(self, context: Context) -> Optional[Outcome]:
+        if context.inbox.reset:
             return None
         self.value = END
         return DONE
+
+    def after_our_end(self, context: Context) -> Optional[Outcome]:
+        self.value = END
+        return DONE
+
+    def may_be_empty(self) -> bool:
+        return True

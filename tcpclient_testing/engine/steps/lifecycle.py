@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.commands import Close, WatchReset
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.wording import counted, lateness, seconds, shorten
 
-from .base import DEFAULT_TIMING, DONE, WAITING, Outcome, Step, TimedStep, Timing
+from .base import DONE, NOTHING, WAITING, Outcome, Step, TimedStep
 from .messages import T
+from .timing import DEFAULT_TIMING, Timing
 
 if TYPE_CHECKING:
-    from tcpclient_testing.engine.conversation.conversation import Conversation
+    from .base import Context
 
-__all__ = ["ExpectConnect", "ExpectDisconnect", "ExpectEof", "ExpectReset", "ExpectSilence"]
+__all__ = ["ExpectConnect", "ExpectDisconnect", "ExpectEof", "ExpectReset", "ExpectSilence", "failure_may_be_wanted"]
 
 __unittest = True
 
@@ -24,11 +25,17 @@ __unittest = True
 _LENIENCE = 0.05
 
 
-def _excess(what: str, conversation: Conversation) -> Mismatch:
+def _excess(what: str, context: Context) -> Mismatch:
     """Say that the client sent bytes instead of doing what was expected (`what`)."""
-    waiting = conversation.unclaimed()
+    waiting = context.inbox.unclaimed()
     return Mismatch(f"expected {what}, got {counted(len(waiting), 'byte')}: {shorten(waiting)}", received=waiting,
                     offset=0)
+
+
+def failure_may_be_wanted(context: Context, step: Step[Any]) -> bool:
+    """Whether the step after `step`, which begins TLS, expects that to fail, or is not written yet."""
+    steps = context.script.steps
+    return step.index + 1 == len(steps) or steps[step.index + 1].wants_tls_failure
 
 
 class ExpectConnect(Step[T]):
@@ -36,6 +43,7 @@ class ExpectConnect(Step[T]):
 
     __slots__ = ()
     method = "expect_connect"
+    connects = True
 
     def arguments(self) -> str:
         timing = self.timing
@@ -43,34 +51,42 @@ class ExpectConnect(Step[T]):
                  ("within", timing.within))
         return ", ".join(f"{name}={value:g}" for name, value in shown if value is not None)
 
-    def proceed(self, conversation: Conversation) -> Outcome:
-        if not conversation.accepted:
+    def proceed(self, context: Context) -> Outcome:
+        inbox = context.inbox
+        if not inbox.accepted:
             return WAITING
-        waited = max(conversation.accepted_at - conversation.began, 0.0)
+        waited = max(inbox.accepted_at - context.began, 0.0)
         after = self.timing.after
-        _, within = self.timing.limits(conversation.session)
+        _, within = self.timing.limits(context.environment)
         if after is not None and waited < after - min(_LENIENCE, after / 10):
             return Mismatch(f"expected the client to connect after {seconds(after)} at the earliest, it connected "
                             f"after {seconds(waited)}")
         if within is not None and waited > within:
-            return self.overdue(conversation, within, False)
-        return WAITING if conversation.handshaking else DONE
+            return self.overdue(context, within, False)
+        handshake = context.handshake
+        return WAITING if handshake is not None and handshake.under_way else DONE
 
-    def survives(self, conversation: Conversation) -> bool:
-        return conversation.failure_may_be_wanted(self)
+    def survives(self, context: Context) -> bool:
+        return failure_may_be_wanted(context, self)
+
+    @property
+    def connection(self) -> T:
+        """The connection, even before the client has connected."""
+        return self.cursor.handle  # type: ignore[no-any-return]
 
     def written(self) -> T:
-        return self.conversation.handle  # type: ignore[no-any-return]
+        return self.cursor.handle  # type: ignore[no-any-return]
 
-    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
-        if conversation.accepted:
+    def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
+        if context.inbox.accepted:
             from tcpclient_testing.engine.connection.tls_failure import unfinished_handshake
-            return unfinished_handshake(conversation, duration, silent)
-        session = conversation.session
-        turned_away = session.turned_away
-        what = "the client did not connect again" if session.accepted or turned_away else "no client connected"
+            handshake = context.handshake
+            return unfinished_handshake(0 if handshake is None else handshake.received, duration, silent)
+        environment = context.environment
+        turned_away = environment.turned_away
+        what = "the client did not connect again" if environment.accepted or turned_away else "no client connected"
         why = f" after fail_connections() had reset {counted(turned_away, 'connection')}" if turned_away else ""
-        return Mismatch(f"{what} to {session.host.listening_at()} {lateness(duration, silent)}{why}")
+        return Mismatch(f"{what} to {environment.host.listening_at()} {lateness(duration, silent)}{why}")
 
 
 class _ExpectEnding(Step[None]):
@@ -82,8 +98,8 @@ class _ExpectEnding(Step[None]):
     def written(self) -> None:
         return None
 
-    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
-        if conversation.draining:
+    def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
+        if context.inbox.draining:
             return Mismatch(f"expected {self.what}; it is still connected {seconds(duration)} after the server "
                             f"disconnected")
         return Mismatch(f"expected {self.what}; it is still connected and was silent for {seconds(duration)}" if silent
@@ -100,21 +116,28 @@ class ExpectEof(_ExpectEnding):
 
     __slots__ = ("was_reset",)
     method = "expect_eof"
+    ends_input = True
+    needs_stream = True
     what = "the client to end its stream"
 
     def __init__(self, origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
         super().__init__(origin, timing)
         self.was_reset = False
 
-    def proceed(self, conversation: Conversation) -> Outcome:
-        if conversation.excess:
-            return _excess(self.what, conversation)
-        if conversation.reset:
-            last = conversation.steps[-1]
-            if not conversation.fin or not (last is self or last.method == "expect_reset"):
+    def proceed(self, context: Context) -> Outcome:
+        if context.excess:
+            return _excess(self.what, context)
+        inbox = context.inbox
+        if inbox.reset:
+            last = context.script.final
+            if not inbox.fin or not (last is None or last is self or last.wants_reset):
                 return self.reset()
             self.was_reset = True
-        return DONE if conversation.ended else WAITING
+        return DONE if inbox.ended else WAITING
+
+    def unmet(self, context: Context) -> Optional[Mismatch]:
+        last = context.script.final
+        return self.reset() if self.was_reset and last is not None and not last.wants_reset else None
 
     def reset(self) -> Mismatch:
         """Say that the client reset the connection."""
@@ -132,6 +155,8 @@ class ExpectDisconnect(_ExpectEnding):
 
     __slots__ = ("wait_closed",)
     method = "expect_disconnect"
+    answers_end = True
+    followers = NOTHING
     what = "the client to disconnect"
 
     def __init__(self, wait_closed: bool, origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
@@ -141,21 +166,22 @@ class ExpectDisconnect(_ExpectEnding):
     def arguments(self) -> str:
         return "" if self.wait_closed else "wait_closed=False"
 
-    def proceed(self, conversation: Conversation) -> Outcome:
-        if conversation.excess:
-            return _excess(self.what, conversation)
-        if conversation.reset and not self._met_our_end(conversation):
+    def proceed(self, context: Context) -> Outcome:
+        if context.excess:
+            return _excess(self.what, context)
+        inbox = context.inbox
+        if inbox.reset and not self._met_our_end(context):
             return Mismatch(f"expected {self.what}, it reset the connection")
-        if not conversation.ended:
+        if not inbox.ended:
             return WAITING
-        conversation.command(Close(conversation))
+        context.environment.commands.append(Close(context.number))
         return DONE
 
     @staticmethod
-    def _met_our_end(conversation: Conversation) -> bool:
+    def _met_our_end(context: Context) -> bool:
         """Whether the client may have left nothing unread but our close_notify."""
-        tls = conversation.tls
-        return conversation.draining and tls is not None and not tls.withheld
+        handshake = context.handshake
+        return context.inbox.draining and handshake is not None and not handshake.withheld
 
 
 class ExpectReset(_ExpectEnding):
@@ -167,32 +193,38 @@ class ExpectReset(_ExpectEnding):
 
     __slots__ = ()
     method = "expect_reset"
+    answers_end = True
+    wants_reset = True
+    followers = NOTHING
     what = "the client to reset the connection"
 
-    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
-        if conversation.ended and not conversation.reset and self._may_come(conversation):
-            conversation.command(WatchReset(conversation))
+    def begin(self, context: Context) -> Optional[Mismatch]:
+        inbox = context.inbox
+        if inbox.ended and not inbox.reset and self._may_come(context):
+            context.environment.commands.append(WatchReset(context.number))
         return None
 
-    def proceed(self, conversation: Conversation) -> Outcome:
-        if conversation.excess:
-            return _excess(self.what, conversation)
-        if conversation.reset:
+    def proceed(self, context: Context) -> Outcome:
+        if context.excess:
+            return _excess(self.what, context)
+        inbox = context.inbox
+        if inbox.reset:
             return DONE
-        if conversation.ended and not self._may_come(conversation):
-            return Mismatch(f"expected {self.what}, it {conversation.ending()}")
+        if inbox.ended and not self._may_come(context):
+            return Mismatch(f"expected {self.what}, it {context.ending()}")
         return WAITING
 
     @staticmethod
-    def _may_come(conversation: Conversation) -> bool:
+    def _may_come(context: Context) -> bool:
         """Whether the client, which has ended its stream as the script says, may still reset the connection."""
-        ended = conversation.silenced or conversation.draining or conversation.cut_off
-        return conversation.got_eof is not None and not (ended or conversation.closed)
+        inbox, outbox = context.inbox, context.outbox
+        ended = outbox.ended or inbox.draining or outbox.cut_off
+        return context.script.input_ended is not None and not (ended or inbox.closed)
 
-    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
-        if not conversation.ended:
-            return super().overdue(conversation, duration, silent)
-        return Mismatch(f"expected {self.what}; it {conversation.ending()}, and sent no reset "
+    def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
+        if not context.inbox.ended:
+            return super().overdue(context, duration, silent)
+        return Mismatch(f"expected {self.what}; it {context.ending()}, and sent no reset "
                         f"{lateness(duration, silent)}")
 
 
@@ -201,18 +233,21 @@ class ExpectSilence(TimedStep):
 
     __slots__ = ()
     method = "expect_silence"
+    needs_stream = True
+    needs_sight = ("can't see whether the client is silent: write resume_reading() before it, or use delay() if only "
+                   "the time matters")
 
-    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
-        paused = conversation.paused
+    def begin(self, context: Context) -> Optional[Mismatch]:
+        paused = context.inbox.paused
         if paused is not None:  # within any_order(); elsewhere such a script is refused
             return Mismatch(f"expected silence for {seconds(self.duration)}, but the server can't observe it: "
                             f"reading has been paused since {paused} at {paused.lines()[0]}")
-        return super().begin(conversation)
+        return super().begin(context)
 
-    def proceed(self, conversation: Conversation) -> Outcome:
+    def proceed(self, context: Context) -> Outcome:
         what = f"silence for {seconds(self.duration)}"
-        if conversation.excess:
-            return _excess(what, conversation)
-        if conversation.ended and not self.over:
-            return Mismatch(f"expected {what}, but the client {conversation.ending()}")
+        if context.excess:
+            return _excess(what, context)
+        if context.inbox.ended and not self.over:
+            return Mismatch(f"expected {what}, but the client {context.ending()}")
         return DONE if self.over else WAITING

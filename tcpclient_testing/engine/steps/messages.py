@@ -13,15 +13,16 @@ from tcpclient_testing.engine.framing.sized import FixedLength
 from tcpclient_testing.engine.matching.base import Match, Matcher
 from tcpclient_testing.engine.matching.exact import Exactly
 from tcpclient_testing.engine.matching.patterns import anything
-from tcpclient_testing.engine.matching.reading import Message
+from tcpclient_testing.engine.matching.reading import Message, takes_no_bytes
 from tcpclient_testing.engine.mismatches import CallableRaised, MessageMissing, Mismatch
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.wording import counted, lateness, shorten
 
-from .base import DEFAULT_TIMING, DONE, WAITING, Outcome, Step, Timing
+from .base import DONE, WAITING, Outcome, Step
+from .timing import DEFAULT_TIMING, Timing
 
 if TYPE_CHECKING:
-    from tcpclient_testing.engine.conversation.conversation import Conversation
+    from .base import Context
 
 __all__ = ["ExpectBytes", "ExpectBytesTimed", "ExpectMessage"]
 
@@ -54,15 +55,15 @@ class ExpectBytes(Step[bytes]):
     def written(self) -> bytes:
         return self.data
 
-    def message(self) -> Message:
+    def message(self, context: Context) -> Message:
         """Begin to read the bytes as a message, for use when they are one of several candidates."""
         return Message(FixedLength(len(self.data)), Exactly(self.data))
 
-    def proceed(self, conversation: Conversation) -> Outcome:
-        return conversation.exact.proceed(conversation)
+    def proceed(self, context: Context) -> Outcome:
+        return context.exact.proceed(context)
 
-    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
-        count = conversation.exact.received_of(self, conversation)
+    def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
+        count = context.exact.received_of(self)
         if not count:
             got = f"nothing received {lateness(duration, silent)}"
         else:
@@ -70,10 +71,10 @@ class ExpectBytes(Step[bytes]):
             got = f"got only {count} ({shorten(self.data[:count])}){late}"
         return self._missing(count, got)
 
-    def ended(self, conversation: Conversation, count: int) -> Mismatch:
+    def ended(self, context: Context, count: int) -> Mismatch:
         """Say that the client's stream ended after `count` bytes of these."""
         got = f"got {count} ({shorten(self.data[:count])})" if count else "got nothing"
-        return self._missing(count, f"{got} before the client {conversation.ending()}")
+        return self._missing(count, f"{got} before the client {context.ending()}")
 
     def _missing(self, count: int, got: str) -> Mismatch:
         return MessageMissing(f"expected {counted(len(self.data), 'byte')} {shorten(self.data)}, {got}",
@@ -109,40 +110,49 @@ class ExpectMessage(Step[T], Generic[T]):
     def arguments(self) -> str:
         return self.shown
 
-    def message(self) -> Message:
+    def message(self, context: Context) -> Message:
         """Begin to read the message. If there are other candidates, this is called repeatedly until it has come."""
         framing = self.framing
         if not isinstance(framing, Framing):
             # Call it only once, when it is the step's turn: a second call may return something else.
-            self.framing = framing = framing(self.conversation.last_result())
+            self.framing = framing = framing(context.last_result())
         return Message(framing, self.matcher)
 
-    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+    def begin(self, context: Context) -> Optional[Mismatch]:
         try:
-            self.reading = self.message()
+            self.reading = self.message(context)
         except Exception as error:  # noqa: BLE001 - the test's callable: the report shows whatever it raises
             return CallableRaised(f"the callable of {self.method}()", error)
         return None
 
-    def proceed(self, conversation: Conversation) -> Outcome:
+    def proceed(self, context: Context) -> Outcome:
         reading = self.reading
         assert reading is not None
-        pending = conversation.pending
+        inbox = context.inbox
+        pending = inbox.pending
         while True:
             used, outcome = reading.feed(pending[0] if pending else _NOTHING)
             if pending:
-                conversation.consume(used)
+                inbox.consume(used)
             if outcome is not None:
                 return self._finish(outcome)
             if not pending:
                 break
-        if not conversation.ended:
+        if not inbox.ended:
             return WAITING
-        end = None if reading.reader.started else self.at_end(conversation)
-        return self.ended(conversation, reading) if end is None else end
+        end = None if reading.reader.started else self.at_end(context)
+        return self.ended(context, reading) if end is None else end
 
-    def take(self, result: T) -> None:
-        self.value = result
+    def begins_alone(self) -> bool:
+        return isinstance(self.framing, Framing)
+
+    def may_be_empty(self) -> bool:
+        if not isinstance(self.framing, Framing):
+            return True  # the callable may return a length of 0
+        return takes_no_bytes(self.framing, self.matcher)
+
+    def expectation(self) -> str:
+        return self.expected(Message(self.framing, self.matcher)) if isinstance(self.framing, Framing) else str(self)
 
     def _finish(self, outcome: Union[Match[T], Mismatch]) -> Outcome:
         if isinstance(outcome, Mismatch):
@@ -160,11 +170,11 @@ class ExpectMessage(Step[T], Generic[T]):
             return f"{what} that is {shorten(self.matcher.data)}"
         return f"{what}, {self.matcher!r}"
 
-    def ended(self, conversation: Conversation, reading: Message) -> Mismatch:
+    def ended(self, context: Context, reading: Message) -> Mismatch:
         """Say that the client's stream ended before the message did."""
-        return self._missing(reading, f"; {reading.progress()} before the client {conversation.ending()}")
+        return self._missing(reading, f"; {reading.progress()} before the client {context.ending()}")
 
-    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+    def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
         reading = self.reading
         assert reading is not None
         so_far = reading.so_far()

@@ -10,10 +10,11 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.wording import counted, seconds, shorten
 
-from .base import DONE, QUEUED, WAITING, Outcome, Step, Timing
+from .base import DONE, NOTHING, QUEUED, THE_CLIENTS_END, WAITING, Outcome, Step
+from .timing import Timing
 
 if TYPE_CHECKING:
-    from tcpclient_testing.engine.conversation.conversation import Conversation
+    from .base import Context
 
 __all__ = ["Disconnect", "ResetStep", "SendBytes", "SendEof"]
 
@@ -29,7 +30,7 @@ class Action(Step[None]):
     def written(self) -> None:
         return None
 
-    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+    def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
         return Mismatch(f"{self.method}() was not done within {seconds(duration)}")
 
 
@@ -56,39 +57,41 @@ class SendBytes(Action, Payload):
     def sender(self) -> str:
         return f"{self.method}()"
 
-    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+    def begin(self, context: Context) -> Optional[Mismatch]:
         source = self.source
         if isinstance(source, bytes):
             self.data = source if self.encode is None else self.encode(source)
             return None
-        outcome = self.compute(conversation.last_result())
+        outcome = self.compute(context.last_result())
         if outcome is None or isinstance(outcome, Mismatch):
             return outcome
-        conversation.command(RunCoroutine(conversation, self, outcome))
+        context.environment.commands.append(RunCoroutine(context.number, self, outcome))
         return None
 
-    def proceed(self, conversation: Conversation) -> Outcome:
+    def proceed(self, context: Context) -> Outcome:
         if self.data is None:
             return WAITING
-        if conversation.reset and not conversation.cut_off:
+        if context.inbox.reset and not context.outbox.cut_off:
             size = counted(len(self.data), "byte")
             return Mismatch(f"the client reset the connection before {size} {shorten(self.data)} could be sent")
-        if not self.data:
-            return DONE if not conversation.sending else QUEUED
-        conversation.outbox.append(self.data)
+        outbox = context.outbox
+        if not self.data and not outbox.sending:
+            return DONE
+        outbox.queue(self.data)
         return QUEUED
 
-    def cut_short(self, conversation: Conversation) -> Mismatch:
+    def cut_short(self, context: Context) -> Mismatch:
         """Describe the failure: the client reset the connection in the middle of these bytes."""
         size = counted(len(self.data or b""), "byte")
-        return Mismatch(f"the client reset the connection when it had taken {conversation.taken_of(self)} of {size}")
+        taken = context.outbox.taken_of(self.index)
+        return Mismatch(f"the client reset the connection when it had taken {taken} of {size}")
 
-    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+    def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
         if self.data is None:
             return Mismatch(f"the coroutine of {self.method}() gave nothing within {seconds(duration)}")
-        return Mismatch(f"the client does not read: it took {conversation.taken_of(self)} of "
+        return Mismatch(f"the client does not read: it took {context.outbox.taken_of(self.index)} of "
                         f"{counted(len(self.data), 'byte')}, and nothing for {seconds(duration)}" if silent else
-                        f"the client read too slowly: it took {conversation.taken_of(self)} of "
+                        f"the client read too slowly: it took {context.outbox.taken_of(self.index)} of "
                         f"{counted(len(self.data), 'byte')} within {seconds(duration)}")
 
 
@@ -101,25 +104,26 @@ class _Flushing(Action):
         super().__init__(origin, timing)
         self.begun = False
 
-    def order(self, conversation: Conversation) -> None:
+    def order(self, context: Context) -> None:
         """Give the command to the adapter."""
         raise NotImplementedError
 
-    def proceed(self, conversation: Conversation) -> Outcome:
+    def proceed(self, context: Context) -> Outcome:
         if not self.begun:
-            if conversation.interleaved_under_way and not conversation.reset:
+            reset = context.inbox.reset
+            if context.outbox.interleaving and not reset:
                 return WAITING
             self.begun = True
-            if conversation.reset:
-                return self.after_reset(conversation)
-            self.order(conversation)
+            if reset:
+                return self.after_reset(context)
+            self.order(context)
         return WAITING
 
-    def after_reset(self, conversation: Conversation) -> Outcome:
+    def after_reset(self, context: Context) -> Outcome:
         """Return the outcome if the client has already reset the connection."""
         return Mismatch(f"the client reset the connection before {self.method}()")
 
-    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+    def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
         return Mismatch(f"the client does not read: what was sent before {self.method}() was not taken within "
                         f"{seconds(duration)}")
 
@@ -129,10 +133,11 @@ class SendEof(_Flushing):
 
     __slots__ = ()
     method = "send_eof"
+    ends_output = True
 
-    def order(self, conversation: Conversation) -> None:
-        conversation.silenced = True
-        conversation.command(HalfClose(conversation, False))
+    def order(self, context: Context) -> None:
+        context.outbox.end()
+        context.environment.commands.append(HalfClose(context.number, False))
 
 
 class Disconnect(_Flushing):
@@ -140,10 +145,11 @@ class Disconnect(_Flushing):
 
     __slots__ = ()
     method = "disconnect"
+    followers = THE_CLIENTS_END
 
-    def order(self, conversation: Conversation) -> None:
-        conversation.drain()
-        conversation.command(HalfClose(conversation, True))
+    def order(self, context: Context) -> None:
+        context.drain()
+        context.environment.commands.append(HalfClose(context.number, True))
 
 
 class ResetStep(_Flushing):
@@ -151,11 +157,13 @@ class ResetStep(_Flushing):
 
     __slots__ = ()
     method = "reset"
+    followers = NOTHING
+    without_reset = "disconnect()"
 
-    def order(self, conversation: Conversation) -> None:
-        conversation.drain()
-        conversation.command(ResetConnection(conversation))
+    def order(self, context: Context) -> None:
+        context.drain()
+        context.environment.commands.append(ResetConnection(context.number))
 
-    def after_reset(self, conversation: Conversation) -> Outcome:
-        conversation.drain()
+    def after_reset(self, context: Context) -> Outcome:
+        context.drain()
         return DONE

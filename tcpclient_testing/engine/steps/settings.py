@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from tcpclient_testing.engine.commands import FailConnections, SetAccepting, SetNetwork
 from tcpclient_testing.engine.origin import Origin
 
-from .base import DEFAULT_TIMING, DONE, Outcome
+from .base import DONE, Outcome
 from .sending import Action
+from .timing import DEFAULT_TIMING
 
 if TYPE_CHECKING:
-    from tcpclient_testing.engine.conversation.conversation import Conversation
+    from .base import Context
 
 __all__ = ["FailConnectionsStep", "SetAcceptingStep", "SetNetworkStep"]
 
@@ -39,8 +40,8 @@ class SetNetworkStep(Action):
     def arguments(self) -> str:
         return repr(self.network)
 
-    def proceed(self, conversation: Conversation) -> Outcome:
-        conversation.command(SetNetwork(conversation if conversation.number else None, self.network, self.for_all))
+    def proceed(self, context: Context) -> Outcome:
+        context.environment.commands.append(SetNetwork(context.number or None, self.network, self.for_all))
         return DONE
 
 
@@ -55,16 +56,16 @@ class ServerSetting(Action):
 class SetAcceptingStep(ServerSetting):
     """`refuse_connections()` and `accept_connections()`."""
 
-    __slots__ = ("method", "accepting")
+    __slots__ = ("method", "accepting", "refuses", "reopens")
 
     def __init__(self, accepting: bool, origin: Origin) -> None:
         super().__init__(origin, DEFAULT_TIMING)
         self.method = "accept_connections" if accepting else "refuse_connections"
-        self.accepting = accepting
+        self.accepting = self.reopens = accepting
+        self.refuses = not accepting
 
-    def proceed(self, conversation: Conversation) -> Outcome:
-        conversation.session.refusing = not self.accepting
-        conversation.command(SetAccepting(self.accepting))
+    def proceed(self, context: Context) -> Outcome:
+        context.environment.commands.append(SetAccepting(self.accepting))
         return DONE
 
 
@@ -73,6 +74,7 @@ class FailConnectionsStep(ServerSetting):
 
     __slots__ = ("count",)
     method = "fail_connections"
+    without_reset = "refuse_connections()"
 
     def __init__(self, count: int, origin: Origin) -> None:
         super().__init__(origin, DEFAULT_TIMING)
@@ -81,6 +83,6 @@ class FailConnectionsStep(ServerSetting):
     def arguments(self) -> str:
         return str(self.count)
 
-    def proceed(self, conversation: Conversation) -> Outcome:
-        conversation.command(FailConnections(self.count))
+    def proceed(self, context: Context) -> Outcome:
+        context.environment.commands.append(FailConnections(self.count))
         return DONE

@@ -10,11 +10,13 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.wording import counted, seconds, shorten
 
-from .base import DONE, WAITING, Outcome, Step, Timing
+from .base import DONE, NOTHING, WAITING, Outcome, Step
+from .lifecycle import failure_may_be_wanted
 from .sending import Action
+from .timing import Timing
 
 if TYPE_CHECKING:
-    from tcpclient_testing.engine.conversation.conversation import Conversation
+    from .base import Context
 
 __all__ = ["StartTLSStep", "ExpectTLSFailure"]
 
@@ -30,56 +32,61 @@ class StartTLSStep(Action):
 
     __slots__ = ("context", "begun")
     method = "start_tls"
+    starts_tls = True
+    needs_sight = "can't see the client's TLS handshake: write resume_reading() before it"
 
     def __init__(self, context: Any, origin: Origin, timing: Timing) -> None:
         super().__init__(origin, timing)
         self.context = context
         self.begun = False
 
-    def _upgrade(self, conversation: Conversation) -> Optional[Mismatch]:
-        if conversation.paused is not None:  # only any_order() leads here; else the script was refused
+    def _upgrade(self, context: Context) -> Optional[Mismatch]:
+        inbox = context.inbox
+        if inbox.paused is not None:  # only any_order() leads here; else the script was refused
             from .waiting import paused_text
-            return Mismatch(f"start_tls() can't be done: {paused_text(conversation)} and sees nothing of the client's "
+            return Mismatch(f"start_tls() can't be done: {paused_text(inbox.paused)} and sees nothing of the client's "
                             "TLS handshake")
-        if conversation.pending and not self._go_ahead_was_first(conversation):
-            early = conversation.unclaimed()
+        if inbox.pending and not self._go_ahead_was_first(context):
+            early = inbox.unclaimed()
             return Mismatch(f"the client sent {counted(len(early), 'byte')} in clear before the server was ready for "
                             f"TLS: {shorten(early)}", offset=0)
-        if conversation.ended:
-            return Mismatch(f"the client {conversation.ending()} before the TLS handshake")
-        conversation.begin_tls(self.context)
+        if inbox.ended:
+            return Mismatch(f"the client {context.ending()} before the TLS handshake")
+        context.begin_tls(self.context)
         return None
 
-    def _go_ahead_was_first(self, conversation: Conversation) -> bool:
+    def _go_ahead_was_first(self, context: Context) -> bool:
         """Return whether all pending bytes came after the go-ahead, so that they begin the TLS handshake.
 
         The go-ahead is the send before this step, with no expectation in between. The client may begin its handshake
         before this step: if the test awaits the go-ahead and then writes `start_tls()`, or if a `delay()` comes first.
         """
-        before = self.index - 1
-        while before and not (conversation.steps[before].sends or conversation.steps[before].is_expectation):
+        steps, before = context.script.steps, self.index - 1
+        while before and not (steps[before].sends or steps[before].is_expectation):
             before -= 1
-        return conversation.steps[before].sends and conversation.caught_up
+        return steps[before].sends and context.outbox.caught_up
 
-    def survives(self, conversation: Conversation) -> bool:
-        return conversation.failure_may_be_wanted(self)
+    def survives(self, context: Context) -> bool:
+        return failure_may_be_wanted(context, self)
 
-    def proceed(self, conversation: Conversation) -> Outcome:
+    def proceed(self, context: Context) -> Outcome:
         if not self.begun:
-            if conversation.interleaved_under_way and not conversation.ended:
+            if context.outbox.interleaving and not context.inbox.ended:
                 return WAITING
             self.begun = True
-            mismatch = self._upgrade(conversation)
+            mismatch = self._upgrade(context)
             if mismatch is not None:
                 return mismatch
-        return WAITING if conversation.handshaking else DONE
+        handshake = context.handshake
+        return WAITING if handshake is not None and handshake.under_way else DONE
 
-    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+    def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
         if not self.begun:
             return Mismatch(f"the client does not read: what was sent before start_tls() was not taken within "
                             f"{seconds(duration)}")
         from tcpclient_testing.engine.connection.tls_failure import unfinished_handshake
-        return unfinished_handshake(conversation, duration, silent)
+        handshake = context.handshake
+        return unfinished_handshake(0 if handshake is None else handshake.received, duration, silent)
 
 
 class ExpectTLSFailure(Step[str]):
@@ -87,6 +94,8 @@ class ExpectTLSFailure(Step[str]):
 
     __slots__ = ("by",)
     method = "expect_tls_failure"
+    wants_tls_failure = True
+    followers = NOTHING
 
     def __init__(self, by: str, origin: Origin, timing: Timing) -> None:
         super().__init__(origin, timing)
@@ -100,30 +109,31 @@ class ExpectTLSFailure(Step[str]):
         """What is expected: the text that follows "expected "."""
         return "the client to refuse TLS" if self.by == CLIENT else "the server to refuse the client's TLS"
 
-    def survives(self, conversation: Conversation) -> bool:
+    def survives(self, context: Context) -> bool:
         return True
 
-    def proceed(self, conversation: Conversation) -> Outcome:
-        failure = conversation.broken
+    def proceed(self, context: Context) -> Outcome:
+        inbox, handshake = context.inbox, context.handshake
+        failure = None if handshake is None else handshake.failure
         if failure is not None:
             if failure.by != self.by:
                 return Mismatch(f"expected {self.what}, but {failure.summary}")
             self.value = failure.reason
             return DONE
-        if conversation.pending:
-            came = conversation.unclaimed()
+        if inbox.pending:
+            came = inbox.unclaimed()
             return Mismatch(f"expected {self.what}, it finished the handshake and sent {counted(len(came), 'byte')}: "
                             f"{shorten(came)}", offset=0)
-        if not conversation.ended:
+        if not inbox.ended:
             return WAITING
         if self.by != CLIENT:
             return Mismatch(f"expected {self.what}, the handshake was finished before the client "
-                            f"{conversation.ending()}")
+                            f"{context.ending()}")
         # Some clients (curl) check the certificate only after the handshake, and then close without an alert.
-        self.value = conversation.ending()
-        conversation.command(Close(conversation))
+        self.value = context.ending()
+        context.environment.commands.append(Close(context.number))
         return DONE
 
-    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+    def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
         return Mismatch(f"expected {self.what}, it finished the handshake and is still connected after "
                         f"{seconds(duration)}")

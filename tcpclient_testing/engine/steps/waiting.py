@@ -18,11 +18,14 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.wording import lateness, seconds
 
-from .base import DONE, WAITING, Outcome, Step, TimedStep, Timing
+from .base import DONE, WAITING, Outcome, Step, TimedStep
 from .sending import Action
+from .timing import Timing
 
 if TYPE_CHECKING:
-    from tcpclient_testing.engine.conversation.conversation import Conversation
+    from tcpclient_testing.engine.host import Written
+
+    from .base import Context
 
 __all__ = [
     "Delay", "HoldUntil", "PauseReadingStep", "ResumeReadingStep", "overdue_while_paused", "paused_text",
@@ -31,16 +34,14 @@ __all__ = [
 __unittest = True
 
 
-def paused_text(conversation: Conversation) -> str:
-    """Say that the server has stopped reading, and by which step at which line."""
-    paused = conversation.paused
-    assert paused is not None
+def paused_text(paused: Written) -> str:
+    """Say that the server has stopped reading since `paused`, and at which line that step is."""
     return f"the server has stopped reading ({paused}, {paused.lines()[0]})"
 
 
-def overdue_while_paused(conversation: Conversation, step: Step[Any], duration: float, silent: bool) -> Mismatch:
+def overdue_while_paused(paused: Written, step: Step[Any], duration: float, silent: bool) -> Mismatch:
     """Say that an expectation was not met, and that the server can't see whether the client did its part."""
-    return Mismatch(f"{step} was not satisfied {lateness(duration, silent)}, but {paused_text(conversation)} and sees "
+    return Mismatch(f"{step} was not satisfied {lateness(duration, silent)}, but {paused_text(paused)} and sees "
                     "nothing of the client: resume_reading() has to come first")
 
 
@@ -49,8 +50,9 @@ class Delay(TimedStep, Action):
 
     __slots__ = ()
     method = "delay"
+    takes_time = True
 
-    def proceed(self, conversation: Conversation) -> Outcome:
+    def proceed(self, context: Context) -> Outcome:
         return DONE if self.over else WAITING
 
 
@@ -59,6 +61,7 @@ class HoldUntil(Action):
 
     __slots__ = ("event", "released")
     method = "hold_until"
+    takes_time = True
 
     def __init__(self, event: Any, origin: Origin, timing: Timing) -> None:
         super().__init__(origin, timing)
@@ -68,21 +71,25 @@ class HoldUntil(Action):
     def arguments(self) -> str:
         return str(self.event) if isinstance(self.event, Step) else type(self.event).__name__
 
-    def begin(self, conversation: Conversation) -> Optional[Mismatch]:
+    def begin(self, context: Context) -> Optional[Mismatch]:
         event = self.event
         if event.satisfied if isinstance(event, Step) else event.is_set():
-            # Set the flag directly: the conversation's `released` would call `advance`, which is running already.
+            # Set the flag directly: the conversation's `release` would call `advance`, which is running already.
             self.released = True
-        elif isinstance(event, Step) and event.conversation.session is conversation.session:
-            event.conversation.when_done(event, lambda: conversation.released(self))
+        elif isinstance(event, Step) and event.cursor.environment is context.environment:
+            event.cursor.when_done(event, lambda: context.release(self))
         else:
-            conversation.command(Await(conversation, self, event))
+            context.environment.commands.append(Await(context.number, self, event))
         return None
 
-    def proceed(self, conversation: Conversation) -> Outcome:
+    def release(self) -> None:
+        """What it waits for has happened."""
+        self.released = True
+
+    def proceed(self, context: Context) -> Outcome:
         return DONE if self.released else WAITING
 
-    def overdue(self, conversation: Conversation, duration: float, silent: bool) -> Mismatch:
+    def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
         return Mismatch(f"hold_until() was held for {seconds(duration)}: {self.arguments()} is not "
                         f"{'satisfied' if isinstance(self.event, Step) else 'set'}")
 
@@ -92,10 +99,11 @@ class PauseReadingStep(Action):
 
     __slots__ = ()
     method = "pause_reading"
+    sets_reading = False
 
-    def proceed(self, conversation: Conversation) -> Outcome:
-        conversation.paused = conversation.paused or self
-        conversation.command(PauseReading(conversation))
+    def proceed(self, context: Context) -> Outcome:
+        context.inbox.pause(self)
+        context.environment.commands.append(PauseReading(context.number))
         return DONE
 
 
@@ -104,8 +112,9 @@ class ResumeReadingStep(Action):
 
     __slots__ = ()
     method = "resume_reading"
+    sets_reading = True
 
-    def proceed(self, conversation: Conversation) -> Outcome:
-        conversation.paused = None
-        conversation.command(ResumeReading(conversation))
+    def proceed(self, context: Context) -> Outcome:
+        context.inbox.resume()
+        context.environment.commands.append(ResumeReading(context.number))
         return DONE

@@ -2,125 +2,99 @@
 
 from __future__ import annotations
 
-import sys
 import unittest
-from typing import Any
 
+from tcpclient_testing.engine.connection.handshake import Handshake
 from tcpclient_testing.engine.connection.tls_failure import CLIENT, NOBODY, SERVER, TLSFailure
-from tcpclient_testing.engine.conversation.conversation import Conversation
-from tcpclient_testing.engine.conversation.events import HalfClosed, HandshakeBytes, Received, TLSFailed, Upgraded
-from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.session.session import Session
-from tcpclient_testing.engine.steps.base import DEFAULT_TIMING, Step
-from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
-from tcpclient_testing.engine.steps.messages import ExpectBytes
-from tcpclient_testing.engine.steps.starttls import ExpectTLSFailure
-
-
-class Host:
-    """As much of an adapter as these tests ask for."""
-
-    def handle_for(self, conversation: Conversation) -> Any:
-        return conversation
-
-    def listening_at(self) -> str:
-        return "127.0.0.1:4711"
-
-    def ending_of(self, conversation: Conversation) -> str:
-        return "ended its stream"
-
-
-def origin() -> Any:
-    """A place in a script."""
-    return origin_of(sys._getframe(1))
+from tcpclient_testing.memory.host import MemoryServer
 
 
 class HandshakeTests(unittest.TestCase):
     def setUp(self) -> None:
-        self.session = Session(Host(), 5.0, None)  # type: ignore[arg-type]
-        self.session.tls_context = object()
-        self.connect: Step[Any] = ExpectConnect(origin(), DEFAULT_TIMING)
+        self.server = MemoryServer(idle_timeout=None)
+        self.server.session.environment.configure(tls_context=object())
+        self.connect = self.server.expect_connect()
         self.refusal = TLSFailure.of_alert("unknown CA", certificate=True, done=False)
 
-    def expect(self, *steps: Step[Any]) -> Conversation:
-        """Begin a script, and connect; return the conversation."""
-        self.session.add_connection(self.connect, 0.0)  # type: ignore[arg-type]
-        for step in steps:
-            self.session.add(step, 0.0)
-        return self.session.connected(0.0, ("127.0.0.1", 5))
+    def handshake(self) -> Handshake:
+        """The TLS state of the connection."""
+        handshake = self.server.conversation().handshake
+        assert handshake is not None
+        return handshake
 
     def test_connect_waits_for_the_handshake(self) -> None:
         """`expect_connect()` is satisfied when the handshake is done, not when TCP is accepted."""
-        conversation = self.expect()
-        self.assertIn("StartTLS", [type(command).__name__ for command in self.session.commands])
-        conversation.receive(HandshakeBytes(1.0, 100))
+        self.server.connect()
+        self.assertEqual([command.number for command in self.server.upgrading], [1])
+        self.server.tell(1, "handshake_bytes", 100)
         self.assertFalse(self.connect.satisfied)
-        conversation.receive(Upgraded(2.0, "info"))
+        self.server.upgraded("info")
         self.assertTrue(self.connect.satisfied)
-        self.assertEqual(conversation.tls.info if conversation.tls else None, "info")
+        self.assertEqual(self.handshake().info, "info")
 
     def test_handshake_bytes_are_progress(self) -> None:
         """The time-out begins anew with what the client puts into its handshake."""
-        conversation = self.expect()
-        conversation.receive(HandshakeBytes(3.0, 100))
-        self.session.tick(7.0)
-        self.assertIsNone(self.session.failure)
-        self.session.tick(8.0)
-        assert self.session.failure is not None
-        self.assertEqual(self.session.failure.mismatch.summary,
+        self.server.connect()
+        self.server.sleep(3)
+        self.server.tell(1, "handshake_bytes", 100)
+        self.server.sleep(4)
+        self.assertIsNone(self.server.verdict)
+        self.server.sleep(1)
+        self.assertEqual(self.server.verdict[2],
                          "the client did not finish its TLS handshake for 5.0 s; 100 bytes of it came")
 
     def test_failure_is_the_mismatch_of_the_connect_when_anything_else_follows(self) -> None:
         """The first step is blamed, at once."""
-        conversation = self.expect(ExpectBytes(b"hi", origin()))
-        conversation.receive(TLSFailed(1.0, self.refusal))
-        assert self.session.failure is not None
-        self.assertIs(self.session.failure.step, self.connect)
+        self.server.expect_bytes(b"hi")
+        self.server.connect()
+        self.server.tell(1, "tls_failed", self.refusal)
+        assert self.server.session.failure is not None
+        self.assertIs(self.server.session.failure.step, self.connect)
 
     def test_failure_is_kept_for_the_next_step(self) -> None:
         """While no step follows, nothing is judged; then it is, whatever the step."""
-        conversation = self.expect()
-        conversation.receive(TLSFailed(1.0, self.refusal))
+        self.server.connect()
+        self.server.tell(1, "tls_failed", self.refusal)
         self.assertTrue(self.connect.satisfied)
-        self.assertIsNone(self.session.failure)
-        late = ExpectBytes(b"hi", origin())
-        self.session.add(late, 2.0)
-        assert self.session.failure is not None
-        self.assertIs(self.session.failure.step, late)
+        self.assertIsNone(self.server.session.failure)
+        late = self.server.expect_bytes(b"hi")
+        assert self.server.session.failure is not None
+        self.assertIs(self.server.session.failure.step, late)
 
     def test_failure_is_wanted(self) -> None:
         """`expect_tls_failure()` takes it, before and after it has come."""
         for early in (False, True):
             self.setUp()
-            step = ExpectTLSFailure(CLIENT, origin(), DEFAULT_TIMING)
-            conversation = self.expect(*() if early else (step,))
-            conversation.receive(TLSFailed(1.0, self.refusal))
+            if not early:
+                step = self.server.expect_tls_failure()
+            self.server.connect()
+            self.server.tell(1, "tls_failed", self.refusal)
             if early:
-                self.session.add(step, 2.0)
-            self.assertIsNone(self.session.failure)
+                step = self.server.expect_tls_failure()
+            self.assertIsNone(self.server.session.failure)
             self.assertEqual(step.result(), "unknown CA")
-            self.assertTrue(conversation.complete)
+            self.assertTrue(self.server.conversation().script.complete)
 
     def test_end_after_the_handshake_is_a_refusal_unless_data_came(self) -> None:
         """Data before the end makes the difference, in whatever order step and data come."""
         for data in (False, True):
             self.setUp()
-            step = ExpectTLSFailure(CLIENT, origin(), DEFAULT_TIMING)
-            conversation = self.expect(step)
-            conversation.receive(Upgraded(1.0, "info"))
+            step = self.server.expect_tls_failure()
+            self.server.connect()
+            self.server.upgraded("info")
             if data:
-                conversation.receive(Received(2.0, b"hi"))
-            conversation.receive(HalfClosed(3.0))
+                self.server.receive(b"hi")
+            self.server.half_close()
             self.assertEqual(step.satisfied, not data)
-            self.assertEqual(self.session.failure is None, not data)
+            self.assertEqual(self.server.session.failure is None, not data)
 
     def test_unclaimed_failure_is_judged_in_the_end(self) -> None:
         """A script that has no step for it fails when the server is left."""
-        conversation = self.expect()
-        conversation.receive(TLSFailed(1.0, self.refusal))
-        self.session.settle(2.0, allow_open=False, allow_extra=True)
-        assert self.session.failure is not None
-        self.assertIs(self.session.failure.mismatch, self.refusal)
+        self.server.connect()
+        self.server.tell(1, "tls_failed", self.refusal)
+        self.server.session.settle(2.0, allow_open=False, allow_extra=True)
+        assert self.server.session.failure is not None
+        self.assertIs(self.server.session.failure.mismatch, self.refusal)
 
 
 class WordingTests(unittest.TestCase):

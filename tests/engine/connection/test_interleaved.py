@@ -7,7 +7,7 @@ from typing import Any
 from unittest import mock
 
 from tcpclient_testing.engine.framing.sized import LengthPrefixed
-from tests.engine.driver import CLOSED, RESET, Driver
+from tcpclient_testing.memory.host import CLOSED, RESET, MemoryServer
 
 ENDS = {"reset_after": [RESET], "disconnect_after": [CLOSED], "stall_after": []}
 UNREAD = "the client does not read: what was sent before start_tls() was not taken within 5.0 s"
@@ -16,14 +16,14 @@ UNREAD = "the client does not read: what was sent before start_tls() was not tak
 class AsideTestCase(unittest.TestCase):
     def begin(self, **options: Any) -> Any:
         """A client is connected; return what its script is written with."""
-        self.driver = Driver(**options)
-        self.driver.expect_connect()
-        self.driver.connect()
-        return self.driver.handle()
+        self.server = MemoryServer(**options)
+        self.server.expect_connect()
+        self.server.connect()
+        return self.server.connection()
 
     def sent(self) -> bytes:
         """What the client was sent."""
-        return bytes(self.driver.handle().sent)
+        return bytes(self.server.connection().sent)
 
 
 class StartTLSTests(AsideTestCase):
@@ -35,11 +35,11 @@ class StartTLSTests(AsideTestCase):
         script.send_bytes(b"go")
         script.every(1, b"beat")
         script.start_tls()
-        self.driver.sleep(3.5)
+        self.server.sleep(3.5)
         self.assertEqual(self.sent(), b"go")
-        self.driver.upgraded()
+        self.server.upgraded()
         self.assertEqual(self.sent(), b"gobeat")
-        self.driver.sleep(2)
+        self.server.sleep(2)
         self.assertEqual(self.sent(), b"go" + b"beat" * 3)
 
     def test_heartbeats_wait_between_the_go_ahead_and_the_handshake(self) -> None:
@@ -52,11 +52,11 @@ class StartTLSTests(AsideTestCase):
                 if seconds:
                     script.delay(seconds)
                 script.start_tls()
-                self.driver.sleep(1.5)
-                self.driver.flush()
-                self.driver.sleep(seconds)
-                self.assertEqual((self.sent(), len(self.driver.upgrading)), (b"go", 1))
-                self.driver.upgraded()
+                self.server.sleep(1.5)
+                self.server.flush()
+                self.server.sleep(seconds)
+                self.assertEqual((self.sent(), len(self.server.upgrading)), (b"go", 1))
+                self.server.upgraded()
                 self.assertEqual(self.sent(), b"gobeat")
 
     def test_heartbeats_go_on_where_there_was_no_go_ahead(self) -> None:
@@ -67,9 +67,9 @@ class StartTLSTests(AsideTestCase):
         script.delay(2)
         script.send_bytes(b"go")
         script.start_tls()
-        self.driver.receive(b"TLS")
-        self.driver.sleep(3.5)
-        self.assertEqual((self.sent(), len(self.driver.upgrading)), (b"beatbeatgo", 1))
+        self.server.receive(b"TLS")
+        self.server.sleep(3.5)
+        self.assertEqual((self.sent(), len(self.server.upgrading)), (b"beatbeatgo", 1))
 
     def test_handshake_waits_while_a_reply_is_under_way(self) -> None:
         """What was begun in clear is handed over in clear; meanwhile it is not the client's handshake that is late."""
@@ -79,25 +79,25 @@ class StartTLSTests(AsideTestCase):
                 script.allow(b"PING", reply=b"PONG")
                 script.expect_bytes(b"TLS")
                 step = script.start_tls()
-                self.driver.receive(b"PINGTLS")
-                self.assertEqual((self.sent(), self.driver.upgrading), (b"PONG", []))
+                self.server.receive(b"PINGTLS")
+                self.assertEqual((self.sent(), self.server.upgrading), (b"PONG", []))
                 if taken:
-                    self.driver.flush()
-                    self.assertEqual(len(self.driver.upgrading), 1)
-                    self.driver.upgraded()
+                    self.server.flush()
+                    self.assertEqual(len(self.server.upgrading), 1)
+                    self.server.upgraded()
                     self.assertTrue(step.satisfied)
                 else:
-                    self.driver.sleep(6)
-                    self.assertEqual(self.driver.verdict[1:], (step.index, UNREAD))
+                    self.server.sleep(6)
+                    self.assertEqual(self.server.verdict[1:], (step.index, UNREAD))
 
     def test_client_leaves_while_a_reply_is_under_way(self) -> None:
         """A client that ends its stream can't shake hands; nobody waits for it to read before that is said."""
         script = self.begin(taking=False)
         script.allow(b"PING", reply=b"PONG")
-        self.driver.receive(b"PING")
+        self.server.receive(b"PING")
         script.start_tls()
-        self.driver.half_close()
-        self.assertEqual(self.driver.verdict[2], "the client half-closed before the TLS handshake")
+        self.server.half_close()
+        self.assertEqual(self.server.verdict[2], "the client half-closed before the TLS handshake")
 
 
 class SlowClientTests(AsideTestCase):
@@ -107,7 +107,7 @@ class SlowClientTests(AsideTestCase):
         """The client is being sent a reply; return what its script is written with."""
         script = self.begin(taking=False)
         script.allow(b"PING", reply=b"PONG")
-        self.driver.receive(b"PING")
+        self.server.receive(b"PING")
         return script
 
     def test_client_takes_the_reply_slowly(self) -> None:
@@ -115,31 +115,31 @@ class SlowClientTests(AsideTestCase):
         script = self.reply_under_way()
         step = script.send_bytes(b"data")
         for _ in range(3):
-            self.driver.sleep(4)
-            self.driver.take(1)
-        self.driver.sleep(4)
-        self.driver.flush()
-        self.assertEqual((self.driver.verdict, self.sent()), (None, b"PONGdata"))
-        self.driver.sleep(4)
-        self.assertIsNone(self.driver.verdict)
-        self.driver.sleep(2)
-        self.assertEqual(self.driver.verdict[1], step.index)
-        self.assertIn("it took 0 of 4 bytes", self.driver.verdict[2])
+            self.server.sleep(4)
+            self.server.take(1)
+        self.server.sleep(4)
+        self.server.flush()
+        self.assertEqual((self.server.verdict, self.sent()), (None, b"PONGdata"))
+        self.server.sleep(4)
+        self.assertIsNone(self.server.verdict)
+        self.server.sleep(2)
+        self.assertEqual(self.server.verdict[1], step.index)
+        self.assertIn("it took 0 of 4 bytes", self.server.verdict[2])
 
     def test_heartbeats_put_nothing_off(self) -> None:
         """Their being taken is no progress of an action that does not wait for it."""
         script = self.begin()
         script.every(1, b"beat")
         script.hold_until(mock.Mock(spec=("is_set", "wait"), is_set=lambda: False))
-        self.driver.sleep(6)
-        self.assertIn("was held for 5.0 s", self.driver.verdict[2])
+        self.server.sleep(6)
+        self.assertIn("was held for 5.0 s", self.server.verdict[2])
 
     def test_client_resets_the_connection(self) -> None:
         """What is left of the reply keeps nobody: the connection can't be ended any more, and that is said at once."""
         script = self.reply_under_way()
         script.disconnect()
-        self.driver.reset_by_client()
-        self.assertEqual(self.driver.verdict[2], "the client reset the connection before disconnect()")
+        self.server.reset_by_client()
+        self.assertEqual(self.server.verdict[2], "the client reset the connection before disconnect()")
 
 
 class FaultTests(AsideTestCase):
@@ -154,11 +154,11 @@ class FaultTests(AsideTestCase):
         script.send_bytes(b"abcdef")
         script.expect_bytes(b"x")
         last = script.send_bytes(b"later")
-        self.driver.receive(b"PING")
-        self.driver.sleep(2)
-        self.driver.receive(b"x")
-        self.driver.turn()
-        self.assertEqual((self.sent(), last.satisfied, self.driver.verdict), (b"abc", True, None))
+        self.server.receive(b"PING")
+        self.server.sleep(2)
+        self.server.receive(b"x")
+        self.server.turn()
+        self.assertEqual((self.sent(), last.satisfied, self.server.verdict), (b"abc", True, None))
 
     def test_heartbeats_reach_the_place(self) -> None:
         """They are cut there, like sends; what is sent later is satisfied without a byte."""
@@ -168,11 +168,11 @@ class FaultTests(AsideTestCase):
                     script = self.begin()
                     getattr(script, method)(limit)
                     script.every(1, b"beat")
-                    self.driver.sleep(5)
+                    self.server.sleep(5)
                     self.assertEqual(script.wire, [b"beat"[:limit], *[b"b"] * (limit > 4), *end])
                     last = script.send_bytes(b"later")
-                    self.driver.turn()
-                    self.assertEqual((last.satisfied, self.driver.verdict), (True, None))
+                    self.server.turn()
+                    self.assertEqual((last.satisfied, self.server.verdict), (True, None))
 
     def test_end_waits_until_a_reply_is_taken(self) -> None:
         """It comes when the bytes before it were handed over, also where it is written when they are under way."""
@@ -183,18 +183,18 @@ class FaultTests(AsideTestCase):
                     script.allow(b"PING", reply=b"PONG")
                     if not late:
                         getattr(script, method)(4)
-                    self.driver.receive(b"PING")
+                    self.server.receive(b"PING")
                     if late:
                         getattr(script, method)(4)
                     last = script.send_bytes(b"later")
-                    self.driver.turn()
+                    self.server.turn()
                     self.assertEqual(script.wire, [b"PONG"])
-                    self.driver.flush()
+                    self.server.flush()
                     self.assertEqual(script.wire, [b"PONG", *end])
-                    self.driver.flush()
-                    self.driver.flush()
+                    self.server.flush()
+                    self.server.flush()
                     self.assertEqual((script.wire, last.satisfied), ([b"PONG", *end], True))
-                    self.assertIsNone(self.driver.verdict)
+                    self.assertIsNone(self.server.verdict)
 
     def test_expectation_had_its_turn_before(self) -> None:
         """Of a connection that heartbeats brought to its end only that can be expected, and that is said at once."""
@@ -208,14 +208,14 @@ class FaultTests(AsideTestCase):
                     getattr(script, method)(4)
                     script.every(1, b"beat")
                     step = script.expect_bytes(b"xy")
-                    self.driver.receive(b"x")
-                    self.driver.sleep(1.5)
+                    self.server.receive(b"x")
+                    self.server.sleep(1.5)
                     if words is None:
-                        self.driver.receive(b"y")
-                        self.assertEqual((step.satisfied, self.driver.verdict), (True, None))
+                        self.server.receive(b"y")
+                        self.assertEqual((step.satisfied, self.server.verdict), (True, None))
                     else:
-                        self.assertEqual(self.driver.verdict[1], step.index)
-                        self.assertEqual(self.driver.verdict[2], "expect_bytes(b'xy') can't be done: the server "
+                        self.assertEqual(self.server.verdict[1], step.index)
+                        self.assertEqual(self.server.verdict[2], "expect_bytes(b'xy') can't be done: the server "
                                                                  f"{words} after 4 bytes, as {method}(4) says")
 
     def test_clients_end_can_be_expected(self) -> None:
@@ -225,11 +225,11 @@ class FaultTests(AsideTestCase):
         script.disconnect_after(4)
         script.every(1, b"beat")
         step = script.expect_disconnect()
-        self.driver.sleep(1.5)
-        self.driver.receive(b"drained")
+        self.server.sleep(1.5)
+        self.server.receive(b"drained")
         self.assertEqual((step.satisfied, script.wire), (False, [b"beat", CLOSED]))
-        self.driver.half_close()
-        self.assertEqual((step.satisfied, self.driver.verdict), (True, None))
+        self.server.half_close()
+        self.assertEqual((step.satisfied, self.server.verdict), (True, None))
 
 
 class CountTests(AsideTestCase):
@@ -242,14 +242,14 @@ class CountTests(AsideTestCase):
                 beat = mock.Mock(return_value=b"beat", spec=())
                 script = self.begin()
                 beats = script.every(1, beat)
-                self.driver.sleep(1.5)
+                self.server.sleep(1.5)
                 if end == "half_close":
-                    self.driver.half_close()
+                    self.server.half_close()
                 elif end == "stall_after":
                     script.stall_after(4)
                 else:
                     getattr(script, end)()
-                self.driver.sleep(5)
+                self.server.sleep(5)
                 self.assertEqual((self.sent(), beats.count, beat.call_count), (b"beat", 1, 1))
 
     def test_fault_cuts_one(self) -> None:
@@ -259,9 +259,9 @@ class CountTests(AsideTestCase):
                 script = self.begin(taking=False)
                 script.stall_after(limit)
                 counted = [script.every(1, b"beat") for _ in range(3)]
-                self.driver.sleep(1.5)
+                self.server.sleep(1.5)
                 self.assertEqual((script.wire, sum(beats.count for beats in counted)), ([b"beatbeatbeat"[:limit]], 0))
-                self.driver.flush()
+                self.server.flush()
                 self.assertEqual(sum(beats.count for beats in counted), count)
 
     def test_handshake_holds_one_back(self) -> None:
@@ -269,9 +269,9 @@ class CountTests(AsideTestCase):
         script = self.begin()
         beats = script.every(1, b"beat")
         script.start_tls()
-        self.driver.sleep(1.5)
+        self.server.sleep(1.5)
         self.assertEqual(beats.count, 0)
-        self.driver.upgraded()
+        self.server.upgraded()
         self.assertEqual(beats.count, 1)
 
 
@@ -283,8 +283,8 @@ class FramingTests(AsideTestCase):
                 raise KeyError("length")
 
         self.begin().every(1, lambda _: b"beat", framing=Broken(1))
-        self.driver.sleep(1.5)
-        self.assertRegex(self.driver.verdict[2],
+        self.server.sleep(1.5)
+        self.assertRegex(self.server.verdict[2],
                          r"^the framing of every\(\) at test_interleaved.py:\d+ raised KeyError: 'length'$")
 
 

@@ -18,7 +18,7 @@ from tcpclient_testing.engine.matching.base import GatheringJudge, Match, Matche
 from tcpclient_testing.engine.matching.exact import Exactly, StartsWith
 from tcpclient_testing.engine.matching.patterns import Predicate, anything
 from tcpclient_testing.engine.matching.reading import Message
-from tests.engine.playing import Play
+from tcpclient_testing.memory.host import MemoryServer
 from tests.support.long import LONG
 
 _LINE = Delimited(b"\r\n")
@@ -202,15 +202,14 @@ def expect(handle: Any, kind: Kind) -> Any:
         return handle.expect_until(b";", kind.matcher)
     if isinstance(kind.framing, FixedLength):
         return handle.expect_exactly(kind.framing.length, kind.matcher)
-    return handle.expect_frame(kind.matcher)
+    return handle.expect_frame(kind.matcher, framing=_FRAME)
 
 
 class Writer:
-    """Writes a random script on a `Play`."""
+    """Writes a random script on a server."""
 
-    def __init__(self, script: Script, play: Play) -> None:
+    def __init__(self, script: Script) -> None:
         self.script = script
-        self.play = play
         self.allowed: dict[int, Any] = {}
         self.steps: list[tuple[int, Any]] = []
 
@@ -246,30 +245,38 @@ class Writer:
                 handle.send_bytes(what)
 
 
-def by_engine(script: Script, chunks: list[bytes], *, late: bool = False, eager: bool = True) -> Outcome:
+def take_all(server: MemoryServer) -> None:
+    """The client's system takes all that is being sent, and what is sent then."""
+    outbox = server.conversation().outbox
+    while not server.session.over and (outbox.sending or outbox.interleaving):
+        server.flush()
+
+
+def by_engine(script: Script, chunks: list[bytes], *, late: bool = False, taking: bool = True) -> Outcome:
     """The outcome of the engine, for a stream that comes in these chunks; `late`: the stream comes first."""
-    play = Play(eager=eager)
-    writer = Writer(script, play)
-    writer.allow(play.server, -1)
+    server = MemoryServer(idle_timeout=None, taking=taking, at_once=True)
+    writer = Writer(script)
+    writer.allow(server, -1)
     if late:
-        conversation = play.connect()
-        play.receive(conversation, *chunks)
-        play.end(conversation)
-        writer.write(play.expect_connect())
-    else:
-        writer.write(play.expect_connect())
-        conversation = play.connect()
+        server.connect()
         for chunk in chunks:
-            play.receive(conversation, chunk)
-            if not eager and len(chunk) % 2:
-                play.flush()
-        play.end(conversation)
-    play.flush()
+            server.receive(chunk)
+        server.half_close()
+        writer.write(server.expect_connect().connection)
+    else:
+        writer.write(server.expect_connect().connection)
+        server.connect()
+        for chunk in chunks:
+            server.receive(chunk)
+            if not taking and len(chunk) % 2:
+                take_all(server)
+        server.half_close()
+    take_all(server)
     satisfied = [(place, step.result()) for place, step in
                  sorted(writer.steps, key=lambda item: item[1].index) if step.satisfied]
     counts = [writer.allowed[place].count for place in range(len(script.allowed))]
-    good = play.session.failure is None and conversation.complete
-    return good, satisfied, counts, play.stream() if good else b""
+    good = server.verdict is None and server.conversation().script.complete
+    return good, satisfied, counts, server.connection().sent if good else b""
 
 
 def divided(stream: bytes, rng: random.Random) -> list[bytes]:
@@ -290,7 +297,7 @@ class OrderPropertyTests(unittest.TestCase):
             self.assertEqual(by_engine(script, chunks), expected, (stream, chunks))
         if not script.allowed:  # what is written after an allowed message has come is too late to claim it
             self.assertEqual(by_engine(script, divisions[-1], late=True), expected, (stream, divisions[-1], "late"))
-        slow = by_engine(script, divisions[-1], eager=False)
+        slow = by_engine(script, divisions[-1], taking=False)
         self.assertEqual(slow[:3], expected[:3], (stream, divisions[-1], "slow"))
         return expected[0]
 
@@ -366,11 +373,11 @@ class CandidatesTests(unittest.TestCase):
                 fed += len(piece)
                 super().feed(piece)
 
-        play = Play()
-        handle = play.expect_connect()
+        server = MemoryServer()
+        handle = server.expect_connect().connection
         allowed = handle.allow(b"PING\r\n")
         handle.expect_exactly(1_000_000, Counting())
-        conversation = play.connect()
-        play.receive(conversation, b"PING\r\n" * 10_000)
+        server.connect()
+        server.receive(b"PING\r\n" * 10_000)
         self.assertEqual(allowed.count, 10_000)
         self.assertLess(fed, 1_000_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import unittest
 from collections.abc import Callable
 from typing import Any
@@ -15,80 +16,91 @@ from tcpclient_testing.engine.matching.digest import Digest
 from tcpclient_testing.engine.matching.exact import StartsWith
 from tcpclient_testing.engine.matching.json_text import JSON
 from tcpclient_testing.engine.matching.patterns import Regex, anything
-from tests.engine.driver import Driver
-from tests.engine.playing import Play
+from tcpclient_testing.memory.host import CLOSED, MemoryServer
 
 _LINES = Delimited(b"\r\n")
 
 
+def take_all(server: MemoryServer) -> None:
+    """The client's system takes all that is being sent, and what is sent then."""
+    outbox = server.conversation().outbox
+    while not server.session.over and (outbox.sending or outbox.interleaving):
+        server.flush()
+
+
 class AllowTests(unittest.TestCase):
     def setUp(self) -> None:
-        self.play = Play()
+        self.server = MemoryServer(at_once=True)
 
     def test_reply_when_the_message_comes_between_steps(self) -> None:
         """An allowed message is answered, counted, and no step's; also in pieces, and after the script's end."""
-        allowed = self.play.server.allow(b"PING\r\n", reply=b"PONG\r\n")
-        handle = self.play.expect_connect()
+        allowed = self.server.allow(b"PING\r\n", reply=b"PONG\r\n")
+        handle = self.server.expect_connect().connection
         line = handle.expect_line(b"PIN")
-        client = self.play.connect()
-        self.play.receive(client, b"PING\r\nPI", b"NG\r\nPIN", b"\r\nPING\r\n")
-        self.assertEqual((allowed.count, line.result(), self.play.stream()), (3, b"PIN", b"PONG\r\n" * 3))
+        self.server.connect()
+        self.server.receive(b"PING\r\nPI")
+        self.server.receive(b"NG\r\nPIN")
+        self.server.receive(b"\r\nPING\r\n")
+        self.assertEqual((allowed.count, line.result(), self.server.connection().sent), (3, b"PIN", b"PONG\r\n" * 3))
 
     def test_last_result_when_an_allowed_message_came_after_it(self) -> None:
         """A callable of the script gets the last expectation's result, that of allow() the allowed message's."""
-        self.play.server.allow(JSON({"op": "ping"}), framing=_LINES,
-                               reply=lambda message: b"pong %d" % message["id"])
-        handle = self.play.expect_connect()
+        self.server.allow(JSON({"op": "ping"}), framing=_LINES,
+                          reply=lambda message: b"pong %d" % message["id"])
+        handle = self.server.expect_connect().connection
         handle.expect_line()
-        handle.hold_until(gate := Gate())
+        handle.hold_until(threading.Event())
         handle.send_line(lambda line: line.upper())
-        client = self.play.connect()
-        self.play.receive(client, b'hello\r\n{"op": "ping", "id": 7}\r\n')
-        gate.release(handle)
-        self.assertEqual(self.play.stream(), b"pong 7\r\nHELLO\r\n")
+        self.server.connect()
+        self.server.receive(b'hello\r\n{"op": "ping", "id": 7}\r\n')
+        self.server.release()
+        self.assertEqual(self.server.connection().sent, b"pong 7\r\nHELLO\r\n")
 
     def test_times_when_the_message_comes_more_often(self) -> None:
         """Once the number is used up, the message is a mismatch like any other."""
-        allowed = self.play.server.allow(b"!", times=2)
-        handle = self.play.expect_connect()
+        allowed = self.server.allow(b"!", times=2)
+        handle = self.server.expect_connect().connection
         handle.expect_bytes(b"end")
-        self.play.receive(self.play.connect(), b"!!!")
+        self.server.connect()
+        self.server.receive(b"!!!")
         self.assertEqual(allowed.count, 2)
-        self.assertIn("expected b'end', got b'!'", self.play.summary)
+        self.assertIn("expected b'end', got b'!'", self.server.verdict[2])
 
     def test_allow_holds_from_where_it_is_written(self) -> None:
         """Before the step that it is written behind, the message is a mismatch."""
-        handle = self.play.expect_connect()
+        handle = self.server.expect_connect().connection
         handle.expect_bytes(b"a")
         handle.allow(b"!")
         handle.expect_bytes(b"b")
-        self.play.receive(self.play.connect(), b"!ab")
-        self.assertIn("expected b'a', got b'!'", self.play.summary)
-        other = Play()
-        handle = other.expect_connect()
+        self.server.connect()
+        self.server.receive(b"!ab")
+        self.assertIn("expected b'a', got b'!'", self.server.verdict[2])
+        other = MemoryServer(at_once=True)
+        handle = other.expect_connect().connection
         handle.expect_bytes(b"a")
         handle.allow(b"!")
         handle.expect_bytes(b"b")
-        other.receive(other.connect(), b"a!b")
-        self.assertEqual((other.summary, other.session.complete), ("", True))
+        other.connect()
+        other.receive(b"a!b")
+        self.assertEqual((other.verdict, other.session.complete), (None, True))
 
     def test_allowed_message_over_tls_when_the_handshake_came_early(self) -> None:
         """What was pending belongs to the handshake; behind it, allowed messages are read from their beginning."""
         for early in (b"\x16\x03", b"PI"):
             with self.subTest(early=early):
-                driver = Driver()
-                driver.expect_connect()
-                allowed = driver.allow(b"PING")
-                driver.send_line(b"go ahead")
-                driver.connect()
-                driver.turn()
-                driver.receive(early)
-                driver.start_tls(object())
-                end = driver.expect_disconnect()
-                driver.upgraded()
-                driver.receive(b"PING")
-                driver.half_close()
-                self.assertEqual((driver.verdict, allowed.count, end.satisfied), (None, 1, True))
+                server = MemoryServer()
+                server.expect_connect()
+                allowed = server.allow(b"PING")
+                server.send_line(b"go ahead")
+                server.connect()
+                server.turn()
+                server.receive(early)
+                server.start_tls(object())
+                end = server.expect_disconnect()
+                server.upgraded()
+                server.receive(b"PING")
+                server.half_close()
+                self.assertEqual((server.verdict, allowed.count, end.satisfied), (None, 1, True))
 
     def test_allow_written_when_a_message_is_half_there(self) -> None:
         """The message goes on where it was, however it is expected, and what is allowed may come behind it."""
@@ -99,28 +111,28 @@ class AllowTests(unittest.TestCase):
         for number, expect in enumerate(expectations):
             for come in (b"", b"ab"):
                 with self.subTest(number=number, come=come):
-                    play = Play()
-                    handle = play.expect_connect()
+                    server = MemoryServer(at_once=True)
+                    handle = server.expect_connect().connection
                     expect(handle)
-                    client = play.connect()
-                    play.receive(client, come)
+                    server.connect()
+                    server.receive(come)
                     allowed = handle.allow(b"!")
                     handle.expect_bytes(b"end")
-                    play.receive(client, b"abc\r\n!end"[len(come):])
-                    self.assertEqual((play.summary, play.session.complete, allowed.count), ("", True, 1))
+                    server.receive(b"abc\r\n!end"[len(come):])
+                    self.assertEqual((server.verdict, server.session.complete, allowed.count), (None, True, 1))
 
     def test_shorter_expectation_when_it_is_written_late(self) -> None:
         """Written in time, it takes the message's beginning; a whole message that was there before was let through."""
         for come, late, count in ((b"", False, 0), (b"\xc0", True, 0), (b"\xc0\x00", True, 1)):
             with self.subTest(come=come):
-                play = Play()
-                allowed = play.server.allow(b"\xc0\x00")
-                handle = play.expect_connect()
+                server = MemoryServer(at_once=True)
+                allowed = server.allow(b"\xc0\x00")
+                handle = server.expect_connect().connection
                 steps = [] if late else [handle.expect_exactly(1), handle.expect_exactly(1)]
-                client = play.connect()
-                play.receive(client, come)
+                server.connect()
+                server.receive(come)
                 steps = steps or [handle.expect_exactly(1), handle.expect_exactly(1)]
-                play.receive(client, b"\xc0\x00\x10\x20"[len(come):])
+                server.receive(b"\xc0\x00\x10\x20"[len(come):])
                 self.assertEqual(allowed.count, count)
                 self.assertEqual(b"".join(step.result() for step in steps), b"\x10\x20" if count else b"\xc0\x00")
 
@@ -132,27 +144,33 @@ class AllowTests(unittest.TestCase):
             asked.append(header)
             return 3
 
-        self.play.server.allow(b"!")
-        handle = self.play.expect_connect()
+        self.server.allow(b"!")
+        handle = self.server.expect_connect().connection
         handle.expect_exactly(1)
-        handle.hold_until(gate := Gate())
+        handle.hold_until(threading.Event())
         body = handle.expect_exactly(length)
         handle.expect_bytes(b".")
-        client = self.play.connect()
-        self.play.receive(client, b"!", b"h", b"!")
+        self.server.connect()
+        self.server.receive(b"!")
+        self.server.receive(b"h")
+        self.server.receive(b"!")
         self.assertEqual(asked, [])
-        gate.release(handle)
-        self.play.receive(client, b"!", b"!!a", b"bc", b"!.")
-        self.assertEqual((asked, body.result(), self.play.summary), ([b"h"], b"abc", ""))
-        self.assertTrue(self.play.session.complete)
+        self.server.release()
+        self.server.receive(b"!")
+        self.server.receive(b"!!a")
+        self.server.receive(b"bc")
+        self.server.receive(b"!.")
+        self.assertEqual((asked, body.result(), self.server.verdict), ([b"h"], b"abc", None))
+        self.assertTrue(self.server.session.complete)
 
     def test_mismatch_names_the_candidates(self) -> None:
         """When nothing can match any more, the report has the step's mismatch, and why it is no allowed message."""
-        self.play.server.allow(b"PING\r\n")
-        handle = self.play.expect_connect()
+        self.server.allow(b"PING\r\n")
+        handle = self.server.expect_connect().connection
         handle.expect_line(b"QUIT")
-        self.play.receive(self.play.connect(), b"PINX")
-        failure = self.play.session.failure
+        self.server.connect()
+        self.server.receive(b"PINX")
+        failure = self.server.session.failure
         assert failure is not None
         self.assertIn("QUIT", failure.mismatch.summary)
         details = "\n".join(failure.mismatch.details)
@@ -163,39 +181,40 @@ class AllowTests(unittest.TestCase):
         """Allowed messages don't count as bytes too many; the beginning of one does when the stream ends."""
         for sent, good in ((b"PING", True), (b"PINGPING", True), (b"PI", False), (b"PINGX", False)):
             with self.subTest(sent=sent):
-                play = Play()
-                play.server.allow(b"PING")
-                handle = play.expect_connect()
+                server = MemoryServer(at_once=True)
+                server.allow(b"PING")
+                handle = server.expect_connect().connection
                 handle.expect_disconnect()
-                client = play.connect()
-                play.receive(client, *(bytes([byte]) for byte in sent))
-                play.end(client)
-                self.assertEqual(play.session.failure is None, good, play.summary)
+                server.connect()
+                for byte in sent:
+                    server.receive(bytes([byte]))
+                server.half_close()
+                self.assertEqual(server.session.failure is None, good, server.verdict)
 
     def test_expect_silence_when_an_allowed_message_comes(self) -> None:
         """Heartbeats don't break the silence, not even one that has only begun when it is over."""
-        self.play.server.allow(b"PING")
-        handle = self.play.expect_connect()
+        self.server.allow(b"PING")
+        handle = self.server.expect_connect().connection
         handle.expect_silence(1)
         handle.expect_bytes(b"x")
-        client = self.play.connect()
-        self.play.receive(client, b"PINGPI")
-        self.play.wait(1.5)
-        self.play.receive(client, b"NGx")
-        self.assertEqual((self.play.summary, self.play.session.complete), ("", True))
+        self.server.connect()
+        self.server.receive(b"PINGPI")
+        self.server.sleep(1.5)
+        self.server.receive(b"NGx")
+        self.assertEqual((self.server.verdict, self.server.session.complete), (None, True))
 
     def heartbeats(self, expect: Callable[[Any], Any], *chunks: bytes, every: float = 1.0) -> str:
         """The failure of a script whose client sends these chunks, again and again, and nothing else."""
-        play = Play()
-        play.server.allow(b"PING\r\n", reply=b"PONG\r\n")
-        handle = play.expect_connect()
+        server = MemoryServer(at_once=True)
+        server.allow(b"PING\r\n", reply=b"PONG\r\n")
+        handle = server.expect_connect().connection
         expect(handle)
-        client = play.connect()
+        server.connect()
         for _ in range(30):
             for chunk in chunks:
-                play.wait(every)
-                play.receive(client, chunk)
-        return play.summary
+                server.sleep(every)
+                server.receive(chunk)
+        return str(server.verdict[2])
 
     def test_allowed_messages_are_no_progress_when_a_message_is_due(self) -> None:
         """A client that sends nothing but heartbeats is overdue; the time in which one arrives does not count."""
@@ -217,74 +236,80 @@ class AllowTests(unittest.TestCase):
 
     def test_bytes_of_the_message_are_progress_between_allowed_ones(self) -> None:
         """What the step waits for restarts its time-out, also behind an allowed message in one chunk."""
-        self.play.server.allow(b"PING\r\n")
-        handle = self.play.expect_connect()
+        self.server.allow(b"PING\r\n")
+        handle = self.server.expect_connect().connection
         handle.expect_line(b"hello")
-        client = self.play.connect()
+        self.server.connect()
         for chunk in (b"PING\r\nhe", b"l", b"l", b"o"):
-            self.play.wait(4)
-            self.play.receive(client, chunk)
-        self.assertEqual(self.play.summary, "")
-        self.play.wait(5.1)
-        self.assertEqual(self.play.summary, r"expected a line ending in b'\r\n' that is b'hello', nothing received for "
-                                            r"5.0 s; got 5 bytes (b'hello'); 1 allowed message (b'PING\r\n') "
-                                            "came meanwhile")
+            self.server.sleep(4)
+            self.server.receive(chunk)
+        self.assertIsNone(self.server.verdict)
+        self.server.sleep(5.1)
+        self.assertEqual(self.server.verdict[2],
+                         r"expected a line ending in b'\r\n' that is b'hello', nothing received for "
+                         r"5.0 s; got 5 bytes (b'hello'); 1 allowed message (b'PING\r\n') "
+                         "came meanwhile")
 
     def test_end_of_the_stream_behind_an_allowed_message(self) -> None:
         """What was let through may be the beginning of what was meant: the report names it."""
-        self.play.server.allow(b"\0")
-        handle = self.play.expect_connect()
+        self.server.allow(b"\0")
+        handle = self.server.expect_connect().connection
         handle.expect_line(b"bye, now")
-        client = self.play.connect()
-        self.play.receive(client, b"\0bye,")
-        self.play.end(client)
-        self.assertEqual(self.play.summary, r"expected a line ending in b'\r\n' that is b'bye, now'; got 4 bytes "
-                                            "(b'bye,') before the client ended its stream; 1 allowed message "
-                                            r"(b'\x00') came meanwhile")
+        self.server.connect()
+        self.server.ending = "ended its stream"
+        self.server.receive(b"\0bye,")
+        self.server.half_close()
+        self.assertEqual(self.server.verdict[2],
+                         r"expected a line ending in b'\r\n' that is b'bye, now'; got 4 bytes "
+                         "(b'bye,') before the client ended its stream; 1 allowed message "
+                         r"(b'\x00') came meanwhile")
 
     def test_allowed_message_that_takes_long_to_come(self) -> None:
         """While its bytes come, nothing else can: they put the time-out off."""
-        self.play.server.allow(StartsWith(b"LOG"), framing=Delimited(b"\r\n"))
-        handle = self.play.expect_connect()
+        self.server.allow(StartsWith(b"LOG"), framing=Delimited(b"\r\n"))
+        handle = self.server.expect_connect().connection
         handle.expect_line(b"go")
-        client = self.play.connect()
+        self.server.connect()
         for byte in b"LOG abcdefgh\r\ngo\r\n":
-            self.play.wait(1)
-            self.play.receive(client, bytes([byte]))
-        self.assertEqual((self.play.summary, self.play.session.complete), ("", True))
+            self.server.sleep(1)
+            self.server.receive(bytes([byte]))
+        self.assertEqual((self.server.verdict, self.server.session.complete), (None, True))
 
     def test_silence_in_the_middle_of_an_allowed_message(self) -> None:
         """A message that does not go on is as late as any."""
-        self.play.server.allow(b"PING\r\n")
-        self.play.expect_connect().expect_line(b"hello")
-        client = self.play.connect()
-        self.play.wait(4)
-        self.play.receive(client, b"PI")
-        self.play.wait(4)
-        self.assertEqual(self.play.summary, "")
-        self.play.wait(1.1)
-        self.assertEqual(self.play.summary, r"expected a line ending in b'\r\n' that is b'hello', nothing received for "
-                                            "5.0 s; got 2 bytes (b'PI')")
+        self.server.allow(b"PING\r\n")
+        self.server.expect_connect().connection.expect_line(b"hello")
+        self.server.connect()
+        self.server.sleep(4)
+        self.server.receive(b"PI")
+        self.server.sleep(4)
+        self.assertIsNone(self.server.verdict)
+        self.server.sleep(1.1)
+        self.assertEqual(self.server.verdict[2],
+                         r"expected a line ending in b'\r\n' that is b'hello', nothing received for "
+                         "5.0 s; got 2 bytes (b'PI')")
 
     def test_complete_script_when_only_allowed_messages_come(self) -> None:
         """Heartbeats are no reason to wait for ever for a client that nobody expects anything of."""
-        self.play.session.idle_timeout = 30.0
-        self.play.server.allow(b"PING\r\n", reply=b"PONG\r\n")
-        self.play.expect_connect()
-        client = self.play.connect()
+        self.server = MemoryServer(idle_timeout=30.0, at_once=True)
+        self.server.allow(b"PING\r\n", reply=b"PONG\r\n")
+        self.server.expect_connect()
+        self.server.connect()
         for _ in range(5):
-            self.play.wait(7)
-            self.play.receive(client, b"PING\r\n")
-        self.assertRegex(self.play.summary, r"the script is complete; the client .* is still connected and waits; "
-                                            r"nothing but 4 allowed messages \(b'PING.r.n'\) happened for 30.0 s")
+            self.server.sleep(7)
+            self.server.receive(b"PING\r\n")
+        self.assertRegex(self.server.verdict[2],
+                         r"the script is complete; the client .* is still connected and waits; "
+                         r"nothing but 4 allowed messages \(b'PING.r.n'\) happened for 30.0 s")
 
     def test_callable_raises_when_it_computes_the_reply(self) -> None:
         """The failure names the line of the allow(), and keeps the exception."""
-        self.play.server.allow(b"PING", reply=lambda message: message.nothing)
-        handle = self.play.expect_connect()
+        self.server.allow(b"PING", reply=lambda message: message.nothing)
+        handle = self.server.expect_connect().connection
         handle.expect_bytes(b"x")
-        self.play.receive(self.play.connect(), b"PING")
-        failure = self.play.session.failure
+        self.server.connect()
+        self.server.receive(b"PING")
+        failure = self.server.session.failure
         assert failure is not None
         self.assertIn("the callable of allow() at test_selection.py:", failure.mismatch.summary)
         self.assertIsInstance(getattr(failure.mismatch, "exception", None), AttributeError)
@@ -297,69 +322,76 @@ class AllowTests(unittest.TestCase):
                     raise RuntimeError("nothing to read with")
                 return super().reader()
         written: list[Any] = []
-        written.append(self.play.server.allow(b"PING", framing=Broken(b"\n")))
-        self.play.expect_connect().expect_bytes(b"x")
-        self.play.receive(self.play.connect(), b"PING\n")
-        self.assertRegex(self.play.summary, r"^allow\(.*\) at test_selection.py:\d+ raised RuntimeError: nothing to "
-                                            r"read with, while a message was read$")
+        written.append(self.server.allow(b"PING", framing=Broken(b"\n")))
+        self.server.expect_connect().connection.expect_bytes(b"x")
+        self.server.connect()
+        self.server.receive(b"PING\n")
+        self.assertRegex(self.server.verdict[2],
+                         r"^allow\(.*\) at test_selection.py:\d+ raised RuntimeError: nothing to "
+                         r"read with, while a message was read$")
 
     def test_wrong_type_when_a_callable_computes_the_reply(self) -> None:
         """What is not bytes is refused."""
-        self.play.server.allow(b"PING", reply=lambda message: "pong")  # type: ignore[arg-type,return-value]
-        self.play.expect_connect()
-        self.play.receive(self.play.connect(), b"PING")
-        self.assertIn("returned 'pong', which is not bytes", self.play.summary)
+        self.server.allow(b"PING", reply=lambda message: "pong")  # type: ignore[arg-type,return-value]
+        self.server.expect_connect()
+        self.server.connect()
+        self.server.receive(b"PING")
+        self.assertIn("returned 'pong', which is not bytes", self.server.verdict[2])
 
     def test_coroutine_when_it_computes_the_reply(self) -> None:
         """The reply goes out when the coroutine has ended, and those after it wait for it."""
         async def pong(message: bytes) -> bytes:
-            return message
-        self.play.server.allow(b"SLOW", reply=pong)
-        self.play.server.allow(b"FAST", reply=b"fast")
-        self.play.expect_connect()
-        self.play.receive(self.play.connect(), b"SLOWFAST")
-        self.assertEqual(self.play.stream(), b"")
-        self.play.compute(b"slow")
-        self.assertEqual(self.play.stream(), b"slowfast")
+            return message.lower()
+        self.server.allow(b"SLOW", reply=pong)
+        self.server.allow(b"FAST", reply=b"fast")
+        self.server.expect_connect()
+        self.server.connect()
+        self.server.receive(b"SLOWFAST")
+        self.assertEqual(self.server.connection().sent, b"")
+        self.server.compute()
+        self.assertEqual(self.server.connection().sent, b"slowfast")
 
     def test_reply_when_a_write_of_the_script_is_under_way(self) -> None:
         """A reply never splits a write, and leaves in the order in which the messages came."""
-        play = Play(eager=False)
-        play.server.allow(b"PING", reply=b"pong")
-        handle = play.expect_connect()
+        server = MemoryServer(taking=False, at_once=True)
+        server.allow(b"PING", reply=b"pong")
+        handle = server.expect_connect().connection
         handle.send_bytes(b"first")
         handle.expect_bytes(b"a")
         handle.send_bytes(b"A")
         handle.expect_bytes(b"b")
         handle.send_bytes(b"B")
-        client = play.connect()
-        play.receive(client, b"PINGaPINGbPING")
-        self.assertEqual(play.sent[1], [b"first"])
-        play.flush()
-        self.assertEqual(play.sent[1], [b"first", b"pong", b"A", b"pong", b"B", b"pong"])
-        self.assertTrue(play.session.complete)
+        server.connect()
+        server.receive(b"PINGaPINGbPING")
+        self.assertEqual(server.connection().wire, [b"first"])
+        take_all(server)
+        self.assertEqual(server.connection().wire, [b"first", b"pong", b"A", b"pong", b"B", b"pong"])
+        self.assertTrue(server.session.complete)
 
     def test_disconnect_when_a_reply_is_under_way(self) -> None:
         """The server ends its stream behind the reply."""
-        play = Play(eager=False)
-        play.server.allow(b"PING", reply=b"pong")
-        handle = play.expect_connect()
-        client = play.connect()
-        play.receive(client, b"PING")
+        server = MemoryServer(taking=False, at_once=True)
+        server.allow(b"PING", reply=b"pong")
+        handle = server.expect_connect().connection
+        server.connect()
+        server.receive(b"PING")
         step = handle.disconnect()
         self.assertFalse(step.satisfied)
-        play.flush()
+        self.assertEqual(server.connection().wire, [b"pong"])
+        server.flush()
+        self.assertEqual(server.connection().wire, [b"pong", CLOSED])
+        server.flush()
         self.assertTrue(step.satisfied)
 
     def test_bulk_is_let_go_when_only_the_expectation_is_left(self) -> None:
         """Memory stays bounded for a digest, although something is allowed beside it."""
-        self.play.server.allow(b"PING")
-        handle = self.play.expect_connect()
+        self.server.allow(b"PING")
+        handle = self.server.expect_connect().connection
         step = handle.expect_exactly(1_000_000, Digest(hashlib.sha256(b"x" * 1_000_000).hexdigest()))
-        client = self.play.connect()
+        self.server.connect()
         for _ in range(100):
-            self.play.receive(client, b"x" * 10_000)
-            self.assertLess(sum(map(len, client.pending)), 20_000)
+            self.server.receive(b"x" * 10_000)
+            self.assertLess(sum(map(len, self.server.conversation().inbox.pending)), 20_000)
         self.assertTrue(step.satisfied)
 
     def test_malformed_message_when_a_framing_refuses_it(self) -> None:
@@ -374,18 +406,18 @@ class AllowTests(unittest.TestCase):
         ]
         for framing, matcher, data in cases:
             with self.subTest(framing=framing, matcher=matcher):
-                play = Play()
-                play.server.allow(matcher, framing=framing)
-                handle = play.expect_connect()
+                server = MemoryServer(at_once=True)
+                server.allow(matcher, framing=framing)
+                handle = server.expect_connect().connection
                 handle.expect_bytes(b"quit")
-                client = play.connect()
-                play.receive(client, data)
-                self.assertIsNotNone(play.session.failure)
-                self.assertIn("quit", play.summary)
+                server.connect()
+                server.receive(data)
+                self.assertIsNotNone(server.session.failure)
+                self.assertIn("quit", server.verdict[2])
 
     def test_misuse_when_it_is_written(self) -> None:
         """What can't be right is refused where it is written, and the argument is named."""
-        server = self.play.server
+        server = self.server
         misuses: list[tuple[type[Exception], str, Any]] = [
             (TypeError, r"allow\(message\) takes bytes, got the str", lambda: server.allow("PING")),  # type: ignore[arg-type]
             (ValueError, r"allow\(message\) is empty", lambda: server.allow(b"")),
@@ -408,136 +440,123 @@ class AllowTests(unittest.TestCase):
                 write()
 
 
-class Gate:
-    """Stands for an event that is set by hand."""
-
-    def __init__(self) -> None:
-        self.set = False
-
-    def is_set(self) -> bool:
-        return self.set
-
-    def wait(self) -> None:
-        raise AssertionError
-
-    def release(self, handle: Any) -> None:
-        conversation = handle.conversation
-        self.set = True
-        conversation.released(conversation.steps[conversation.cursor])
-        handle.play.perform()
-
-
 class EveryTests(unittest.TestCase):
     def test_heartbeats_when_time_passes(self) -> None:
         """One comes each interval, counted from where it is written, until it is stopped."""
-        play = Play()
-        handle = play.expect_connect()
+        server = MemoryServer(at_once=True)
+        handle = server.expect_connect().connection
         handle.expect_bytes(b"a")
         beats = handle.every(1, b"tick ")
-        client = play.connect()
-        play.wait(3)
-        self.assertEqual(play.stream(), b"")
-        play.receive(client, b"a")
-        play.wait(2.5)
-        self.assertEqual((play.stream(), beats.count), (b"tick tick ", 2))
+        server.connect()
+        server.sleep(3)
+        self.assertEqual(server.connection().sent, b"")
+        server.receive(b"a")
+        server.sleep(2.5)
+        self.assertEqual((server.connection().sent, beats.count), (b"tick tick ", 2))
         beats.stop()
-        play.wait(5)
+        server.sleep(5)
         self.assertEqual(beats.count, 2)
 
     def test_no_backlog_when_the_client_does_not_read(self) -> None:
         """A heartbeat is left out while the one before it has not been taken."""
-        play = Play(eager=False)
-        handle = play.expect_connect()
+        server = MemoryServer(taking=False, at_once=True)
+        handle = server.expect_connect().connection
         beats = handle.every(1, b"tick")
-        play.connect()
-        play.wait(10)
-        self.assertEqual((play.stream(), beats.count), (b"tick", 0))
-        play.flush()
+        server.connect()
+        server.sleep(10)
+        self.assertEqual((server.connection().sent, beats.count), (b"tick", 0))
+        server.flush()
         self.assertEqual(beats.count, 1)
-        play.wait(1.5)
-        play.flush()
-        self.assertEqual((play.stream(), beats.count), (b"ticktick", 2))
+        server.sleep(1.5)
+        server.flush()
+        self.assertEqual((server.connection().sent, beats.count), (b"ticktick", 2))
 
     def test_no_heartbeat_when_a_stream_has_ended(self) -> None:
         """After either side's end nothing is sent."""
-        for end in (lambda play, handle, client: play.end(client), lambda play, handle, client: handle.send_eof(),
-                    lambda play, handle, client: handle.disconnect()):
-            play = Play(timeout=None)
-            handle = play.expect_connect()
+        for end in (lambda server, _: server.half_close(), lambda _, handle: handle.send_eof(),
+                    lambda _, handle: handle.disconnect()):
+            server = MemoryServer(timeout=None, at_once=True)
+            handle = server.expect_connect().connection
             handle.every(1, b"tick", framing=LengthPrefixed(1))
-            client = play.connect()
-            play.wait(1.5)
-            end(play, handle, client)
-            play.wait(5)
-            self.assertEqual(play.stream(), b"\x04tick")
+            server.connect()
+            server.sleep(1.5)
+            end(server, handle)
+            server.sleep(5)
+            self.assertEqual(server.connection().sent, b"\x04tick")
 
     def test_callable_when_it_gives_the_heartbeat(self) -> None:
         """It is given the last result each time; the time-out of the due step goes on, since it is not the client's."""
-        play = Play()
-        play.server.every(1, lambda last: b"%b " % (last or b"-"))
-        handle = play.expect_connect()
+        server = MemoryServer(at_once=True)
+        server.every(1, lambda last: b"%b " % (last or b"-"))
+        handle = server.expect_connect().connection
         handle.expect_line()
         handle.expect_line()
-        client = play.connect()
-        play.receive(client, b"one\r\n")
-        play.wait(6)
-        self.assertEqual(play.stream(), b"one one one one ")
-        self.assertIn("expected a line", play.summary)
+        server.connect()
+        server.receive(b"one\r\n")
+        server.sleep(6)
+        self.assertEqual(server.connection().sent, b"one one one one ")
+        self.assertIn("expected a line", server.verdict[2])
 
 
 class PipeliningTests(unittest.TestCase):
-    def play(self, *, eager: bool = True) -> tuple[Play, Any, Any]:
-        play = Play(pipelining=False, eager=eager)
-        handle = play.expect_connect()
-        return play, handle, play.connect()
+    def connected(self, *, taking: bool = True) -> tuple[MemoryServer, Any]:
+        """A server whose client has connected, and its connection."""
+        server = MemoryServer(pipelining=False, taking=taking, at_once=True)
+        handle = server.expect_connect().connection
+        server.connect()
+        return server, handle
 
     def test_second_request_when_it_is_in_the_same_read(self) -> None:
         """The next request beside the one that is to be answered was sent too early."""
-        play, handle, client = self.play()
+        server, handle = self.connected()
         handle.expect_line(b"1")
         handle.send_line(b"one")
         handle.expect_line(b"2")
-        play.receive(client, b"1\r\n2\r\n")
-        self.assertEqual(play.summary, "the client sent 3 bytes before it was answered (pipelining=False): b'2\\r\\n'")
+        server.receive(b"1\r\n2\r\n")
+        self.assertEqual(server.verdict[2],
+                         "the client sent 3 bytes before it was answered (pipelining=False): b'2\\r\\n'")
 
     def test_second_request_when_the_answer_is_under_way(self) -> None:
         """So was one that comes before the last byte of the answer was handed over."""
-        play, handle, client = self.play(eager=False)
+        server, handle = self.connected(taking=False)
         handle.expect_line(b"1")
         answer = handle.send_line(b"one")
         handle.expect_line(b"2")
-        play.receive(client, b"1\r\n", b"2")
-        failure = play.session.failure
+        server.receive(b"1\r\n")
+        server.receive(b"2")
+        failure = server.session.failure
         assert failure is not None
         self.assertIs(failure.step, answer)
 
     def test_second_request_when_it_comes_after_the_answer(self) -> None:
         """A client that waits is never accused: not before a second send, either, which may not be its answer."""
-        play, handle, client = self.play()
+        server, handle = self.connected()
         handle.expect_line(b"1")
         handle.send_line(b"one")
         handle.delay(1)
         handle.send_line(b"news")
         handle.expect_line(b"2")
-        play.receive(client, b"1\r\n", b"2\r\n")
-        play.wait(2)
-        self.assertEqual((play.summary, play.session.complete), ("", True))
+        server.receive(b"1\r\n")
+        server.receive(b"2\r\n")
+        server.sleep(2)
+        self.assertEqual((server.verdict, server.session.complete), (None, True))
 
     def test_pieces_of_a_request_when_nothing_is_to_be_answered(self) -> None:
         """Requests without an answer, and what comes before a greeting, are none of its business."""
-        play, handle, client = self.play()
+        server, handle = self.connected()
         handle.send_line(b"hello")
         handle.expect_line(b"1")
         handle.expect_line(b"2")
         handle.send_line(b"both")
-        play.receive(client, b"1\r\n2", b"\r\n")
-        self.assertEqual((play.summary, play.stream()), ("", b"hello\r\nboth\r\n"))
+        server.receive(b"1\r\n2")
+        server.receive(b"\r\n")
+        self.assertEqual((server.verdict, server.connection().sent), (None, b"hello\r\nboth\r\n"))
 
     def test_allowed_message_when_an_answer_is_due(self) -> None:
         """Heartbeats are no requests."""
-        play, handle, client = self.play()
+        server, handle = self.connected()
         handle.allow(b"!")
         handle.expect_line(b"1")
         handle.send_line(b"one")
-        play.receive(client, b"1\r\n!")
-        self.assertEqual(play.summary, "")
+        server.receive(b"1\r\n!")
+        self.assertIsNone(server.verdict)

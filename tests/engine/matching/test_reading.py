@@ -16,8 +16,7 @@ from tcpclient_testing.engine.matching.exact import StartsWith
 from tcpclient_testing.engine.matching.patterns import Regex
 from tcpclient_testing.engine.matching.structure import Struct
 from tcpclient_testing.engine.mismatches import Mismatch
-from tests.engine.driver import Driver
-from tests.engine.playing import Play
+from tcpclient_testing.memory.host import MemoryServer
 
 
 def outcome_of(value: Any) -> Any:
@@ -95,53 +94,54 @@ class Judged(Matcher[bytes]):
         return PairJudge(*self.arguments)
 
 
-def connected() -> Driver:
-    """A driver whose client has connected."""
-    driver = Driver()
-    driver.expect_connect()
-    driver.connect()
-    return driver
+def connected() -> MemoryServer:
+    """A server whose client has connected."""
+    server = MemoryServer()
+    server.expect_connect()
+    server.connect()
+    return server
 
 
 class UsersReadingTests(unittest.TestCase):
-    """`Driver.receive` is what the event loop's callback does: it must not raise."""
+    """`MemoryServer.receive` is what the event loop's callback does: it must not raise."""
 
-    def failure_of(self, driver: Driver) -> tuple[str, Any]:
+    def failure_of(self, server: MemoryServer) -> tuple[str, Any]:
         """How the script failed, and the exception that is shown with it."""
-        assert driver.verdict is not None
-        failure = driver.session.failure
+        assert server.verdict is not None
+        failure = server.session.failure
         assert failure is not None
-        return driver.verdict[2], getattr(failure.mismatch, "exception", None)
+        return server.verdict[2], getattr(failure.mismatch, "exception", None)
 
     def test_exception_of_a_judge_is_the_mismatch(self) -> None:
         """Whichever method raises, the failure is at the step, and has the exception with its traceback."""
         for method in ("announce", "feed", "finish"):
             with self.subTest(method):
-                driver, error = connected(), KeyError("x")
-                driver.expect_frame(Judged(method, error))
-                driver.receive(b"\0\0\0\2ab")
-                self.assertEqual(self.failure_of(driver),
+                server, error = connected(), KeyError("x")
+                server.expect_frame(Judged(method, error))
+                server.receive(b"\0\0\0\2ab")
+                self.assertEqual(self.failure_of(server),
                                  ("PairJudge raised KeyError: 'x', while a message was read", error))
                 assert error.__traceback__ is not None
 
     def test_exception_of_a_judge_beside_other_candidates(self) -> None:
         """Beside what is allowed, such a candidate is out; when all are, its exception is in the report."""
-        play, error = Play(), KeyError("x")
-        play.server.allow(b"ping")
-        handle = play.expect_connect()
+        server, error = MemoryServer(), KeyError("x")
+        server.allow(b"ping")
+        handle = server.expect_connect().connection
         handle.expect_frame(Judged("feed", error), framing=LengthPrefixed(4))
-        play.receive(play.connect(), b"\0\0\0\2ab")
-        assert play.session.failure is not None
-        mismatch: Any = play.session.failure.mismatch
+        server.connect()
+        server.receive(b"\0\0\0\2ab")
+        assert server.session.failure is not None
+        mismatch: Any = server.session.failure.mismatch
         self.assertEqual(mismatch.summary, "PairJudge raised KeyError: 'x', while a message was read")
         self.assertIs(mismatch.exception, error)
 
     def test_judge_that_returns_nothing_at_the_end(self) -> None:
         """A `finish` without a verdict is the mismatch, rather than a message without an end."""
-        driver = connected()
-        driver.expect_frame(Judged("finish", None))
-        driver.receive(b"\0\0\0\2ab")
-        self.assertEqual(self.failure_of(driver)[0],
+        server = connected()
+        server.expect_frame(Judged("finish", None))
+        server.receive(b"\0\0\0\2ab")
+        self.assertEqual(self.failure_of(server)[0],
                          "PairJudge.finish() returned None, neither a Match nor a Mismatch")
 
     def test_exception_of_a_reader_is_the_mismatch(self) -> None:
@@ -154,48 +154,48 @@ class UsersReadingTests(unittest.TestCase):
               "consume all of them, unless the message is complete before their end"), None),
         ):
             with self.subTest(summary):
-                driver = connected()
-                driver.expect_frame(framing=ReadPair(outcome))
-                driver.receive(b"ab")
-                self.assertEqual(self.failure_of(driver), (summary, raised))
+                server = connected()
+                server.expect_frame(framing=ReadPair(outcome))
+                server.receive(b"ab")
+                self.assertEqual(self.failure_of(server), (summary, raised))
 
     def test_exception_of_decode_is_the_mismatch(self) -> None:
         """Its traceback is shown, unless it is a ValueError, by which `decode` refuses bytes."""
         for error, raised in ((KeyError("x"), True), (ValueError("not a pair"), False)):
             with self.subTest(type(error).__name__):
-                driver = connected()
-                driver.expect_frame(framing=Pair(error))
-                driver.receive(b"ab")
+                server = connected()
+                server.expect_frame(framing=Pair(error))
+                server.receive(b"ab")
                 text = "KeyError: 'x'" if raised else "not a pair"
-                self.assertEqual(self.failure_of(driver),
+                self.assertEqual(self.failure_of(server),
                                  (f"expected a frame of Pair, got b'ab': {text}", error if raised else None))
 
     def test_reports_do_without_what_raises(self) -> None:
         """A time-out, and an end of stream, are reported as such where `partial` and `waiting_for` are missing."""
         for end in ("time-out", "end of stream"):
             with self.subTest(end):
-                driver = connected()
-                driver.expect_frame(Judged("", None), framing=ReadPair(FramePart(b"ab", 2, False)))
-                driver.receive(b"ab")
+                server = connected()
+                server.expect_frame(Judged("", None), framing=ReadPair(FramePart(b"ab", 2, False)))
+                server.receive(b"ab")
                 if end == "time-out":
-                    driver.sleep(60)
+                    server.sleep(60)
                 else:
-                    driver.half_close()
-                self.assertIn("expected a message that PairReader reads, Judged()", self.failure_of(driver)[0])
+                    server.half_close()
+                self.assertIn("expected a message that PairReader reads, Judged()", self.failure_of(server)[0])
 
 
 class PossibleTests(unittest.TestCase):
     """What no message can ever match is refused where it is written."""
 
-    def assert_refused(self, words: str, write: Callable[[Driver], Any]) -> None:
+    def assert_refused(self, words: str, write: Callable[[MemoryServer], Any]) -> None:
         """`write` must raise a ValueError with these words, and leave the script as it is."""
-        driver = Driver()
-        driver.expect_connect()
+        server = MemoryServer()
+        server.expect_connect()
         with self.subTest(words=words):
             with self.assertRaises(ValueError) as caught:
-                write(driver)
+                write(server)
             self.assertIn(words, str(caught.exception))
-            self.assertEqual(len(driver.session.conversations[0].steps), 1)
+            self.assertEqual(len(server.session.conversations[0].script.steps), 1)
 
     def test_fixed_length_when_it_is_another_than_the_expected_one(self) -> None:
         """A literal of another length, a longer prefix, and a structure of another size are refused."""
@@ -232,18 +232,18 @@ class PossibleTests(unittest.TestCase):
             def judge(self) -> Judge[bytes]:
                 raise AssertionError("nobody has sent anything")
 
-        driver = Driver()
-        driver.expect_connect()
-        driver.expect_exactly(3, b"abc")
-        driver.expect_exactly(3, StartsWith(b"abc"))
-        driver.expect_exactly(3, Regex(b"abcd"))
-        driver.expect_exactly(2, Struct(">H"))
-        driver.expect_exactly(lambda _: 3, b"abcd")
-        driver.expect_frame(b"abcde", framing=LengthPrefixed(4, max_length=5))
-        driver.expect_frame(b"abc", framing=Shouted())
-        driver.expect_frame(b"abc", framing=Pair(None))
-        driver.expect_exactly(3, Either(b"abcd"))
-        self.assertEqual(len(driver.session.conversations[0].steps), 10)
+        server = MemoryServer()
+        server.expect_connect()
+        server.expect_exactly(3, b"abc")
+        server.expect_exactly(3, StartsWith(b"abc"))
+        server.expect_exactly(3, Regex(b"abcd"))
+        server.expect_exactly(2, Struct(">H"))
+        server.expect_exactly(lambda _: 3, b"abcd")
+        server.expect_frame(b"abcde", framing=LengthPrefixed(4, max_length=5))
+        server.expect_frame(b"abc", framing=Shouted())
+        server.expect_frame(b"abc", framing=Pair(None))
+        server.expect_exactly(3, Either(b"abcd"))
+        self.assertEqual(len(server.session.conversations[0].script.steps), 10)
 
 
 class WholeMessageTests(unittest.TestCase):
@@ -252,11 +252,12 @@ class WholeMessageTests(unittest.TestCase):
     def test_shorter_message_when_it_is_complete(self) -> None:
         """Nothing more is to come of a message whose end is there, and the text doesn't say that something is."""
         for sent, got in ((b"QUIT\r\n", "b'QUIT'; first"), (b"QU", "b'QU' so far; first")):
-            play = Play()
-            play.expect_connect().expect_line(b"USER a")
-            play.receive(play.connect(), sent)
+            server = MemoryServer()
+            server.expect_connect().connection.expect_line(b"USER a")
+            server.connect()
+            server.receive(sent)
             with self.subTest(sent=sent):
-                self.assertEqual(play.summary, f"expected b'USER a', got {got} difference at byte 0")
+                self.assertEqual(server.verdict[2], f"expected b'USER a', got {got} difference at byte 0")
 
 
 if __name__ == "__main__":

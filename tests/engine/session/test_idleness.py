@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 
-from tests.engine.playing import Play
+from tcpclient_testing.memory.host import MemoryServer
 
 
 class IdlenessTests(unittest.TestCase):
@@ -12,15 +12,14 @@ class IdlenessTests(unittest.TestCase):
         """Nothing happened; with every() something did, but the client sent nothing."""
         for beats, words in ((False, "nothing happened for"), (True, "the client sent nothing for")):
             with self.subTest(beats=beats):
-                play = Play()
-                play.session.idle_timeout = 30.0
-                play.expect_connect()
+                server = MemoryServer(idle_timeout=30.0)
+                server.expect_connect()
                 if beats:
-                    play.server.every(10, b"beat")
-                play.connect()
+                    server.every(10, b"beat")
+                server.connect()
                 for _ in range(4):
-                    play.wait(10)
-                self.assertIn(f"is still connected and waits; {words} ", play.summary)
+                    server.sleep(10)
+                self.assertIn(f"is still connected and waits; {words} ", server.verdict[2])
 
 
 if __name__ == "__main__":

@@ -6,32 +6,30 @@ import unittest
 from collections.abc import Callable
 from typing import Any, Optional
 
-from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.session.unfinished_blocks import UnfinishedBlock
 from tcpclient_testing.errors import ScriptError
-from tests.engine.playing import Handle, Play
+from tcpclient_testing.memory.host import MemoryConnection, MemoryServer
 
 BEFORE_ITS_END = "but no step of any_order() counts before its `with` block has ended"
 
 
 class UnwrittenTestCase(unittest.TestCase):
     def setUp(self) -> None:
-        self.play = Play()
+        self.server = MemoryServer(idle_timeout=None)
 
     def begin(self, timeout: Optional[float], idle_timeout: Optional[float]) -> None:
         """Play anew, with these time-outs."""
-        self.play = Play(timeout=timeout)
-        self.play.session.idle_timeout = idle_timeout
+        self.server = MemoryServer(timeout=timeout, idle_timeout=idle_timeout)
 
-    def assert_fails(self, client: Conversation, seconds: float, words: str) -> None:
+    def assert_fails(self, client: int, seconds: float, words: str) -> None:
         """After so long, and not before, that is the verdict, about this client."""
-        self.play.wait(seconds - 0.5)
-        self.assertEqual(self.play.summary, "")
-        self.play.wait(0.5)
-        self.assertEqual(self.play.summary, words)
-        failure = self.play.session.failure
+        self.server.sleep(seconds - 0.5)
+        self.assertIsNone(self.server.verdict)
+        self.server.sleep(0.5)
+        self.assertEqual(self.server.verdict[2], words)
+        failure = self.server.session.failure
         assert failure is not None
-        self.assertIs(failure.conversation, client)
+        self.assertEqual(failure.number, client)
         self.assertTrue(failure.overdue)
 
 
@@ -44,12 +42,12 @@ class PoolTests(UnwrittenTestCase):
             for sent in (b"", b"a\r\n"):
                 with self.subTest(timeout=timeout, idle_timeout=idle_timeout, sent=sent):
                     self.begin(timeout, idle_timeout)
-                    with self.play.server.any_order():
-                        self.play.expect_connect().expect_line(b"a")
-                        client = self.play.connect()
-                        self.play.receive(client, sent)
+                    with self.server.any_order():
+                        self.server.expect_connect().connection.expect_line(b"a")
+                        client = self.server.connect()
+                        self.server.receive(sent, client)
                         self.assert_fails(client, after, f"the client has waited for {after} s, {BEFORE_ITS_END}")
-                    failure = self.play.session.failure
+                    failure = self.server.session.failure
                     assert failure is not None and isinstance(failure.mismatch, UnfinishedBlock)
                     assert failure.mismatch.hint is not None
                     self.assertIn("run the client after it", failure.mismatch.hint)
@@ -59,18 +57,18 @@ class PoolTests(UnwrittenTestCase):
         for written in (False, True):
             with self.subTest(written=written):
                 self.begin(5.0, None)
-                client = self.play.connect()
-                self.play.wait(60)
-                with self.play.server.any_order():
+                client = self.server.connect()
+                self.server.sleep(60)
+                with self.server.any_order():
                     if written:
-                        self.play.expect_connect().expect_line()
+                        self.server.expect_connect().connection.expect_line()
                     self.assert_fails(client, 5, f"the client has waited for 5.0 s, {BEFORE_ITS_END}")
 
     def test_client_that_connects_before_a_script_is_written(self) -> None:
         """Nor does it matter that its script would come later in the block."""
-        with self.play.server.any_order():
-            self.play.wait(60)
-            client = self.play.connect()
+        with self.server.any_order():
+            self.server.sleep(60)
+            client = self.server.connect()
             self.assert_fails(client, 5, f"the client has waited for 5.0 s, {BEFORE_ITS_END}")
 
     def test_time_out_of_a_step(self) -> None:
@@ -78,71 +76,71 @@ class PoolTests(UnwrittenTestCase):
         for timeout in (60.0, None):
             with self.subTest(timeout=timeout):
                 self.begin(5.0, None)
-                with self.play.server.any_order():
-                    self.play.expect_connect().expect_line(b"a")
-                    self.play.expect_connect().expect_line(b"b", timeout=timeout)
-                    client = self.play.connect()
+                with self.server.any_order():
+                    self.server.expect_connect().connection.expect_line(b"a")
+                    self.server.expect_connect().connection.expect_line(b"b", timeout=timeout)
+                    client = self.server.connect()
                     if timeout is None:
-                        self.play.wait(1000)
-                        self.assertEqual(self.play.summary, "")
+                        self.server.sleep(1000)
+                        self.assertIsNone(self.server.verdict)
                     else:
                         self.assert_fails(client, 60, f"the client has waited for 60.0 s, {BEFORE_ITS_END}")
 
     def test_clients_that_go_on_sending(self) -> None:
         """What any of them sends is progress; early input is kept."""
-        with self.play.server.any_order():
-            handles = [self.play.expect_connect(), self.play.expect_connect()]
+        with self.server.any_order():
+            handles = [self.server.expect_connect().connection, self.server.expect_connect().connection]
             for handle, name in zip(handles, (b"a", b"b")):
                 handle.expect_line(name)
-            clients = [self.play.connect(), self.play.connect()]
-            self.play.wait(4)
-            self.play.receive(clients[0], b"a\r\n")
-            self.play.wait(4)
-            self.play.receive(clients[1], b"b\r\n")
-            self.play.wait(4)
-        self.assertEqual((self.play.summary, self.play.session.complete), ("", True))
+            clients = [self.server.connect(), self.server.connect()]
+            self.server.sleep(4)
+            self.server.receive(b"a\r\n", clients[0])
+            self.server.sleep(4)
+            self.server.receive(b"b\r\n", clients[1])
+            self.server.sleep(4)
+        self.assertEqual((self.server.verdict, self.server.session.complete), (None, True))
 
     def test_client_that_has_ended_its_stream(self) -> None:
         """It may read on: only idleness is the measure. One that has reset its connection waits for nothing."""
         self.begin(5.0, 30.0)
-        with self.play.server.any_order():
-            self.play.expect_connect().expect_line(b"a")
-            client = self.play.connect()
-            self.play.end(client)
+        with self.server.any_order():
+            self.server.expect_connect().connection.expect_line(b"a")
+            client = self.server.connect()
+            self.server.half_close(client)
             self.assert_fails(client, 30, f"nothing has happened for 30.0 s, {BEFORE_ITS_END}")
         self.begin(5.0, 30.0)
-        with self.play.server.any_order():
-            self.play.expect_connect().expect_line(b"a")
-            client = self.play.connect()
-            self.play.reset(client)
-            self.play.wait(1000)
-            self.assertEqual(self.play.summary, "")
+        with self.server.any_order():
+            self.server.expect_connect().connection.expect_line(b"a")
+            client = self.server.connect()
+            self.server.reset_by_client(client)
+            self.server.sleep(1000)
+            self.assertIsNone(self.server.verdict)
 
     def test_step_that_is_due_before_the_block(self) -> None:
         """That one's time-out is the measure; the client's time begins when it is done."""
-        self.play.expect_connect()
-        self.play.server.expect_disconnect(timeout=60)
-        with self.play.server.any_order():
-            self.play.expect_connect().expect_line()
-            one, two = self.play.connect(), self.play.connect()
-            self.play.wait(50)
-            self.assertEqual(self.play.summary, "")
-            self.play.end(one)
-            self.play.wait(10)
-            self.assertIn(BEFORE_ITS_END, self.play.summary)
-        failure = self.play.session.failure
+        self.server.expect_connect()
+        self.server.expect_disconnect(timeout=60)
+        with self.server.any_order():
+            self.server.expect_connect().connection.expect_line()
+            one, two = self.server.connect(), self.server.connect()
+            self.server.sleep(50)
+            self.assertIsNone(self.server.verdict)
+            self.server.half_close(one)
+            self.server.sleep(10)
+            self.assertIn(BEFORE_ITS_END, self.server.verdict[2])
+        failure = self.server.session.failure
         assert failure is not None
-        self.assertIs(failure.conversation, two)
+        self.assertEqual(failure.number, two)
 
     def test_block_that_was_left_by_an_exception(self) -> None:
         """Its scripts never begin, and that is said of a client that waits, and of a step that is awaited."""
-        with self.assertRaises(TypeError), self.play.server.any_order():
-            handle = self.play.expect_connect()
+        with self.assertRaises(TypeError), self.server.any_order():
+            handle = self.server.expect_connect().connection
             handle.expect_line(b"a")
             handle.expect_line("b")  # type: ignore[arg-type]
         with self.assertRaisesRegex(ScriptError, r"expect_line\(b'a'\) can't be awaited: .* left by an exception"):
-            handle.conversation.wake(handle.conversation.steps[1])
-        client = self.play.connect()
+            handle.conversation.wake(handle.conversation.script.steps[1])
+        client = self.server.connect()
         self.assert_fails(client, 5, "the client has waited for 5.0 s, but no step of any_order() counts since its "
                                      "`with` block was left by an exception")
 
@@ -152,7 +150,7 @@ class BlockTests(UnwrittenTestCase):
 
     def test_client_that_waits_in_the_block(self) -> None:
         """Whatever is expected, and whatever has come of it, the verdict is the same."""
-        expectations: list[Callable[[Handle], Any]] = [
+        expectations: list[Callable[[MemoryConnection], Any]] = [
             lambda handle: handle.expect_line(b"a"), lambda handle: handle.expect_exactly(3),
             lambda handle: handle.expect_bytes(b"a\r\n"), lambda handle: None]
         for number, expect in enumerate(expectations):
@@ -160,24 +158,24 @@ class BlockTests(UnwrittenTestCase):
                 for early in (True, False):
                     with self.subTest(number=number, sent=sent, early=early):
                         self.begin(5.0, 30.0)
-                        handle = self.play.expect_connect()
+                        handle = self.server.expect_connect().connection
                         if early:
-                            client = self.play.connect()
-                            self.play.wait(20)
+                            client = self.server.connect()
+                            self.server.sleep(20)
                         with handle.any_order():
                             expect(handle)
                             if not early:
-                                client = self.play.connect()
-                            self.play.receive(client, sent)
+                                client = self.server.connect()
+                            self.server.receive(sent, client)
                             self.assert_fails(client, 5, f"the client has waited for 5.0 s, {BEFORE_ITS_END}")
 
     def test_no_time_out_but_that_of_idleness(self) -> None:
         """The idle time-out is the last resort here, too."""
         self.begin(None, 30.0)
-        handle = self.play.expect_connect()
+        handle = self.server.expect_connect().connection
         with handle.any_order():
             handle.expect_line(b"a")
-            client = self.play.connect()
+            client = self.server.connect()
             self.assert_fails(client, 30, f"the client has waited for 30.0 s, {BEFORE_ITS_END}")
 
     def test_step_that_is_due_before_the_block(self) -> None:
@@ -185,34 +183,34 @@ class BlockTests(UnwrittenTestCase):
         for done in (False, True):
             with self.subTest(done=done):
                 self.begin(5.0, None)
-                handle = self.play.expect_connect()
+                handle = self.server.expect_connect().connection
                 handle.expect_line(b"first")
                 with handle.any_order():
                     handle.expect_line(b"a", timeout=20)
-                    client = self.play.connect()
+                    client = self.server.connect()
                     if done:
-                        self.play.wait(4)
-                        self.play.receive(client, b"first\r\n")
+                        self.server.sleep(4)
+                        self.server.receive(b"first\r\n", client)
                         self.assert_fails(client, 20, f"the client has waited for 20.0 s, {BEFORE_ITS_END}")
                     else:
-                        self.play.wait(6)
-                        self.assertIn("expected a line ending in b'\\r\\n' that is b'first'", self.play.summary)
+                        self.server.sleep(6)
+                        self.assertIn("expected a line ending in b'\\r\\n' that is b'first'", self.server.verdict[2])
 
     def test_steps_begin_when_the_block_has_ended(self) -> None:
         """Their time-outs count from then on."""
         for options in ({"timeout": 2.0}, {"within": 2.0}):
             with self.subTest(options=options):
                 self.begin(5.0, None)
-                handle = self.play.expect_connect()
-                client = self.play.connect()
+                handle = self.server.expect_connect().connection
+                client = self.server.connect()
                 with handle.any_order():
                     handle.expect_line(b"a", **options)
-                    self.play.wait(1.5)
-                self.play.wait(1.5)
-                self.assertEqual(self.play.summary, "")
-                self.play.wait(1)
-                self.assertIn("1 of 1 messages in any order is missing", self.play.summary)
-                self.assertIs(self.play.session.conversations[0], client)
+                    self.server.sleep(1.5)
+                self.server.sleep(1.5)
+                self.assertIsNone(self.server.verdict)
+                self.server.sleep(1)
+                self.assertIn("1 of 1 messages in any order is missing", self.server.verdict[2])
+                self.assertEqual(self.server.verdict[0], client)
 
 
 if __name__ == "__main__":

@@ -8,33 +8,33 @@ from typing import Any, Callable, Optional
 from tcpclient_testing.engine.matching.exact import StartsWith
 from tcpclient_testing.engine.matching.json_text import JSON
 from tcpclient_testing.engine.matching.patterns import Regex
-from tests.engine.driver import CLOSED, Driver
+from tcpclient_testing.memory.host import CLOSED, MemoryServer
 
 
-def connected(**options: Any) -> Driver:
+def connected(**options: Any) -> MemoryServer:
     """A script whose client has connected."""
-    driver = Driver(**options)
-    driver.expect_connect()
-    driver.connect()
-    return driver
+    server = MemoryServer(**options)
+    server.expect_connect()
+    server.connect()
+    return server
 
 
 class MessageTests(unittest.TestCase):
-    def outcome(self, write: Callable[[Driver], Any], *data: bytes, then: str = "", sleep: float = 0) -> str:
+    def outcome(self, write: Callable[[MemoryServer], Any], *data: bytes, then: str = "", sleep: float = 0) -> str:
         """The verdict's text on a client that sends this, and then does that; nothing if there is none."""
-        driver = connected()
-        write(driver)
+        server = connected()
+        write(server)
         for piece in data:
-            driver.receive(piece)
+            server.receive(piece)
         if then:
-            getattr(driver, then)()
-        driver.sleep(sleep)
-        return str(driver.verdict[2]) if driver.verdict else ""
+            getattr(server, then)()
+        server.sleep(sleep)
+        return str(server.verdict[2]) if server.verdict else ""
 
     def test_time_is_over(self) -> None:
         """What is expected, how much of it came, and whether time ran out by silence or in all."""
         abc, line = "expected 3 bytes b'abc'", "expected a line ending in b'\\r\\n'"
-        cases: tuple[tuple[Callable[[Driver], Any], bytes, str], ...] = (
+        cases: tuple[tuple[Callable[[MemoryServer], Any], bytes, str], ...] = (
             (lambda d: d.expect_bytes(b"abc"), b"", f"{abc}, nothing received for 5.0 s"),
             (lambda d: d.expect_bytes(b"abc"), b"ab", f"{abc}, got only 2 (b'ab'), then nothing for 5.0 s"),
             (lambda d: d.expect_bytes(b"abc", within=2), b"ab", f"{abc}, got only 2 (b'ab') within 2.0 s"),
@@ -68,149 +68,149 @@ class MessageTests(unittest.TestCase):
 
     def test_length_by_a_callable_that_raises(self) -> None:
         """The test's own mistake is the report, with the exception."""
-        driver = connected()
-        driver.expect_line()
-        driver.expect_exactly(lambda line: int(line["length"]))
-        driver.receive(b"12\r\n")
-        self.assertIn("the callable of expect_exactly() raised TypeError", driver.verdict[2])
-        failure = driver.session.failure
+        server = connected()
+        server.expect_line()
+        server.expect_exactly(lambda line: int(line["length"]))
+        server.receive(b"12\r\n")
+        self.assertIn("the callable of expect_exactly() raised TypeError", server.verdict[2])
+        failure = server.session.failure
         assert failure is not None
         self.assertIsInstance(getattr(failure.mismatch, "exception", None), TypeError)
 
     def test_length_by_a_callable(self) -> None:
         """It is called with the last result, when it is the step's turn."""
-        driver = connected()
-        driver.expect_line(Regex(rb"length (\d+)"))
-        body = driver.expect_exactly(lambda match: int(match[1]), JSON([1, 2]))
-        driver.receive(b"length 5\r\n[1,2]")
-        self.assertEqual((driver.verdict, body.result()), (None, [1, 2]))
+        server = connected()
+        server.expect_line(Regex(rb"length (\d+)"))
+        body = server.expect_exactly(lambda match: int(match[1]), JSON([1, 2]))
+        server.receive(b"length 5\r\n[1,2]")
+        self.assertEqual((server.verdict, body.result()), (None, [1, 2]))
 
 
 class EndingTests(unittest.TestCase):
     METHODS = (("expect_eof", "to end its stream"), ("expect_disconnect", "to disconnect"),
                ("expect_reset", "to reset the connection"))
 
-    def verdict(self, method: str, do: Callable[[Driver], Any], **options: Any) -> Optional[str]:
+    def verdict(self, method: str, do: Callable[[MemoryServer], Any], **options: Any) -> Optional[str]:
         """The verdict's text where this step is due, and the client does that."""
-        driver = connected()
-        getattr(driver, method)(**options)
-        do(driver)
-        return driver.verdict and str(driver.verdict[2])
+        server = connected()
+        getattr(server, method)(**options)
+        do(server)
+        return server.verdict and str(server.verdict[2])
 
     def test_bytes_come_instead(self) -> None:
         """They are shown."""
         for method, what in self.METHODS:
             with self.subTest(method=method):
-                self.assertEqual(self.verdict(method, lambda driver: driver.receive(b"QUIT")),
+                self.assertEqual(self.verdict(method, lambda server: server.receive(b"QUIT")),
                                  f"expected the client {what}, got 4 bytes: b'QUIT'")
 
     def test_client_stays(self) -> None:
         """It is still connected; in silence, or whatever it does, when the time in all is over."""
         for method, what in self.METHODS:
             with self.subTest(method=method):
-                self.assertEqual(self.verdict(method, lambda driver: driver.sleep(6)),
+                self.assertEqual(self.verdict(method, lambda server: server.sleep(6)),
                                  f"expected the client {what}; it is still connected and was silent for 5.0 s")
-                self.assertEqual(self.verdict(method, lambda driver: driver.sleep(6), within=2),
+                self.assertEqual(self.verdict(method, lambda server: server.sleep(6), within=2),
                                  f"expected the client {what} within 2.0 s; it is still connected")
 
     def test_stream_ends_otherwise(self) -> None:
         """A reset is no close, and a close no reset."""
-        self.assertEqual(self.verdict("expect_reset", lambda driver: driver.half_close()),
+        self.assertEqual(self.verdict("expect_reset", lambda server: server.half_close()),
                          "expected the client to reset the connection, it half-closed")
         for method, what in self.METHODS[:2]:
-            self.assertEqual(self.verdict(method, lambda driver: driver.reset_by_client()),
+            self.assertEqual(self.verdict(method, lambda server: server.reset_by_client()),
                              f"expected the client {what}, it reset the connection")
 
     def test_client_stays_after_the_server_has_disconnected(self) -> None:
         """What it sends meanwhile is not judged, and no sign of life either."""
-        driver = connected()
-        driver.disconnect()
-        driver.expect_disconnect()
-        driver.receive(b"more")
-        driver.sleep(3)
-        driver.receive(b"more")
-        driver.sleep(3)
-        self.assertEqual(driver.verdict[2], "expected the client to disconnect; it is still connected 5.0 s after the "
+        server = connected()
+        server.disconnect()
+        server.expect_disconnect()
+        server.receive(b"more")
+        server.sleep(3)
+        server.receive(b"more")
+        server.sleep(3)
+        self.assertEqual(server.verdict[2], "expected the client to disconnect; it is still connected 5.0 s after the "
                                             "server disconnected")
 
     def test_server_closes_after_a_disconnect_and_not_after_an_eof(self) -> None:
         """A half-close leaves the server's side open."""
         for method, wire in (("expect_eof", [b"bye"]), ("expect_disconnect", [CLOSED])):
-            driver = connected()
-            getattr(driver, method)()
-            driver.half_close()
+            server = connected()
+            getattr(server, method)()
+            server.half_close()
             if method == "expect_eof":
-                driver.send_bytes(b"bye")
-                driver.turn()
+                server.send_bytes(b"bye")
+                server.turn()
             with self.subTest(method=method):
-                self.assertEqual(driver.handle().wire, wire)
+                self.assertEqual(server.connection().wire, wire)
 
 
 class SilenceTests(unittest.TestCase):
     def test_client_that_is_silent(self) -> None:
         """The step is satisfied when the time is over, and not before; what comes then is the next step's."""
-        driver = connected()
-        silence = driver.expect_silence(2)
-        line = driver.expect_line()
-        driver.sleep(1.9)
+        server = connected()
+        silence = server.expect_silence(2)
+        line = server.expect_line()
+        server.sleep(1.9)
         self.assertFalse(silence.satisfied)
-        driver.sleep(0.2)
-        driver.receive(b"x\r\n")
+        server.sleep(0.2)
+        server.receive(b"x\r\n")
         self.assertEqual((silence.result(), line.result()), (None, b"x"))
 
     def test_client_that_is_not(self) -> None:
         """A byte, or the end of its stream, is a failure at once."""
         for do, text in (("receive", "expected silence for 2.0 s, got 1 byte: b'x'"),
                          ("half_close", "expected silence for 2.0 s, but the client half-closed")):
-            driver = connected()
-            driver.expect_silence(2)
-            driver.sleep(1)
-            getattr(driver, do)(*([b"x"] if do == "receive" else []))
+            server = connected()
+            server.expect_silence(2)
+            server.sleep(1)
+            getattr(server, do)(*([b"x"] if do == "receive" else []))
             with self.subTest(do=do):
-                self.assertEqual(driver.verdict[2], text)
+                self.assertEqual(server.verdict[2], text)
 
 
 class ConnectTests(unittest.TestCase):
     def test_options_as_reports_show_them(self) -> None:
         """Those that were given."""
-        driver = Driver()
+        server = MemoryServer()
         for options, shown in (({}, ""), ({"timeout": 1.5}, "timeout=1.5"),
                                ({"after": 0.5, "within": 2}, "after=0.5, within=2")):
-            self.assertEqual(str(driver.expect_connect(**options)), f"expect_connect({shown})")
+            self.assertEqual(str(server.expect_connect(**options)), f"expect_connect({shown})")
 
     def test_client_that_does_not_come(self) -> None:
         """The first one, or one that should have come again."""
-        driver = Driver()
-        driver.expect_connect(within=2)
-        driver.sleep(3)
-        self.assertEqual(driver.verdict[2], "no client connected to 127.0.0.1:4711 within 2.0 s")
-        driver = connected()
-        driver.expect_connect()
-        driver.sleep(6)
-        self.assertEqual(driver.verdict[2], "the client did not connect again to 127.0.0.1:4711 for 5.0 s")
+        server = MemoryServer()
+        server.expect_connect(within=2)
+        server.sleep(3)
+        self.assertEqual(server.verdict[2], "no client connected to 127.0.0.1:4711 within 2.0 s")
+        server = connected()
+        server.expect_connect()
+        server.sleep(6)
+        self.assertEqual(server.verdict[2], "the client did not connect again to 127.0.0.1:4711 for 5.0 s")
 
     def test_client_that_came_only_to_be_turned_away(self) -> None:
         """Connections that fail_connections() has reset are no connection of the script's, but they came."""
-        driver = Driver()
-        driver.session.turned_away = 1
-        driver.expect_connect()
-        driver.sleep(5)
-        self.assertEqual(driver.verdict[2], "the client did not connect again to 127.0.0.1:4711 for 5.0 s after "
+        server = MemoryServer()
+        server.session.environment.turned_away = 1
+        server.expect_connect()
+        server.sleep(5)
+        self.assertEqual(server.verdict[2], "the client did not connect again to 127.0.0.1:4711 for 5.0 s after "
                          "fail_connections() had reset 1 connection")
 
     def test_client_that_comes_too_early(self) -> None:
         """The time counts from the step's turn; a little may be missing, since the client's began before."""
         for seconds, early in ((0.5, True), (0.96, False)):
-            driver = connected()
-            driver.expect_disconnect()
-            again = driver.expect_connect(after=1)
-            driver.half_close()
-            driver.sleep(seconds)
-            driver.connect()
+            server = connected()
+            server.expect_disconnect()
+            again = server.expect_connect(after=1)
+            server.half_close()
+            server.sleep(seconds)
+            server.connect()
             with self.subTest(seconds=seconds):
                 self.assertEqual(again.satisfied, not early)
                 if early:
-                    self.assertIn("connect after 1.0 s at the earliest, it connected after 0.5 s", driver.verdict[2])
+                    self.assertIn("connect after 1.0 s at the earliest, it connected after 0.5 s", server.verdict[2])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Connections in any order beside a handler: what is for none of the scripts is the handler's."""
+"""The connections of a server: their numbers, the rules for all of them, and scripts that move between them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import itertools
 import unittest
 
 from tcpclient_testing import Connection, ExpectationError, MockTCPServer
+from tcpclient_testing.engine.steps.base import Script
+from tcpclient_testing.memory.host import MemoryServer
 from tests.support import streams
 
 
@@ -16,7 +18,99 @@ async def echo(connection: Connection) -> None:
         connection.send_line(line)
 
 
+class ConnectionsTests(unittest.TestCase):
+    def setUp(self) -> None:
+        self.server = MemoryServer(at_once=True)
+        self.connections = self.server.session.connections
+
+    def write_block(self, *names: bytes) -> None:
+        """Write an any_order() block with a script for each name."""
+        with self.server.any_order():
+            for name in names:
+                self.server.expect_connect()
+                self.server.expect_line(name)
+                self.server.send_line(b"script " + name)
+
+    def sent(self, number: int) -> bytes:
+        """What a connection was sent."""
+        return self.server.connection(number).sent
+
+    def test_numbers_when_a_connection_is_mentioned_early(self) -> None:
+        """Those before it are made as well, each with its number and a handle of its own, and none is expected."""
+        third = self.connections.reserve(2)
+        self.assertEqual([conversation.number for conversation in self.connections.all], [1, 2, 3])
+        self.assertIs(self.connections.reserve(2), third)
+        self.assertEqual(len({id(conversation.handle) for conversation in self.connections.all}), 3)
+        self.assertEqual(self.connections.expected, 0)
+
+    def test_next_expected_when_a_client_came_before_its_script(self) -> None:
+        """The script is that of the client which is there, then those of clients to come."""
+        self.server.connect()
+        self.assertEqual([self.connections.next_expected().number for _ in range(3)], [1, 2, 3])
+        self.assertEqual((self.connections.expected, len(self.connections.all)), (3, 3))
+
+    def test_rule_for_all_when_some_connections_are_there(self) -> None:
+        """It applies to those, and to later ones."""
+        self.server.connect()
+        allowed = self.server.allow(b"PING")
+        self.server.connect()
+        for number in (1, 2):
+            self.server.expect_connect()
+            self.server.receive(b"PING", number)
+        self.assertEqual((allowed.count, self.server.verdict), (2, None))
+
+    def test_handler_when_no_script_expects_the_connection(self) -> None:
+        """It serves those beyond the scripts, and no others."""
+        self.connections.serve_with(echo)
+        self.server.expect_connect()
+        for _ in range(3):
+            self.server.connect()
+        self.assertEqual((self.server.handed_over, self.connections.expected), ([2, 3], 3))
+
+    def test_scripts_when_two_connections_exchange_them(self) -> None:
+        """Each script is of the other connection, as its steps and its handle say; what came and was sent stays."""
+        scripts: list[Script] = []
+        for name in (b"a", b"b"):
+            self.server.expect_connect()
+            scripts.append(self.server.conversation(len(scripts) + 1).script)
+            self.server.connection(len(scripts)).allow(name)
+        one, two = self.connections.all
+        handles = [one.handle, two.handle]
+        self.connections.exchange_scripts(one, two)
+        self.assertEqual([one.script, two.script], scripts[::-1])
+        self.assertEqual([script.cursor.number for script in scripts], [2, 1])
+        self.assertEqual([one.handle, two.handle], handles[::-1])
+        self.assertEqual([handle.conversation for handle in handles], [two, one])
+        self.assertEqual([[str(permit) for permit in conversation.select().permits] for conversation in (one, two)],
+                         [["allow(b'b')"], ["allow(b'a')"]])
+
+    def test_script_after_a_block_when_the_block_moves_behind_it(self) -> None:
+        """It waits for the block, wherever that and itself have moved, and begins then."""
+        for early in (True, False):
+            for order in ((b"other", b"A", b"B"), (b"A", b"other", b"B"), (b"x", b"y", b"B", b"z", b"A")):
+                with self.subTest(early=early, order=order):
+                    self.setUp()
+                    self.connections.serve_with(echo)
+                    self.write_block(b"A", b"B")
+                    self.server.expect_connect()
+                    self.server.expect_line(b"later")
+                    self.server.send_line(b"script later")
+                    names = [*order, b"later"]
+                    clients = [self.server.connect() for _ in names] if early else []
+                    for number, name in enumerate(names, 1):
+                        if not early:
+                            clients.append(self.server.connect())
+                        self.server.receive(name + b"\r\n", number)
+                    self.assertIsNone(self.server.verdict)
+                    self.assertEqual([self.sent(number) for number in clients],
+                                     [b"script " + name + b"\r\n" if name in (b"A", b"B", b"later") else b""
+                                      for name in names])
+                    self.assertTrue(self.server.session.complete)
+
+
 class DisplacingTests(unittest.IsolatedAsyncioTestCase):
+    """Connections in any order beside a handler: what is for none of the scripts is the handler's."""
+
     async def talk(self, *order: bytes, at_once: bool, later: bool = True) -> dict[bytes, bytes]:
         """Let a client for each of these speak, in order, one after the other or all connected before; the answers."""
         answers = {}

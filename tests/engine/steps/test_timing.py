@@ -6,8 +6,8 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
-from tcpclient_testing.engine.steps.base import DEFAULT_TIMING, UNSET, Timing, timing_of
-from tests.engine.driver import Driver
+from tcpclient_testing.engine.steps.timing import DEFAULT_TIMING, UNSET, Timing, timing_of
+from tcpclient_testing.memory.host import MemoryServer
 
 
 def values(timing: Timing) -> tuple[object, ...]:
@@ -37,18 +37,18 @@ class TimingTests(unittest.TestCase):
 
 
 class ScaleTests(unittest.TestCase):
-    """Time-outs that are multiplied on slow machines: `Session.scale`."""
+    """Time-outs that are multiplied on slow machines: `Environment.scale`."""
 
     def failure(self, write: Callable[[Any], Any], *, received: bytes = b"", seconds: float = 60) -> tuple[float, str]:
         """When a script that this writes fails, and how, if time-outs are four times as long."""
-        driver = Driver(timeout=5.0, idle_timeout=None)
-        driver.session.scale = 4.0
-        driver.expect_connect()
-        write(driver)
-        driver.connect()
-        driver.receive(received)
-        driver.sleep(seconds)
-        failure = driver.session.failure
+        server = MemoryServer(timeout=5.0, idle_timeout=None)
+        server.session.environment.configure(scale=4.0)
+        server.expect_connect()
+        write(server)
+        server.connect()
+        server.receive(received)
+        server.sleep(seconds)
+        failure = server.session.failure
         return (0.0, "") if failure is None else (failure.now, failure.mismatch.summary)
 
     def test_time_outs_of_steps_are_multiplied(self) -> None:
@@ -67,9 +67,9 @@ class ScaleTests(unittest.TestCase):
     def test_time_outs_of_any_order_are_multiplied(self) -> None:
         """So are those of a block, and of a script with something beside it, once."""
         def block(script: Any) -> None:
-            with script.handle().any_order():
-                script.handle().expect_line(b"a", timeout=2)
-                script.handle().expect_line(b"b", within=1)
+            with script.connection().any_order():
+                script.connection().expect_line(b"a", timeout=2)
+                script.connection().expect_line(b"b", within=1)
 
         def beside(script: Any) -> None:
             script.allow(b"!")
@@ -86,26 +86,26 @@ class ScaleTests(unittest.TestCase):
             script.expect_line(b"x", timeout=1)
 
         self.assertEqual(self.failure(quiet)[0], 6.0)
-        driver = Driver()
-        driver.session.scale = 4.0
-        driver.expect_connect(after=10, within=15)
-        driver.sleep(29)
-        self.assertIsNone(driver.session.failure)
-        driver.sleep(2)
-        self.assertEqual(driver.session.failure and driver.session.failure.now, 30.0)
-        self.assertEqual(str(driver.session.conversations[0].steps[0]), "expect_connect(after=10, within=15)")
+        server = MemoryServer()
+        server.session.environment.configure(scale=4.0)
+        server.expect_connect(after=10, within=15)
+        server.sleep(29)
+        self.assertIsNone(server.session.failure)
+        server.sleep(2)
+        self.assertEqual(server.session.failure and server.session.failure.now, 30.0)
+        self.assertEqual(str(server.session.conversations[0].script.steps[0]), "expect_connect(after=10, within=15)")
 
     def test_connection_any_order_is_multiplied(self) -> None:
         """And where connections may come in any order."""
-        driver = Driver(timeout=None)
-        driver.session.scale = 4.0
-        with driver.any_order():
-            driver.expect_connect(timeout=2)
-            driver.expect_line(b"a")
-            driver.expect_connect(within=3)
-            driver.expect_line(b"b")
-        driver.sleep(20)
-        self.assertEqual(driver.session.failure and driver.session.failure.now, 8.0)
+        server = MemoryServer(timeout=None)
+        server.session.environment.configure(scale=4.0)
+        with server.any_order():
+            server.expect_connect(timeout=2)
+            server.expect_line(b"a")
+            server.expect_connect(within=3)
+            server.expect_line(b"b")
+        server.sleep(20)
+        self.assertEqual(server.session.failure and server.session.failure.now, 8.0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,207 @@
+"""What the server sends on one connection, and how much of it the operating system has taken.
+
+There are two lanes. What the steps of the script send is queued item by item, and goes out in writes:
+
+    idle --queue--> sending --take--> items under way --took--> ... --took_all--> idle, or the next write
+
+What belongs to no step goes out in the other lane, `interleaved` (see there). Only one of them writes at a time.
+
+An armed `Limit` counts the bytes of both lanes, cuts them, and strikes when its number is reached.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Optional
+
+if TYPE_CHECKING:
+    from tcpclient_testing.engine.commands import Command
+    from tcpclient_testing.engine.host import Written
+    from tcpclient_testing.engine.mismatches import Mismatch
+
+    from .interleaved import InterleavedSends
+
+__all__ = ["Limit", "Outbox"]
+
+__unittest = True
+
+
+class Limit:
+    """Base class: a fault that strikes in what the server sends. Give it to `Outbox.arm`.
+
+    - `step`: the step that has armed it
+    - `limit`: after how many bytes of the connection it strikes; `struck`: whether it has
+    - `ends`: whether it ends the connection, so that nothing more can be expected of the client; `ending` then says
+      what the server has done: "disconnected"
+    - `answered`: whether the client's own end may still be expected then
+    """
+
+    __slots__ = ("step", "limit", "struck")
+
+    ends = False
+    answered = False
+    ending = ""
+
+    def __init__(self, step: Written, limit: int) -> None:
+        self.step = step
+        self.limit = limit
+        self.struck = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended the connection."""
+        return self.struck and self.ends
+
+    def cut(self, chunks: list[bytes], sent: int) -> list[bytes]:
+        """Return what may be sent of `chunks`, when `sent` bytes were sent before: none beyond the limit."""
+        room, kept = self.limit - sent, []
+        for chunk in chunks:
+            if room <= 0:
+                break
+            kept.append(chunk[:room])
+            room -= len(kept[-1])
+        return kept
+
+    def strike(self) -> None:
+        """The limit is reached: take note."""
+        self.struck = True
+
+    def command(self, number: int) -> Optional[Command]:
+        """Return what the adapter has to do to connection `number` once the limit is reached; None is nothing."""
+        return None
+
+    def missed(self, sent: int) -> Mismatch:
+        """Return the mismatch of a limit that was never reached: the server sent only `sent` bytes."""
+        from tcpclient_testing.engine.mismatches import Mismatch
+        from tcpclient_testing.engine.wording import counted
+        return Mismatch(f"{self.step} never took effect: the server sent only {counted(sent, 'byte')}")
+
+
+class Outbox:
+    """The server's part of one connection.
+
+    - `queued`: the items that are not under way yet; `sending`: whether a write of the script is under way
+    - `first`, `next`: the index of the write's first item, and of the item that may be queued next; `ends` has for each
+      item of the write where it ends, in bytes
+    - `taken`: how many bytes of the write the operating system has taken; `taken_at`: when it last took some, in
+      seconds of the clock
+    - `caught_up`: whether no byte of the client was pending when the last write had been taken
+    - `total`: how many bytes were sent in all; `limit`: the armed fault
+    - `ended`: whether the server has half-closed
+    - `interleaved`: the lane of what belongs to no step; None as long as there is nothing of the kind
+    """
+
+    __slots__ = ("queued", "sending", "first", "next", "ends", "taken", "taken_at", "caught_up", "total", "limit",
+                 "ended", "interleaved")
+
+    def __init__(self) -> None:
+        self.queued: list[bytes] = []
+        self.sending = False
+        self.first = 0
+        self.next = 0
+        self.ends: list[int] = []
+        self.taken = 0
+        self.taken_at = 0.0
+        self.caught_up = False
+        self.total = 0
+        self.limit: Optional[Limit] = None
+        self.ended = False
+        self.interleaved: Optional[InterleavedSends] = None
+
+    # The lane of the script.
+
+    def queue(self, data: bytes) -> None:
+        """Put the next item into the queue."""
+        self.queued.append(data)
+
+    def begin(self, first: int) -> None:
+        """Begin a write with item number `first`."""
+        self.sending = True
+        self.first = first
+        self.ends = []
+        self.taken = 0
+
+    def queued_up_to(self, index: int) -> None:
+        """All items before number `index` have been queued."""
+        self.next = index
+
+    def take(self) -> list[bytes]:
+        """Return the chunks to write. The adapter calls this once per write; later items go into another write."""
+        chunks, self.queued = self.queued, []
+        base = self.ends[-1] if self.ends else 0
+        for chunk in chunks:
+            base += len(chunk)
+            self.ends.append(base)
+        if b"" in chunks:
+            chunks = [chunk for chunk in chunks if chunk]
+        if self.limit is not None:
+            chunks = self.limit.cut(chunks, self.total)
+        self.total += sum(map(len, chunks))
+        return chunks
+
+    def took(self, count: int, now: float) -> int:
+        """The operating system has taken `count` more bytes. Return the index of the first item not taken whole."""
+        self.taken_at = now
+        self.taken += count
+        return self.first + bisect_right(self.ends, self.taken)
+
+    def took_all(self, now: float, *, caught_up: bool) -> int:
+        """The operating system has taken the whole write. Return the index of the item after it."""
+        self.sending = False
+        self.taken_at = now
+        self.caught_up = caught_up
+        return self.first + len(self.ends)
+
+    def taken_of(self, index: int) -> int:
+        """Return how many bytes of an item the operating system has taken; reports call them taken by the client."""
+        position = index - self.first
+        if not 0 <= position < len(self.ends):
+            return 0
+        start = self.ends[position - 1] if position else 0
+        return max(0, min(self.taken, self.ends[position]) - start)
+
+    def touch(self, now: float) -> None:
+        """Count this moment as the last one at which something was taken."""
+        self.taken_at = now
+
+    def end(self) -> None:
+        """The server half-closes: nothing is sent any more."""
+        self.ended = True
+
+    # The other lane.
+
+    def open_lane(self) -> InterleavedSends:
+        """Return the lane of messages that belong to no step: from now on there may be some."""
+        if self.interleaved is None:
+            from .interleaved import InterleavedSends
+            self.interleaved = InterleavedSends()
+        return self.interleaved
+
+    @property
+    def interleaving(self) -> bool:
+        """Whether a write is under way that belongs to no step: an `allow()` reply or a heartbeat."""
+        return self.interleaved is not None and self.interleaved.under_way
+
+    def send_interleaved(self, data: bytes) -> bytes:
+        """Return what may be sent of `data`, which belongs to no step, and count it."""
+        if self.limit is not None:
+            data = b"".join(self.limit.cut([data], self.total))
+        self.total += len(data)
+        return data
+
+    # Faults.
+
+    def arm(self, limit: Limit) -> None:
+        """Let this fault strike when its number of bytes has been sent."""
+        self.limit = limit
+
+    @property
+    def limit_reached(self) -> bool:
+        """Whether the fault has to strike now. It waits for a write that belongs to no step."""
+        limit = self.limit
+        return limit is not None and not limit.struck and self.total >= limit.limit and not self.interleaving
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether a fault has ended our stream: nothing that is sent now reaches the client."""
+        return self.limit is not None and self.limit.struck

@@ -1,0 +1,172 @@
+"""What all conversations of a server share: the time, the settings, the commands to carry out, and the one verdict.
+
+Invariants
+
+- Time never passes by itself: whoever brings news says what time it is (`news`).
+- The first failure is the verdict. After it, or after the server was left, nothing changes any more (`over`).
+- The caller of a method of the engine takes `commands` afterwards, and carries them out in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from .commands import Command, GiveUp, StartTimer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .host import Host
+    from .mismatches import Mismatch
+
+__all__ = ["CallQueue", "Environment", "Failure"]
+
+__unittest = True
+
+
+class Failure:
+    """The verdict on a script that the client did not keep to: where it failed, when, and how.
+
+    `number` is the connection's number, `step` the step; each is None if the failure belongs to none. `overdue` says
+    that it is a time-out, `at_end` that the client's stream had ended by then, with nothing left to be read.
+    """
+
+    __slots__ = ("number", "step", "mismatch", "now", "overdue", "at_end")
+
+    def __init__(self, number: Optional[int], step: Any, mismatch: Mismatch, now: float, *, overdue: bool = False,
+                 at_end: bool = False) -> None:
+        self.number = number
+        self.step = step
+        self.mismatch = mismatch
+        self.now = now
+        self.overdue = overdue
+        self.at_end = at_end
+
+
+class CallQueue:
+    """Makes calls one after another. Calls that they cause are queued, so that a long chain does not recurse."""
+
+    __slots__ = ("_calls", "_calling")
+
+    def __init__(self) -> None:
+        self._calls: deque[Callable[[], None]] = deque()
+        self._calling = False
+
+    def call(self, callbacks: Iterable[Callable[[], None]]) -> None:
+        """Make these calls, or queue them if one is under way."""
+        self._calls.extend(callbacks)
+        if self._calling:
+            return
+        self._calling = True
+        try:
+            while self._calls:
+                self._calls.popleft()()
+        finally:
+            self._calling = False
+
+
+class Environment:
+    """The environment of a server's conversations.
+
+    The settings, which `configure` changes:
+
+    - `timeout`: the default time-out of each step, in seconds; None is no limit
+    - `idle_timeout`: the time-out of a script without a due step, in seconds; None is no limit
+    - `scale`: the factor for the time-outs of steps; `timeout` and `idle_timeout` are multiplied already
+    - `tls_context`: with one, each connection begins with a TLS handshake; only the adapter looks into it
+    - `can_reset`: whether the server has a way to reset a connection
+    - `pipelining`: whether the client may send its next request before it has the answer to the last one
+    - `allow_extra`: whether bytes and connections that no step explains are permitted
+
+    And the state:
+
+    - `now`: the time of the latest news, in seconds; `awake_since`: since when time has not stood still
+    - `reminder`: when `Session.tick` is called next; None if it is not
+    - `accepted`: how many clients were accepted; `turned_away`: how many fail_connections() has reset
+    """
+
+    __slots__ = ("host", "timeout", "idle_timeout", "scale", "tls_context", "can_reset", "pipelining", "allow_extra",
+                 "now", "awake_since", "reminder", "accepted", "turned_away", "commands", "calls", "failure", "over")
+
+    def __init__(self, host: Host, timeout: Optional[float], idle_timeout: Optional[float]) -> None:
+        self.host = host
+        self.timeout = timeout
+        self.idle_timeout = idle_timeout
+        self.scale = 1.0
+        self.tls_context: Any = None
+        self.can_reset = True
+        self.pipelining = True
+        self.allow_extra = False
+        self.now = 0.0
+        self.awake_since = 0.0
+        self.reminder: Optional[float] = None
+        self.accepted = 0
+        self.turned_away = 0
+        self.commands: list[Command] = []
+        self.calls = CallQueue()
+        self.failure: Optional[Failure] = None
+        self.over = False
+
+    def configure(self, **settings: Any) -> None:
+        """Change the settings that are given."""
+        for name, value in settings.items():
+            setattr(self, name, value)
+
+    # Time.
+
+    def news(self, now: float) -> bool:
+        """Something has happened at `now`. Return whether it matters: whether anything can still change."""
+        if self.over:
+            return False
+        self.now = now
+        return True
+
+    def set_time(self, now: float) -> None:
+        """It is `now`, in seconds of the adapter's clock."""
+        self.now = now
+
+    def woke_up(self, now: float) -> None:
+        """Time stood still until `now`: a debugger was at work, or the event loop was blocked."""
+        self.now = self.awake_since = now
+
+    def remind(self, deadline: float) -> None:
+        """Make sure that `Session.tick` is called at `deadline` at the latest."""
+        if self.reminder is None or deadline < self.reminder:
+            self.reminder = deadline
+            self.commands.append(StartTimer(deadline))
+
+    def reminded(self) -> None:
+        """The time of the reminder has come."""
+        self.reminder = None
+
+    # Clients.
+
+    def client_accepted(self) -> None:
+        """Count a client that was accepted."""
+        self.accepted += 1
+
+    def client_turned_away(self) -> None:
+        """Count a client that was reset because of fail_connections()."""
+        self.turned_away += 1
+
+    # The verdict.
+
+    def fail(self, failure: Failure) -> None:
+        """Let the script fail; only the first failure counts. No command is carried out any more, but to give up."""
+        if self.over:
+            return
+        self.end_with(failure)
+        for command in self.commands:
+            command.drop()
+        self.commands.clear()
+        self.commands.append(GiveUp())
+
+    def end_with(self, failure: Failure) -> None:
+        """End everything with `failure` as the verdict, and give no command."""
+        self.failure = failure
+        self.over = True
+
+    def leave(self) -> None:
+        """End everything, since the server is left: steps that are not satisfied now never will be."""
+        self.over = True

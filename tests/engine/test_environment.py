@@ -1,0 +1,150 @@
+"""What all conversations of a server share: time, settings, commands, and the one verdict."""
+
+from __future__ import annotations
+
+import unittest
+from typing import Any
+
+from tcpclient_testing.engine.commands import Command, GiveUp, StartTimer
+from tcpclient_testing.engine.environment import CallQueue, Environment, Failure
+from tcpclient_testing.engine.mismatches import Mismatch
+
+
+class Dropped(Command):
+    """A command that notes that it is not carried out."""
+
+    __slots__ = ("drops",)
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.drops = 0
+
+    def drop(self) -> None:
+        self.drops += 1
+
+
+def failure(text: str) -> Failure:
+    """A verdict."""
+    return Failure(1, None, Mismatch(text), 2.0)
+
+
+class EnvironmentTests(unittest.TestCase):
+    def setUp(self) -> None:
+        host: Any = None
+        self.environment = Environment(host, 5.0, 30.0)
+
+    def test_settings_when_some_are_configured(self) -> None:
+        """Those that are named change, and the others stay."""
+        self.environment.configure(scale=2.0, timeout=None)
+        self.assertEqual((self.environment.scale, self.environment.timeout, self.environment.idle_timeout),
+                         (2.0, None, 30.0))
+
+    def test_setting_when_there_is_none_of_the_name(self) -> None:
+        """A name that is misspelt is an error, and no new setting."""
+        with self.assertRaises(AttributeError):
+            self.environment.configure(time_out=1.0)
+
+    def test_news_when_nothing_is_decided(self) -> None:
+        """News sets the time, and matters."""
+        self.assertTrue(self.environment.news(3.0))
+        self.assertEqual(self.environment.now, 3.0)
+
+    def test_news_when_all_is_over(self) -> None:
+        """News after the end does not matter, and time stands still."""
+        self.environment.leave()
+        self.assertFalse(self.environment.news(3.0))
+        self.assertEqual(self.environment.now, 0.0)
+
+    def test_reminder_when_an_earlier_one_is_asked_for(self) -> None:
+        """Only a deadline before the one that is set gives a command."""
+        for deadline in (5.0, 6.0, 4.0, 4.0):
+            self.environment.remind(deadline)
+        self.assertEqual([command.deadline for command in self.environment.commands
+                          if isinstance(command, StartTimer)], [5.0, 4.0])
+        self.assertEqual(self.environment.reminder, 4.0)
+
+    def test_reminder_when_its_time_has_come(self) -> None:
+        """The next deadline is set, however late it is."""
+        self.environment.remind(4.0)
+        self.environment.reminded()
+        self.environment.remind(9.0)
+        self.assertEqual(self.environment.reminder, 9.0)
+
+    def test_time_when_it_stood_still(self) -> None:
+        """Waking up sets the time, and when the server has been awake since."""
+        self.environment.woke_up(7.0)
+        self.environment.news(8.0)
+        self.assertEqual((self.environment.now, self.environment.awake_since), (8.0, 7.0))
+
+    def test_verdict_when_there_are_two_failures(self) -> None:
+        """The first failure is the verdict."""
+        first = failure("first")
+        self.environment.fail(first)
+        self.environment.fail(failure("second"))
+        self.assertIs(self.environment.failure, first)
+        self.assertEqual([type(command) for command in self.environment.commands], [GiveUp])
+
+    def test_verdict_when_the_server_was_left(self) -> None:
+        """Nothing fails after the end."""
+        self.environment.leave()
+        self.environment.fail(failure("late"))
+        self.assertEqual((self.environment.failure, self.environment.commands), (None, []))
+
+    def test_commands_when_the_script_fails(self) -> None:
+        """What was to be done is dropped, once, and there is nothing left but to give up."""
+        dropped = Dropped()
+        self.environment.commands.append(dropped)
+        self.environment.fail(failure("x"))
+        self.environment.fail(failure("y"))
+        self.assertEqual(dropped.drops, 1)
+        self.assertNotIn(dropped, self.environment.commands)
+
+    def test_commands_when_all_ends_with_a_verdict(self) -> None:
+        """A failure that is found in the end gives no command."""
+        self.environment.end_with(failure("x"))
+        self.assertEqual((self.environment.over, self.environment.commands), (True, []))
+
+    def test_clients_when_they_are_counted(self) -> None:
+        """Those that were accepted, and those that were turned away, are counted apart."""
+        self.environment.client_accepted()
+        self.environment.client_turned_away()
+        self.environment.client_turned_away()
+        self.assertEqual((self.environment.accepted, self.environment.turned_away), (1, 2))
+
+
+class CallQueueTests(unittest.TestCase):
+    def test_call_when_one_is_under_way(self) -> None:
+        """A call that another one causes is made after those that wait already."""
+        queue, made = CallQueue(), list[str]()
+
+        def first() -> None:
+            queue.call([lambda: made.append("third")])
+            made.append("first")
+
+        queue.call([first, lambda: made.append("second")])
+        self.assertEqual(made, ["first", "second", "third"])
+
+    def test_chain_when_it_is_long(self) -> None:
+        """Calls that cause calls do not recurse."""
+        queue, count = CallQueue(), 0
+
+        def again() -> None:
+            nonlocal count
+            count += 1
+            if count < 10_000:
+                queue.call([again])
+
+        queue.call([again])
+        self.assertEqual(count, 10_000)
+
+    def test_call_when_the_one_before_it_has_raised(self) -> None:
+        """The exception passes, and the queue goes on with the next call."""
+        queue, made = CallQueue(), list[str]()
+        with self.assertRaises(ZeroDivisionError):
+            queue.call([lambda: made.append(str(1 // 0))])
+        queue.call([lambda: made.append("next")])
+        self.assertEqual(made, ["next"])
+
+
+if __name__ == "__main__":
+    unittest.main()
