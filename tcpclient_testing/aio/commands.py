@@ -71,8 +71,7 @@ class Performer:
 
     def _perform_sends(self) -> None:
         deferred, self._deferred = self._deferred, []
-        session = self._context.session
-        if not session.over:
+        if not self._context.environment.over:
             self._context.commands[:0] = deferred
             self.perform()
 
@@ -98,7 +97,7 @@ class Performer:
         return self._connections.by_number[command.number]
 
     def _send(self, command: commands.Send) -> None:
-        if self._context.session.environment.pipelining:
+        if self._context.environment.pipelining:
             self._connection(command).sending.send()
         else:
             # What the client sent without waiting for this is in the socket by now: read it first. Wait two iterations
@@ -108,7 +107,7 @@ class Performer:
             loop.call_soon(loop.call_soon, self._send_late, command)
 
     def _send_late(self, command: commands.Send) -> None:
-        if not self._context.session.over:
+        if not self._context.environment.over:
             self._connection(command).sending.send()
             self.perform()
 
@@ -134,7 +133,7 @@ class Performer:
         self._connection(command).reading.resume()
 
     def _start_tls(self, command: commands.StartTLS) -> None:
-        starttls = self._context.session.environment.tls_context is None
+        starttls = self._context.environment.tls_context is None
         self._connection(command).start_tls(command.context, command.begun, starttls=starttls)
 
     # The server, or one connection of it.
@@ -152,10 +151,15 @@ class Performer:
         self._reception.fail(command.count)
 
     def _give_up(self, command: commands.GiveUp) -> None:
-        self._host.script_failed()
+        failure = self._context.environment.failure
+        if failure is not None and failure.at_end:
+            self._host.failed_at_end()
         self._reception.close()
-        self._connections.reset(f"reset by the server: {self._host.giving_up}")
-        self._host.give_up()
+        why = f"reset by the server: {self._host.giving_up}"
+        for connection in list(self._connections.by_number.values()):
+            connection.reset(why)
+        self._host.waiters.give_up()
+        self._host.interrupt_body()
 
     # Time, waiting and tasks.
 
@@ -171,7 +175,7 @@ class Performer:
             session.restart(now)
         elif now - deadline > _STANDSTILL:
             session.excuse(now)
-        for connection in self._connections:
+        for connection in list(self._connections.by_number.values()):
             connection.measure()
         session.tick(now)
         self.perform()

@@ -62,13 +62,13 @@ class Handlers:
                 raise TypeError(f"a handler is a coroutine function (async def); this one returned {result!r}")
             await result
         except (Exception, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and session.over:
+            if isinstance(error, asyncio.CancelledError) and session.environment.over:
                 raise
-            if session.over:
+            if session.environment.over:
                 return  # a mere consequence of the verdict, or of leaving the server
             context.fail(conversation, None, HandlerRaised(handler, error))
             return
-        if session.over or conversation.script.steps[-1].ends_connection:
+        if session.environment.over or conversation.script.steps[-1].ends_connection:
             return
         inbox = conversation.inbox
         if not (inbox.reset or inbox.closed or inbox.draining):
@@ -85,7 +85,7 @@ class Handlers:
         """Wait for the busy handlers. If one of them is still busy after the time-out, the script fails."""
         context, session, loop = self._context, self._context.session, self._context.loop
         began = loop.time()
-        while not session.over:
+        while not session.environment.over:
             busy = self.busy(allow_open=allow_open)
             if not busy:
                 return

@@ -16,13 +16,13 @@ from tcpclient_testing.aio.context.server import ServerContext
 from tcpclient_testing.engine.session.session import Session
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.engine.steps.timing import SCALE
+from tcpclient_testing.harness.interruption import Body
 from tcpclient_testing.transcript.entries import Transcript
 
-from .waiting import Waiters
+from .waiting import JoinWait, Waiters, awaited_too_early
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
-    from tcpclient_testing.harness.interruption import Body
     from tcpclient_testing.harness.task_snapshot import TaskSnapshot
     from tcpclient_testing.report.report import ExpectationError, Report
 
@@ -91,7 +91,7 @@ class Host:
 
     def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
         """Wait until `step` is satisfied."""
-        if self.session.over:
+        if self.session.environment.over:
             raise self.error()
         if not self.context.attached:
             self._attach(asyncio.get_running_loop())
@@ -101,13 +101,13 @@ class Host:
         """Raise what `step.result()` raises for a step that is not satisfied."""
         if timeout is not None:
             raise TypeError("result(timeout=...) is for threaded servers; here, await the step")
-        if self.session.over:
+        if self.session.environment.over:
             raise self.error()
         raise asyncio.InvalidStateError(f"{step} is not done yet; await it")
 
     def exception_of(self, step: Step[Any], timeout: Optional[float]) -> Optional[BaseException]:
         """The exception of a step that is not satisfied."""
-        if not self.session.over:
+        if not self.session.environment.over:
             self.raise_unsatisfied(step, timeout)
         return self.error()
 
@@ -123,12 +123,20 @@ class Host:
         """Return the server's address as text, for reports."""
         return self._address()
 
+    def join(self, step: Step[Any]) -> JoinWait:
+        """Return an awaitable that waits for `step`, on behalf of a join."""
+        return JoinWait(step)
+
     # The body of the test.
+
+    def begin_body(self, task: asyncio.Task[Any], *, cleaning: bool) -> None:
+        """Make `task` the body, which is interrupted when the script fails; see `Body` for `cleaning`."""
+        self.set_body(Body(task, self.waiters.includes, cleaning=cleaning))
 
     def set_body(self, body: Body) -> None:
         """Interrupt `body` when the script fails; at once if it has failed."""
         self.body = body
-        if self.session.failure is not None:
+        if self.session.environment.failure is not None:
             self._interrupt(body)
 
     def take_body(self) -> Optional[Body]:
@@ -138,26 +146,19 @@ class Host:
 
     def interrupt_body(self) -> None:
         """Interrupt the body of the test, whatever it waits for, because the script has failed."""
-        body = self.body  # read it once: another thread may set it to None at any time
-        if body is not None:
-            self._interrupt(body)
+        if self.body is not None:
+            self.body.interrupt()
 
     def _interrupt(self, body: Body) -> None:
         body.interrupt()
 
     # The verdict.
 
-    def script_failed(self) -> None:
-        """The script has failed just now: keep what the tasks were doing, if that may be the cause."""
-        failure = self.session.failure
-        if failure is not None and failure.at_end and not self.threaded:
+    def failed_at_end(self) -> None:
+        """The script has failed at a client's end just now: keep what the tasks were doing, which may be the cause."""
+        if not self.threaded:
             from tcpclient_testing.harness.task_snapshot import TaskSnapshot
             self.task_snapshot = TaskSnapshot(self.context.loop)
-
-    def give_up(self) -> None:
-        """No step will be satisfied any more: end all waits, and interrupt the body."""
-        self.waiters.give_up()
-        self.interrupt_body()
 
     def client_raised(self, exc: Optional[BaseException]) -> None:
         """The client raised `exc` after the script had failed: the report shows the first such exception."""
@@ -170,24 +171,25 @@ class Host:
 
     def error(self) -> ExpectationError:
         """Make a new exception for a caller that comes after the end: the verdict, or that the server was left."""
-        if self.session.failure is None:
+        if self.session.environment.failure is None:
             self.session.failure_of_leaving()
         from tcpclient_testing.report.report import ExpectationError, Report
         if self._report is None:
             from tcpclient_testing.report.hints import advice_on
-
-            from .waiting import awaited_too_early
-            hint = None if self.body is None else awaited_too_early(self.context, self.waiters)
-            self._report = Report.of(self.session, self.transcript, notes=self._about_time(),
+            environment, hint = self.session.environment, None
+            if self.body is not None and environment.failure is not None and environment.failure.overdue:
+                hint = awaited_too_early(self.context, self.waiters)
+            timed = environment.scale != 1 or hasattr(self.context.loop, "really_waited")
+            self._report = Report.of(self.session, self.transcript, notes=self._about_time() if timed else [],
                                      hint=hint or advice_on(self.session, self.transcript))
         return ExpectationError(self._report, self._client_exception)
 
     def _about_time(self) -> list[str]:
         """Return the report's lines about scaled time-outs, and about virtual time that passed as real time."""
         about = []
-        session = self.session
-        if session.failure is not None and session.failure.overdue and session.environment.scale != 1:
-            about = ["  time-outs", f"    are {session.environment.scale:g} times as long as written: {SCALE}"]
+        environment = self.session.environment
+        if environment.failure is not None and environment.failure.overdue and environment.scale != 1:
+            about = ["  time-outs", f"    are {environment.scale:g} times as long as written: {SCALE}"]
         waited = getattr(self.context.loop, "really_waited", {}).items()
         lines = [f"    for {lasted:.1f} s, because {reason}" for reason, lasted in waited if lasted >= _WORTH_TELLING]
         return about + ["  virtual time was real", *lines] if lines else about

@@ -13,18 +13,20 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, ClassVar, Optional
 
+from tcpclient_testing.aio.connection.registry import Connections
+from tcpclient_testing.aio.context.server import is_virtual
+from tcpclient_testing.aio.process.guard import DeadlockGuard
+from tcpclient_testing.aio.sockets.listening import listen
 from tcpclient_testing.engine.commands import GiveUp
 from tcpclient_testing.engine.wording import address_text
 
 from .accepting import Reception
+from .commands import Performer
 from .host import Host, Making
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.connection.registry import Connections
-    from tcpclient_testing.aio.process.guard import DeadlockGuard
     from tcpclient_testing.network.conditions import Network
 
-    from .commands import Performer
     from .handlers import Handlers
 
 __all__ = ["Runtime"]
@@ -55,6 +57,15 @@ class Runtime:
         """Set the network conditions of all connections; None for no conditions. Call this before `attach`."""
         self._network = network
 
+    @staticmethod
+    def is_virtual(loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether a loop runs on virtual time."""
+        return is_virtual(loop)
+
+    def listen(self, host: Optional[str], port: int, *, allow_remote: bool) -> None:
+        """Listen at this address; see `bind`."""
+        self.bind(listen(host, port, allow_remote=allow_remote))
+
     def bind(self, listeners: list[socket.socket]) -> None:
         """Take over these listening sockets. Clients wait in their backlog until `attach` is called."""
         self.reception.bind(listeners)
@@ -62,18 +73,13 @@ class Runtime:
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run in `loop`: accept clients from now on. The time-outs of steps that are already written start now."""
-        # Here, since it takes a server that runs.
-        from tcpclient_testing.aio.connection.registry import Connections
-
-        from .commands import Performer
         context, host = self.context, self.host
         self.connections = Connections(context, self._network)
         self._performer = Performer(context, host, self.connections, self.reception)
-        context.attach(loop, self._performer.perform)
+        context.attach(loop, self._performer.perform, self._performer.perform_deferred)
         host.attached()
         self.reception.open(self.connections.accept)
         if not context.threaded:
-            from tcpclient_testing.aio.process.guard import DeadlockGuard
             self._guard = DeadlockGuard(context, self.connections.links, self.reception.sockets,
                                         self._wants_a_turn, self._fail_from_outside)
         self.session.begin_time(loop.time())
@@ -117,14 +123,6 @@ class Runtime:
     def handlers(self) -> Optional[Handlers]:
         """The tasks that run handlers; None if no handler has been started."""
         return self._performer.handlers if self.context.attached else None
-
-    def after_script(self) -> None:
-        """Carry out the commands that new steps caused. Raises the verdict if the script has failed."""
-        if not self.context.attached:
-            return
-        self._performer.perform_deferred()
-        if self.session.failure is not None:
-            raise self.host.error()
 
     def splits_of(self, number: int) -> tuple[int, ...]:
         """Return the offsets at which the outgoing stream of a connection was certainly split."""

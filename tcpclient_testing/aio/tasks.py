@@ -62,7 +62,7 @@ class StepTasks:
         try:
             value = await command.coroutine
         except (Exception, asyncio.CancelledError) as exception:  # the test's code: the report shows what it raises
-            if isinstance(exception, asyncio.CancelledError) and self._context.session.over:
+            if isinstance(exception, asyncio.CancelledError) and self._context.environment.over:
                 raise  # cancelled by `cancel()`; else something that it awaited was cancelled
             error = exception
         self._conversation(command).computed(self._context.loop.time(), command.target, value, error)

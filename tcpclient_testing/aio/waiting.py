@@ -92,7 +92,7 @@ def awaited_too_early(context: ServerContext, waiters: Waiters) -> Optional[str]
     Call this when the verdict is made, and the body of the test has not ended: the waiting tasks must not have received
     the verdict yet.
     """
-    failure = context.session.failure
+    failure = context.environment.failure
     if failure is None or not failure.overdue or context.threaded:
         return None
     if failure.number is None or failure.step is None or not failure.step.connects \

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .host import Host
     from .mismatches import Mismatch
 
-__all__ = ["CallQueue", "Environment", "Failure"]
+__all__ = ["Environment", "Failure"]
 
 __unittest = True
 
@@ -44,28 +44,6 @@ class Failure:
         self.at_end = at_end
 
 
-class CallQueue:
-    """Makes calls one after another. Calls that they cause are queued, so that a long chain does not recurse."""
-
-    __slots__ = ("_calls", "_calling")
-
-    def __init__(self) -> None:
-        self._calls: deque[Callable[[], None]] = deque()
-        self._calling = False
-
-    def call(self, callbacks: Iterable[Callable[[], None]]) -> None:
-        """Make these calls, or queue them if one is under way."""
-        self._calls.extend(callbacks)
-        if self._calling:
-            return
-        self._calling = True
-        try:
-            while self._calls:
-                self._calls.popleft()()
-        finally:
-            self._calling = False
-
-
 class Environment:
     """The environment of a server's conversations.
 
@@ -87,7 +65,7 @@ class Environment:
     """
 
     __slots__ = ("host", "timeout", "idle_timeout", "scale", "tls_context", "can_reset", "pipelining", "allow_extra",
-                 "now", "awake_since", "reminder", "accepted", "turned_away", "commands", "calls", "failure", "over")
+                 "now", "awake_since", "reminder", "accepted", "turned_away", "commands", "failure", "over", "_calls")
 
     def __init__(self, host: Host, timeout: Optional[float], idle_timeout: Optional[float]) -> None:
         self.host = host
@@ -104,14 +82,26 @@ class Environment:
         self.accepted = 0
         self.turned_away = 0
         self.commands: list[Command] = []
-        self.calls = CallQueue()
         self.failure: Optional[Failure] = None
         self.over = False
+        self._calls: Optional[deque[Callable[[], None]]] = None
 
     def configure(self, **settings: Any) -> None:
         """Change the settings that are given."""
         for name, value in settings.items():
             setattr(self, name, value)
+
+    def call(self, callbacks: Iterable[Callable[[], None]]) -> None:
+        """Make these calls, one after another. Calls that they cause are queued, so a long chain does not recurse."""
+        if self._calls is not None:
+            self._calls.extend(callbacks)
+            return
+        self._calls = calls = deque(callbacks)
+        try:
+            while calls:
+                calls.popleft()()
+        finally:
+            self._calls = None
 
     # Time.
 
@@ -136,8 +126,9 @@ class Environment:
             self.reminder = deadline
             self.commands.append(StartTimer(deadline))
 
-    def reminded(self) -> None:
-        """The time of the reminder has come."""
+    def reminded(self, now: float) -> None:
+        """The time of the reminder has come; it is `now`."""
+        self.now = now
         self.reminder = None
 
     # Clients.
@@ -156,7 +147,8 @@ class Environment:
         """Let the script fail; only the first failure counts. No command is carried out any more, but to give up."""
         if self.over:
             return
-        self.end_with(failure)
+        self.failure = failure
+        self.over = True
         for command in self.commands:
             command.drop()
         self.commands.clear()

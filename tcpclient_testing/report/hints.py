@@ -45,10 +45,10 @@ __unittest = True
 
 def advice_on(session: Session, transcript: Transcript) -> Optional[str]:
     """Return what to do about the failure, or None if its cause is not clear. The mismatch's own hint comes first."""
-    failure = session.failure
+    failure = session.environment.failure
     if failure is None or failure.number is None:
         return None
-    conversation = session.conversation(failure.number)
+    conversation = session.connections.all[failure.number - 1]
     hint: Optional[str] = getattr(failure.mismatch, "hint", None)
     if hint is not None:
         return hint

@@ -55,7 +55,7 @@ class Report:
 
         `notes` are further lines, on what the failure does not show: for example, that time-outs are scaled.
         """
-        failure = session.failure
+        failure = session.environment.failure
         assert failure is not None
         body = [f"  {line}" if line else "" for line in failure.mismatch.details]
         raised = getattr(failure.mismatch, "exception", None)
@@ -129,7 +129,7 @@ def _where_and_what(session: Session, failure: Failure) -> str:
         return failure.mismatch.summary
     if step is None:
         return f"connection {number}: {failure.mismatch.summary}"
-    steps = session.conversation(number).script.steps
+    steps = session.connections.all[number - 1].script.steps
     lines = step.lines()
     places = str(lines[0]) + "".join(f", called from {line}" for line in lines[-1:] if len(lines) > 1)
     return (f"connection {number}, step {step.index + 1} of {len(steps)} ({places}): "
@@ -138,14 +138,15 @@ def _where_and_what(session: Session, failure: Failure) -> str:
 
 def conversation_text(session: Session, transcript: Transcript) -> list[str]:
     """Return the scripts with the state of each step, the bytes that no step has claimed, and the transcript."""
-    written = [conversation for conversation in session.conversations if conversation.script.steps]
+    failure, conversations = session.environment.failure, session.connections.all
+    written = [conversation for conversation in conversations if conversation.script.steps]
     lines: list[str] = []
-    for conversation in _of_interest(written, session.failure):
+    for conversation in _of_interest(written, failure):
         lines.append("  script" if len(written) == 1 else f"  script of connection {conversation.number}")
-        lines += _script(conversation, session.failure, transcript.started)
-    unclaimed = [(conversation, conversation.inbox.unclaimed()) for conversation in session.conversations
-                 if conversation.inbox.pending and not _told(conversation, session)]
-    waiting = [f"    {'' if len(session.conversations) == 1 else f'connection {conversation.number}: '}"
+        lines += _script(session, conversation, transcript.started)
+    unclaimed = [(conversation, conversation.inbox.unclaimed()) for conversation in conversations
+                 if conversation.inbox.pending and not _told(conversation, failure)]
+    waiting = [f"    {'' if len(conversations) == 1 else f'connection {conversation.number}: '}"
                f"{counted(len(data), 'byte')}  {shorten(data)}" for conversation, data in unclaimed]
     if waiting:
         lines += ["  received, and claimed by no step yet", *waiting]
@@ -154,9 +155,8 @@ def conversation_text(session: Session, transcript: Transcript) -> list[str]:
     return lines
 
 
-def _told(conversation: Conversation, session: Session) -> bool:
+def _told(conversation: Conversation, failure: Optional[Failure]) -> bool:
     """Whether the failure is about the pending bytes of this connection, and so shows them already."""
-    failure = session.failure
     return failure is not None and failure.number == conversation.number and failure.mismatch.offset is not None
 
 
@@ -169,12 +169,13 @@ def _of_interest(written: list[Conversation], failure: Optional[Failure]) -> lis
     return written[max(0, place - 1):place + 2]
 
 
-def _script(conversation: Conversation, failure: Optional[Failure], started: float) -> list[str]:
+def _script(session: Session, conversation: Conversation, started: float) -> list[str]:
+    failure = session.environment.failure
     steps, cursor = conversation.script.steps, conversation.script.cursor
     centre = failure.step.index if failure is not None and failure.step in steps and failure.step is not None \
         else cursor.position
     first, last = max(0, centre - _AROUND), min(len(steps), centre + _AROUND + 1)
-    rows = [_row(step, failure, started) for step in steps[first:last]]
+    rows = [_row(step, session.status_of(step), failure, started) for step in steps[first:last]]
     widths = [max((len(row[column]) for row in rows if len(row[column]) <= _WIDEST), default=0) for column in range(5)]
     number = len(str(last))
     lines = [f"    {'':{number}} ... {counted(first, 'step')} before, satisfied"] if first else []
@@ -186,7 +187,8 @@ def _script(conversation: Conversation, failure: Optional[Failure], started: flo
     return lines
 
 
-def _row(step: Step[Any], failure: Optional[Failure], started: float) -> tuple[str, str, str, str, str]:
+def _row(step: Step[Any], status: str, failure: Optional[Failure],
+         started: float) -> tuple[str, str, str, str, str]:
     failed = failure is not None and failure.step is step
     time = ""
     if failed and failure is not None:
@@ -198,7 +200,7 @@ def _row(step: Step[Any], failure: Optional[Failure], started: float) -> tuple[s
     if len(lines) > 1:
         place = f"{lines[0]} from {lines[-1]}" if lines[0].path != lines[-1].path else f"{place} from :{lines[-1].line}"
     marked = failed or (failure is not None and step in getattr(failure.mismatch, "steps", ()))
-    return (">" if marked else "", str(step), step.status(), time, place)
+    return (">" if marked else "", str(step), status, time, place)
 
 
 def _exception_lines(exception: BaseException) -> list[str]:

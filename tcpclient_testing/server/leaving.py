@@ -90,13 +90,13 @@ class Verdict:
         `settle` judges the connection.
         """
         runtime = self._runtime
-        open_ended = [conversation for conversation in runtime.session.conversations
+        open_ended = [conversation for conversation in runtime.session.connections.all
                       if conversation.inbox.accepted and conversation.script.steps
                       and _may_end(conversation.script.steps[-1])]
         if any(not conversation.inbox.ended for conversation in open_ended):
             await self._await_ends(open_ended)
         for conversation in open_ended:
-            if conversation.inbox.ended and not runtime.session.over:
+            if conversation.inbox.ended and not runtime.context.environment.over:
                 step = ImpliedDisconnect(conversation.script.steps[-1].origin)
                 runtime.session.add_to(conversation, step, runtime.context.now())
                 runtime.context.perform()
@@ -121,16 +121,18 @@ class Verdict:
         if runtime.handlers is not None and runtime.handlers.busy(allow_open=allow_open):
             return False
         connections = runtime.connections.by_number
-        inboxes = {conversation.number: conversation.inbox for conversation in runtime.session.conversations}
-        return all(inbox.ended or inbox.closed
-                   or (connections[number].closing.all_read() if inbox.draining else allow_open)
-                   for number, inbox in inboxes.items() if inbox.accepted)
+        for conversation in runtime.session.connections.all:
+            inbox = conversation.inbox
+            if inbox.accepted and not (inbox.ended or inbox.closed) and not (
+                    connections[conversation.number].closing.all_read() if inbox.draining else allow_open):
+                return False
+        return True
 
     def nothing_left(self) -> bool:
         """Whether nothing is left to judge, now or later: every step is satisfied, every client closed correctly."""
         runtime = self._runtime
         session = runtime.session
-        if session.over or not session.complete:
+        if session.environment.over or not session.complete:
             return False
         runtime.reception.accept()
         return not runtime.reception.attaching and all(
@@ -173,9 +175,9 @@ class Verdict:
         Unless this is `final`, clients that may still finish closing, in a task of their own, are judged by a later
         call.
         """
-        if self._watch is None or self._runtime.session.over:
+        if self._watch is None or self._runtime.context.environment.over:
             return
-        for conversation in self._runtime.session.conversations:
+        for conversation in self._runtime.session.connections.all:
             if conversation not in self._looked_at and conversation.inbox.accepted:
                 step = conversation.script.final
                 if isinstance(step, ExpectDisconnect) and step.satisfied \

@@ -78,7 +78,7 @@ class ServerView:
     @property
     def connections(self) -> list[Connection]:
         """The connections accepted so far, in order."""
-        conversations = self._runtime.session.conversations
+        conversations = self._runtime.session.connections.all
         return [conversation.handle for conversation in conversations if conversation.inbox.accepted]
 
     @property
@@ -102,21 +102,21 @@ class ServerView:
 
     def verdict(self) -> Optional[ExpectationError]:
         """Return a new exception that says why the script has failed; None if it has not."""
-        return None if self._runtime.session.failure is None else self._runtime.host.error()
+        return None if self._runtime.context.environment.failure is None else self._runtime.host.error()
 
     def failed_at(self) -> float:
         """Return when the script failed, in seconds of the loop's clock; infinity if it has not."""
-        failure = self._runtime.session.failure
+        failure = self._runtime.context.environment.failure
         return float("inf") if failure is None else failure.now
 
     def failed_step(self) -> Optional[Step[Any]]:
         """Return the step at which the script failed; None if it has not failed, or if no step is at fault."""
-        failure = self._runtime.session.failure
+        failure = self._runtime.context.environment.failure
         return None if failure is None else failure.step
 
     def undone(self) -> list[Step[Any]]:
         """Return the steps that are not satisfied."""
-        return [step for conversation in self._runtime.session.conversations
+        return [step for conversation in self._runtime.session.connections.all
                 for step in conversation.script.steps[conversation.script.cursor.position:]]
 
     def settled(self) -> bool:
@@ -132,7 +132,7 @@ class ServerView:
 
     def __repr__(self) -> str:
         runtime = self._runtime
-        state = "stopped" if runtime.closed else "not started" if not runtime.running else \
-            "failed" if runtime.session.failure is not None else "running"
+        state = "stopped" if runtime.context.closed else "not started" if not runtime.running else \
+            "failed" if runtime.context.environment.failure is not None else "running"
         where = f" at {runtime.host.listening_at()}" if runtime.running else ""
         return f"<{type(self).__name__}{where}, {state}>"

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from asyncio.events import _get_running_loop as _running_loop
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from tcpclient_testing.engine.builder.expectations import ScriptMethods
@@ -39,78 +38,76 @@ class ServerScript:
         self._runtime = runtime
         self._check_usable = check_usable
 
+    def _now(self) -> float:
+        context = self._runtime.context
+        return context.loop.time() if context.attached else 0.0
+
+    def _written(self) -> None:
+        """Carry out what was written, as far as it is due. Raise the verdict if the script has failed."""
+        runtime = self._runtime
+        if runtime.context.commands:
+            runtime.context.perform_script()
+        if runtime.context.environment.failure is not None:
+            raise runtime.host.error()
+
     # The server's own steps.
 
     def add_connection(self, step: ExpectConnect[Any]) -> None:
         """Begin the script of another connection."""
         self._check_usable()
-        runtime = self._runtime
-        runtime.session.add_connection(step, runtime.context.now())
-        runtime.after_script()
+        self._runtime.session.add_connection(step, self._now())
+        self._written()
 
     def add(self, step: Step[Any]) -> None:
         """Append a step to the script of the newest expected connection."""
-        runtime = self._runtime
-        session = runtime.session
-        script = session.newest
-        if script is not None and script.settled and step.free and not session.environment.over \
-                and runtime.context.loop is _running_loop():
-            script.append(step)
-            return
         self._check_usable()
-        session.add(step, runtime.context.now())
-        if session.environment.commands:
-            runtime.after_script()
+        self._runtime.session.add(step, self._now())
+        self._written()
 
     def open_pool(self) -> None:
         """Begin an `any_order()` block of connections."""
         self._check_usable()
-        self._runtime.session.open_pool(self._runtime.context.now())
-        self._runtime.after_script()
+        self._runtime.session.open_pool(self._now())
+        self._written()
 
     def close_pool(self, whole: bool) -> None:
         """End an `any_order()` block of connections; it counts only if it is `whole`."""
-        runtime = self._runtime
-        runtime.session.close_pool(runtime.context.now(), whole=whole)
-        if not runtime.closed:
-            runtime.after_script()
+        self._runtime.session.close_pool(self._now(), whole=whole)
+        if not self._runtime.context.closed:
+            self._written()
 
     def add_rule(self, conversation: Optional[Conversation], written: Union[Allowed, Every]) -> None:
         """Apply an `allow` or an `every` to a connection from here on. For None see `Session.add_rule`."""
         self._check_usable()
-        runtime = self._runtime
-        runtime.session.add_rule(conversation, written, runtime.context.now())
-        runtime.after_script()
+        self._runtime.session.add_rule(conversation, written, self._now())
+        self._written()
 
     # One connection.
 
     def add_to(self, conversation: Conversation, step: Step[Any], *, by_handler: bool = False) -> None:
         """Append a step to the script of one connection; `by_handler` says that its handler writes it."""
         self._check_usable()
-        runtime = self._runtime
-        runtime.session.add_to(conversation, step, runtime.context.now(), by_handler=by_handler)
-        runtime.after_script()
+        self._runtime.session.add_to(conversation, step, self._now(), by_handler=by_handler)
+        self._written()
 
     def open_block(self, conversation: Conversation) -> None:
         """Begin an `any_order()` block of one connection."""
         self._check_usable()
-        self._runtime.session.open_block(conversation, self._runtime.context.now())
-        self._runtime.after_script()
+        self._runtime.session.open_block(conversation, self._now())
+        self._written()
 
     def close_block(self, conversation: Conversation) -> None:
         """End an `any_order()` block of one connection."""
-        runtime = self._runtime
-        runtime.session.close_block(conversation, runtime.context.now())
-        if not runtime.closed:
-            runtime.after_script()
+        self._runtime.session.close_block(conversation, self._now())
+        if not self._runtime.context.closed:
+            self._written()
 
     async def join(self, conversation: Conversation) -> None:
         """Wait until every step of one connection is satisfied."""
         self._check_usable()
         final = conversation.script.final
         if final is not None:
-            from tcpclient_testing.aio.waiting import JoinWait
-            await JoinWait(final)
+            await self._runtime.host.join(final)
 
     @property
     def transcript(self) -> Transcript:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from tcpclient_testing.aio.runtime import Runtime
     from tcpclient_testing.engine.conversation.conversation import Conversation
+    from tcpclient_testing.engine.steps.base import Step
     from tcpclient_testing.harness.blame import Blame
     from tcpclient_testing.network.conditions import Network
 
@@ -132,8 +133,9 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         self._runtime = self._make_runtime(None if timeout is None else timeout * scale,
                                            None if idle_timeout is None else idle_timeout * scale, transcript_limit)
         session = self._runtime.session
-        session.environment.configure(scale=scale, allow_extra=allow_extra, pipelining=bool(pipelining),
-                                      can_reset=self._unix_path is None)
+        if scale != 1 or allow_extra or not pipelining or self._unix_path is not None:
+            session.environment.configure(scale=scale, allow_extra=allow_extra, pipelining=bool(pipelining),
+                                          can_reset=self._unix_path is None)
         if handler is not None:
             from tcpclient_testing.engine.steps.handlers import checked_handler
             session.connections.serve_with(checked_handler(handler, "MockTCPServer(handler=...)"))
@@ -220,7 +222,7 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         when the server is first used. The script can be written before.
         """
         runtime = self._runtime
-        if runtime.closed:
+        if runtime.context.closed:
             raise self._misuse()
         if runtime.running:
             return
@@ -229,8 +231,7 @@ class MockTCPServer(ServerScriptWriter, ServerView):
             runtime.bind([listen_unix(self._unix_path)])
             return  # a client of a Unix-domain socket has no address by which its streams could be found
         host, port, allow_remote = self._listen_options
-        from tcpclient_testing.aio.sockets.listening import listen
-        runtime.bind(listen(host, port, allow_remote=allow_remote))
+        runtime.listen(host, port, allow_remote=allow_remote)
         if self._watch_streams:
             self._verdict.watch_streams()
 
@@ -239,7 +240,7 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         runtime = self._runtime
         if loop is None:
             loop = _running_loop()
-        if runtime.running and not runtime.closed and not runtime.context.attached and loop is not None:
+        if runtime.running and not runtime.context.closed and not runtime.context.attached and loop is not None:
             self._adapt_to(loop)
             runtime.attach(loop)
 
@@ -250,10 +251,9 @@ class MockTCPServer(ServerScriptWriter, ServerView):
 
     def _adapt_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """On virtual time, make default time-outs so long that the client's timers fire first."""
-        from tcpclient_testing.aio.context.server import is_virtual
-        if is_virtual(loop):
+        if self._runtime.is_virtual(loop):
             timeout_given, idle_timeout_given = self._given_timeouts
-            environment = self._runtime.session.environment
+            environment = self._runtime.context.environment
             environment.configure(timeout=environment.timeout if timeout_given else _DAY,
                                   idle_timeout=environment.idle_timeout if idle_timeout_given else _DAY)
 
@@ -265,8 +265,7 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         self.attach(task.get_loop())
         if self.cancels_body:
             host = self._runtime.host
-            from tcpclient_testing.harness.interruption import Body
-            host.set_body(Body(task, host.waiters.includes, cleaning=cleaning))
+            host.begin_body(task, cleaning=cleaning)
 
     async def release_body(self) -> bool:
         """The body has ended: don't interrupt it any more. Return whether it was interrupted, and by nobody else."""
@@ -290,7 +289,7 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         instead: Optional[BaseException] = None
         if exc is not None:
             instead = self._blame.instead_of(exc, interrupted=interrupted, attach=attach)
-        elif runtime.session.failure is not None and not self._reported:
+        elif runtime.context.environment.failure is not None and not self._reported:
             instead = runtime.host.error()
         if exc is not None or instead is not None:
             self._reported = True
@@ -380,17 +379,33 @@ class MockTCPServer(ServerScriptWriter, ServerView):
     def _make_handle(self, conversation: Conversation) -> Connection:
         return self._connection_type(self._script, conversation)
 
-    def _check_usable(self) -> None:
+    def _add(self, step: Step[Any]) -> None:
+        # Long scripts are written this way: while the last step can only wait, the next one is just appended.
         runtime = self._runtime
-        if not runtime.running or runtime.closed:
+        script, context = runtime.session.newest, runtime.context
+        if script is not None and script.settled and step.free and not context.environment.over \
+                and context.loop is _running_loop():
+            script.append(step)
+            return
+        # What `ServerScript.add` does, on the shortest way.
+        self._check_usable()
+        runtime.session.add(step, context.loop.time() if context.attached else 0.0)
+        if context.commands:
+            context.perform_script()
+        if context.environment.failure is not None:
+            raise runtime.host.error()
+
+    def _check_usable(self) -> None:
+        runtime, context = self._runtime, self._runtime.context
+        if not runtime.running or context.closed:
             raise self._misuse()
         here = _running_loop()
-        if not runtime.context.attached:
+        if not context.attached:
             self.attach(here)
-        elif here is not runtime.context.loop and (here is not None or runtime.context.loop.is_running()):
+        elif here is not context.loop and (here is not None or context.loop.is_running()):
             # If the server's loop is not running, the call is fine outside of any loop: nothing else uses the server.
             raise self._misuse()
-        if runtime.session.failure is not None:
+        if runtime.context.environment.failure is not None:
             raise runtime.host.error()
 
     def _misuse(self) -> ScriptError:
@@ -413,20 +428,19 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         A client that closes its asyncio streams in a task of its own that is still running is checked only with
         ``final=True``.
         """
-        from tcpclient_testing.aio.waiting import JoinWait
         self._check_usable()
         runtime = self._runtime
         while True:
             # Ignore steps that are added meanwhile, unless this is the final check.
-            scripts = [conversation.script for conversation in runtime.session.conversations]
+            scripts = [conversation.script for conversation in runtime.session.connections.all]
             for step in [script.steps[-1] for script in scripts if not script.complete]:
-                await JoinWait(step)
+                await runtime.host.join(step)
             if not final or runtime.session.complete:
                 break
         await self._verdict.look_at_streams(final=final)
         if final:
             await self._verdict.settle(allow_open=self._allow_open, allow_extra=self._allow_extra)
-        if runtime.session.failure is not None:
+        if runtime.context.environment.failure is not None:
             raise runtime.host.error()
 
     async def judge(self, *, implied_disconnect: bool = False) -> None:

@@ -110,7 +110,7 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView):
     def open(self) -> None:
         """Bind, listen, and accept clients, as `start` does."""
         runtime = self._runtime
-        if runtime.closed:
+        if runtime.context.closed:
             raise self._thread.gone()
         if runtime.running:
             return

@@ -54,12 +54,14 @@ class ThreadedHost(Host):
     def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
         if events._get_running_loop() is self.context.loop:
             return super().wait_for(step)
-        if self.session.over:
+        if self.session.environment.over:
             raise self.error()
         return self.awaiting.answer(asyncio.wrap_future(self._thread.submit(self._until(step))))
 
     def interrupt_body(self) -> None:
-        super().interrupt_body()
+        body = self.body  # read it once: another thread may set it to None at any time
+        if body is not None:
+            self._interrupt(body)
         for companion in self._companions():
             companion.hear_of(self)
 
@@ -69,7 +71,7 @@ class ThreadedHost(Host):
 
     def tell(self, newcomer: ThreadedHost) -> None:
         """If the script has failed before `newcomer` became a companion, let that one fail too."""
-        if self.session.failure is not None and self._companions():
+        if self.session.environment.failure is not None and self._companions():
             newcomer.hear_of(self)
 
     def _interrupt(self, body: Body) -> None:
@@ -86,7 +88,7 @@ class ThreadedHost(Host):
                 loop.call_soon_threadsafe(loop.call_later, _MOMENT, self._follow, failed)
 
     def _follow(self, failed: ThreadedHost) -> None:
-        if self.session.over or failed.context.closed:
+        if self.session.environment.over or failed.context.closed:
             return
         self._followed = failed
         self.giving_up = "the script of another server failed"
@@ -96,14 +98,14 @@ class ThreadedHost(Host):
         return super().error() if self._followed is None else self._followed.error()
 
     async def _until(self, step: Step[Any]) -> None:
-        if self.session.over and not step.satisfied:
+        if self.session.environment.over and not step.satisfied:
             raise self.error()
         if not step.satisfied:
             await JoinWait(step)
 
     def raise_unsatisfied(self, step: Step[Any], timeout: Optional[float]) -> None:
         seconds = checked_seconds("result(timeout)", timeout)
-        if self.session.over:
+        if self.session.environment.over:
             raise self.error()
         if self._thread.is_current:
             super().raise_unsatisfied(step, None)
@@ -150,7 +152,7 @@ class InnerServer(MockTCPServer):
 
     def __init__(self, host: Optional[str] = None, port: int = 0, **options: Any) -> None:
         super().__init__(host, port, **options)
-        timeout = self._runtime.session.environment.timeout
+        timeout = self._runtime.context.environment.timeout
         self.thread = LoopThread(5.0 if timeout is None else max(timeout, 1.0), self.close, self._runtime.abandon)
         self._runtime.host.run_in(self.thread)
         self._script = ThreadedScript(self._runtime, self._script.framing, self._script.ending, self._check_usable,

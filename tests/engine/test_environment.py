@@ -6,7 +6,7 @@ import unittest
 from typing import Any
 
 from tcpclient_testing.engine.commands import Command, GiveUp, StartTimer
-from tcpclient_testing.engine.environment import CallQueue, Environment, Failure
+from tcpclient_testing.engine.environment import Environment, Failure
 from tcpclient_testing.engine.mismatches import Mismatch
 
 
@@ -23,6 +23,9 @@ class Dropped(Command):
         self.drops += 1
 
 
+NO_HOST: Any = None
+
+
 def failure(text: str) -> Failure:
     """A verdict."""
     return Failure(1, None, Mismatch(text), 2.0)
@@ -30,8 +33,7 @@ def failure(text: str) -> Failure:
 
 class EnvironmentTests(unittest.TestCase):
     def setUp(self) -> None:
-        host: Any = None
-        self.environment = Environment(host, 5.0, 30.0)
+        self.environment = Environment(NO_HOST, 5.0, 30.0)
 
     def test_settings_when_some_are_configured(self) -> None:
         """Those that are named change, and the others stay."""
@@ -66,7 +68,7 @@ class EnvironmentTests(unittest.TestCase):
     def test_reminder_when_its_time_has_come(self) -> None:
         """The next deadline is set, however late it is."""
         self.environment.remind(4.0)
-        self.environment.reminded()
+        self.environment.reminded(self.environment.now)
         self.environment.remind(9.0)
         self.assertEqual(self.environment.reminder, 9.0)
 
@@ -112,37 +114,37 @@ class EnvironmentTests(unittest.TestCase):
         self.assertEqual((self.environment.accepted, self.environment.turned_away), (1, 2))
 
 
-class CallQueueTests(unittest.TestCase):
+class CallTests(unittest.TestCase):
     def test_call_when_one_is_under_way(self) -> None:
         """A call that another one causes is made after those that wait already."""
-        queue, made = CallQueue(), list[str]()
+        environment, made = Environment(NO_HOST, None, None), list[str]()
 
         def first() -> None:
-            queue.call([lambda: made.append("third")])
+            environment.call([lambda: made.append("third")])
             made.append("first")
 
-        queue.call([first, lambda: made.append("second")])
+        environment.call([first, lambda: made.append("second")])
         self.assertEqual(made, ["first", "second", "third"])
 
     def test_chain_when_it_is_long(self) -> None:
         """Calls that cause calls do not recurse."""
-        queue, count = CallQueue(), 0
+        environment, count = Environment(NO_HOST, None, None), 0
 
         def again() -> None:
             nonlocal count
             count += 1
             if count < 10_000:
-                queue.call([again])
+                environment.call([again])
 
-        queue.call([again])
+        environment.call([again])
         self.assertEqual(count, 10_000)
 
     def test_call_when_the_one_before_it_has_raised(self) -> None:
         """The exception passes, and the queue goes on with the next call."""
-        queue, made = CallQueue(), list[str]()
+        environment, made = Environment(NO_HOST, None, None), list[str]()
         with self.assertRaises(ZeroDivisionError):
-            queue.call([lambda: made.append(str(1 // 0))])
-        queue.call([lambda: made.append("next")])
+            environment.call([lambda: made.append(str(1 // 0))])
+        environment.call([lambda: made.append("next")])
         self.assertEqual(made, ["next"])
 
 

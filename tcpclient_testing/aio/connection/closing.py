@@ -10,10 +10,7 @@ A close without a reset is `Link.close`.
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Optional
-
-from tcpclient_testing.aio.sockets.listening import LINGER_RESET
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.context.link import Link
@@ -67,14 +64,6 @@ class Closing:
             transport.close()
         self._sending.flushed()
 
-    def reset(self, why: str) -> None:
-        """Send a RST at once. `why` goes into the transcript."""
-        link = self._link
-        if not link.conversation.inbox.closed and not link.lost:
-            link.note(why)
-        link.mark_closed()
-        self.abort()
-
     def reset_when_taken(self) -> None:
         """Send a RST as soon as the client has taken what was sent, and report that to the engine.
 
@@ -98,25 +87,12 @@ class Closing:
             self._delivery.wait(_READING, lambda _: self._reset_now())
 
     def _reset_now(self) -> None:
-        self.reset("reset by the server")
+        if self._link.paused:
+            self._sending.tell_untaken()
+        self._link.reset("reset by the server")
         if not self._link.left:
             self._sending.flushed()
             self._link.context.perform()
-
-    def abort(self) -> None:
-        """Abort the transport with a RST (SO_LINGER with a time of 0, socket(7))."""
-        link = self._link
-        if link.transport is None or link.lost:
-            return
-        if link.paused:
-            self._sending.tell_untaken()
-        raw = link.transport.get_extra_info("socket")
-        if raw is not None:
-            try:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
-            except (OSError, ValueError):
-                pass  # closed already
-        link.transport.abort()
 
     def leave(self) -> None:
         """The server's context is left: close the connection, in order if the client's stream has ended."""

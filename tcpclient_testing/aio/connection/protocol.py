@@ -69,8 +69,8 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         opened = cast(asyncio.Transport, transport)
         self.link.opened(opened)
         opened.set_write_buffer_limits(high=0)
-        if self._context.session.over:
-            self.closing.abort()
+        if self._context.environment.over:
+            self.link.abort()
             return
         self._register(self)
         self._context.perform()
@@ -102,7 +102,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Optional[BaseException]) -> None:
         link = self.link
         link.lose()
-        in_doubt = self.client_end.in_doubt
+        in_doubt = exc is not None and self.client_end.in_doubt
         self.sending.cancel()
         self.client_end.cancel()
         if self._closing is not None:
@@ -112,13 +112,19 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             return
         if isinstance(exc, OSError) and not conversation.inbox.closed:
             link.note("reset by the client")
-            link.mark_closed()
+            conversation.inbox.close()
             # EPIPE means that a FIN came before the RST (Linux). A RST alone is first reported as ECONNRESET.
             link.was_reset(after_fin=in_doubt or isinstance(exc, BrokenPipeError))
-        link.mark_closed()
+        conversation.inbox.close()
         self._context.perform()
 
     # What the server calls.
+
+    def reset(self, why: str) -> None:
+        """Send a RST at once, because the script has failed. `why` goes into the transcript."""
+        if self.link.paused:
+            self.sending.tell_untaken()
+        self.link.reset(why)
 
     def start_tls(self, context: Any, begun: bytes, *, starttls: bool) -> None:
         """Put TLS between the transport and the conversation.

@@ -37,7 +37,7 @@ class Reading:
         """Stop reading while more than `MOST_KEPT` bytes are pending: TCP's flow control makes the client wait."""
         link = self._link
         transport = link.transport
-        if link.context.session.over or link.lost or transport is None:
+        if link.context.environment.over or link.lost or transport is None:
             return
         full = link.conversation.inbox.count_kept() > MOST_KEPT
         if full != self._full:

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.wording import address_text
@@ -31,11 +30,12 @@ class Connections:
         self._context = context
         self._network = network
         self.by_number: dict[int, ConnectionProtocol] = {}
+        self._registering = self._register  # one method object for all connections
         self._splits: dict[int, tuple[int, ...]] = {}  # of connections that are forgotten
 
     def accept(self, buffer: memoryview, peername: Any) -> ConnectionProtocol:
         """Make the protocol of an accepted client, which is registered when it is connected."""
-        return ConnectionProtocol(self._context, buffer, peername, self._register)
+        return ConnectionProtocol(self._context, buffer, peername, self._registering)
 
     def _register(self, protocol: ConnectionProtocol) -> None:
         """Let the engine know a connection that is ready."""
@@ -55,12 +55,9 @@ class Connections:
         """Set the network conditions of connections that are accepted from now on; None for no conditions."""
         self._network = network
 
-    def __iter__(self) -> Iterator[ConnectionProtocol]:
-        return iter(list(self.by_number.values()))
-
     def links(self) -> list[Link]:
         """Return the links of all connections."""
-        return [protocol.link for protocol in self]
+        return [protocol.link for protocol in list(self.by_number.values())]
 
     def splits_of(self, number: int) -> tuple[int, ...]:
         """Return the offsets at which the outgoing stream of a connection was certainly split."""
@@ -70,12 +67,7 @@ class Connections:
     @property
     def in_doubt(self) -> bool:
         """Whether it is not known yet how some client ended its stream. That takes a moment at most."""
-        return any(protocol.client_end.in_doubt for protocol in self)
-
-    def reset(self, why: str) -> None:
-        """Reset every connection. `why` goes into the transcript."""
-        for protocol in self:
-            protocol.closing.reset(why)
+        return any(protocol.client_end.in_doubt for protocol in self.by_number.values())
 
     def leave(self) -> None:
         """Close every connection, because the server's context is left."""
@@ -88,5 +80,5 @@ class Connections:
 
     def abandon(self) -> None:
         """In a forked child, or after the loop: close our copies of the descriptors, and do nothing else."""
-        for protocol in self:
+        for protocol in self.by_number.values():
             protocol.abandon()

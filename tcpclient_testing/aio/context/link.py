@@ -20,7 +20,10 @@ All that happens but `Conversation.received` is reported to the engine from here
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any, Optional, Union, cast
+
+from tcpclient_testing.aio.sockets.listening import LINGER_RESET
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.connection.tls_failure import TLSFailure
@@ -91,7 +94,7 @@ class Link:
     @property
     def over(self) -> bool:
         """Whether it no longer matters what the client does."""
-        return self.lost or self.left or self.conversation.inbox.closed or self.context.session.over
+        return self.lost or self.left or self.conversation.inbox.closed or self.context.environment.over
 
     # Writing.
 
@@ -145,6 +148,26 @@ class Link:
         self.mark_closed()
         if self.transport is not None:
             self.transport.close()
+
+    def reset(self, why: str) -> None:
+        """Send a RST at once. `why` goes into the transcript."""
+        inbox = self.conversation.inbox
+        if not inbox.closed and not self.lost:
+            self.note(why)
+        inbox.close()
+        self.abort()
+
+    def abort(self) -> None:
+        """Abort the transport with a RST (SO_LINGER with a time of 0, socket(7))."""
+        if self.transport is None or self.lost:
+            return
+        raw = self.transport.get_extra_info("socket")
+        if raw is not None:
+            try:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
+            except (OSError, ValueError):
+                pass  # closed already
+        self.transport.abort()
 
     # The transcript, and events for the engine.
 

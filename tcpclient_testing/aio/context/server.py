@@ -36,6 +36,8 @@ class ServerContext:
 
     def __init__(self, session: Session, transcript: Transcript, *, threaded: bool) -> None:
         self.session = session
+        #: The engine's time, settings and verdict.
+        self.environment = session.environment
         #: The engine's commands, in order; `perform` carries them out.
         self.commands = session.environment.commands
         self.transcript = transcript
@@ -45,6 +47,8 @@ class ServerContext:
         self.closed = False
         #: Carry out the engine's pending commands, in order. Call it after each event, once there is a loop.
         self.perform: Callable[[], None] = lambda: None
+        #: The same after steps were written: what they send waits for those written after them.
+        self.perform_script: Callable[[], None] = lambda: None
         #: The record of the asyncio stream of the client with this address; None if no such stream is known.
         self.stream_of: Callable[[Any], Optional[ClientStream]] = lambda _: None
         #: How the client of a connection ended its stream, in words.
@@ -53,10 +57,12 @@ class ServerContext:
         self.address_taken: Callable[[Conversation, Any], None] = lambda *_: None
         self._probe: Optional[PeerProbe] = None
 
-    def attach(self, loop: asyncio.AbstractEventLoop, perform: Callable[[], None]) -> None:
-        """From now on, there is a loop, and `perform` carries out commands. The transcript's time starts now."""
+    def attach(self, loop: asyncio.AbstractEventLoop, perform: Callable[[], None],
+               perform_script: Callable[[], None]) -> None:
+        """From now on, there is a loop, and commands are carried out. The transcript's time starts now."""
         self.loop = loop
         self.perform = perform
+        self.perform_script = perform_script
         self.attached = True
         self.transcript.begin(loop.time())
 

@@ -63,7 +63,7 @@ class DeadlockGuard:
         self._wants_a_turn = wants_a_turn
         self._give_up = give_up
         self._thread, self._ident = threading.get_native_id(), threading.get_ident()
-        timeout = context.session.environment.timeout
+        timeout = context.environment.timeout
         self._virtual = context.virtual
         bound = _DEFAULT if timeout is None or self._virtual else timeout
         self._watch = watch(context.loop, self._ident, bound, self._attention, self._free)
@@ -80,9 +80,9 @@ class DeadlockGuard:
         After the failure: whether clients are still connected, or wait to be accepted.
         """
         session = self._context.session
-        if session.over or not (self._wants_a_turn() or self._action_is_due() or self._sockets_are_ready()
+        if session.environment.over or not (self._wants_a_turn() or self._action_is_due() or self._sockets_are_ready()
                                 or self._step_is_long_overdue()):
-            return session.over and self._clients_wait()
+            return session.environment.over and self._clients_wait()
         return not in_one_sleep(self._thread)
 
     def _clients_wait(self) -> bool:
@@ -111,7 +111,7 @@ class DeadlockGuard:
 
     def _free(self, blocked: BlockedCall) -> None:
         context, session, loop = self._context, self._context.session, self._context.loop
-        if not session.over:
+        if not session.environment.over:
             session.end_with(Failure(None, None, _Blocked(blocked), loop.time()))
             loop.call_soon_threadsafe(self._give_up)
         pairs = [(link.conversation, sock) for link in self._links() for sock in _socket_of(link)]

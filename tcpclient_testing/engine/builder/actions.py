@@ -69,8 +69,10 @@ class ActionMethods:
         system has taken the last byte. Raises `TypeError` if `data` is neither bytes nor a callable.
         """
         source = data if type(data) is bytes or callable(data) else as_bytes(data, "send_bytes(data)")
-        return self._append(SendBytes("send_bytes", source, None, origin_of(sys._getframe(1)),
-                                      timing_of("send_bytes", timeout, within)))
+        timing = DEFAULT_TIMING if timeout is UNSET and within is None else timing_of("send_bytes", timeout, within)
+        step = SendBytes("send_bytes", source, None, origin_of(sys._getframe(1)), timing)
+        self._add(step)
+        return step
 
     def send_line(self, line: Source, *, ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET,
                   within: Optional[float] = None) -> Step[None]:
@@ -183,8 +185,8 @@ class ActionMethods:
         if not callable(source):
             source = as_bytes(source, where)
             _check_framed(where, framing, source)
-        return self._append(SendBytes(method, source, framing.encode, origin_of(frame),
-                                      timing_of(method, timeout, within)))
+        timing = DEFAULT_TIMING if timeout is UNSET and within is None else timing_of(method, timeout, within)
+        return self._append(SendBytes(method, source, framing.encode, origin_of(frame), timing))
 
     def _framing(self, method: str, framing: Optional[Framing]) -> Framing:
         if framing is None:

@@ -268,10 +268,12 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
 
     def _message(self, method: str, shown: str, framing: Union[Framing, Callable[[Any], Framing]],
                  matcher: Matcher[Any], timeout: Any, within: Any, frame: FrameType) -> Step[Any]:
-        timing = timing_of(method, timeout, within)
+        timing = DEFAULT_TIMING if timeout is UNSET and within is None else timing_of(method, timeout, within)
         if matcher is not anything and isinstance(framing, Framing):
             check_possible(method, shown, framing, matcher)
-        return self._append(ExpectMessage(method, shown, framing, matcher, origin_of(frame), timing))
+        step = ExpectMessage(method, shown, framing, matcher, origin_of(frame), timing)
+        self._add(step)
+        return step
 
 
 def _shown(matcher: Any, **options: Any) -> str:

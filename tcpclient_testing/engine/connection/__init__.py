@@ -1,1 +1,1 @@
-"""The state of one accepted connection, apart from its script: TLS, and what is sent between the steps."""
+"""The state of one connection, apart from its script: what the client sends, what the server sends, TLS."""

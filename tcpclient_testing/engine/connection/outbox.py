@@ -12,6 +12,7 @@ An armed `Limit` counts the bytes of both lanes, cuts them, and strikes when its
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, Optional
 
 if TYPE_CHECKING:
@@ -47,11 +48,6 @@ class Limit:
         self.limit = limit
         self.struck = False
 
-    @property
-    def ended(self) -> bool:
-        """Whether it has ended the connection."""
-        return self.struck and self.ends
-
     def cut(self, chunks: list[bytes], sent: int) -> list[bytes]:
         """Return what may be sent of `chunks`, when `sent` bytes were sent before: none beyond the limit."""
         room, kept = self.limit - sent, []
@@ -80,7 +76,7 @@ class Limit:
 class Outbox:
     """The server's part of one connection.
 
-    - `queued`: the items that are not under way yet; `sending`: whether a write of the script is under way
+    - `queued`: the items that are not under way yet, or None; `sending`: whether a write of the script is under way
     - `first`, `next`: the index of the write's first item, and of the item that may be queued next; `ends` has for each
       item of the write where it ends, in bytes
     - `taken`: how many bytes of the write the operating system has taken; `taken_at`: when it last took some, in
@@ -95,11 +91,11 @@ class Outbox:
                  "ended", "interleaved")
 
     def __init__(self) -> None:
-        self.queued: list[bytes] = []
+        self.queued: Optional[list[bytes]] = None
         self.sending = False
         self.first = 0
         self.next = 0
-        self.ends: list[int] = []
+        self.ends: tuple[int, ...] = ()
         self.taken = 0
         self.taken_at = 0.0
         self.caught_up = False
@@ -110,28 +106,26 @@ class Outbox:
 
     # The lane of the script.
 
-    def queue(self, data: bytes) -> None:
-        """Put the next item into the queue."""
+    def queue(self, data: bytes, index: int) -> None:
+        """Put the next item, number `index`, into the queue."""
+        if self.queued is None:
+            self.queued = []
         self.queued.append(data)
+        self.next = index + 1
 
     def begin(self, first: int) -> None:
-        """Begin a write with item number `first`."""
+        """Begin a write with item number `first`, which is in the queue."""
         self.sending = True
         self.first = first
-        self.ends = []
+        self.ends = ()
         self.taken = 0
-
-    def queued_up_to(self, index: int) -> None:
-        """All items before number `index` have been queued."""
-        self.next = index
 
     def take(self) -> list[bytes]:
         """Return the chunks to write. The adapter calls this once per write; later items go into another write."""
-        chunks, self.queued = self.queued, []
-        base = self.ends[-1] if self.ends else 0
-        for chunk in chunks:
-            base += len(chunk)
-            self.ends.append(base)
+        chunks, self.queued = self.queued or [], None
+        before = self.ends[-1] if self.ends else 0
+        # A tuple: there is one for each connection, and the garbage collector passes over tuples of numbers.
+        self.ends += tuple(before + end for end in accumulate(map(len, chunks)))
         if b"" in chunks:
             chunks = [chunk for chunk in chunks if chunk]
         if self.limit is not None:

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
         def timer(self) -> Timer:
             """The due step, and since when it is due."""
 
+        @property
+        def begun(self) -> int:
+            """How many steps have begun."""
+
+        def begin_again(self) -> None:
+            """Let the due step begin again when it is looked at next."""
+
         def advance(self) -> None:
             """Let the due steps proceed until one of them has to wait."""
 

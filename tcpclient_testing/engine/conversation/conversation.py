@@ -54,11 +54,11 @@ class Conversation:
 
     `number` counts from 1 in the order of acceptance, which is the order of the `expect_connect()` steps. `handshake`
     is the state of TLS, once it was begun; `selection` decides which message comes next where more than the due step
-    is possible; None where the client's bytes go straight to that step.
+    is possible; None where the client's bytes go straight to that step. `begun` is how many steps have begun.
     """
 
     __slots__ = ("environment", "number", "script", "inbox", "outbox", "timer", "exact", "handshake", "selection",
-                 "__weakref__")
+                 "begun", "__weakref__")
 
     def __init__(self, environment: Environment, number: int) -> None:
         self.environment = environment
@@ -67,9 +67,10 @@ class Conversation:
         self.inbox = Inbox()
         self.outbox = Outbox()
         self.timer = Timer()
-        self.exact = ExactRun()
+        self.exact: Optional[ExactRun] = None
         self.handshake: Optional[Handshake] = None
         self.selection: Optional[Selection] = None
+        self.begun = 0
 
     # What the adapter reports.
 
@@ -126,9 +127,11 @@ class Conversation:
             from .interleaving import progressed
             progressed(self)
             return
-        self.script.cursor.move_to(outbox.took(count, now))
+        cursor = self.script.cursor
+        cursor.move_to(outbox.took(count, now))
         self.script.stir()
-        self.script.cursor.tell_watchers()
+        if cursor.watchers:
+            cursor.tell_watchers()
 
     def flushed(self, now: float, *, reset: bool = False) -> None:
         """The operating system has taken everything: the sends of this write, or the end of our stream.
@@ -214,18 +217,19 @@ class Conversation:
 
     # The script.
 
-    def add(self, step: Step[Any]) -> None:
-        """Append a step. If it is due or may join the write under way, advance: it may be satisfied at once."""
-        self.script.add(step)
-        if self.selection is not None:
-            self.selection.added(step)
-        if self.script.cursor.position == step.index or self.outbox.sending:
-            self.advance()
+    def add(self, step: Step[Any], *, by_server: bool = False) -> None:
+        """Append a step. If it is due or may join the write under way, advance: it may be satisfied at once.
 
-    def settle(self, step: Step[Any]) -> None:
-        """Note whether `step`, the last one, can do nothing but wait, so that steps after it can simply be appended."""
-        if self.selection is None and not self.outbox.sending and not self.environment.over:
-            self.script.settle(step)
+        `by_server` says that it is a server-level step.
+        """
+        script, selection = self.script, self.selection
+        script.add(step, by_server=by_server)
+        if selection is not None:
+            selection.added(step)
+        if script.cursor.position == step.index or self.outbox.sending:
+            self.advance()
+        if by_server and selection is None and not self.outbox.sending:
+            script.settle()
 
     def select(self) -> Selection:
         """Return the selection; from now on more than the due step may be possible."""
@@ -238,12 +242,14 @@ class Conversation:
     def advance(self) -> None:  # noqa: C901 - the main loop of the state machine: splitting it costs a call per step
         """Let the due steps proceed until one of them has to wait."""
         environment, script = self.environment, self.script
-        script.stir()
+        if script.settled:
+            script.stir()
         if script.gate is not None or environment.over:
             if script.gate is not None:
                 script.gate.look()
             return
-        steps, cursor, outbox, selection = script.steps, script.cursor, self.outbox, self.selection
+        steps, cursor, outbox, timer = script.steps, script.cursor, self.outbox, self.timer
+        selection = self.selection
         broken = None if self.handshake is None else self.handshake.failure
         while cursor.position < len(steps):
             position = outbox.next if outbox.sending else cursor.position
@@ -257,19 +263,20 @@ class Conversation:
                 # Only a send may join the write under way; `due` stays at the first send of that write.
                 if not step.sends:
                     break
-            elif step is not self.timer.due:
-                self.timer.give_turn(step, environment.now)
-                if position < script.begun:  # its coroutine was started while the write before it was under way
+            elif step is not timer.due:
+                timer.give_turn(step, environment.now)
+                if position < self.begun:  # its coroutine was started while the write before it was under way
                     self.arm()
             limit = outbox.limit
+            ended = limit is not None and limit.struck and limit.ends
             outcome: Any = None
             # After a fault has ended the connection no message is read any more, not even an allowed one.
-            if selection is not None and (limit is None or not limit.ended):
+            if selection is not None and not ended:
                 outcome = selection.before(self, step)
             if outcome is None:
-                if position >= script.begun:
-                    script.step_begins(position)
-                    outcome = step.begin(self) if limit is None or not limit.ended else self._begin_late(step, limit)
+                if position >= self.begun:
+                    self.begun = position + 1
+                    outcome = self._begin_late(step, limit) if ended else step.begin(self)
                     self.arm()
                 if outcome is None:
                     outcome = step.proceed(self)
@@ -278,7 +285,6 @@ class Conversation:
             elif outcome is QUEUED:
                 if not outbox.sending:
                     self._start_write(position)
-                outbox.queued_up_to(position + 1)
             elif isinstance(outcome, Mismatch):
                 if selection is not None:
                     outcome.add(self.used_up())
@@ -287,12 +293,13 @@ class Conversation:
             else:
                 if cursor.position > position and not outbox.sending:
                     # The step has moved the cursor (a run of exact expectations does): the step there is due.
-                    self.timer.give_turn(steps[cursor.position], environment.now)
+                    timer.give_turn(steps[cursor.position], environment.now)
                     self.arm()
                 break
         if selection is not None:
             selection.after(self)
-        cursor.tell_watchers()
+        if cursor.watchers:
+            cursor.tell_watchers()
 
     def _begin_late(self, step: Step[Any], limit: Any) -> Any:
         from tcpclient_testing.engine.steps.faults import begin_after_our_end
@@ -323,13 +330,9 @@ class Conversation:
 
     def fail(self, step: Optional[Step[Any]], mismatch: Mismatch, *, overdue: bool = False) -> None:
         """Let the script fail at `step`, or on the connection as a whole; only the first failure counts."""
-        self.environment.fail(self.failure(step, mismatch, overdue=overdue))
-
-    def failure(self, step: Optional[Step[Any]], mismatch: Mismatch, *, overdue: bool = False) -> Failure:
-        """Return the failure at `step`, or on the connection as a whole."""
-        number = self.number if step is None else step.cursor.number
-        at_end = self.inbox.ended and not self.inbox.pending
-        return Failure(number, step, mismatch, self.environment.now, overdue=overdue, at_end=at_end)
+        inbox, number = self.inbox, self.number if step is None else step.cursor.number
+        self.environment.fail(Failure(number, step, mismatch, self.environment.now, overdue=overdue,
+                                      at_end=inbox.ended and not inbox.pending))
 
     # What steps ask for.
 
@@ -370,9 +373,18 @@ class Conversation:
         self.environment.commands.append(command)
         return True
 
+    def begin_again(self) -> None:
+        """Let the due step begin again when it is looked at next."""
+        self.begun = min(self.begun, self.script.cursor.position)
+
     def alarm(self, delay: float) -> None:
         """Have the due step's `timer_fired` called after `delay` seconds."""
         self.timer.alarm(self.environment.now + delay)
+
+    def begin_runs(self) -> ExactRun:
+        """The first run of exact expectations begins."""
+        self.exact = ExactRun()
+        return self.exact
 
     def last_result(self) -> Any:
         """Return the result of the last satisfied expectation, or None. The script's callables get it."""

@@ -42,7 +42,7 @@ class ExactRun:
     def __init__(self) -> None:
         self.joined: Optional[bytes] = None
         self.offset = 0
-        self.ends: list[int] = []
+        self.ends: tuple[int, ...] = ()
         self.first = 0
 
     @property
@@ -85,7 +85,7 @@ class ExactRun:
         self.first = first
         self.offset = 0
         if type(step) is not ExpectBytes or first + 1 == len(steps) or type(steps[first + 1]) is not ExpectBytes:
-            self.ends = [len(step.data)]
+            self.ends = (len(step.data),)
             self.joined = step.data
             return step.data
         pieces = [step.data]
@@ -99,7 +99,7 @@ class ExactRun:
                 if size > _MOST_BYTES:
                     break
                 pieces.append(later.data)
-        self.ends = list(accumulate(map(len, pieces)))
+        self.ends = tuple(accumulate(map(len, pieces)))
         self.joined = joined = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return joined
 

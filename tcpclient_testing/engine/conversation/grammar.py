@@ -24,14 +24,14 @@ __unittest = True
 class Rule:
     """One line of the grammar.
 
-    - `about`: which steps it is about
+    - `about`: the traits of the steps that it is about; one of them is enough
     - `barrier`: what stands in the way of such a step in its script; None if nothing does
     - `why`: the error's text after the step, given the step, the barrier, and the connection's number
     """
 
     __slots__ = ("about", "barrier", "why")
 
-    def __init__(self, about: Callable[[Step[Any]], bool], barrier: Callable[[Script, Step[Any]], Optional[object]],
+    def __init__(self, about: tuple[str, ...], barrier: Callable[[Script, Step[Any]], Optional[object]],
                  why: Callable[[Step[Any], Any, int], str]) -> None:
         self.about = about
         self.barrier = barrier
@@ -84,20 +84,21 @@ def _too_late(_: Step[Any], last: Step[Any]) -> str:
 
 #: What is refused, in the order in which it is looked for.
 GRAMMAR: tuple[Rule, ...] = (
-    Rule(lambda step: step.needs_sight is not None, _paused_by,
+    Rule(("needs_sight",), _paused_by,
          _after(lambda step, _: f"so the server {step.needs_sight}")),
-    Rule(lambda step: step.starts_tls, _tls_before,
+    Rule(("starts_tls",), _tls_before,
          lambda _, before, number: f"comes on connection {number}, which speaks TLS already: {before}"),
-    Rule(lambda step: step.wants_tls_failure, _not_a_handshake,
+    Rule(("wants_tls_failure",), _not_a_handshake,
          lambda _, last, number: f"comes after {last} on connection {number}; it must come directly after start_tls(), "
                                  "or after the expect_connect() of a server with tls="),
-    Rule(lambda step: step.without_reset is not None,
+    Rule(("without_reset",),
          lambda script, _: None if script.cursor.environment.can_reset else script,
          lambda step, *_: _no_reset(step)),
-    Rule(lambda step: step.sends, lambda script, _: script.output_ended,
+    Rule(("sends",), lambda script, _: script.output_ended,
          _after("with which the server has ended its stream: nothing can be sent any more")),
-    Rule(lambda _: True, _last_of_script, _after(_too_late)),
-    Rule(lambda step: step.needs_stream or step.reads, _input_ended_by,
+    # Every step has a method.
+    Rule(("method",), _last_of_script, _after(_too_late)),
+    Rule(("needs_stream", "reads"), _input_ended_by,
          _after("with which the client has ended its stream: nothing can come any more")),
 )
 
@@ -127,7 +128,8 @@ def check_order(script: Script, step: Step[Any], block: Optional[Unordered] = No
     `block` is the any_order() block that is being written. `by_handler` says that a handler adds the step: after
     `hand_over()`, only the handler may add steps.
     """
-    if step.free and block is None and script.free:
+    if step.free and block is None and script.steps[-1].followers is ANYTHING \
+            and script.output_ended is script.input_ended is script.handed_over is None:
         return  # the common case
     number = script.cursor.number
     if script.handed_over is not None and not by_handler:
@@ -136,8 +138,12 @@ def check_order(script: Script, step: Step[Any], block: Optional[Unordered] = No
     if block is not None:
         block.check(step)
     for rule in GRAMMAR:
-        if rule.about(step):
-            before = rule.barrier(script, step)
-            if before is not None:
-                text = rule.why(step, before, number)
-                raise ScriptError(f"{step}{text}" if text.startswith(":") else f"{step} {text}")
+        for trait in rule.about:
+            if getattr(step, trait):
+                break
+        else:
+            continue
+        before = rule.barrier(script, step)
+        if before is not None:
+            text = rule.why(step, before, number)
+            raise ScriptError(f"{step}{text}" if text.startswith(":") else f"{step} {text}")

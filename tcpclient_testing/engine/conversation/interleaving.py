@@ -71,7 +71,7 @@ def flushed(conversation: Parts, lane: InterleavedSends) -> None:
         lane.hold_back()  # `flushed` comes again when the connection has been ended
         due = conversation.script.due
         if due is not None and not due.sends:
-            conversation.script.begin_again()
+            conversation.begin_again()
         return
     pump(conversation, lane)
     conversation.advance()

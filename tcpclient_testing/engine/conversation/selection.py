@@ -402,7 +402,8 @@ def _reads_alone(conversation: Parts) -> bool:
     """Return whether the due step reads its message by itself, because nothing else could come when it began."""
     script = conversation.script
     cursor, steps = script.cursor.position, script.steps
-    return conversation.exact.is_open or (cursor < min(script.begun, len(steps)) and steps[cursor].reads)
+    run = conversation.exact
+    return (run is not None and run.is_open) or (cursor < min(conversation.begun, len(steps)) and steps[cursor].reads)
 
 
 def _answer_under_way(script: Script) -> Optional[Step[Any]]:

@@ -6,9 +6,10 @@ bytes decide which script a connection gets, it is the script that moves, so tha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from tcpclient_testing.engine.conversation.conversation import Conversation
+from tcpclient_testing.engine.conversation.timeouts import next_deadline, tick
 from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
 
 if TYPE_CHECKING:
@@ -68,6 +69,27 @@ class Connections:
         self.everywhere.append(written)
         for early in self.all:
             early.select().put(written, 1)
+
+    # A timer of the session.
+
+    def deadline(self) -> Optional[float]:
+        """Return when the first step is overdue or wants its timer, in seconds of the clock; None is never."""
+        deadlines = [next_deadline(conversation, conversation.selection) for conversation in self.all
+                     if conversation.script.gate is None]
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def tick(self) -> None:
+        """Fail if a due step is overdue, and name the connections that no step expects; fire alarms and heartbeats."""
+        for conversation in self.all:
+            if self.environment.over:
+                return
+            overdue = tick(conversation, conversation.selection) if conversation.script.gate is None else None
+            if overdue is not None:
+                step, mismatch = overdue
+                if step.is_expectation and conversation.inbox.accepted:
+                    from .leftovers import unexpected_connections
+                    mismatch.add(unexpected_connections(self.environment, self.all))
+                conversation.fail(step, mismatch, overdue=True)
 
     # The handler.
 

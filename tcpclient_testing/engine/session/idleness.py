@@ -55,7 +55,7 @@ class Idleness:
         deadline, waiting = idle
         lasted = seconds(environment.now - deadline + environment.idle_timeout)
         inbox = waiting.inbox
-        extra = None if environment.allow_extra else unexplained(waiting, self._connections)
+        extra = None if environment.allow_extra else unexplained(waiting, self._connections.expected)
         client = f"the client {address_text(inbox.peername)}"
         nothing = _nothing(waiting)
         if extra is not None:

@@ -12,10 +12,10 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.wording import address_text, counted, shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.engine.environment import Environment
-
-    from .connections import Connections
 
 __all__ = ["judge_leftovers", "unexplained", "unexpected_connections"]
 
@@ -24,13 +24,13 @@ __unittest = True
 _NAMED = 3
 
 
-def judge_leftovers(environment: Environment, connections: Connections, *, allow_open: bool,
+def judge_leftovers(conversations: Sequence[Conversation], expected: int, *, allow_open: bool,
                     allow_extra: bool) -> None:
-    """Fail the script for the first leftover that is not allowed.
+    """Fail the script for the first leftover that is not allowed; `expected` connections have a script.
 
     `allow_open` permits clients that are still connected, `allow_extra` bytes and connections that no step explains.
     """
-    for conversation in connections.all:
+    for conversation in conversations:
         script, inbox, outbox = conversation.script, conversation.inbox, conversation.outbox
         limit, last = outbox.limit, script.final
         if limit is not None and not limit.struck:
@@ -42,7 +42,7 @@ def judge_leftovers(environment: Environment, connections: Connections, *, allow
         unmet = None if script.input_ended is None else script.input_ended.unmet(conversation)
         if unmet is not None:
             conversation.fail(script.input_ended, unmet)
-        extra = None if allow_extra else unexplained(conversation, connections)
+        extra = None if allow_extra else unexplained(conversation, expected)
         if extra is not None:
             conversation.fail(None, Mismatch(extra, received=inbox.unclaimed(), offset=0))
         if not (allow_open or inbox.ended or inbox.draining or inbox.closed):
@@ -53,29 +53,32 @@ def judge_leftovers(environment: Environment, connections: Connections, *, allow
             peer = address_text(inbox.peername)
             conversation.fail(None, Mismatch(
                 f"the script is complete, but the client {peer} is still connected when the server is left"
-                f"{unexpected_connections(environment, connections)}"))
+                f"{unexpected_connections(conversation.environment, conversations)}"))
 
 
-def unexplained(conversation: Conversation, connections: Connections) -> Optional[str]:
-    """Describe what no step explains on a connection whose script is complete; return None if there is nothing."""
+def unexplained(conversation: Conversation, expected: int) -> Optional[str]:
+    """Describe what no step explains on a connection whose script is complete; return None if there is nothing.
+
+    `expected` is how many connections of the server have a script.
+    """
     came = conversation.inbox.unclaimed()
     if not conversation.script.steps:
         sent = f", and sent {counted(len(came), 'byte')}: {shorten(came)}" if came else ""
-        accepted = connections.environment.accepted
+        accepted = conversation.environment.accepted
         times = {1: "once", 2: "twice"}.get(accepted, f"{accepted} times")
-        expected = counted(connections.expected, "connection") if connections.expected else "no connection"
-        return f"the client connected {times}, but the script expects {expected}{sent}"
+        wanted = counted(expected, "connection") if expected else "no connection"
+        return f"the client connected {times}, but the script expects {wanted}{sent}"
     if came:
         used = conversation.used_up()
         return f"the script is complete, but the client sent {counted(len(came), 'more byte')}: {shorten(came)}{used}"
     return None
 
 
-def unexpected_connections(environment: Environment, connections: Connections) -> str:
+def unexpected_connections(environment: Environment, conversations: Sequence[Conversation]) -> str:
     """Return the end of a mismatch's text that names the connections no step expects; "" if there are none."""
     if environment.allow_extra:
         return ""
-    unexpected = [conversation for conversation in connections.all if conversation.inbox.accepted
+    unexpected = [conversation for conversation in conversations if conversation.inbox.accepted
                   and not conversation.script.steps and conversation.script.gate is None]
     if not unexpected:
         return ""

@@ -36,17 +36,25 @@ class Order:
     """The server-level steps of one server.
 
     `fronts` are the latest of them, for which the next one has to wait: a script stands for its last server-level step.
-    There are several only after an `any_order()` block of connections. `settings` is the conversation with the
-    server itself, number 0: its steps are the settings. `refusing` says whether connections are refused.
+    There are several only after an `any_order()` block of connections. The settings are the steps of a conversation
+    with the server itself, number 0. `refusing` says whether connections are refused.
     """
 
-    __slots__ = ("fronts", "settings", "refusing", "_connections")
+    __slots__ = ("fronts", "refusing", "_environment", "_connections", "_settings")
 
     def __init__(self, environment: Environment, connections: Connections) -> None:
+        self._environment = environment
         self._connections = connections
         self.fronts: list[Union[Script, Step[Any]]] = []
-        self.settings = Conversation(environment, 0)
         self.refusing = False
+        self._settings: Optional[Conversation] = None
+
+    @property
+    def settings(self) -> Conversation:
+        """The conversation with the server itself; made when there is a first setting."""
+        if self._settings is None:
+            self._settings = Conversation(self._environment, 0)
+        return self._settings
 
     def steps_before(self) -> list[Step[Any]]:
         """Return the steps for which the next server-level step has to wait."""
@@ -64,9 +72,8 @@ class Order:
         script.mark(first)
         self.fronts.append(script)
 
-    def step_added(self, script: Script, step: Step[Any]) -> None:
-        """A server-level step was appended to the newest script."""
-        script.mark(step)
+    def go_on_with(self, script: Script) -> None:
+        """A server-level step comes to the newest script, after a setting."""
         self.fronts[-1] = script
 
     def open_block(self) -> list[Step[Any]]:

@@ -19,8 +19,9 @@ from tcpclient_testing.engine.steps.base import Script, Step
 from tcpclient_testing.errors import ScriptError
 
 from .connections import Connections
+from .idleness import Idleness
+from .leftovers import judge_leftovers
 from .order import Order
-from .timeouts import StepTimeouts
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from .any_order import Pools
     from .host import SessionHost
-    from .idleness import Idleness
     from .unfinished_blocks import UnfinishedBlocks
 
     class Timer(Protocol):
@@ -57,17 +57,16 @@ class Session:
     `newest` is the script of the newest expected connection, to which server-level steps are added.
     """
 
-    __slots__ = ("environment", "connections", "order", "newest", "_timeouts", "_pools", "_unfinished", "_idleness")
+    __slots__ = ("environment", "connections", "order", "newest", "_pools", "_unfinished", "_idleness")
 
     def __init__(self, host: SessionHost, timeout: Optional[float], idle_timeout: Optional[float]) -> None:
         self.environment = Environment(host, timeout, idle_timeout)
         self.connections = Connections(self.environment, host)
         self.order = Order(self.environment, self.connections)
         self.newest: Optional[Script] = None
-        self._timeouts = StepTimeouts(self.environment, self.connections)
         self._pools: Optional[Pools] = None
         self._unfinished: Optional[UnfinishedBlocks] = None
-        self._idleness: Optional[Idleness] = None
+        self._idleness = Idleness(self.environment, self.connections)
 
     # What the adapter asks for often.
 
@@ -103,9 +102,6 @@ class Session:
             connections.give_to_handler(conversation)
         environment.client_accepted()
         conversation.connected(now, peername)
-        if self._idleness is None:
-            from .idleness import Idleness
-            self._idleness = Idleness(self.environment, self.connections)
         self._idleness.remind()
         if pools is not None and pools.writing is not None:
             self.unfinished_blocks.remind()
@@ -124,22 +120,19 @@ class Session:
             self.order.add_setting(step)
             return
         script = self.newest
-        check_begun(script, step)
+        if script is None or not script.steps:
+            check_begun(script, step)
         assert script is not None
         if not self.order.fronts:
             raise ScriptError(f"{step} has no place at the beginning of the server's any_order(), which holds whole "
                               "connections, each begun by expect_connect(); for messages of one connection, use "
                               "any_order() of expect_connect().connection")
-        conversation = self.conversation(script.cursor.number)
-        self._add(conversation, step, by_handler=False)
-        self.order.step_added(script, step)
-        conversation.settle(step)
-
-    def _add(self, conversation: Conversation, step: Step[Any], *, by_handler: bool) -> None:
+        conversation = self.connections.all[script.cursor.number - 1]
         selection = conversation.selection
-        check_order(conversation.script, step, None if selection is None else selection.writing,
-                    by_handler=by_handler)
-        conversation.add(step)
+        check_order(script, step, None if selection is None else selection.writing)
+        if self.order.fronts[-1] is not script:
+            self.order.go_on_with(script)
+        conversation.add(step, by_server=True)
 
     def add_to(self, conversation: Conversation, step: Step[Any], now: float, *, by_handler: bool = False) -> None:
         """Append a step to the script of one connection, independently of the other connections.
@@ -148,7 +141,10 @@ class Session:
         """
         self.environment.set_time(now)
         check_begun(conversation.script, step)
-        self._add(conversation, step, by_handler=by_handler)
+        selection = conversation.selection
+        check_order(conversation.script, step, None if selection is None else selection.writing,
+                    by_handler=by_handler)
+        conversation.add(step)
 
     def add_connection(self, step: ExpectConnect[Any], now: float) -> None:
         """Begin the script of the next connection."""
@@ -253,14 +249,20 @@ class Session:
 
     def failure_of_leaving(self) -> None:
         """Set the failure for a test that asks for a step which was not satisfied when the server was left."""
-        step, mismatch = self.first_unsatisfied(), Mismatch("the server was left before this step was satisfied")
-        self.environment.end_with(Failure(None, None, mismatch, self.environment.now) if step is None
-                                  else self.conversation(step.cursor.number).failure(step, mismatch))
+        step = self.first_unsatisfied()
+        number = None if step is None else step.cursor.number
+        inbox = None if number is None else self.conversation(number).inbox
+        self.environment.end_with(Failure(
+            number, step, Mismatch("the server was left before this step was satisfied"), self.environment.now,
+            at_end=inbox is not None and inbox.ended and not inbox.pending))
 
     @property
     def complete(self) -> bool:
         """Whether every step added so far, on any connection, is satisfied."""
-        return all(conversation.script.complete for conversation in self.connections.all)
+        for conversation in self.connections.all:  # noqa: SIM110 - a generator would cost more
+            if not conversation.script.complete:
+                return False
+        return True
 
     def first_unsatisfied(self) -> Optional[Step[Any]]:
         """Return the step that `join()` has to wait for first; None if there is none."""
@@ -269,9 +271,8 @@ class Session:
 
     def settle(self, now: float, *, allow_open: bool, allow_extra: bool) -> None:
         """Judge what is left once every step is satisfied: connections and bytes that no step explains."""
-        from .leftovers import judge_leftovers
         self.environment.set_time(now)
-        judge_leftovers(self.environment, self.connections, allow_open=allow_open, allow_extra=allow_extra)
+        judge_leftovers(self.connections.all, self.connections.expected, allow_open=allow_open, allow_extra=allow_extra)
 
     def status_of(self, step: Step[Any]) -> str:
         """Return the state of a step for a report: satisfied, failed, waiting, unfinished or not reached."""
@@ -296,9 +297,8 @@ class Session:
     def tick(self, now: float) -> None:
         """Judge what is overdue now that a reminder's time has come, and ask for the next reminder."""
         environment = self.environment
-        environment.set_time(now)
-        environment.reminded()
-        timers = self.timers if self._idleness is None else [*self.timers, self._idleness]
+        environment.reminded(now)
+        timers = [*self._step_timers(), self._idleness]
         for timer in timers:
             timer.tick()
             if environment.over:
@@ -307,15 +307,14 @@ class Session:
         if deadlines:
             environment.remind(min(deadlines))
 
-    @property
-    def timers(self) -> list[Timer]:
+    def _step_timers(self) -> list[Timer]:
         """What is to be done at a certain time for steps, and for blocks of them."""
-        timers: tuple[Optional[Timer], ...] = (self._timeouts, self._pools, self._unfinished)
+        timers: tuple[Optional[Timer], ...] = (self.connections, self._pools, self._unfinished)
         return [timer for timer in timers if timer is not None]
 
     def deadlines(self) -> list[float]:
         """Return when steps are overdue or want their timers, and when a client waits too long for a block."""
-        return [deadline for deadline in (timer.deadline() for timer in self.timers) if deadline is not None]
+        return [deadline for deadline in (timer.deadline() for timer in self._step_timers()) if deadline is not None]
 
     def begin_time(self, now: float) -> None:
         """Start the clock at `now`: what was written before, at the time 0, counts as written now."""

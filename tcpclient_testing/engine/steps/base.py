@@ -74,10 +74,11 @@ class Cursor:
     """How far a script has come: the steps before `position` are satisfied.
 
     `marks` are the positions that it has had, each with the time in seconds of the clock. `number` is the connection's
-    number, `handle` the object that users get for it.
+    number, `handle` the object that users get for it. `watchers` are the steps that somebody waits for, with what to
+    call when they are satisfied.
     """
 
-    __slots__ = ("environment", "number", "handle", "position", "marks", "_watchers")
+    __slots__ = ("environment", "number", "handle", "position", "marks", "watchers")
 
     def __init__(self, environment: Environment, number: int) -> None:
         self.environment = environment
@@ -85,7 +86,7 @@ class Cursor:
         self.handle: Any = None
         self.position = 0
         self.marks: list[tuple[int, float]] = []
-        self._watchers: dict[Step[Any], list[Callable[[], None]]] = {}
+        self.watchers: dict[Step[Any], list[Callable[[], None]]] = {}
 
     def belong_to(self, number: int, handle: Any) -> None:
         """The script is that of connection `number` from now on."""
@@ -103,13 +104,12 @@ class Cursor:
         if step.satisfied:
             callback()
         else:
-            self._watchers.setdefault(step, []).append(callback)
+            self.watchers.setdefault(step, []).append(callback)
 
     def tell_watchers(self) -> None:
         """Call the callbacks of those watched steps that are satisfied now."""
-        if self._watchers:
-            for step in [step for step in self._watchers if step.satisfied]:
-                self.environment.calls.call(self._watchers.pop(step, ()))
+        for step in [step for step in self.watchers if step.satisfied]:
+            self.environment.call(self.watchers.pop(step, ()))
 
 
 class Step(Generic[T]):
@@ -361,7 +361,6 @@ class Script:
     """The steps of one connection, and how far they have come.
 
     - `steps`: all of them; no step after the cursor has begun, except for sends that join one write
-    - `begun`: how many steps have begun
     - `gate`: what it waits for before it begins; None once it has begun
     - `last`: its last server-level step: one that was written on the server, not on the connection
     - `settled`: whether its last step can do nothing but wait, and so can the next one if that is `free`
@@ -369,12 +368,11 @@ class Script:
     - `output_ended`, `input_ended`: the steps after which nothing is sent, or nothing can come
     """
 
-    __slots__ = ("steps", "cursor", "begun", "gate", "last", "settled", "handed_over", "output_ended", "input_ended")
+    __slots__ = ("steps", "cursor", "gate", "last", "settled", "handed_over", "output_ended", "input_ended")
 
     def __init__(self, environment: Environment, number: int) -> None:
         self.steps: list[Step[Any]] = []
         self.cursor = Cursor(environment, number)
-        self.begun = 0
         self.gate: Optional[Gate] = None
         self.last: Optional[Step[Any]] = None
         self.settled = False
@@ -392,8 +390,10 @@ class Script:
         steps.append(step)
         self.last = step
 
-    def add(self, step: Step[Any]) -> None:
-        """Append a step, and take note of its traits."""
+    def add(self, step: Step[Any], *, by_server: bool = False) -> None:
+        """Append a step, and take note of its traits; `by_server` says that it is a server-level step."""
+        if by_server:
+            self.last = step
         step.cursor = self.cursor
         step.index = len(self.steps)
         self.steps.append(step)
@@ -421,9 +421,9 @@ class Script:
         """Take note that `step` is the last server-level step."""
         self.last = step
 
-    def settle(self, step: Step[Any]) -> None:
-        """Take note whether `step`, the last one, can do nothing but wait; the cursor is at it, or before."""
-        self.settled = step.free and self.cursor.position <= step.index and self.output_ended is None \
+    def settle(self) -> None:
+        """Take note whether the last step can do nothing but wait, as far as the script shows."""
+        self.settled = self.steps[-1].free and self.cursor.position < len(self.steps) and self.output_ended is None \
             and self.input_ended is None
 
     def stir(self) -> None:
@@ -431,14 +431,6 @@ class Script:
         self.settled = False
 
     # Advancing.
-
-    def step_begins(self, index: int) -> None:
-        """The step at `index` begins."""
-        self.begun = index + 1
-
-    def begin_again(self) -> None:
-        """Let the due step begin again when it is looked at next."""
-        self.begun = min(self.begun, self.cursor.position)
 
     def wait_for(self, gate: Optional[Gate]) -> None:
         """Begin only when `gate` lets the script begin; None lets it begin."""
@@ -450,12 +442,6 @@ class Script:
     def complete(self) -> bool:
         """Whether every step added so far is satisfied. Steps that a handler adds don't count."""
         return self.cursor.position == len(self.steps) or (self.handed_over is not None and self.handed_over.satisfied)
-
-    @property
-    def free(self) -> bool:
-        """Whether every step that is `free` may come next."""
-        return self.steps[-1].free and self.output_ended is None and self.input_ended is None \
-            and self.handed_over is None
 
     @property
     def due(self) -> Optional[Step[Any]]:
@@ -529,8 +515,11 @@ if TYPE_CHECKING:
             """When the due step's turn began, in seconds of the clock."""
 
         @property
-        def exact(self) -> Run:
-            """The run of exact expectations at the cursor."""
+        def exact(self) -> Optional[Run]:
+            """The runs of exact expectations; None as long as none has begun."""
+
+        def begin_runs(self) -> Run:
+            """The first run of exact expectations begins."""
 
         def last_result(self) -> Any:
             """Return the result of the last satisfied expectation, or None. The script's callables get it."""

@@ -125,9 +125,9 @@ class ExpectEof(_ExpectEnding):
         self.was_reset = False
 
     def proceed(self, context: Context) -> Outcome:
-        if context.excess:
-            return _excess(self.what, context)
         inbox = context.inbox
+        if inbox.pending and context.excess:
+            return _excess(self.what, context)
         if inbox.reset:
             last = context.script.final
             if not inbox.fin or not (last is None or last is self or last.wants_reset):
@@ -167,9 +167,9 @@ class ExpectDisconnect(_ExpectEnding):
         return "" if self.wait_closed else "wait_closed=False"
 
     def proceed(self, context: Context) -> Outcome:
-        if context.excess:
-            return _excess(self.what, context)
         inbox = context.inbox
+        if inbox.pending and context.excess:
+            return _excess(self.what, context)
         if inbox.reset and not self._met_our_end(context):
             return Mismatch(f"expected {self.what}, it reset the connection")
         if not inbox.ended:
@@ -205,9 +205,9 @@ class ExpectReset(_ExpectEnding):
         return None
 
     def proceed(self, context: Context) -> Outcome:
-        if context.excess:
-            return _excess(self.what, context)
         inbox = context.inbox
+        if inbox.pending and context.excess:
+            return _excess(self.what, context)
         if inbox.reset:
             return DONE
         if inbox.ended and not self._may_come(context):
@@ -246,7 +246,7 @@ class ExpectSilence(TimedStep):
 
     def proceed(self, context: Context) -> Outcome:
         what = f"silence for {seconds(self.duration)}"
-        if context.excess:
+        if context.inbox.pending and context.excess:
             return _excess(what, context)
         if context.inbox.ended and not self.over:
             return Mismatch(f"expected {what}, but the client {context.ending()}")

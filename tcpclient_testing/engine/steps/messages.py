@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Uni
 
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.framing.sized import FixedLength
-from tcpclient_testing.engine.matching.base import Match, Matcher
+from tcpclient_testing.engine.matching.base import Matcher
 from tcpclient_testing.engine.matching.exact import Exactly
 from tcpclient_testing.engine.matching.patterns import anything
 from tcpclient_testing.engine.matching.reading import Message, takes_no_bytes
@@ -60,10 +60,11 @@ class ExpectBytes(Step[bytes]):
         return Message(FixedLength(len(self.data)), Exactly(self.data))
 
     def proceed(self, context: Context) -> Outcome:
-        return context.exact.proceed(context)
+        run = context.exact
+        return (context.begin_runs() if run is None else run).proceed(context)
 
     def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
-        count = context.exact.received_of(self)
+        count = 0 if context.exact is None else context.exact.received_of(self)
         if not count:
             got = f"nothing received {lateness(duration, silent)}"
         else:
@@ -135,7 +136,11 @@ class ExpectMessage(Step[T], Generic[T]):
             if pending:
                 inbox.consume(used)
             if outcome is not None:
-                return self._finish(outcome)
+                if isinstance(outcome, Mismatch):
+                    return outcome
+                self.value = outcome.result
+                self.reading = None
+                return DONE
             if not pending:
                 break
         if not inbox.ended:
@@ -153,13 +158,6 @@ class ExpectMessage(Step[T], Generic[T]):
 
     def expectation(self) -> str:
         return self.expected(Message(self.framing, self.matcher)) if isinstance(self.framing, Framing) else str(self)
-
-    def _finish(self, outcome: Union[Match[T], Mismatch]) -> Outcome:
-        if isinstance(outcome, Mismatch):
-            return outcome
-        self.value = outcome.result
-        self.reading = None
-        return DONE
 
     def expected(self, reading: Message) -> str:
         """Say what is expected, as a text to put after "expected "."""

@@ -77,7 +77,7 @@ class SendBytes(Action, Payload):
         outbox = context.outbox
         if not self.data and not outbox.sending:
             return DONE
-        outbox.queue(self.data)
+        outbox.queue(self.data, self.index)
         return QUEUED
 
     def cut_short(self, context: Context) -> Mismatch:

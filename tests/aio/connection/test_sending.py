@@ -26,7 +26,7 @@ class AsideTests(AsyncTestCase):
                 client.setblocking(False)
                 await loop.sock_connect(client, server.address)
                 await connecting
-                protocol, = server._runtime.connections
+                protocol, = server._runtime.connections.by_number.values()
                 assert protocol.link.transport is not None
                 accepted = protocol.link.transport.get_extra_info("socket")
                 accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

@@ -143,7 +143,7 @@ class SmallWritesTests(AsyncTestCase):
                 server.expect_connect()
                 with connect((address, server.port)):
                     await server.join()
-                    *_, protocol = server._runtime.connections
+                    *_, protocol = server._runtime.connections.by_number.values()
                     sock = protocol.link.transport.get_extra_info("socket")  # type: ignore[union-attr]
                     self.assertTrue(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
                 server.expect_disconnect()

@@ -30,8 +30,8 @@ class Ending(Limit):
 def begun(*items: bytes, first: int = 1) -> Outbox:
     """An outbox that has begun a write with these items, of which none was taken."""
     outbox = Outbox()
-    for item in items:
-        outbox.queue(item)
+    for index, item in enumerate(items, first):
+        outbox.queue(item, index)
     outbox.begin(first)
     return outbox
 
@@ -54,9 +54,9 @@ class WriteTests(unittest.TestCase):
     def test_items_when_a_write_takes_them(self) -> None:
         """They are taken once, in order, without those of no bytes; later ones are counted behind them."""
         outbox = begun(b"ab", b"", b"c")
-        self.assertEqual((outbox.take(), outbox.ends, outbox.take()), ([b"ab", b"c"], [2, 2, 3], []))
-        outbox.queue(b"de")
-        self.assertEqual((outbox.take(), outbox.ends, outbox.total), ([b"de"], [2, 2, 3, 5], 5))
+        self.assertEqual((outbox.take(), outbox.ends, outbox.take()), ([b"ab", b"c"], (2, 2, 3), []))
+        outbox.queue(b"de", 4)
+        self.assertEqual((outbox.take(), outbox.ends, outbox.total), ([b"de"], (2, 2, 3, 5), 5))
 
     def test_item_when_it_is_taken_in_part(self) -> None:
         """The first item that is not whole is named, and how many bytes of each were taken."""
@@ -88,7 +88,7 @@ class WriteTests(unittest.TestCase):
         outbox = begun(b"ab")
         outbox.take()
         outbox.took_all(1.0, caught_up=False)
-        outbox.queue(b"cde")
+        outbox.queue(b"cde", 2)
         outbox.begin(2)
         outbox.take()
         self.assertEqual((outbox.took(1, 2.0), outbox.taken_of(2), outbox.total), (2, 1, 5))
@@ -123,7 +123,7 @@ class LimitTests(unittest.TestCase):
             with self.subTest(after=after):
                 outbox, _ = armed(after)
                 self.assertEqual(outbox.send_interleaved(b"pong"), reply)
-                outbox.queue(b"xyz")
+                outbox.queue(b"xyz", 1)
                 outbox.begin(1)
                 self.assertEqual((b"".join(outbox.take()), outbox.total), (write, len(reply + write)))
 
@@ -132,7 +132,7 @@ class LimitTests(unittest.TestCase):
         outbox, limit = armed(3)
         seen = []
         for item in (b"ab", b"c", b"d"):
-            outbox.queue(item)
+            outbox.queue(item, 1)
             outbox.begin(1)
             outbox.take()
             seen.append((outbox.limit_reached, outbox.cut_off))
@@ -153,9 +153,9 @@ class LimitTests(unittest.TestCase):
         for kind, ended in ((Limit, False), (Ending, True)):
             with self.subTest(kind=kind.__name__):
                 outbox, limit = armed(0, kind)
-                self.assertFalse(limit.ended)
+                self.assertFalse(limit.struck and limit.ends)
                 limit.strike()
-                self.assertEqual((limit.ended, outbox.cut_off, limit.command(1)), (ended, True, None))
+                self.assertEqual((limit.struck and limit.ends, outbox.cut_off, limit.command(1)), (ended, True, None))
 
     def test_limit_when_it_was_never_reached(self) -> None:
         """The text names its step, and how many bytes there were."""

@@ -314,5 +314,23 @@ class ResetAfterTheEndTests(unittest.TestCase):
         self.assertEqual(str(server.verdict[2]), "the client reset the connection when it had taken 0 of 4 bytes")
 
 
+class BeginningTests(unittest.TestCase):
+    def test_due_step_when_it_begins_again(self) -> None:
+        """Only the step at the cursor does, and a second call changes nothing."""
+        server = MemoryServer()
+        server.expect_connect()
+        server.expect_line()
+        server.connect()
+        conversation = server.conversation()
+        self.assertEqual(conversation.begun, 2)
+        conversation.begin_again()
+        self.assertEqual(conversation.begun, 1)
+        conversation.begin_again()
+        self.assertEqual(conversation.begun, 1)
+        server.receive(b"a\r\n")
+        self.assertIsNone(server.verdict)
+        self.assertTrue(server.session.complete)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -145,7 +145,7 @@ class RowTests(unittest.TestCase):
         for _, _, later, memory in pairs():
             step = WRITE[later](Caught())
             for number, rule in enumerate(GRAMMAR):
-                if rule.about(step):
+                if any(getattr(step, trait) for trait in rule.about):
                     yield number, rule.barrier(memory.conversation().script, step) is not None
 
     def test_row_when_all_pairs_are_held_against_it(self) -> None:
@@ -159,7 +159,7 @@ class RowTests(unittest.TestCase):
         for _, _, later, memory in pairs():
             step, script = WRITE[later](Caught()), memory.conversation().script
             barred = [number for number, rule in enumerate(GRAMMAR)
-                      if rule.about(step) and rule.barrier(script, step) is not None]
+                      if any(getattr(step, trait) for trait in rule.about) and rule.barrier(script, step) is not None]
             if len(barred) == 1 and script.handed_over is None:
                 alone.update(barred)
         self.assertEqual(alone, set(range(len(GRAMMAR))))
@@ -187,6 +187,36 @@ class BeginningTests(unittest.TestCase):
         server.session.add_to(server.conversation(), WRITE["expect_disconnect"](Caught()), 0.0, by_handler=True)
         with self.assertRaisesRegex(ScriptError, "where none may follow"):
             check_order(script, line, by_handler=True)
+
+
+class RefusedTests(unittest.TestCase):
+    """A step that is refused leaves no trace in the script."""
+
+    def test_hand_over_when_it_is_refused(self) -> None:
+        """The script is complete without it, and other steps are refused for the same reason as before."""
+        async def handler(connection: object) -> None:
+            """Never called."""
+
+        server = MemoryServer()
+        server.expect_connect()
+        server.expect_disconnect()
+        with self.assertRaisesRegex(ScriptError, r"hand_over\(.*handler\) comes after expect_disconnect\(\)"):
+            server.connection().hand_over(handler)
+        with self.assertRaisesRegex(ScriptError, r"expect_line\(\) comes after expect_disconnect\(\)"):
+            server.expect_line()
+        server.connect()
+        server.half_close()
+        self.assertTrue(server.session.complete)
+        self.assertIsNone(server.verdict)
+
+    def test_end_of_output_when_it_is_refused(self) -> None:
+        """No later error names it."""
+        server = MemoryServer()
+        server.expect_connect()
+        server.disconnect()
+        for method, arguments in (("send_eof", ()), ("send_bytes", (b"x",))):
+            with self.assertRaisesRegex(ScriptError, rf"{method}\(.*\) comes after disconnect\(\)"):
+                getattr(server, method)(*arguments)
 
 
 if __name__ == "__main__":

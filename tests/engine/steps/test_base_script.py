@@ -107,33 +107,35 @@ class ScriptTests(ScriptTestCase):
         free = Some(free=True)
         self.add(Some(), free)
         self.assertFalse(self.script.settled)
-        self.script.settle(free)
+        self.script.settle()
         self.assertTrue(self.script.settled)
         self.script.stir()
         self.assertFalse(self.script.settled)
         self.script.cursor.move_to(2)
-        self.script.settle(free)  # it is satisfied already, so the next step would have its turn
+        self.script.settle()  # it is satisfied already, so the next step would have its turn
         self.assertFalse(self.script.settled)
         later = Some()
         self.add(later)
-        self.script.settle(later)  # it is not free
+        self.script.settle()  # it is not free
         self.assertFalse(self.script.settled)
         after = Some(free=True)
         self.add(Some(ends_output=True), after)
-        self.script.settle(after)
+        self.script.settle()
         self.assertFalse(self.script.settled)
 
     def test_last_when_steps_are_appended_fast(self) -> None:
-        """It is the last server-level step: one that was appended, or marked as such."""
-        one, two, three = Some(), Some(), Some()
+        """It is the last server-level step: one that was appended, marked, or added as such."""
+        one, two, three, four = Some(), Some(), Some(), Some()
         self.add(one)
         self.assertIsNone(self.script.last)
         self.script.mark(one)
         self.add(two)
         self.assertIs(self.script.last, one)
+        self.script.add(four, by_server=True)
+        self.assertIs(self.script.last, four)
         self.script.append(three)
         self.assertIs(self.script.last, three)
-        self.assertEqual((three.index, three.cursor), (2, self.script.cursor))
+        self.assertEqual((three.index, three.cursor), (3, self.script.cursor))
 
     def test_due_when_the_cursor_moves(self) -> None:
         """It is the step at the cursor, and none at the end; the final step is the last one written."""
@@ -156,17 +158,6 @@ class ScriptTests(ScriptTestCase):
         expected, action = Some(), Some(is_expectation=False)
         self.add(expected, action, Some())
         self.assertEqual([self.script.expectation_before(index) for index in (0, 1, 2)], [None, expected, expected])
-
-    def test_beginning_when_the_due_step_begins_again(self) -> None:
-        """Only the step at the cursor does; what has not begun is as before."""
-        self.add(Some(), Some(), Some())
-        self.script.step_begins(0)
-        self.script.step_begins(1)
-        self.script.cursor.move_to(1)
-        self.script.begin_again()
-        self.assertEqual(self.script.begun, 1)
-        self.script.begin_again()
-        self.assertEqual(self.script.begun, 1)
 
     def test_gate_when_the_script_waits(self) -> None:
         """It is what the script waits for; none lets it begin, and a plain one finds no connection."""
