@@ -10,7 +10,7 @@ from tcpclient_testing.engine.commands import Command, HalfClose
 from tcpclient_testing.engine.connection.outbox import Limit
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.steps.base import DONE, NOTHING, WAITING, Outcome, Step
+from tcpclient_testing.engine.steps.base import DONE, NOTHING, QUEUED, WAITING, Outcome, Step
 from tcpclient_testing.engine.steps.sending import Action
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.memory.host import CLOSED, MemoryServer
@@ -71,6 +71,25 @@ class Note(Action):
         return DONE
 
 
+class Twice(Action):
+    """Sends the same bytes twice."""
+
+    __slots__ = ("data",)
+    method = "twice"
+    sends = True
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(origin_of(sys._getframe(1)))
+        self.data = data
+
+    def arguments(self) -> str:
+        return repr(self.data)
+
+    def proceed(self, context: Any) -> Outcome:
+        context.outbox.queue(2 * self.data, self.index)
+        return QUEUED
+
+
 class Farewell(Action):
     """The last step of a script: nothing may follow it."""
 
@@ -92,8 +111,8 @@ class Corrupting(Limit):
 
     def cut(self, chunks: list[bytes], sent: int) -> list[bytes]:
         data = bytearray(b"".join(chunks))
-        if 0 <= self.limit - sent < len(data):
-            data[self.limit - sent] ^= 0xFF
+        if 0 <= self.count - sent < len(data):
+            data[self.count - sent] ^= 0xFF
         return [bytes(data)]
 
 
@@ -104,7 +123,7 @@ class Dropping(Limit):
 
     def cut(self, chunks: list[bytes], sent: int) -> list[bytes]:
         data = b"".join(chunks)
-        place = self.limit - sent
+        place = self.count - sent
         return [data[:place] + data[place + 1:]] if 0 <= place < len(data) else [data]
 
 
@@ -130,7 +149,7 @@ class Break(Action):
         self.fault = kind(self, count)
 
     def arguments(self) -> str:
-        return f"{type(self.fault).__name__}, {self.fault.limit}"
+        return f"{type(self.fault).__name__}, {self.fault.count}"
 
     def proceed(self, context: Any) -> Outcome:
         if self.fault.struck:
@@ -233,6 +252,36 @@ class ActionTests(unittest.TestCase):
         with self.assertRaisesRegex(ScriptError, r"^send_bytes\(b'x'\) comes after farewell\(\) on connection 1, where "
                                                  "none may follow"):
             server.send_bytes(b"x")
+
+
+class SendingTests(unittest.TestCase):
+    """A step of one's own that sends."""
+
+    def server(self) -> MemoryServer:
+        """A connection on which such a step sends between two others, of which nothing is taken."""
+        server = MemoryServer(taking=False)
+        server.expect_connect()
+        server.send_bytes(b"a")
+        server._add(Twice(b"bc"))
+        server.send_bytes(b"d")
+        server.connect()
+        server.turn()
+        return server
+
+    def test_bytes_when_they_are_taken(self) -> None:
+        """They go out in one write with those of the steps beside it."""
+        server = self.server()
+        self.assertEqual(server.connection().writes, [b"abcbcd"])
+        server.flush()
+        self.assertIsNone(server.verdict)
+        self.assertTrue(server.session.complete)
+
+    def test_reset_when_they_are_taken_in_part(self) -> None:
+        """The failure names the step."""
+        server = self.server()
+        server.take(3)
+        server.reset_by_client()
+        self.assertEqual(server.verdict, (1, 2, "the client reset the connection in the middle of twice(b'bc')"))
 
 
 class FaultTests(unittest.TestCase):

@@ -152,12 +152,9 @@ class Reception:
     @property
     def accepted(self) -> list[socket.socket]:
         """The sockets of accepted clients that have no protocol yet."""
-        return [*(attaching.accepted for attaching in self._attaching),
-                *(turning_away.accepted for turning_away in self._delayed_resets)]
-
-    def sockets(self) -> tuple[list[socket.socket], list[socket.socket]]:
-        """Return the listening sockets, and those of accepted clients that have no protocol yet."""
-        return self.listeners, self.accepted
+        # Copies: another thread asks for them, too.
+        return [*(attaching.accepted for attaching in tuple(self._attaching)),
+                *(turning_away.accepted for turning_away in tuple(self._delayed_resets))]
 
     # Called by steps of the script.
 

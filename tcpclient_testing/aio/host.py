@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tcpclient_testing.harness.task_snapshot import TaskSnapshot
     from tcpclient_testing.report.report import ExpectationError, Report
 
-__all__ = ["Host", "Making"]
+__all__ = ["Host", "HandleFactory"]
 
 __unittest = True
 
@@ -35,11 +35,11 @@ __unittest = True
 _WORTH_TELLING = 0.5
 
 #: Makes the handle of a connection.
-Making = Callable[["Conversation"], Any]
+HandleFactory = Callable[["Conversation"], Any]
 
 
 class Host:
-    """Answers for one server. It also makes the server's session, transcript and context.
+    """Implements the engine's `Host` for one server. It also makes the server's session, transcript and context.
 
     - `timeout`, `idle_timeout`: in seconds, see `Session`.
     - `transcript_limit`: in bytes, see `Transcript`.
@@ -55,7 +55,7 @@ class Host:
     giving_up = "the script failed"
 
     def __init__(self, timeout: Optional[float], idle_timeout: Optional[float], transcript_limit: int,
-                 make_handle: Making, make_handle_for_handler: Making,
+                 make_handle: HandleFactory, make_handle_for_handler: HandleFactory,
                  attach: Callable[[asyncio.AbstractEventLoop], None], address: Callable[[], str]) -> None:
         self.session = Session(self, timeout, idle_timeout)
         self.transcript = Transcript(0.0, transcript_limit)

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, ClassVar, Optional
 
 from tcpclient_testing.aio.connection.registry import Connections
 from tcpclient_testing.aio.context.server import is_virtual
-from tcpclient_testing.aio.process.guard import DeadlockGuard
 from tcpclient_testing.aio.sockets.listening import listen
 from tcpclient_testing.engine.commands import GiveUp
 from tcpclient_testing.engine.wording import address_text
 
 from .accepting import Reception
 from .commands import Performer
-from .host import Host, Making
+from .host import HandleFactory, Host
 
 if TYPE_CHECKING:
+    from tcpclient_testing.aio.process.guard import DeadlockGuard
     from tcpclient_testing.network.conditions import Network
 
     from .handlers import Handlers
@@ -40,7 +40,7 @@ class Runtime:
     host_type: ClassVar[type[Host]] = Host
 
     def __init__(self, timeout: Optional[float], idle_timeout: Optional[float], transcript_limit: int,
-                 make_handle: Making, make_handle_for_handler: Making) -> None:
+                 make_handle: HandleFactory, make_handle_for_handler: HandleFactory) -> None:
         self.host = host = self.host_type(timeout, idle_timeout, transcript_limit, make_handle,
                                           make_handle_for_handler, self.attach, self._address)
         self.context = host.context
@@ -80,8 +80,10 @@ class Runtime:
         host.attached()
         self.reception.open(self.connections.accept)
         if not context.threaded:
-            self._guard = DeadlockGuard(context, self.connections.links, self.reception.sockets,
-                                        self._wants_a_turn, self._fail_from_outside)
+            from tcpclient_testing.aio.process.guard import DeadlockGuard  # a server in a thread of its own has none
+            reception = self.reception
+            self._guard = DeadlockGuard(context, self.connections.links, lambda: reception.listeners,
+                                        lambda: reception.accepted, self._wants_a_turn, self._fail_from_outside)
         self.session.begin_time(loop.time())
         context.perform()
 

@@ -2,7 +2,7 @@
 
 Invariants
 
-- Time never passes by itself: whoever brings news says what time it is (`news`).
+- `now` changes only when a method gets a new time.
 - The first failure is the verdict. After it, or after the server was left, nothing changes any more (`over`).
 - The caller of a method of the engine takes `commands` afterwards, and carries them out in order.
 """
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["Environment", "Failure"]
 
 __unittest = True
+
+
+_SETTINGS = frozenset({"timeout", "idle_timeout", "scale", "tls_context", "can_reset", "pipelining", "allow_extra"})
 
 
 class Failure:
@@ -59,13 +62,14 @@ class Environment:
 
     And the state:
 
-    - `now`: the time of the latest news, in seconds; `awake_since`: since when time has not stood still
+    - `now`: the time of the latest news, in seconds; `awake_since`: when the time-outs were last restarted
     - `reminder`: when `Session.tick` is called next; None if it is not
     - `accepted`: how many clients were accepted; `turned_away`: how many fail_connections() has reset
     """
 
     __slots__ = ("host", "timeout", "idle_timeout", "scale", "tls_context", "can_reset", "pipelining", "allow_extra",
-                 "now", "awake_since", "reminder", "accepted", "turned_away", "commands", "failure", "over", "_calls")
+                 "now", "awake_since", "reminder", "accepted", "turned_away", "commands", "failure", "over", "_calls",
+                 "_calling")
 
     def __init__(self, host: Host, timeout: Optional[float], idle_timeout: Optional[float]) -> None:
         self.host = host
@@ -85,28 +89,34 @@ class Environment:
         self.failure: Optional[Failure] = None
         self.over = False
         self._calls: Optional[deque[Callable[[], None]]] = None
+        self._calling = False
 
     def configure(self, **settings: Any) -> None:
-        """Change the settings that are given."""
+        """Change the settings that are given. Raises `TypeError` for a name that is not that of a setting."""
         for name, value in settings.items():
+            if name not in _SETTINGS:
+                raise TypeError(f"there is no setting {name!r}")
             setattr(self, name, value)
 
     def call(self, callbacks: Iterable[Callable[[], None]]) -> None:
         """Make these calls, one after another. Calls that they cause are queued, so a long chain does not recurse."""
-        if self._calls is not None:
+        if self._calls is None:
+            self._calls = deque(callbacks)
+        else:
             self._calls.extend(callbacks)
+        if self._calling:
             return
-        self._calls = calls = deque(callbacks)
+        self._calling = True
         try:
-            while calls:
-                calls.popleft()()
+            while self._calls:
+                self._calls.popleft()()
         finally:
-            self._calls = None
+            self._calling = False
 
     # Time.
 
     def news(self, now: float) -> bool:
-        """Something has happened at `now`. Return whether it matters: whether anything can still change."""
+        """Something has happened at `now`. Return whether anything can still change because of it."""
         if self.over:
             return False
         self.now = now

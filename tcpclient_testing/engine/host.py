@@ -1,6 +1,6 @@
 """What the engine asks of its adapter about steps and connections. It is for type checkers: nothing inherits from it.
 
-Steps are passed through as they are: the engine's lowest room does not know their class, only that they are `Written`.
+Steps are passed through as they are: the modules below `steps/` do not import the class `Step`. They use `Written`.
 """
 
 from __future__ import annotations

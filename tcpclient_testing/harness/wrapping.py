@@ -19,7 +19,7 @@ class MethodWrappers:
 
     def __enter__(self) -> None:
         for name, wrapper in self._wrappers.items():
-            self._test.__dict__[name] = _disguised(wrapper, getattr(self._test, name))
+            self._test.__dict__[name] = _named_like(wrapper, getattr(self._test, name))
 
     def __exit__(self, *exc_info: object) -> None:
         for name in self._wrappers:
@@ -28,7 +28,7 @@ class MethodWrappers:
                 self._test.__dict__[name] = self._before[name]
 
 
-def _disguised(wrapper: Any, original: Any) -> Any:
+def _named_like(wrapper: Any, original: Any) -> Any:
     """Return `wrapper` with the names, the text and the attributes of the method in whose place it stands."""
     wrapper.__name__ = getattr(original, "__name__", None)
     wrapper.__qualname__ = getattr(original, "__qualname__", None)

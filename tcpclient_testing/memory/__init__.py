@@ -1,1 +1,1 @@
-"""The engine without sockets, loop or clock: scripts are held against clients that are played by calls."""
+"""The engine without sockets, loop or clock: scripts are compared with clients that are played by calls."""

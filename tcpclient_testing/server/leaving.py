@@ -9,6 +9,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Optional
 
+from tcpclient_testing.aio.streams.watch import StreamWatch
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.steps.base import NOTHING, Step
@@ -17,7 +18,6 @@ from tcpclient_testing.engine.steps.lifecycle import ExpectDisconnect
 if TYPE_CHECKING:
     from tcpclient_testing.aio.runtime import Runtime
     from tcpclient_testing.aio.streams.record import ClientStream
-    from tcpclient_testing.aio.streams.watch import StreamWatch
     from tcpclient_testing.engine.conversation.conversation import Conversation
 
 __all__ = ["Verdict"]
@@ -49,7 +49,6 @@ class Verdict:
 
     def watch_streams(self) -> None:
         """Begin to watch the asyncio streams of clients in this process."""
-        from tcpclient_testing.aio.streams.watch import StreamWatch
         self._watch = StreamWatch(self._runtime.reception.listens_at)
         self._watch.start()
         self._runtime.context.see_streams(self._watch.stream_of, self.ending_of, self._address_taken)

@@ -1,4 +1,4 @@
-"""The script of one server, as servers and connections write it. A connection holds this, and not its server.
+"""The script of one server, as servers and connections write it. A connection holds this in place of its server.
 
 `ScriptWriter` is what servers and connections share, `ServerScriptWriter` what all kinds of servers share.
 """

@@ -195,7 +195,7 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView):
         if self._server.cancels_body:
             self._runtime.host.set_companions(lambda: [server._runtime.host for server in servers])
         for server in servers:
-            server._runtime.host.tell(self._runtime.host)
+            server._runtime.host.fail_if_failed(self._runtime.host)
 
     def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
         """Make `task`, of any loop, the body of the test from now on, as `MockTCPServer.set_body` does."""

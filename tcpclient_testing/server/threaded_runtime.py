@@ -1,6 +1,6 @@
 """The asynchronous server in the thread of a `ThreadedMockTCPServer`, its runtime, and the connections users get.
 
-Steps may be awaited and queried in any thread: the runtime passes the request to the server's thread, and the caller
+Steps may be awaited and queried in any thread: `ThreadedHost` passes the request to the server's thread, and the caller
 waits. Connections write their script through a `ThreadedScript`, so this works in any thread, too.
 """
 
@@ -63,21 +63,21 @@ class ThreadedHost(Host):
         if body is not None:
             self._interrupt(body)
         for companion in self._companions():
-            companion.hear_of(self)
+            companion.fail_after(self)
 
     def set_companions(self, companions: Callable[[], Sequence[ThreadedHost]]) -> None:
         """Make this one of a test's `companions`: if its script fails, they fail too. Further ones may come."""
         self._companions = companions
 
-    def tell(self, newcomer: ThreadedHost) -> None:
-        """If the script has failed before `newcomer` became a companion, let that one fail too."""
+    def fail_if_failed(self, other: ThreadedHost) -> None:
+        """If the script has failed before `other` became a companion, let that one fail too."""
         if self.session.environment.failure is not None and self._companions():
-            newcomer.hear_of(self)
+            other.fail_after(self)
 
     def _interrupt(self, body: Body) -> None:
         body.interrupt_from_elsewhere()
 
-    def hear_of(self, failed: ThreadedHost) -> None:
+    def fail_after(self, failed: ThreadedHost) -> None:
         """The script of `failed`, another server of the test, has failed: let this one fail, too, a moment from now.
 
         A test that blocks can't be interrupted. But if it waits for a step of this server, that wait ends.
@@ -163,4 +163,4 @@ class InnerServer(MockTCPServer):
                                self._make_handle_for_handler)
 
     async def release_body(self) -> bool:
-        return False  # the body runs in another loop, and is released there
+        return False  # the body runs in another loop: `ThreadedMockTCPServer` releases it there

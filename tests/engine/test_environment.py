@@ -42,9 +42,10 @@ class EnvironmentTests(unittest.TestCase):
                          (2.0, None, 30.0))
 
     def test_setting_when_there_is_none_of_the_name(self) -> None:
-        """A name that is misspelt is an error, and no new setting."""
-        with self.assertRaises(AttributeError):
-            self.environment.configure(time_out=1.0)
+        """A name that is mistyped, or that of the state, is refused."""
+        for name in ("time_out", "over", "failure"):
+            with self.subTest(name=name), self.assertRaisesRegex(TypeError, f"there is no setting '{name}'"):
+                self.environment.configure(**{name: 1})
 
     def test_news_when_nothing_is_decided(self) -> None:
         """News sets the time, and matters."""
@@ -140,12 +141,12 @@ class CallTests(unittest.TestCase):
         self.assertEqual(count, 10_000)
 
     def test_call_when_the_one_before_it_has_raised(self) -> None:
-        """The exception passes, and the queue goes on with the next call."""
+        """The exception passes; calls that were still queued are made with the next one, and before it."""
         environment, made = Environment(NO_HOST, None, None), list[str]()
         with self.assertRaises(ZeroDivisionError):
-            environment.call([lambda: made.append(str(1 // 0))])
+            environment.call([lambda: made.append(str(1 // 0)), lambda: made.append("queued")])
         environment.call([lambda: made.append("next")])
-        self.assertEqual(made, ["next"])
+        self.assertEqual(made, ["queued", "next"])
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ class DeliveryWait:
         return self._reached_client_code(now)
 
     def _arrived(self, received: Optional[int]) -> bool:
-        link = self._link  # see Link.on_the_wire, which this comes to: it is asked for at each look
+        link = self._link  # the same as Link.on_the_wire, inlined because it runs at every poll
         return received is None or received >= getattr(link.transport, "on_the_wire", link.written)
 
     def _reached_client_code(self, now: float) -> bool:

@@ -72,7 +72,9 @@ class Connections:
     def leave(self) -> None:
         """Close every connection, because the server's context is left."""
         for number, protocol in list(self.by_number.items()):
-            if not protocol.link.lost:
+            if protocol.link.lost:
+                protocol.link.leave()
+            else:
                 protocol.closing.leave()
             if protocol.sending.splits:
                 self._splits[number] = protocol.sending.splits

@@ -7,14 +7,14 @@
 Invariants:
 
 - There is a `transport` from `opened` on, a `conversation` from `begin` on. A connection that is accepted when all is
-  over gets none.
+  over gets no conversation.
 - `paused` is true from the moment when the operating system took less than a whole write until it has taken the rest.
 - `written` counts bytes of clear text, `on_the_wire` bytes of TLS records if there is TLS. `script_bytes_end` is the
   value of `on_the_wire` after the script's last send: the client has to read up to that byte. Bytes after it
   (heartbeats, session tickets of TLS) belong to no step.
 
-All that happens but `Conversation.received` is reported to the engine from here. Whoever reports something calls
-`context.perform` afterwards.
+What happens on the connection is reported to the engine from here, except for received bytes. Whoever reports something
+calls `context.perform` afterwards.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Link:
     """One connection, as its parts see it. `buffer` is where its bytes are received; other connections may share it."""
 
     __slots__ = ("context", "loop", "buffer", "peername", "transport", "conversation", "lost", "left", "draining",
-                 "paused", "written", "script_bytes_end", "_end_withheld")
+                 "paused", "written", "script_bytes_end")
 
     def __init__(self, context: ServerContext, buffer: memoryview, peername: Any) -> None:
         self.context = context
@@ -55,8 +55,6 @@ class Link:
         self.paused = False
         self.written = 0
         self.script_bytes_end = 0
-        # Whether the end of our stream, over TLS, waits until the client has taken the reply.
-        self._end_withheld = False
 
     # The connection's life.
 
@@ -84,7 +82,6 @@ class Link:
         """The end of our stream, over TLS, waits for the client, or does so no more."""
         handshake = self.conversation.handshake
         assert handshake is not None
-        self._end_withheld = withheld
         handshake.withhold(withheld)
 
     def mark_closed(self) -> None:
@@ -141,7 +138,8 @@ class Link:
     @property
     def eof_written(self) -> bool:
         """Whether our stream has ended: a FIN was sent."""
-        return (self.draining and not self._end_withheld) or self.conversation.outbox.ended
+        handshake = self.conversation.handshake
+        return (self.draining and (handshake is None or not handshake.withheld)) or self.conversation.outbox.ended
 
     def close(self) -> None:
         """Close without a reset. Call this only when nothing is unread: else the close is a reset."""

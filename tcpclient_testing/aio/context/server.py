@@ -3,8 +3,8 @@
     new --attach--> attached --close--> closed
       `----------------close------------^
 
-The runtime owns it, and hands it to the parts. A part that gets it needs no reference to the runtime, or to another
-part. `session`, `transcript` and `threaded` never change. There is a loop from `attach` on.
+The runtime owns it, and hands it to the parts. A part that gets it needs no reference to the runtime. `session`,
+`environment`, `commands`, `transcript` and `threaded` never change. There is a loop from `attach` on.
 """
 
 from __future__ import annotations

@@ -49,17 +49,18 @@ class DeadlockGuard:
     """Watches one server's loop. Make it in the loop's thread. Call `stop()` when the server's context is left.
 
     - `links`: returns what is known of the server's connections.
-    - `sockets`: returns the listening sockets, and those of accepted clients that have no connection yet.
+    - `listeners`: returns the listening sockets; `accepted`: those of accepted clients that have no connection yet.
     - `wants_a_turn`: returns whether the script waits only for the next iteration of the loop.
     - `give_up`: called in the loop after the session has failed.
     """
 
     def __init__(self, context: ServerContext, links: Callable[[], list[Link]],
-                 sockets: Callable[[], tuple[list[socket.socket], list[socket.socket]]],
+                 listeners: Callable[[], list[socket.socket]], accepted: Callable[[], list[socket.socket]],
                  wants_a_turn: Callable[[], bool], give_up: Callable[[], None]) -> None:
         self._context = context
         self._links = links
-        self._sockets = sockets
+        self._listeners = listeners
+        self._accepted = accepted
         self._wants_a_turn = wants_a_turn
         self._give_up = give_up
         self._thread, self._ident = threading.get_native_id(), threading.get_ident()
@@ -79,29 +80,29 @@ class DeadlockGuard:
 
         After the failure: whether clients are still connected, or wait to be accepted.
         """
-        session = self._context.session
-        if session.environment.over or not (self._wants_a_turn() or self._action_is_due() or self._sockets_are_ready()
-                                or self._step_is_long_overdue()):
-            return session.environment.over and self._clients_wait()
+        environment = self._context.environment
+        if environment.over or not (self._wants_a_turn() or self._action_is_due() or self._sockets_are_ready()
+                                    or self._step_is_long_overdue()):
+            return environment.over and self._clients_wait()
         return not in_one_sleep(self._thread)
 
     def _clients_wait(self) -> bool:
         """Return whether clients are still connected, or wait to be accepted."""
-        listeners, _ = self._sockets()
-        return any(not link.lost for link in self._links()) or readable(listeners)
+        return any(not link.lost for link in self._links()) or readable(self._listeners())
 
     def _sockets_are_ready(self) -> bool:
         links = self._links()
-        listeners, _ = self._sockets()
         heard = [sock for link in links if _reads(link) for sock in _socket_of(link)]
         full = [sock for link in links if link.paused for sock in _socket_of(link)]
-        return readable([*heard, *listeners]) or writable(full)
+        return readable([*heard, *self._listeners()]) or writable(full)
 
     def _action_is_due(self) -> bool:
         now = self._context.loop.time()
-        timers = [conversation.timer for conversation in self._context.session.conversations]
-        return any(isinstance(timer.due, TimedStep) and not timer.due.is_expectation and timer.alarm_at is not None
-                   and (self._virtual or timer.alarm_at <= now) for timer in timers)
+        timers = [conversation.timer for conversation in self._context.session.connections.all]
+        # Read each field once: the loop's thread may go on at any moment.
+        return any(isinstance(due, TimedStep) and not due.is_expectation and alarm_at is not None
+                   and (self._virtual or alarm_at <= now)
+                   for due, alarm_at in [(timer.due, timer.alarm_at) for timer in timers])
 
     def _step_is_long_overdue(self) -> bool:
         """Return whether the client is very late, and the loop's thread doesn't wait for something else."""
@@ -121,8 +122,8 @@ class DeadlockGuard:
                 data = _unread(sock)
                 if data and conversation.handshake is None:  # over TLS the bytes say nothing
                     context.transcript.received(loop.time(), conversation.number, data)
-        listeners, accepted = self._sockets()
-        free_sockets([*(sock for _, sock in pairs), *accepted], listeners, reset=blocked.attempt > 1)
+        connected = [*(sock for _, sock in pairs), *self._accepted()]
+        free_sockets(connected, self._listeners(), reset=blocked.attempt > 1)
 
 
 class _Blocked(Mismatch):

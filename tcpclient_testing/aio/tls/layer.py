@@ -56,9 +56,9 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
     close_notify and a FIN. It returns whether our side stays open.
     """
 
-    __slots__ = ("_above", "_link", "_stream_ended", "_raw", "_incoming", "_outgoing", "_tls", "_hello", "_starttls",
-                 "_received", "_sent", "_shaking", "_client_ended", "_close_notify_sent", "_over", "_paused", "_clear",
-                 "_cipher", "on_the_wire")
+    __slots__ = ("_above", "_link", "_stream_ended", "_raw", "_context", "_incoming", "_outgoing", "_tls", "_hello",
+                 "_starttls", "_received", "_sent", "_shaking", "_client_ended", "_close_notify_sent", "_over",
+                 "_paused", "_clear", "_cipher", "on_the_wire")
 
     def __init__(self, above: asyncio.BufferedProtocol, link: Link, raw: asyncio.Transport, context: ssl.SSLContext,
                  stream_ended: Callable[[str], bool], *, starttls: bool) -> None:
@@ -66,6 +66,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._link = link
         self._stream_ended = stream_ended
         self._raw = raw
+        self._context = context
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -145,7 +146,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             if not self._sent and error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
                 self._break(TLSFailure.of_plain_text(self._hello, starttls=self._starttls))
             else:
-                self._break(failure_of(error, self._tls.context, done=False))
+                self._break(failure_of(error, self._context, done=False))
         else:
             self._opened()
 
@@ -164,7 +165,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
     def _handshake_ended(self, ending: str) -> None:
         """Break off, because the client ended its stream, or reset the connection, during the handshake."""
         self._break(TLSFailure.of_end(ending, self._received, shown=self._sent > 0,
-                                      hint=distrust_hint(self._tls.context)))
+                                      hint=distrust_hint(self._context)))
 
     def _break(self, failure: TLSFailure) -> None:
         """TLS has failed: send our alert, if there is one, and a FIN; drain what the client still sends."""
@@ -207,7 +208,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             if ended:
                 self._close_notify_received()
             elif error is not None and not self._over:
-                self._break(failure_of(error, self._tls.context, done=True))
+                self._break(failure_of(error, self._context, done=True))
             if filled < size:
                 return
 

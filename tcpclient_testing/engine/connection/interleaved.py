@@ -1,6 +1,6 @@
 """What the server sends between the steps of its script: replies to allowed messages, and its own heartbeats.
 
-Such a message belongs to no step. It is called an interleaved send.
+Such a message belongs to no step. It is called an interleaved send. `conversation/interleaving.py` writes them.
 
 Invariants
 
@@ -64,7 +64,7 @@ class InterleavedSends:
         self.whole: list[InterleavedSend] = []
 
     def hold(self) -> bool:
-        """Return True if a new write of the script has to wait; `take_ready` then gives it its turn."""
+        """Return True if a new write of the script has to wait; `script_is_next` then gives it its turn."""
         if self.under_way:
             waiting = self.waiting
             ready = 0

@@ -2,7 +2,7 @@
 
 There are two lanes. What the steps of the script send is queued item by item, and goes out in writes:
 
-    idle --queue--> sending --take--> items under way --took--> ... --took_all--> idle, or the next write
+    idle --queue, begin--> sending --take--> items under way --took--> ... --took_all--> idle, or the next write
 
 What belongs to no step goes out in the other lane, `interleaved` (see there). Only one of them writes at a time.
 
@@ -31,26 +31,26 @@ class Limit:
     """Base class: a fault that strikes in what the server sends. Give it to `Outbox.arm`.
 
     - `step`: the step that has armed it
-    - `limit`: after how many bytes of the connection it strikes; `struck`: whether it has
+    - `count`: after how many bytes of the connection it strikes; `struck`: whether it has
     - `ends`: whether it ends the connection, so that nothing more can be expected of the client; `ending` then says
       what the server has done: "disconnected"
     - `answered`: whether the client's own end may still be expected then
     """
 
-    __slots__ = ("step", "limit", "struck")
+    __slots__ = ("step", "count", "struck")
 
     ends = False
     answered = False
     ending = ""
 
-    def __init__(self, step: Written, limit: int) -> None:
+    def __init__(self, step: Written, count: int) -> None:
         self.step = step
-        self.limit = limit
+        self.count = count
         self.struck = False
 
     def cut(self, chunks: list[bytes], sent: int) -> list[bytes]:
         """Return what may be sent of `chunks`, when `sent` bytes were sent before: none beyond the limit."""
-        room, kept = self.limit - sent, []
+        room, kept = self.count - sent, []
         for chunk in chunks:
             if room <= 0:
                 break
@@ -193,7 +193,7 @@ class Outbox:
     def limit_reached(self) -> bool:
         """Whether the fault has to strike now. It waits for a write that belongs to no step."""
         limit = self.limit
-        return limit is not None and not limit.struck and self.total >= limit.limit and not self.interleaving
+        return limit is not None and not limit.struck and self.total >= limit.count and not self.interleaving
 
     @property
     def cut_off(self) -> bool:

@@ -37,7 +37,7 @@ class Allowed(Rule):
         self.matcher = matcher
         self.times = times
 
-    def came(self) -> None:
+    def _came(self) -> None:
         """Count a message that has come."""
         self.count += 1
 
@@ -75,7 +75,7 @@ class Permit:
 
     def came(self) -> None:
         """Count a message that has come."""
-        self.allowed.came()
+        self.allowed._came()
         if self.left is not None:
             self.left -= 1
 

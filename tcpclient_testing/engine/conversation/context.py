@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from .timer import Timer
 
-    class Parts(Context, Protocol):
+    class ConversationContext(Context, Protocol):
         """A conversation, as its parts see it."""
 
         @property

@@ -30,7 +30,6 @@ from tcpclient_testing.engine.connection.outbox import Outbox
 from tcpclient_testing.engine.environment import Environment, Failure
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import DONE, QUEUED, Script, Step
-from tcpclient_testing.engine.steps.sending import SendBytes
 from tcpclient_testing.engine.steps.timing import DEFAULT_TIMING
 
 from .exact_run import ExactRun
@@ -172,7 +171,7 @@ class Conversation:
     def _cut_short(self) -> None:
         """Fail: the client reset the connection in the middle of a send."""
         step = self.script.due
-        assert isinstance(step, SendBytes)
+        assert step is not None
         self.fail(step, step.cut_short(self))
 
     def computed(self, now: float, target: Any, value: Any, error: Optional[BaseException]) -> None:

@@ -20,7 +20,7 @@ from tcpclient_testing.engine.steps.messages import ExpectBytes
 from tcpclient_testing.engine.wording import first_difference
 
 if TYPE_CHECKING:
-    from .context import Parts
+    from .context import ConversationContext
 
 __all__ = ["ExactRun"]
 
@@ -50,7 +50,7 @@ class ExactRun:
         """Whether a run has begun, and some of its bytes are still to come."""
         return self.joined is not None
 
-    def proceed(self, conversation: Parts) -> Outcome:
+    def proceed(self, conversation: ConversationContext) -> Outcome:
         """Compare the pending bytes; move the cursor past the satisfied steps, except for the last one of the run."""
         joined = self.joined
         if joined is None:
@@ -78,7 +78,7 @@ class ExactRun:
             return step.ended(conversation, self.received_of(step))
         return WAITING
 
-    def _open(self, conversation: Parts) -> bytes:
+    def _open(self, conversation: ConversationContext) -> bytes:
         steps, first = conversation.script.steps, conversation.script.cursor.position
         step = steps[first]
         assert isinstance(step, ExpectBytes)
@@ -110,7 +110,7 @@ class ExactRun:
         assert isinstance(step, ExpectBytes)
         return self.offset - (self.ends[step.index - self.first] - len(step.data))
 
-    def _differs(self, conversation: Parts, joined: bytes, data: memoryview) -> Mismatch:
+    def _differs(self, conversation: ConversationContext, joined: bytes, data: memoryview) -> Mismatch:
         """Find the first byte that differs, move to its step, and describe it there."""
         low = first_difference(joined, data, self.offset) or 0
         position = bisect_right(self.ends, self.offset + low)

@@ -40,7 +40,7 @@ class Rule:
 
 def _after(rest: Union[str, Callable[[Step[Any], Step[Any]], str]]) -> Callable[[Step[Any], Any, int], str]:
     """Return a `why`: the step comes after the barrier, and `rest` says what is wrong with that."""
-    return lambda step, before, number: (f"comes after {before} on connection {number}, "
+    return lambda step, before, number: (f" comes after {before} on connection {number}, "
                                          f"{rest if isinstance(rest, str) else rest(step, before)}")
 
 
@@ -87,10 +87,10 @@ GRAMMAR: tuple[Rule, ...] = (
     Rule(("needs_sight",), _paused_by,
          _after(lambda step, _: f"so the server {step.needs_sight}")),
     Rule(("starts_tls",), _tls_before,
-         lambda _, before, number: f"comes on connection {number}, which speaks TLS already: {before}"),
+         lambda _, before, number: f" comes on connection {number}, which speaks TLS already: {before}"),
     Rule(("wants_tls_failure",), _not_a_handshake,
-         lambda _, last, number: f"comes after {last} on connection {number}; it must come directly after start_tls(), "
-                                 "or after the expect_connect() of a server with tls="),
+         lambda _, last, number: (f" comes after {last} on connection {number}; it must come directly after "
+                                  "start_tls(), or after the expect_connect() of a server with tls=")),
     Rule(("without_reset",),
          lambda script, _: None if script.cursor.environment.can_reset else script,
          lambda step, *_: _no_reset(step)),
@@ -145,5 +145,4 @@ def check_order(script: Script, step: Step[Any], block: Optional[Unordered] = No
             continue
         before = rule.barrier(script, step)
         if before is not None:
-            text = rule.why(step, before, number)
-            raise ScriptError(f"{step}{text}" if text.startswith(":") else f"{step} {text}")
+            raise ScriptError(f"{step}{rule.why(step, before, number)}")

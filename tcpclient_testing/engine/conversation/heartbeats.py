@@ -10,7 +10,7 @@ from tcpclient_testing.engine.origin import Origin
 from .interleaving import queue
 
 if TYPE_CHECKING:
-    from .context import Parts
+    from .context import ConversationContext
 
 __all__ = ["HeartbeatTimer", "Every"]
 
@@ -61,13 +61,13 @@ class HeartbeatTimer:
         self.due: Optional[float] = None
         self.last: Optional[InterleavedSend] = None
 
-    def start(self, conversation: Parts) -> None:
+    def start(self, conversation: ConversationContext) -> None:
         """Schedule the first heartbeat, once the client has connected and `position` is reached."""
         if self.due is None and conversation.inbox.accepted and conversation.script.cursor.position >= self.position:
             self.due = conversation.environment.now + self.every.seconds
             conversation.environment.remind(self.due)
 
-    def tick(self, conversation: Parts, lane: InterleavedSends, *, ended: bool) -> None:
+    def tick(self, conversation: ConversationContext, lane: InterleavedSends, *, ended: bool) -> None:
         """Queue a heartbeat if one is due, unless nothing is sent any more (`ended`)."""
         now = conversation.environment.now
         if self.due is None or now < self.due:

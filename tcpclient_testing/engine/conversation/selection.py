@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from tcpclient_testing.engine.connection.interleaved import InterleavedSends
 
-    from .context import Parts
+    from .context import ConversationContext
 
 __all__ = ["Selection", "race"]
 
@@ -92,7 +92,7 @@ class Selection:
             raise ScriptError("any_order() is within any_order(); write one block after the other")
         self.writing = Unordered(start, now, remind)
 
-    def close_block(self, conversation: Parts) -> None:
+    def close_block(self, conversation: ConversationContext) -> None:
         """End the block that is being written. If its turn has come already, its time-outs begin now."""
         if self.unfinished_block(conversation.script) is not None:
             conversation.timer.clear()
@@ -157,7 +157,7 @@ class Selection:
 
     # What the conversation calls while its script advances.
 
-    def before(self, conversation: Parts, step: Step[Any]) -> Optional[Outcome]:
+    def before(self, conversation: ConversationContext, step: Step[Any]) -> Optional[Outcome]:
         """Return the outcome of the due step if it is decided here; None if the step has to proceed by itself."""
         if conversation.outbox.sending:
             return None
@@ -179,7 +179,7 @@ class Selection:
             conversation.arm()
         return outcome
 
-    def after(self, conversation: Parts) -> None:
+    def after(self, conversation: ConversationContext) -> None:
         """The script has to wait: let allowed messages through, start heartbeats, and write interleaved sends."""
         self.look(conversation)
         self._judge_answering(conversation)
@@ -190,7 +190,7 @@ class Selection:
         if not conversation.environment.over:
             pump(conversation, self.lane)
 
-    def look(self, conversation: Parts) -> None:
+    def look(self, conversation: ConversationContext) -> None:
         """Consume the allowed messages that have come. If an expectation has won, keep its reading in `won`."""
         while self.won is None and not conversation.environment.over:
             if self.candidates is None or not self.candidates.committed:
@@ -211,7 +211,7 @@ class Selection:
         """Discard all readings, because the pending bytes were discarded."""
         self.candidates = self.won = None
 
-    def let_through(self, conversation: Parts, winner: Reading) -> None:
+    def let_through(self, conversation: ConversationContext, winner: Reading) -> None:
         """Accept an allowed message that has come: consume its bytes, count it, and send its reply, if it has one."""
         inbox, turn = conversation.inbox, conversation.timer.turn
         self.candidates = None
@@ -233,7 +233,7 @@ class Selection:
             if queue(conversation, self.lane, allowed, winner.result.result) is not None:
                 pump(conversation, self.lane)
 
-    def _sources(self, conversation: Parts) -> list[Any]:
+    def _sources(self, conversation: ConversationContext) -> list[Any]:
         """Return what may come next, in order of precedence; an empty list if the script alone decides."""
         script, outbox = conversation.script, conversation.outbox
         if _reads_alone(conversation):
@@ -263,7 +263,7 @@ class Selection:
                 return block
         return None
 
-    def _decide(self, conversation: Parts, step: Step[Any]) -> Outcome:
+    def _decide(self, conversation: ConversationContext, step: Step[Any]) -> Outcome:
         """Return the outcome of the due expectation, or of another one of its block that was met in its place."""
         won, candidates, inbox = self.won, self.candidates, conversation.inbox
         if won is not None:
@@ -312,7 +312,7 @@ class Selection:
             return alive[0].message.progress()
         return f"got {counted(len(waiting), 'byte')} ({shorten(waiting)})" if waiting else "got nothing"
 
-    def overdue(self, conversation: Parts, step: Step[Any], duration: float, silent: bool) -> Mismatch:
+    def overdue(self, conversation: ConversationContext, step: Step[Any], duration: float, silent: bool) -> Mismatch:
         """Return the mismatch of a time-out after `duration` seconds: without any progress if `silent`, else in all."""
         turn = conversation.timer.turn
         allowed, meanwhile = self.allowed_meanwhile(turn), self._meanwhile(turn)
@@ -341,7 +341,7 @@ class Selection:
 
     # Time.
 
-    def limits(self, conversation: Parts, step: Step[Any]) -> tuple[Optional[float], Optional[float]]:
+    def limits(self, conversation: ConversationContext, step: Step[Any]) -> tuple[Optional[float], Optional[float]]:
         """Return the `timeout` and the `within` of the due step, in seconds; None is no limit."""
         block = self.block_of(step) if self.blocks else None
         environment = conversation.environment
@@ -352,7 +352,7 @@ class Selection:
         """Return when the next heartbeat is due, in seconds of the clock; None is never."""
         return min((beat.due for beat in self.beats if beat.due is not None and not beat.every.stopped), default=None)
 
-    def tick(self, conversation: Parts) -> None:
+    def tick(self, conversation: ConversationContext) -> None:
         """Send the heartbeats that are due."""
         ended = output_ended(conversation)
         for beat in self.beats:
@@ -361,13 +361,13 @@ class Selection:
 
     # Bytes that have come too early.
 
-    def may_be_allowed(self, conversation: Parts) -> bool:
+    def may_be_allowed(self, conversation: ConversationContext) -> bool:
         """Return whether the pending bytes may be the beginning of an allowed message."""
         if conversation.inbox.ended or self.won is not None or self.candidates is None:
             return False
         return any(isinstance(reading.source, Permit) for reading in self.candidates.alive())
 
-    def _judge_answering(self, conversation: Parts) -> None:
+    def _judge_answering(self, conversation: ConversationContext) -> None:
         """With ``pipelining=False``: fail if a request has come before the previous one was answered."""
         environment = conversation.environment
         if environment.pipelining or environment.over or not conversation.excess:
@@ -380,7 +380,7 @@ class Selection:
                 f"{shorten(early)}", offset=0))
 
 
-def race(conversation: Parts, sources: list[Any]) -> Optional[Candidates]:
+def race(conversation: ConversationContext, sources: list[Any]) -> Optional[Candidates]:
     """Return candidates for the next message, one for each source; None if there are no sources.
 
     If the test's own code raises here, fail the script and return None.
@@ -398,7 +398,7 @@ def race(conversation: Parts, sources: list[Any]) -> Optional[Candidates]:
     return Candidates(readings) if readings else None
 
 
-def _reads_alone(conversation: Parts) -> bool:
+def _reads_alone(conversation: ConversationContext) -> bool:
     """Return whether the due step reads its message by itself, because nothing else could come when it began."""
     script = conversation.script
     cursor, steps = script.cursor.position, script.steps

@@ -14,7 +14,7 @@ from tcpclient_testing.engine.steps.timing import DEFAULT_TIMING
 if TYPE_CHECKING:
     from tcpclient_testing.engine.mismatches import Mismatch
 
-    from .context import Parts
+    from .context import ConversationContext
     from .selection import Selection
 
 __all__ = ["deadline_of", "next_deadline", "tick"]
@@ -22,7 +22,7 @@ __all__ = ["deadline_of", "next_deadline", "tick"]
 __unittest = True
 
 
-def deadline_of(conversation: Parts, selection: Optional[Selection]) -> Optional[float]:
+def deadline_of(conversation: ConversationContext, selection: Optional[Selection]) -> Optional[float]:
     """Return when the due step is overdue or wants its timer, in seconds of the clock; None means never."""
     timer, script = conversation.timer, conversation.script
     step = timer.due
@@ -43,7 +43,7 @@ def deadline_of(conversation: Parts, selection: Optional[Selection]) -> Optional
     return min(deadlines) if deadlines else None
 
 
-def tick(conversation: Parts, selection: Optional[Selection]) -> Optional[tuple[Step[Any], Mismatch]]:
+def tick(conversation: ConversationContext, selection: Optional[Selection]) -> Optional[tuple[Step[Any], Mismatch]]:
     """Fire the due step's alarm, and send heartbeats, if the time for it has come.
 
     Return the due step and its mismatch if it is overdue.
@@ -74,7 +74,7 @@ def tick(conversation: Parts, selection: Optional[Selection]) -> Optional[tuple[
     return step, mismatch
 
 
-def _limits(conversation: Parts, selection: Optional[Selection],
+def _limits(conversation: ConversationContext, selection: Optional[Selection],
             step: Step[Any]) -> tuple[Optional[float], Optional[float]]:
     """Return the `timeout` and the `within` that apply to the due step, in seconds."""
     if selection is None:
@@ -82,13 +82,13 @@ def _limits(conversation: Parts, selection: Optional[Selection],
     return selection.limits(conversation, step)
 
 
-def _latest(conversation: Parts, step: Step[Any]) -> float:
+def _latest(conversation: ConversationContext, step: Step[Any]) -> float:
     """When the due step last made progress. For an action, what the client sends is no progress, only what it takes."""
     progress = conversation.inbox.progress if step.is_expectation else conversation.outbox.taken_at
     return max(conversation.timer.turn, progress)
 
 
-def next_deadline(conversation: Parts, selection: Optional[Selection]) -> Optional[float]:
+def next_deadline(conversation: ConversationContext, selection: Optional[Selection]) -> Optional[float]:
     """Return when `tick` next has something to do, in seconds of the clock; None means never."""
     deadlines = [deadline_of(conversation, selection), None if selection is None else selection.deadline()]
     return min((deadline for deadline in deadlines if deadline is not None), default=None)

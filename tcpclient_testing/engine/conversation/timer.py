@@ -1,4 +1,4 @@
-"""The clock of a conversation: which step is due, and since when."""
+"""Which step of a conversation is due, and since when."""
 
 from __future__ import annotations
 

@@ -103,18 +103,18 @@ class Pool(Gate):
     """The scripts of one block, and the connections that came for them.
 
     `gates` are the steps before the block. `turn` is when the block was opened; once the gates are satisfied, it is
-    when that happened. `written` says that the block has ended, with no exception. `others` are all blocks of the
-    server.
+    when that happened. `written` says that the block has ended, with no exception. `pools` are all blocks of the
+    server, this one included.
     """
 
-    __slots__ = ("environment", "others", "gates", "unbound", "order", "ready", "turn", "written", "_candidates",
+    __slots__ = ("environment", "pools", "gates", "unbound", "order", "ready", "turn", "written", "_candidates",
                  "_taken")
 
     finds_connection = True
 
-    def __init__(self, others: Pools, gates: Sequence[Step[Any]]) -> None:
-        self.environment = others.environment
-        self.others = others
+    def __init__(self, pools: Pools, gates: Sequence[Step[Any]]) -> None:
+        self.environment = pools.environment
+        self.pools = pools
         self.gates = gates
         self.unbound: list[Conversation] = []
         self.order: dict[Step[Any], int] = {}
@@ -159,7 +159,7 @@ class Pool(Gate):
 
     def check_awaited(self, step: Step[Any]) -> None:
         """Raise `ScriptError` if the block is still being written, or was left by an exception."""
-        if not self.written and self.others.writing is not self:
+        if not self.written and self.pools.writing is not self:
             raise ScriptError(f"{step} can't be awaited: its any_order() was left by an exception, so that none of its "
                               "steps counts")
         if not self.written:
@@ -171,7 +171,7 @@ class Pool(Gate):
     def look(self) -> None:
         """Bind each connection whose bytes satisfy a script."""
         if not self.written:
-            self.others.remind_of_unfinished()
+            self.pools.remind_of_unfinished()
         progress = self.ready
         while progress and not self.environment.over:
             progress = False
@@ -209,10 +209,10 @@ class Pool(Gate):
             return False
         if candidates.alive() and not arrival.inbox.ended:
             return False
-        if self.others.connections.handler is not None:
+        if self.pools.connections.handler is not None:
             self._candidates.pop(arrival)
-            self.others.shift_scripts(arrival)
-            self.others.connections.give_to_handler(arrival)
+            self.pools.shift_scripts(arrival)
+            self.pools.connections.give_to_handler(arrival)
             return True
         if candidates.alive():
             arrival.fail(None, self._untold(
@@ -225,7 +225,7 @@ class Pool(Gate):
         """Return the candidates for the next message of an unbound connection; None if the session is over."""
         if self.environment.over:
             return None
-        everywhere = self.others.connections.everywhere
+        everywhere = self.pools.connections.everywhere
         sources: list[Any] = [] if arrival.selection is None else list(arrival.selection.general_permits(everywhere))
         sources += [head for holder in self._holders() for head in _heads(holder)]
         candidates = self._candidates.get(arrival)
@@ -238,18 +238,18 @@ class Pool(Gate):
     def _bind(self, arrival: Conversation, holder: Conversation) -> None:
         self._taken.append((arrival, _heads(holder)))
         if holder is not arrival:
-            self.others.connections.exchange_scripts(arrival, holder)
+            self.pools.connections.exchange_scripts(arrival, holder)
         self.unbound.remove(arrival)
         self._candidates.pop(arrival, None)
         arrival.script.wait_for(None)
         arrival.timer.count_from(arrival.script.steps[0], self.turn)
         arrival.advance()
-        if not self.unbound and not self.others.undecided:
-            self.others.connections.give_rest_to_handler()
+        if not self.unbound and not self.pools.undecided:
+            self.pools.connections.give_rest_to_handler()
 
     def _holder_of(self, head: Step[Any]) -> Conversation:
         """Return the conversation whose script has this step."""
-        return self.others.connections.all[head.cursor.number - 1]
+        return self.pools.connections.all[head.cursor.number - 1]
 
     def _refuse(self, arrival: Conversation, candidates: Candidates) -> None:
         """Fail: the bytes of this connection can satisfy none of the scripts that have no connection yet."""
@@ -259,7 +259,7 @@ class Pool(Gate):
             step = heads[0]
             holder = self._holder_of(heads[0])
             if holder is not arrival:
-                self.others.connections.exchange_scripts(arrival, holder)
+                self.pools.connections.exchange_scripts(arrival, holder)
         arrival.fail(step, no_script_begins(candidates, arrival, self._taken))
 
     def _fail(self, arrival: Conversation, mismatch: Mismatch, *, overdue: bool = False) -> None:

@@ -23,13 +23,8 @@ __all__ = ["Order"]
 __unittest = True
 
 
-class _StepsBefore(Gate):
-    """The gate of a script that waits for server-level steps before it."""
-
-    __slots__ = ()
-
-
-_STEPS_BEFORE = _StepsBefore()
+# The gate of each script that waits for server-level steps before it.
+_STEPS_BEFORE = Gate()
 
 
 class Order:
@@ -61,15 +56,13 @@ class Order:
         steps = (front.last if isinstance(front, Script) else front for front in self.fronts)
         return [step for step in steps if step is not None]
 
-    def begin_script(self, script: Script, first: Step[Any]) -> None:
-        """The script of a connection begins with `first`: it waits for the steps before."""
+    def begin_script(self, script: Script) -> None:
+        """The script of a connection begins: it waits for the steps before."""
         before, self.fronts = self.steps_before(), [script]
-        script.mark(first)
         self._shut(script, before)
 
-    def begin_script_of_block(self, script: Script, first: Step[Any]) -> None:
-        """The script of a connection of an `any_order()` block begins with `first`."""
-        script.mark(first)
+    def begin_script_of_block(self, script: Script) -> None:
+        """The script of a connection of an `any_order()` block begins."""
         self.fronts.append(script)
 
     def go_on_with(self, script: Script) -> None:

@@ -68,7 +68,7 @@ class Session:
         self._unfinished: Optional[UnfinishedBlocks] = None
         self._idleness = Idleness(self.environment, self.connections)
 
-    # What the adapter asks for often.
+    # Short ways to what the parts know.
 
     @property
     def conversations(self) -> list[Conversation]:
@@ -154,10 +154,10 @@ class Session:
         pool = None if self._pools is None else self._pools.writing
         if pool is not None:
             pool.add(conversation, step)
-            self.order.begin_script_of_block(conversation.script, step)
+            self.order.begin_script_of_block(conversation.script)
         else:
-            self.order.begin_script(conversation.script, step)
-        conversation.add(step)
+            self.order.begin_script(conversation.script)
+        conversation.add(step, by_server=True)
 
     def add_rule(self, conversation: Optional[Conversation], written: Union[Allowed, Every], now: float) -> None:
         """Apply an `allow` or an `every` from here on.

@@ -6,7 +6,7 @@ A step is written once, gets its turn once, and ends once:
 
 The step itself does not store this state. A script has a cursor: the steps before the cursor are satisfied, the step at
 the cursor is due. So a run of a thousand steps that one read satisfies costs one assignment, and a step and its script
-can't disagree. The steps of a script share its `Cursor`, which knows none of them.
+can't disagree. The steps of a script share its `Cursor`.
 
 Every step has these methods:
 
@@ -15,8 +15,8 @@ Every step has these methods:
   outbox; the next step may add more to the same write) or the Mismatch with which the script fails.
 - `overdue` says what is missing when its time is over.
 
-And it has traits, which say how it gets on with the other steps of a script. No other part of the engine knows a step
-by its name: a step that is defined elsewhere works as these do.
+And it has traits, which say how it gets on with the other steps of a script. No part of the engine knows a step by the
+name of its method: a step that is defined elsewhere works as these do.
 """
 
 from __future__ import annotations
@@ -237,13 +237,21 @@ class Step(Generic[T]):
     def after_our_end(self, context: Context) -> Optional[Outcome]:
         """Return the outcome of a step whose turn comes when a fault has ended the connection; None if it can't be met.
 
-        A step with `answers_end`, one that sends and one of a handler are not asked.
+        Not asked: a step that sends, and one with `answers_end` if the limit is `answered`.
         """
         return None
 
     def fits_any_order(self) -> bool:
         """Whether an action may stand in an any_order() block, so that messages can still come after it."""
         return self.followers is ANYTHING and not (self.hands_over or self.starts_tls)
+
+    def waits_for_output(self) -> bool:
+        """Whether it is an action that begins only when the write under way has ended."""
+        return False
+
+    def cut_short(self, context: Context) -> Mismatch:
+        """Describe the failure of a step that sends: the client reset the connection in the middle of it."""
+        return Mismatch(f"the client reset the connection in the middle of {self}")
 
     def unmet(self, context: Context) -> Optional[Mismatch]:
         """Return why a step that was satisfied turns out not to be met, when all is over; None if it is met."""
@@ -343,7 +351,7 @@ class TimedStep(Step[None]):
 
 
 class Gate:
-    """Something that a script waits for before it begins. `release` lets it begin."""
+    """Something that a script waits for before it begins, until `Script.wait_for(None)` lets it begin."""
 
     __slots__ = ()
 
@@ -417,10 +425,6 @@ class Script:
             self.steps[place] = step
             step.index = place
 
-    def mark(self, step: Step[Any]) -> None:
-        """Take note that `step` is the last server-level step."""
-        self.last = step
-
     def settle(self) -> None:
         """Take note whether the last step can do nothing but wait, as far as the script shows."""
         self.settled = self.steps[-1].free and self.cursor.position < len(self.steps) and self.output_ended is None \
@@ -429,8 +433,6 @@ class Script:
     def stir(self) -> None:
         """The last step may do something now."""
         self.settled = False
-
-    # Advancing.
 
     def wait_for(self, gate: Optional[Gate]) -> None:
         """Begin only when `gate` lets the script begin; None lets it begin."""

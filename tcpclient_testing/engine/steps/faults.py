@@ -76,7 +76,7 @@ class BreakAfter(Action):
         return "disconnect_after()" if isinstance(self.limit, _ResetLimit) else None
 
     def arguments(self) -> str:
-        return str(self.limit.limit)
+        return str(self.limit.count)
 
     def proceed(self, context: Context) -> Outcome:
         if self.limit.struck:
@@ -84,7 +84,7 @@ class BreakAfter(Action):
         outbox = context.outbox
         if outbox.limit is not None:
             return Mismatch(f"{self} can't be done: {outbox.limit.step} came before it, and a stream breaks only once")
-        if outbox.total > self.limit.limit:
+        if outbox.total > self.limit.count:
             sent = counted(outbox.total, "byte")
             return Mismatch(f"{self} comes too late: it counts from the connection's first byte, and the server "
                             f"has sent {sent} already")
@@ -107,5 +107,5 @@ def begin_after_our_end(context: Context, step: Step[Any], limit: Limit) -> Opti
     handed_over = context.script.handed_over
     if handed_over is not None and step.index > handed_over.index and not step.is_expectation:
         return step.begin(context) if step.takes_time else DONE
-    return Mismatch(f"{step} can't be done: the server {limit.ending} after {counted(limit.limit, 'byte')}, as "
+    return Mismatch(f"{step} can't be done: the server {limit.ending} after {counted(limit.count, 'byte')}, as "
                     f"{limit.step} says")

@@ -104,6 +104,9 @@ class _Flushing(Action):
         super().__init__(origin, timing)
         self.begun = False
 
+    def waits_for_output(self) -> bool:
+        return not self.begun
+
     def order(self, context: Context) -> None:
         """Give the command to the adapter."""
         raise NotImplementedError

@@ -66,6 +66,9 @@ class StartTLSStep(Action):
             before -= 1
         return steps[before].sends and context.outbox.caught_up
 
+    def waits_for_output(self) -> bool:
+        return not self.begun
+
     def survives(self, context: Context) -> bool:
         return failure_may_be_wanted(context, self)
 

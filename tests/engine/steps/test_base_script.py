@@ -124,13 +124,11 @@ class ScriptTests(ScriptTestCase):
         self.assertFalse(self.script.settled)
 
     def test_last_when_steps_are_appended_fast(self) -> None:
-        """It is the last server-level step: one that was appended, marked, or added as such."""
+        """It is the last server-level step: one that was appended, or added as such."""
         one, two, three, four = Some(), Some(), Some(), Some()
         self.add(one)
         self.assertIsNone(self.script.last)
-        self.script.mark(one)
         self.add(two)
-        self.assertIs(self.script.last, one)
         self.script.add(four, by_server=True)
         self.assertIs(self.script.last, four)
         self.script.append(three)
