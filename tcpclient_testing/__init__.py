@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from .aio.sockets.unanswering import UnansweringAddress
     from .network.conditions import Network
     from .report.report import ExpectationError
-    from .server.threaded import ThreadedMockTCPServer
-    from .server.threaded_runtime import ThreadedConnection
+    from .server.threaded.runtime import ThreadedConnection
+    from .server.threaded.server import ThreadedMockTCPServer
     from .testcase import MockTCPServerMixin, ThreadedMockTCPServerMixin
     from .virtual_time.loop import VirtualClockEventLoop
     from .virtual_time.policies import virtual_policy
@@ -32,8 +32,8 @@ _LAZY = {
     "ExpectationError": "report.report",
     "MockTCPServerMixin": "testcase",
     "Network": "network.conditions",
-    "ThreadedConnection": "server.threaded_runtime",
-    "ThreadedMockTCPServer": "server.threaded",
+    "ThreadedConnection": "server.threaded.runtime",
+    "ThreadedMockTCPServer": "server.threaded.server",
     "ThreadedMockTCPServerMixin": "testcase",
     "UnansweringAddress": "aio.sockets.unanswering",
     "VirtualClockEventLoop": "virtual_time.loop",

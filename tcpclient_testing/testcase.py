@@ -19,8 +19,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, Optional, TypeVar, Union
 
 from .errors import ScriptError
-from .harness.exceptions import cut_to_test, raise_alone
-from .harness.run import ServersOfTest
+from .harness.exceptions import cut_to_test
+from .harness.run import run, run_blocking
+from .harness.servers import BODY, SET_UP, TEAR_DOWN, ServersOfTest, without_waiting
 from .harness.wrapping import MethodWrappers, check_bases
 from .server.server import MockTCPServer
 
@@ -29,13 +30,18 @@ __all__ = ["MockTCPServerMixin", "ThreadedMockTCPServerMixin"]
 __unittest = True
 
 if TYPE_CHECKING:
-    from .server.threaded import ThreadedMockTCPServer
+    from .server.judgement import Judgement
+    from .server.threaded.judgement import ThreadedJudgement
+    from .server.threaded.server import ThreadedMockTCPServer
     _AsyncBase = unittest.IsolatedAsyncioTestCase
     _Base = unittest.TestCase
 else:
     _AsyncBase = _Base = object
 
 S = TypeVar("S", bound="Union[MockTCPServer, ThreadedMockTCPServer]")
+
+# The methods of a test case that are parts of each test.
+_PARTS = {"setUp": SET_UP, "asyncSetUp": SET_UP, "asyncTearDown": TEAR_DOWN, "tearDown": TEAR_DOWN}
 
 
 class _ServersMixin(Generic[S], _Base):
@@ -57,7 +63,35 @@ class _ServersMixin(Generic[S], _Base):
 
     def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
         """Return the functions to run in place of the test's own methods, by name; they know when these end."""
-        raise NotImplementedError
+        return {name: self._tcpserver_part(part, getattr(self, name))
+                for name, part in {**_PARTS, self._testMethodName: BODY}.items() if hasattr(self, name)}
+
+    def _tcpserver_part(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that runs one of the test's own as a part of the test."""
+        servers = self._tcpservers
+        # unittest awaits the result if the function is a coroutine function, so the wrapper must be of the same kind.
+        if self._is_awaited(function):
+            async def in_loop(*args: Any, **kwargs: Any) -> Any:
+                if part == BODY:
+                    self._check_tcpserver_loop()
+                return await run(servers, part, function, *args, **kwargs)
+            return in_loop
+        return lambda *args, **kwargs: run_blocking(servers, part, function, *args, **kwargs)
+
+    def _is_awaited(self, function: Callable[..., Any]) -> bool:
+        """Whether unittest awaits what a function of the test returns."""
+        return inspect.iscoroutinefunction(function) and isinstance(self, unittest.IsolatedAsyncioTestCase)
+
+    def _check_tcpserver_loop(self) -> None:
+        """Raise `ScriptError` if the loop in which the test method runs can't be the test's."""
+
+    def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+        """Add a function to be called after the test, as `unittest.TestCase` does."""
+        super().addCleanup(self._tcpserver_part(TEAR_DOWN, function), *args, **kwargs)
+
+    def _clean_up_tcpserver(self, function: Callable[..., Any], server: Any) -> None:
+        """Let `function` leave a server after the test: this is no part of the test, but its verdict."""
+        super().addCleanup(function, server)
 
     def _tcpserver_loops(self) -> AbstractContextManager[None]:
         """Return the context to run the test in; it is entered before the test's loop is made."""
@@ -74,8 +108,7 @@ class _ServersMixin(Generic[S], _Base):
             try:
                 super().debug()
             finally:
-                for server in self._tcpservers.live():  # debug() stops at the first exception, before the clean-ups
-                    server.close()
+                self._tcpservers.close()  # debug() stops at the first exception, before the clean-ups
                 if getattr(self, "_asyncioTestLoop", None) is not None:
                     # Python 3.9 and 3.10 leave this to __del__, where ending the loop hangs once the test is garbage.
                     self._tearDownAsyncioLoop()  # type: ignore[attr-defined]
@@ -121,15 +154,6 @@ class _ServersMixin(Generic[S], _Base):
             verdict = cut_to_test(error)
         raise verdict
 
-    def _run_tcpserver_cleanup(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run a part outside the body; what it raises after the script has failed goes into the verdict's report."""
-        try:
-            return function(*args, **kwargs)
-        except Exception as exc:
-            if not self._tcpservers.is_consequence(exc):
-                raise
-            return None
-
     @contextmanager
     def _giving_verdict(self) -> Iterator[None]:
         """Leave a server in this context: its failure is the test's one report, and the other servers give none.
@@ -149,8 +173,8 @@ class _ServersMixin(Generic[S], _Base):
             raise
 
     @property
-    def _tcpservers(self) -> ServersOfTest[S]:
-        servers: Optional[ServersOfTest[S]] = self.__dict__.get("_servers_of_test")
+    def _tcpservers(self) -> ServersOfTest:
+        servers: Optional[ServersOfTest] = self.__dict__.get("_servers_of_test")
         if servers is None:
             servers = self.__dict__["_servers_of_test"] = ServersOfTest()
         return servers
@@ -186,15 +210,16 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
         self._check_tcpserver_loop()
         server = MockTCPServer(**{**self.tcpserver_options, **options})
         server.open(loop)
-        self._tcpservers.add(server)
-        super().addCleanup(self._end_tcpserver, server)
+        self._tcpservers.add(server._judgement)
+        self._clean_up_tcpserver(self._end_tcpserver, server._judgement)
         return server
 
-    def _end_tcpserver(self, server: MockTCPServer) -> None:
+    def _end_tcpserver(self, server: Judgement) -> None:
         """Leave a server: without another run of the loop if there is nothing to wait for, else in one."""
-        if not server.leave_at_once():
-            # A clean-up that is added now runs next.
-            super().addCleanup(self._leave_tcpserver, server)
+        with self._giving_verdict():
+            if server.leave_at_once():
+                return
+        self._clean_up_tcpserver(self._leave_tcpserver, server)  # a clean-up that is added now runs next
 
     def _tcpserver_loop(self) -> Optional[asyncio.AbstractEventLoop]:
         """Return the loop of an `async def` test while it is paused: `setUp` and sync clean-ups are called then."""
@@ -203,43 +228,15 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
         runner = getattr(self, "_asyncioRunner", None)  # 3.11 and later
         return runner.get_loop() if runner is not None else getattr(self, "_asyncioTestLoop", None)
 
-    async def _leave_tcpserver(self, server: MockTCPServer) -> None:
+    async def _leave_tcpserver(self, server: Judgement) -> None:
         with self._giving_verdict():
             await server.leave()
 
-    # The body is the test method. A wrapper runs it, and so knows its task and its end.
-
-    def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
-        method = getattr(self, self._testMethodName)
-        set_up, async_set_up = self.setUp, self.asyncSetUp
-        tear_down, async_tear_down = self.tearDown, self.asyncTearDown
-
-        async def body(*args: Any, **kwargs: Any) -> Any:
-            self._check_tcpserver_loop()
-            return await self._tcpservers.run_body(method, *args, **kwargs)
-
-        async def async_setting_up() -> None:
-            await self._tcpservers.run_set_up(async_set_up)
-
-        async def async_tearing_down() -> None:
-            await self._tcpservers.run_tear_down(async_tear_down)
-        wrappers: dict[str, Callable[..., Any]] = {
-            "setUp": lambda: self._run_tcpserver_cleanup(set_up), "asyncSetUp": async_setting_up,
-            "asyncTearDown": async_tearing_down, "tearDown": lambda: self._run_tcpserver_cleanup(tear_down)}
-        if inspect.iscoroutinefunction(method):
-            wrappers[self._testMethodName] = body
-        return wrappers
-
-    def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
-        """Add a function to be called after the test, as `unittest.TestCase` does."""
-        if inspect.iscoroutinefunction(function):
-            super().addCleanup(self._tcpservers.run_tear_down, function, *args, **kwargs)
-        else:
-            super().addCleanup(self._run_tcpserver_cleanup, function, *args, **kwargs)
-
     def addAsyncCleanup(self, func: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> None:
         """Add a coroutine function to be called after the test, as `unittest.IsolatedAsyncioTestCase` does."""
-        super().addCleanup(self._tcpservers.run_tear_down, func, *args, **kwargs)
+        async def cleaning_up() -> Any:
+            return await func(*args, **kwargs)
+        super().addCleanup(cleaning_up)
 
     @contextmanager
     def _tcpserver_loops(self) -> Iterator[None]:
@@ -279,85 +276,21 @@ class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
 
     def start_tcpserver(self, **options: Any) -> ThreadedMockTCPServer:
         """Make a further server, which listens at once; `options` override those of `tcpserver_options`."""
-        from .server.threaded import ThreadedMockTCPServer
+        from .server.threaded.server import ThreadedMockTCPServer
         server = ThreadedMockTCPServer(**{**self.tcpserver_options, **options})
         server.open()
-        self._tcpservers.add(server)
-        server.set_other_servers(self._tcpservers.servers)
+        judgement = server._judgement
+        self._tcpservers.add(judgement)
+        judgement.set_other_servers(self._tcpservers.servers)
         in_loop = isinstance(self, unittest.IsolatedAsyncioTestCase)
-        super().addCleanup(self._leave_tcpserver_in_loop if in_loop else self._leave_tcpserver, server)
+        self._clean_up_tcpserver(self._leave_tcpserver_in_loop if in_loop else self._leave_tcpserver, judgement)
         return server
 
-    def _leave_tcpserver(self, server: ThreadedMockTCPServer) -> None:
+    def _leave_tcpserver(self, server: ThreadedJudgement) -> None:
         with self._giving_verdict():
-            server.leave()
+            without_waiting(server.leave(blocking=True))
 
-    async def _leave_tcpserver_in_loop(self, server: ThreadedMockTCPServer) -> None:
+    async def _leave_tcpserver_in_loop(self, server: ThreadedJudgement) -> None:
         """Leave a server while the test's loop goes on, since the client may live in it."""
         with self._giving_verdict():
-            await server.leave_in_loop()
-
-    def _tcpserver_wrappers(self) -> dict[str, Callable[..., Any]]:
-        method, set_up, tear_down = getattr(self, self._testMethodName), self.setUp, self.tearDown
-        servers = self._tcpservers
-
-        def body(*args: Any, **kwargs: Any) -> Any:
-            try:
-                value = method(*args, **kwargs)
-            except BaseException as exc:
-                instead = self._end_tcpserver_bodies(exc)
-                if instead is None:
-                    if servers.is_reported(exc):
-                        return None
-                    raise
-            else:
-                instead = self._end_tcpserver_bodies(None)
-                if instead is None:
-                    return value
-            return raise_alone(instead)
-
-        async def async_body(*args: Any, **kwargs: Any) -> Any:
-            return await servers.run_body(method, *args, **kwargs)
-
-        def prepared() -> None:
-            self._run_tcpserver_set_up(set_up)
-
-        def torn_down() -> None:
-            self._run_tcpserver_cleanup(tear_down)
-        # unittest awaits a test if its method is a coroutine function, so the wrapper must be of the same kind.
-        wrappers: dict[str, Callable[..., Any]] = {
-            self._testMethodName: async_body if inspect.iscoroutinefunction(method) else body,
-            "setUp": prepared, "tearDown": torn_down}
-        if isinstance(self, unittest.IsolatedAsyncioTestCase):
-            async_set_up, async_tear_down = self.asyncSetUp, self.asyncTearDown
-
-            async def async_prepared() -> None:
-                await servers.run_set_up(async_set_up)
-
-            async def async_torn_down() -> None:
-                await servers.run_tear_down(async_tear_down)
-            wrappers.update(asyncSetUp=async_prepared, asyncTearDown=async_torn_down)
-        return wrappers
-
-    def _run_tcpserver_set_up(self, method: Callable[..., Any]) -> Any:
-        """Run `setUp`; if it raises after the verdict, raise the verdict instead."""
-        try:
-            return method()
-        except BaseException as exc:
-            instead = self._end_tcpserver_bodies(exc)
-            if instead is None:
-                raise
-        return raise_alone(instead)
-
-    def _end_tcpserver_bodies(self, exc: Optional[BaseException]) -> Optional[BaseException]:
-        """End the body; return the verdict to raise instead of `exc`, if one came first."""
-        return self._tcpservers.concluded(exc, [(server, server.body_ended(exc))
-                                                for server in self._tcpservers.live()])
-
-    def addCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
-        """Add a function to be called after the test, as `unittest.TestCase` does."""
-        # `IsolatedAsyncioTestCase` awaits what is a coroutine function. Its addAsyncCleanup() calls this method, too.
-        run: Callable[..., Any] = self._run_tcpserver_cleanup
-        if inspect.iscoroutinefunction(function) and isinstance(self, unittest.IsolatedAsyncioTestCase):
-            run = self._tcpservers.run_tear_down
-        super().addCleanup(run, function, *args, **kwargs)
+            await server.leave()

@@ -10,7 +10,7 @@ from typing import Any, Optional
 from unittest import mock
 
 from tcpclient_testing import ThreadedMockTCPServerMixin
-from tcpclient_testing.server import threaded_runtime
+from tcpclient_testing.server.threaded import runtime as threaded_runtime
 from tests.support.blocking import connect, threads
 from tests.support.loops import AsyncTestCase
 from tests.support.outcomes import Outcome, threaded_outcome_of

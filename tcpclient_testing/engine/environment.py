@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .host import Host
     from .mismatches import Mismatch
 
-__all__ = ["Environment", "Failure"]
+__all__ = ["Environment", "Failure", "LeftEarly"]
 
 __unittest = True
 
@@ -45,6 +45,12 @@ class Failure:
         self.now = now
         self.overdue = overdue
         self.at_end = at_end
+
+
+class LeftEarly(Failure):
+    """What a test is told that asks for a step after the server was left: the script itself has not failed."""
+
+    __slots__ = ()
 
 
 class Environment:
@@ -152,6 +158,11 @@ class Environment:
         self.turned_away += 1
 
     # The verdict.
+
+    @property
+    def verdict(self) -> Optional[Failure]:
+        """Why the script has failed. None if it has not, whatever a test was told that asked after the end."""
+        return None if isinstance(self.failure, LeftEarly) else self.failure
 
     def fail(self, failure: Failure) -> None:
         """Let the script fail; only the first failure counts. No command is carried out any more, but to give up."""

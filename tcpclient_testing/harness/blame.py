@@ -80,7 +80,7 @@ class Blame:
 
     def _earlier_than(self, verdict: ExpectationError) -> Optional[ExpectationError]:
         """Return our own verdict if the other server's `verdict` came later, mostly as a consequence; else None."""
-        evidence, failure, other = self._evidence, self._evidence.session.environment.failure, verdict.report.failure
+        evidence, failure, other = self._evidence, self._evidence.session.environment.verdict, verdict.report.failure
         # Times on a virtual clock can't be compared with those of another server.
         if failure is None or failure is other or failure.now >= other.now or evidence.virtual:
             return None
@@ -101,7 +101,7 @@ class Blame:
         return exc is not None and any(self._part_by_itself(part) for part in parts_of(exc))
 
     def _part_by_itself(self, exc: BaseException) -> bool:
-        failure = self._evidence.session.environment.failure
+        failure = self._evidence.session.environment.verdict
         if getattr(exc, "has_conversation", False):
             return True  # a wait had timed out first; the script mostly fails then because the client goes away
         if failure is None or not failure.at_end:
@@ -118,7 +118,7 @@ class Blame:
     def blames(self, exc: Optional[BaseException]) -> bool:
         """Whether the script had failed when `exc` was raised. The report shows the first such exception."""
         evidence = self._evidence
-        if evidence.session.environment.failure is None:
+        if evidence.session.environment.verdict is None:
             return False
         from tcpclient_testing.report.report import ExpectationError
         if not isinstance(exc, ExpectationError):
@@ -131,7 +131,7 @@ class Blame:
         if not len(evidence.transcript) or getattr(exc, "has_conversation", False):
             return
         from tcpclient_testing.report.report import conversation_text, headline
-        failure = evidence.session.environment.failure
+        failure = evidence.session.environment.verdict
         text = "\n".join([*([] if failure is None else [headline(evidence.session, failure), ""]),
                           f"the conversation with {evidence.listening_at()} until then",
                           *conversation_text(evidence.session, evidence.transcript)])

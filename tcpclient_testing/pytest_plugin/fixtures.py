@@ -26,7 +26,7 @@ from .options import server_options, wants_virtual_time
 from .servers import ServersOfFixtures
 
 if TYPE_CHECKING:
-    from tcpclient_testing.server.threaded import ThreadedMockTCPServer
+    from tcpclient_testing.server.threaded.server import ThreadedMockTCPServer
 
 __all__ = [
     "FIXTURES", "SERVERS", "FixtureServer", "TCPServerFactory", "ThreadedTCPServerFactory", "servers_of", "tcpserver",
@@ -50,14 +50,14 @@ class FixtureServer(MockTCPServer):
 
     def __await__(self) -> Generator[Any, None, FixtureServer]:
         """Return the server: ``server = await tcpserver_factory()``."""
-        self.attach()
+        self._lifetime.attach()
         return self
         yield
 
     @property
     def address(self) -> tuple[str, int]:
         """The server's ``(host, port)``, as `socket.create_connection` takes it."""
-        self.attach()
+        self._lifetime.attach()
         return super().address
 
     def expect_connect(self, timeout: Optional[float] = UNSET, *, within: Optional[float] = None,
@@ -102,14 +102,14 @@ class TCPServerFactory:
     def __call__(self, **options: Any) -> FixtureServer:
         """Return a new server, which listens at once; it may be awaited. `options` override the marker's."""
         server = FixtureServer(**{**self._options, **options})
-        server.bind()
-        server.attach(self._loop)
-        self._servers.add(server)
+        server._lifetime.bind()
+        server._lifetime.attach(self._loop)
+        self._servers.add_server(server)
         return server
 
     async def stop(self) -> None:
         """Stop all servers: wait for the rest of their scripts, judge, and close. Raise the first failure."""
-        verdict = await self._servers.leave_all()
+        verdict = await self._servers.leave_all(blocking=False)
         if verdict is not None:
             raise verdict from None
 
@@ -123,16 +123,16 @@ class ThreadedTCPServerFactory:
 
     def __call__(self, **options: Any) -> ThreadedMockTCPServer:
         """Return a new server, which listens at once. `options` override the marker's."""
-        from tcpclient_testing.server.threaded import ThreadedMockTCPServer
+        from tcpclient_testing.server.threaded.server import ThreadedMockTCPServer
         server = ThreadedMockTCPServer(**{**self._options, **options})
         server.open()
-        self._servers.add(server)
-        server.set_other_servers(self._servers.threaded)
+        self._servers.add_server(server)
+        server._judgement.set_other_servers(self._servers.servers)
         return server
 
     def stop(self) -> None:
         """Stop all servers: wait for the rest of their scripts, judge, and close. Raise the first failure."""
-        verdict = self._servers.leave_threaded()
+        verdict = self._servers.leave_blocking()
         if verdict is not None:
             raise verdict from None
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tcpclient_testing.aio.streams.record import ClientStream
     from tcpclient_testing.engine.conversation.conversation import Conversation
 
-__all__ = ["Verdict"]
+__all__ = ["FinalCheck"]
 
 __unittest = True
 
@@ -37,11 +37,16 @@ _PAUSE = 0.005
 _LOOKS = 100
 
 
-class Verdict:
-    """Judges what shows only at the end, for the server that has this `runtime`."""
+class FinalCheck:
+    """Judges what shows only at the end, for the server that has this `runtime`.
 
-    def __init__(self, runtime: Runtime) -> None:
+    `allow_open` and `allow_extra` say what may be left: connected clients; bytes and connections that no step explains.
+    """
+
+    def __init__(self, runtime: Runtime, *, allow_open: bool, allow_extra: bool) -> None:
         self._runtime = runtime
+        self._allow_open = allow_open
+        self._allow_extra = allow_extra
         self._watch: Optional[StreamWatch] = None
         self._looked_at: set[Conversation] = set()
         self._latest_at: dict[Any, Conversation] = {}  # the latest conversation by the client's address
@@ -61,37 +66,45 @@ class Verdict:
 
     # Leftover bytes and connections.
 
-    async def settle(self, *, allow_open: bool, allow_extra: bool) -> None:
+    async def settle(self) -> None:
         """Wait until everything under way has arrived, then judge bytes and connections that no step explains."""
         runtime = self._runtime
         runtime.reception.accept()
         for turn in range(_TURNS):
             # What clients have sent is in the operating system's buffers; it is in ours only after some turns.
-            if turn >= _FEWEST_TURNS and self._settled(allow_open):
+            if turn >= _FEWEST_TURNS and self._settled():
                 break
             await asyncio.sleep(0)
         else:
             loop = runtime.context.loop
             deadline = loop.time() + _MOMENT
-            while not self._settled(allow_open):
+            while not self._settled():
                 if loop.time() >= deadline and not runtime.connections.in_doubt:
                     break
                 await asyncio.sleep(_PAUSE)
         if runtime.handlers is not None:
-            await runtime.handlers.finish(allow_open=allow_open)
-        runtime.session.settle(runtime.context.now(), allow_open=allow_open, allow_extra=allow_extra)
+            await runtime.handlers.finish(allow_open=self._allow_open)
+        self.settle_now()
+
+    def settle_now(self) -> None:
+        """Judge bytes and connections that no step explains, now that nothing is under way."""
+        runtime = self._runtime
+        runtime.session.settle(runtime.context.now(), allow_open=self._allow_open, allow_extra=self._allow_extra)
         runtime.context.perform()
 
     async def imply_disconnects(self) -> None:
         """Add an `expect_disconnect()` to each script that does not say how its connection ends.
 
         A client that is still connected gets no such step. If the server has disconnected, the script fails; otherwise
-        `settle` judges the connection.
+        `settle` judges the connection. What a handler serves ends with the handler; and with ``allow_open=True``, a
+        script may leave open how its connection ends.
         """
         runtime = self._runtime
+        if self._allow_open:
+            return
         open_ended = [conversation for conversation in runtime.session.connections.all
                       if conversation.inbox.accepted and conversation.script.steps
-                      and _may_end(conversation.script.steps[-1])]
+                      and conversation.script.handed_over is None and _may_end(conversation.script.steps[-1])]
         if any(not conversation.inbox.ended for conversation in open_ended):
             await self._await_ends(open_ended)
         for conversation in open_ended:
@@ -113,31 +126,37 @@ class Verdict:
             turns += 1
             await asyncio.sleep(0 if turns < _TURNS else _PAUSE)
 
-    def _settled(self, allow_open: bool) -> bool:
+    def _settled(self) -> bool:
         runtime = self._runtime
         if runtime.reception.attaching:
             return False
-        if runtime.handlers is not None and runtime.handlers.busy(allow_open=allow_open):
+        if runtime.handlers is not None and runtime.handlers.busy(allow_open=self._allow_open):
             return False
         connections = runtime.connections.by_number
         for conversation in runtime.session.connections.all:
             inbox = conversation.inbox
             if inbox.accepted and not (inbox.ended or inbox.closed) and not (
-                    connections[conversation.number].closing.all_read() if inbox.draining else allow_open):
+                    connections[conversation.number].closing.all_read() if inbox.draining else self._allow_open):
                 return False
         return True
 
-    def nothing_left(self) -> bool:
-        """Whether nothing is left to judge, now or later: every step is satisfied, every client closed correctly."""
+    def is_ready(self) -> bool:
+        """Whether `settle_now` judges what `settle` would, since nothing is under way and nothing can follow.
+
+        The script is complete, every client has closed its connection, and its asyncio stream, and no handler runs.
+        """
         runtime = self._runtime
         session = runtime.session
         if session.environment.over or not session.complete:
             return False
         runtime.reception.accept()
-        return not runtime.reception.attaching and all(
-            conversation.inbox.closed and conversation.inbox.ended and not conversation.inbox.pending
-            and conversation.script.steps and self._is_content(conversation)
-            for conversation in session.conversations)
+        if runtime.reception.attaching or runtime.connections.in_doubt:
+            return False
+        if runtime.handlers is not None and runtime.handlers.busy(allow_open=self._allow_open):
+            return False
+        return all(conversation.inbox.closed and conversation.inbox.ended and not conversation.inbox.pending
+                   and conversation.script.steps and self._is_content(conversation)
+                   for conversation in session.conversations)
 
     # Streams.
 

@@ -1,4 +1,4 @@
-"""What can be asked of a server at any time: its address, what happened so far, and whether the script has failed.
+"""What can be asked of a server at any time: its address, what happened so far, and whether it was stopped.
 
 Each answer is read from the runtime at that moment. It is a value that the server's loop has stored as a whole, or is
 computed from such values. So everything here may be called from any thread, and nothing waits.
@@ -6,6 +6,7 @@ computed from such values. So everything here may be called from any thread, and
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar, Optional
 
 from tcpclient_testing.errors import ScriptError
@@ -13,10 +14,9 @@ from tcpclient_testing.transcript.entries import Transcript
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.runtime import Runtime
-    from tcpclient_testing.engine.steps.base import Step
-    from tcpclient_testing.report.report import ExpectationError
 
     from .connection import Connection
+    from .lifetime import Lifetime
 
 __all__ = ["ServerView"]
 
@@ -27,7 +27,7 @@ class ServerView:
     """The properties and methods of a server that answer at once, from any thread."""
 
     _runtime: Runtime
-    _unix_path: Optional[str]
+    _lifetime: Lifetime
     _how_to_start: ClassVar[str] = "use `async with`, or await start()"
 
     # The address.
@@ -42,7 +42,7 @@ class ServerView:
         address: Any = self._runtime.reception.address
         if address is None:
             raise ScriptError(f"the server has no address before it was started: {self._how_to_start}")
-        if self._unix_path is not None:
+        if self._lifetime.unix_path is not None:
             return address  # type: ignore[no-any-return]
         host, port = address[:2]
         return host, port
@@ -50,7 +50,7 @@ class ServerView:
     @property
     def unix_path(self) -> Optional[str]:
         """The path of the Unix-domain socket on which the server listens; None if it listens on a port."""
-        return self._unix_path
+        return self._lifetime.unix_path
 
     @property
     def host(self) -> str:
@@ -68,9 +68,10 @@ class ServerView:
         return self._tcp_address()[1]
 
     def _tcp_address(self) -> tuple[str, int]:
-        if self._unix_path is not None:
-            raise ScriptError(f"the server listens at the Unix-domain socket {self._unix_path!r} and on no port: use "
-                              "unix_path, or address")
+        path = self._lifetime.unix_path
+        if path is not None:
+            raise ScriptError(f"the server listens at the Unix-domain socket {path!r} and on no port: use unix_path, "
+                              "or address")
         return self.address
 
     # What happened.
@@ -86,13 +87,6 @@ class ServerView:
         """Everything that happened so far; iterate over it for the entries."""
         return self._runtime.transcript
 
-    def conversation_so_far(self, *, script: bool = True) -> list[str]:
-        """Return the transcript as a report shows it, in lines. If `script`, the state of each step comes first."""
-        from tcpclient_testing.report.report import conversation_text
-        from tcpclient_testing.transcript.text import lines
-        runtime = self._runtime
-        return conversation_text(runtime.session, runtime.transcript) if script else lines(runtime.transcript)
-
     # The state.
 
     @property
@@ -100,35 +94,10 @@ class ServerView:
         """Whether the server was left or stopped."""
         return self._runtime.closed
 
-    def verdict(self) -> Optional[ExpectationError]:
-        """Return a new exception that says why the script has failed; None if it has not."""
-        return None if self._runtime.context.environment.failure is None else self._runtime.host.error()
-
-    def failed_at(self) -> float:
-        """Return when the script failed, in seconds of the loop's clock; infinity if it has not."""
-        failure = self._runtime.context.environment.failure
-        return float("inf") if failure is None else failure.now
-
-    def failed_step(self) -> Optional[Step[Any]]:
-        """Return the step at which the script failed; None if it has not failed, or if no step is at fault."""
-        failure = self._runtime.context.environment.failure
-        return None if failure is None else failure.step
-
-    def undone(self) -> list[Step[Any]]:
-        """Return the steps that are not satisfied."""
-        return [step for conversation in self._runtime.session.connections.all
-                for step in conversation.script.steps[conversation.script.cursor.position:]]
-
-    def settled(self) -> bool:
-        """Return whether all is done: every step is satisfied, and every client has ended its stream."""
-        session = self._runtime.session
-        return session.complete and all(conversation.inbox.ended for conversation in session.conversations)
-
     @property
-    def interrupts_body(self) -> bool:
-        """Whether the body of the test was interrupted, and is still running."""
-        body = self._runtime.host.body
-        return body is not None and body.interrupted
+    def loop(self) -> Optional[asyncio.AbstractEventLoop]:
+        """The event loop that the server runs in; None before it has one."""
+        return self._runtime.context.loop if self._runtime.context.attached else None
 
     def __repr__(self) -> str:
         runtime = self._runtime

@@ -2,13 +2,12 @@
 
     new --start--> running --stop--> stopped
 
-Other classes do the rest: `Runtime` runs the server, `Verdict` decides how the test ends, `ServerView` has the
-attributes that can be read at any time.
+Other classes do the rest: `Runtime` runs the server, `Lifetime` knows when it can be used, `Judgement` how its test
+ends, `ServerView` has the attributes that can be read at any time.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from asyncio.events import _get_running_loop as _running_loop
@@ -21,21 +20,23 @@ from tcpclient_testing.engine.framing.sized import LengthPrefixed
 from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
 from tcpclient_testing.engine.steps.timing import UNSET, timing_of
-from tcpclient_testing.errors import ScriptError
 
 from .connection import Connection
-from .leaving import Verdict
+from .judgement import Judgement
+from .leaving import FinalCheck
+from .lifetime import Lifetime
 from .options import checked_timeout, checked_unix_path, timeout_scale
 from .properties import ServerView
 from .script import ServerScript, ServerScriptWriter
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable
 
     from tcpclient_testing.aio.runtime import Runtime
     from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.engine.steps.base import Step
-    from tcpclient_testing.harness.blame import Blame
+    from tcpclient_testing.harness.run import RunningPart
     from tcpclient_testing.network.conditions import Network
 
 __all__ = ["ConnectStep", "MockTCPServer"]
@@ -45,8 +46,6 @@ __unittest = True
 C = TypeVar("C")
 
 S = TypeVar("S", bound="MockTCPServer")
-
-_DAY = 86400.0
 
 
 class ConnectStep(ExpectConnect[C]):
@@ -120,29 +119,26 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         if framing is not None and not isinstance(framing, Framing):
             raise TypeError(f"framing is a Framing such as LengthPrefixed(4), not {framing!r}")
         ending = checked_ending("MockTCPServer(ending=...)", ending)
-        self._listen_options = (host, port, allow_remote)
-        self._unix_path = None if unix_path is None else checked_unix_path(unix_path, host, port)
-        self._watch_streams = watch_streams
-        self._allow_open = allow_open
-        self._allow_extra = allow_extra
-        self.cancels_body = cancel_body
-        self._given_timeouts = (timeout is not UNSET, idle_timeout is not UNSET)
+        unix_path = None if unix_path is None else checked_unix_path(unix_path, host, port)
+        timeouts_given = (timeout is not UNSET, idle_timeout is not UNSET)
         timeout = checked_timeout("timeout", 5.0 if timeout is UNSET else timeout)
         idle_timeout = checked_timeout("idle_timeout", 30.0 if idle_timeout is UNSET else idle_timeout)
         scale = timeout_scale()
         self._runtime = self._make_runtime(None if timeout is None else timeout * scale,
                                            None if idle_timeout is None else idle_timeout * scale, transcript_limit)
         session = self._runtime.session
-        if scale != 1 or allow_extra or not pipelining or self._unix_path is not None:
+        if scale != 1 or allow_extra or not pipelining or unix_path is not None:
             session.environment.configure(scale=scale, allow_extra=allow_extra, pipelining=bool(pipelining),
-                                          can_reset=self._unix_path is None)
+                                          can_reset=unix_path is None)
         if handler is not None:
             from tcpclient_testing.engine.steps.handlers import checked_handler
             session.connections.serve_with(checked_handler(handler, "MockTCPServer(handler=...)"))
+        check = FinalCheck(self._runtime, allow_open=allow_open, allow_extra=allow_extra)
+        self._lifetime = Lifetime(self._runtime, (host, port, allow_remote), unix_path, timeouts_given,
+                                  check.watch_streams if watch_streams else None)
+        self._judgement = Judgement(self._runtime, self._lifetime, check, cancel_body=cancel_body)
         self._script = ServerScript(self._runtime, LengthPrefixed(4) if framing is None else framing, ending,
-                                    self._check_usable)
-        self._verdict = Verdict(self._runtime)
-        self._reported = False
+                                    self._lifetime.check_usable)
         if tls is not None and tls is not False:
             session.environment.configure(tls_context=self._server_context(tls))
         if network is not None:
@@ -158,14 +154,16 @@ class MockTCPServer(ServerScriptWriter, ServerView):
 
     async def __aenter__(self: S) -> S:
         self.open()
-        task = asyncio.current_task()
-        assert task is not None
-        self.set_body(task)
+        await self._block().__aenter__()
         return self
 
     async def __aexit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
                         traceback: Optional[TracebackType]) -> None:
-        await self.leave(exc)
+        await self._block().__aexit__(exc_type, exc, traceback)
+
+    def _block(self) -> RunningPart:
+        from tcpclient_testing.harness.run import block_of  # here, since only a server that runs needs it
+        return block_of(self._judgement)
 
     async def start(self: S) -> S:
         """Listen, and accept clients from now on; return the server. Raises `OSError` if the port is taken.
@@ -187,20 +185,8 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         exception, `stop` checks the script as usual.
         """
         if not self._runtime.closed:
-            await self.leave(self.leaving_with(sys.exc_info()[1]))
-
-    def leaving_with(self, exc: Optional[BaseException]) -> Optional[BaseException]:
-        """Return `exc` if it leaves the block in which the server is stopped; None if it is handled there.
-
-        A handled exception doesn't excuse the client: the script is checked. If the script had failed by then, the
-        report shows the exception.
-        """
-        if exc is not None:
-            from tcpclient_testing.harness.exceptions import is_propagating
-            if is_propagating(exc):
-                return exc
-            self.blames(exc)
-        return None
+            from tcpclient_testing.harness.run import leaving_with
+            await self._block().__aexit__(None, leaving_with(self._judgement, sys.exc_info()[1]), None)
 
     def open(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
         """Do what `start` does, without `await`: bind and listen at once, accept clients as soon as the loop runs.
@@ -208,148 +194,11 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         `loop` is the loop that is going to run, if none is running yet (a test case's, in ``setUp``). Raises
         `ScriptError` if there is neither.
         """
-        loop = _running_loop() or loop
-        if loop is None and not self._runtime.running:
-            raise ScriptError("MockTCPServer needs a running event loop: use it in a coroutine, or use "
-                              "ThreadedMockTCPServer, which needs none")
-        self.bind()
-        self.attach(loop)
-
-    def bind(self) -> None:
-        """Bind and listen, in any loop or in none: for test frameworks, whose fixtures need the address early.
-
-        Clients that connect wait until the server has a loop: the one passed to `attach`, or the one that is running
-        when the server is first used. The script can be written before.
-        """
-        runtime = self._runtime
-        if runtime.context.closed:
-            raise self._misuse()
-        if runtime.running:
-            return
-        if self._unix_path is not None:
-            from tcpclient_testing.aio.sockets.unix import listen_unix
-            runtime.bind([listen_unix(self._unix_path)])
-            return  # a client of a Unix-domain socket has no address by which its streams could be found
-        host, port, allow_remote = self._listen_options
-        runtime.listen(host, port, allow_remote=allow_remote)
-        if self._watch_streams:
-            self._verdict.watch_streams()
-
-    def attach(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
-        """Run in this loop, or in the running one. Do nothing if the server has a loop already, or there is none."""
-        runtime = self._runtime
-        if loop is None:
-            loop = _running_loop()
-        if runtime.running and not runtime.context.closed and not runtime.context.attached and loop is not None:
-            self._adapt_to(loop)
-            runtime.attach(loop)
-
-    @property
-    def loop(self) -> Optional[asyncio.AbstractEventLoop]:
-        """The event loop that the server runs in; None before it has one."""
-        return self._runtime.context.loop if self._runtime.context.attached else None
-
-    def _adapt_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        """On virtual time, make default time-outs so long that the client's timers fire first."""
-        if self._runtime.is_virtual(loop):
-            timeout_given, idle_timeout_given = self._given_timeouts
-            environment = self._runtime.context.environment
-            environment.configure(timeout=environment.timeout if timeout_given else _DAY,
-                                  idle_timeout=environment.idle_timeout if idle_timeout_given else _DAY)
-
-    def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
-        """Make `task` the body of the test: it is interrupted when the script has failed.
-
-        With `cleaning`, the task cleans up after other parts of the test, and gets more time before the interruption.
-        """
-        self.attach(task.get_loop())
-        if self.cancels_body:
-            host = self._runtime.host
-            host.begin_body(task, cleaning=cleaning)
-
-    async def release_body(self) -> bool:
-        """The body has ended: don't interrupt it any more. Return whether it was interrupted, and by nobody else."""
-        body = self._runtime.host.take_body()
-        return body is not None and await body.release()
-
-    async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False,
-                       attach: bool = True) -> Optional[BaseException]:
-        """Return the exception to raise instead of `exc`, with which the body ended, if any; None to raise no other.
-
-        If there is an exception, it is the test's report: leaving the server gives no verdict any more. `interrupted`
-        is what `release_body` returned. If `exc` stands, the conversation is attached to it, unless ``attach=False``:
-        then the caller shows the conversation.
-        """
-        return self.conclude_part(exc, interrupted=interrupted, attach=attach)
-
-    def conclude_part(self, exc: Optional[BaseException], *, interrupted: bool,
-                      attach: bool = True) -> Optional[BaseException]:
-        """Do what `conclude` does after a part of the body, such as a subtest: the body goes on."""
-        runtime = self._runtime
-        instead: Optional[BaseException] = None
-        if exc is not None:
-            instead = self._blame.instead_of(exc, interrupted=interrupted, attach=attach)
-        elif runtime.context.environment.failure is not None and not self._reported:
-            instead = runtime.host.error()
-        if exc is not None or instead is not None:
-            self._reported = True
-        return instead
-
-    async def leave(self, exc: Optional[BaseException] = None, *, implied_disconnect: bool = False,
-                    interrupted: bool = False) -> None:
-        """Wait for the rest of the script, raise the verdict, and close everything.
-
-        `exc` is the exception that the body ended with; after one, the server doesn't wait. With `implied_disconnect`,
-        a script that does not say how its connection ends is taken to end with an `expect_disconnect()`. `interrupted`
-        says that the library has interrupted a body that is not this server's.
-        """
-        instead = None
-        try:
-            if self._runtime.running:
-                self.attach()
-                interrupted = await self.release_body() or interrupted
-                instead = await self.conclude(exc, interrupted=interrupted)
-                if not self._reported:
-                    await self.judge(implied_disconnect=implied_disconnect)
-        finally:
-            self.close()
-            if self._runtime.handlers is not None:
-                await self._runtime.handlers.cancelled()
-        if instead is not None:
-            from tcpclient_testing.harness.exceptions import raise_alone  # here, since only a failure needs it
-            raise_alone(instead)
-
-    def leave_at_once(self) -> bool:
-        """Close the server if there is nothing to wait for: the script is done, the clients are gone, the body ended.
-
-        Return False, and do nothing, if `leave` has to wait or to check something.
-        """
-        runtime = self._runtime
-        if not runtime.context.attached or runtime.host.body is not None or not self._verdict.nothing_left():
-            return False
-        self.close()
-        return True
-
-    def excuse(self, exc: Optional[BaseException] = None) -> None:
-        """Give no verdict any more, since the test has its report. Attach the conversation to its exception `exc`."""
-        if exc is not None and not self._reported:
-            self._blame.instead_of(exc, interrupted=False)
-        self._reported = True
-
-    @property
-    def _blame(self) -> Blame:
-        """Tells causes from consequences; imported when something has been raised."""
-        from tcpclient_testing.harness.blame import Blame
-        return Blame(self._runtime.host)
-
-    def blames(self, exc: BaseException) -> bool:
-        """Whether the script had failed before `exc` was raised, after the body. If so, the report shows `exc`."""
-        return self._blame.blames(exc)
+        self._lifetime.open(loop)
 
     def close(self) -> None:
         """Close everything at once, whatever the clients do, without a verdict."""
-        self._runtime.close()
-        self._verdict.close()
+        self._judgement.close()
 
     # The script.
 
@@ -388,33 +237,12 @@ class MockTCPServer(ServerScriptWriter, ServerView):
             script.append(step)
             return
         # What `ServerScript.add` does, on the shortest way.
-        self._check_usable()
+        self._lifetime.check_usable()
         runtime.session.add(step, context.loop.time() if context.attached else 0.0)
         if context.commands:
             context.perform_script()
         if context.environment.failure is not None:
             raise runtime.host.error()
-
-    def _check_usable(self) -> None:
-        runtime, context = self._runtime, self._runtime.context
-        if not runtime.running or context.closed:
-            raise self._misuse()
-        here = _running_loop()
-        if not context.attached:
-            self.attach(here)
-        elif here is not context.loop and (here is not None or context.loop.is_running()):
-            # If the server's loop is not running, the call is fine outside of any loop: nothing else uses the server.
-            raise self._misuse()
-        if runtime.context.environment.failure is not None:
-            raise runtime.host.error()
-
-    def _misuse(self) -> ScriptError:
-        if self._runtime.closed:
-            return ScriptError("this server was stopped; make a new one")
-        if not self._runtime.running:
-            return ScriptError("the server was not started: use `async with MockTCPServer()`, or await start()")
-        return ScriptError("this server lives in another event loop: use it there, or use ThreadedMockTCPServer, which "
-                           "can be used from anywhere")
 
     # Waiting.
 
@@ -428,24 +256,4 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         A client that closes its asyncio streams in a task of its own that is still running is checked only with
         ``final=True``.
         """
-        self._check_usable()
-        runtime = self._runtime
-        while True:
-            # Ignore steps that are added meanwhile, unless this is the final check.
-            scripts = [conversation.script for conversation in runtime.session.connections.all]
-            for step in [script.steps[-1] for script in scripts if not script.complete]:
-                await runtime.host.join(step)
-            if not final or runtime.session.complete:
-                break
-        await self._verdict.look_at_streams(final=final)
-        if final:
-            await self._verdict.settle(allow_open=self._allow_open, allow_extra=self._allow_extra)
-        if runtime.context.environment.failure is not None:
-            raise runtime.host.error()
-
-    async def judge(self, *, implied_disconnect: bool = False) -> None:
-        """Do what ``join(final=True)`` does. `implied_disconnect` is the same as for `leave`."""
-        if implied_disconnect and not self._allow_open:
-            await self.join()
-            await self._verdict.imply_disconnects()
-        await self.join(final=True)
+        await self._judgement.join(final=final)

@@ -222,7 +222,7 @@ class NestedServersTests(AsyncTestCase):
                 async with self.fails("got b'hullo'") as (outer, inner, fail):
                     servers = (outer, inner)
                     fail(servers[first], b"hullo")
-                    while servers[first].failed_at() == float("inf"):
+                    while servers[first]._judgement.failed_at() == float("inf"):
                         await asyncio.sleep(0)
                     fail(servers[1 - first], b"hallo")
                     try:

@@ -122,7 +122,7 @@ class ImpliedDisconnectTests(unittest.TestCase):
             _, writer = await asyncio.open_connection(*server.address)
             try:
                 await client(server, writer)
-                await server.leave(implied_disconnect=True)
+                await server._judgement.leave(implied_disconnect=True)
             finally:
                 server.close()
                 writer.close()

@@ -52,7 +52,7 @@ class WaitingTests(AsyncTestCase):
                 await close(writer)
             with self.assertRaises(ExpectationError):
                 server.expect_connect()
-            server.excuse()
+            server._judgement.excuse()
 
     async def test_client_that_waits_within_any_order(self) -> None:
         """It is freed when the time-out is over, whichever block it is; the report says what to do."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcpclient_testing.server.threaded import ThreadedMockTCPServer
+from tcpclient_testing.server.threaded.server import ThreadedMockTCPServer
 from tests.support.blocking import connect
 
 __all__ = ["greet", "script_greeting"]

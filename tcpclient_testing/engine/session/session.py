@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.conversation.grammar import check_begun, check_order, check_reset
-from tcpclient_testing.engine.environment import Environment, Failure
+from tcpclient_testing.engine.environment import Environment, Failure, LeftEarly
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import Script, Step
 from tcpclient_testing.errors import ScriptError
@@ -252,7 +252,7 @@ class Session:
         step = self.first_unsatisfied()
         number = None if step is None else step.cursor.number
         inbox = None if number is None else self.conversation(number).inbox
-        self.environment.end_with(Failure(
+        self.environment.end_with(LeftEarly(
             number, step, Mismatch("the server was left before this step was satisfied"), self.environment.now,
             at_end=inbox is not None and inbox.ended and not inbox.pending))
 

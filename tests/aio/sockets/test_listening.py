@@ -9,7 +9,7 @@ import unittest
 
 from tcpclient_testing import MockTCPServer
 from tcpclient_testing.aio.sockets.listening import BACKLOG, listen, loopback_addresses
-from tcpclient_testing.server.threaded import ThreadedMockTCPServer
+from tcpclient_testing.server.threaded.server import ThreadedMockTCPServer
 from tests.support.blocking import connect
 from tests.support.loops import AsyncTestCase
 

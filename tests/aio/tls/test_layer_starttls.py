@@ -100,7 +100,7 @@ class StartTLSTests(TLSTestCase):
             else:
                 shaking.cancel()
                 client.sock.shutdown(socket.SHUT_WR)
-                while "ended its stream" not in "".join(server.conversation_so_far()):
+                while "ended its stream" not in "".join(server._judgement.conversation_so_far()):
                     await asyncio.sleep(0)
                 ready.set()
                 with self.assertRaises(ExpectationError) as caught:

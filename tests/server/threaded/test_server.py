@@ -15,8 +15,8 @@ from unittest import mock
 
 from tcpclient_testing import ExpectationError, ScriptError
 from tcpclient_testing.server import leaving
-from tcpclient_testing.server.threaded import ThreadedMockTCPServer
-from tcpclient_testing.server.threaded_runtime import ThreadedConnection
+from tcpclient_testing.server.threaded.runtime import ThreadedConnection
+from tcpclient_testing.server.threaded.server import ThreadedMockTCPServer
 from tests.support.blocking import Worker, connect, descriptors, eventually, threads
 from tests.support.greetings import greet, script_greeting
 from tests.support.long import LONG
@@ -98,7 +98,7 @@ class LifeTests(unittest.TestCase):
         """The interpreter ends although a server runs and a client is connected; a client in a thread is let go."""
         program = """
             import socket
-            from tcpclient_testing.server.threaded import ThreadedMockTCPServer
+            from tcpclient_testing.server.threaded.server import ThreadedMockTCPServer
             server = ThreadedMockTCPServer().start()
             server.expect_connect()
             client = socket.create_connection(server.address)
@@ -152,7 +152,7 @@ class VerdictTests(unittest.TestCase):
             greet(server.address)
 
         error = self.failure_of(body)
-        self.assertRegex(str(error), r"^connection 1, step 2 of 2 \(test_threaded.py:.*\): expected b'howdy', got b'he")
+        self.assertRegex(str(error), r"^connection 1, step 2 of 2 \(test_server.py:.*\): expected b'howdy', got b'he")
         self.assertIsInstance(error.client_exception, ConnectionResetError)
         self.assertRegex(str(error).split("then the client raised")[1], "return client.recv")
 

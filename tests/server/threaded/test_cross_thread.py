@@ -15,7 +15,7 @@ from unittest import mock
 from tcpclient_testing import ExpectationError, ScriptError
 from tcpclient_testing.harness import interruption
 from tcpclient_testing.server import leaving
-from tcpclient_testing.server.threaded import ThreadedMockTCPServer
+from tcpclient_testing.server.threaded.server import ThreadedMockTCPServer
 from tests.support.blocking import Worker, connect, eventually
 from tests.support.greetings import greet, script_greeting
 
@@ -177,7 +177,7 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
             for awaited in (server.join(), server.join(30)):
                 with self.assertRaises(asyncio.TimeoutError):
                     await asyncio.wait_for(awaited, 0.01)
-            server.excuse()
+            server._judgement.excuse()
         await asyncio.sleep(0.01)
         gc.collect()
         self.assertEqual(complaints, [])
@@ -207,11 +207,11 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
                 await step
             task = asyncio.current_task()
             assert task is not None
-            server.set_body(task)
+            server._judgement.set_body(task)
             with self.assertRaises(asyncio.CancelledError):
                 await asyncio.sleep(60)
-            self.assertTrue(await server.release_body())
-            server.excuse()
+            self.assertTrue(await server._judgement.release_body())
+            server._judgement.excuse()
 
     async def test_body_that_waits_for_the_server_is_not_interrupted(self) -> None:
         """It gets the verdict where it waits, and may go on for a moment."""

@@ -10,8 +10,8 @@ import unittest
 from typing import Any
 
 from tcpclient_testing import ExpectationError, ScriptError
-from tcpclient_testing.server.threaded import ThreadedMockTCPServer
-from tcpclient_testing.server.threaded_runtime import ThreadedConnection
+from tcpclient_testing.server.threaded.runtime import ThreadedConnection
+from tcpclient_testing.server.threaded.server import ThreadedMockTCPServer
 from tests.support.blocking import Worker, connect, eventually
 from tests.support.long import LONG
 

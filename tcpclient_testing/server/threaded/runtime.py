@@ -20,12 +20,12 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.harness.interruption import Body
 from tcpclient_testing.report.report import ExpectationError
+from tcpclient_testing.server.connection import Connection
+from tcpclient_testing.server.server import MockTCPServer
 
-from .connection import Connection
 from .cross_thread import Awaiting
 from .loop_thread import LoopThread
-from .server import MockTCPServer
-from .threaded_script import ThreadedScript
+from .script import ThreadedScript
 
 __all__ = ["InnerServer", "ThreadedConnection", "ThreadedHost", "ThreadedRuntime"]
 
@@ -155,12 +155,10 @@ class InnerServer(MockTCPServer):
         timeout = self._runtime.context.environment.timeout
         self.thread = LoopThread(5.0 if timeout is None else max(timeout, 1.0), self.close, self._runtime.abandon)
         self._runtime.host.run_in(self.thread)
-        self._script = ThreadedScript(self._runtime, self._script.framing, self._script.ending, self._check_usable,
+        self._script = ThreadedScript(self._runtime, self._script.framing, self._script.ending,
+                                      self._lifetime.check_usable,
                                       self.thread, self._runtime.host.awaiting)
 
     def _make_runtime(self, timeout: Optional[float], idle_timeout: Optional[float], transcript_limit: int) -> Runtime:
         return ThreadedRuntime(timeout, idle_timeout, transcript_limit, self._make_handle,
                                self._make_handle_for_handler)
-
-    async def release_body(self) -> bool:
-        return False  # the body runs in another loop: `ThreadedMockTCPServer` releases it there

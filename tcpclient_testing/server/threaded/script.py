@@ -12,10 +12,10 @@ from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.errors import ScriptError
+from tcpclient_testing.server.script import ServerScript
 
 from .cross_thread import Awaiting, answer
 from .loop_thread import LoopThread
-from .script import ServerScript
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.allowing import Allowed
@@ -72,7 +72,7 @@ class ThreadedScript(ServerScript):
     def _check_started(self) -> None:
         if not self._runtime.running:
             raise ScriptError("the server was not started: use `with ThreadedMockTCPServer()`, or start()")
-        if self._thread.ended:
+        if self._thread.ended or self._thread.error is not None:  # it may still be closing what it had opened
             raise self._thread.gone()
 
     # Waiting.

@@ -1,0 +1,87 @@
+"""What the harness needs from a server, which runs in the test's own loop or in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Optional, Protocol
+
+if TYPE_CHECKING:
+    from tcpclient_testing.engine.steps.base import Step
+    from tcpclient_testing.report.report import ExpectationError
+
+__all__ = ["Judged"]
+
+
+class Judged(Protocol):
+    """A server's side in the report of a test.
+
+    Methods with `blocking` are coroutines. With ``blocking=True`` they never wait for a loop: they block, or have
+    nothing to wait for.
+    """
+
+    @property
+    def in_loop(self) -> bool:
+        """Whether the server runs in a loop of the test: then it can't be left by code that blocks."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the server was closed, and has no failure that the test has not reported."""
+
+    def error(self) -> Optional[ExpectationError]:
+        """Return a new exception that says why the script has failed; None if it has not."""
+
+    def failed_at(self) -> float:
+        """Return when the script failed; infinity if it has not."""
+
+    def failed_step(self) -> Optional[Step[Any]]:
+        """Return the step at which the script failed, if it has failed at a step."""
+
+    def settled(self) -> bool:
+        """Whether all is done: every step is satisfied, and every client has ended its stream."""
+
+    def undone(self) -> list[Step[Any]]:
+        """Return the steps that are not satisfied."""
+
+    @property
+    def interrupts_body(self) -> bool:
+        """Whether the body of the test was interrupted, and is still running."""
+
+    def blames(self, exc: BaseException) -> bool:
+        """Whether the script had failed before `exc` was raised, after the body. If so, the report shows `exc`."""
+
+    def excuse(self, exc: Optional[BaseException] = None) -> None:
+        """Give no verdict any more, since the test has its report. Attach the conversation to its exception `exc`."""
+
+    def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
+        """Make `task` the body of the test: it is interrupted when the script has failed."""
+
+    async def release_body(self) -> bool:
+        """The body has ended: don't interrupt it any more. Return whether it was interrupted, and by nobody else."""
+
+    async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False, attach: bool = True,
+                       blocking: bool = False) -> Optional[BaseException]:
+        """A part of the test has ended with `exc`, or without: return what is to be raised instead; None for nothing.
+
+        If there is an exception, it is the test's report: the server gives no verdict any more. `interrupted` says that
+        the library has interrupted that part, and nobody else. If `exc` stands, the conversation is attached to it,
+        unless ``attach=False``: then the caller shows the conversation.
+        """
+
+    async def judge(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
+        """Wait for the rest of the script, and check what is left; raise the verdict.
+
+        With `implied_disconnect`, a script that does not say how its connection ends is taken to end with an
+        `expect_disconnect()`.
+        """
+
+    async def leave(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
+        """Wait for the rest of the script, raise the verdict unless the test has its report, and close everything."""
+
+    def close(self) -> None:
+        """Close everything at once, whatever the clients do, without a verdict."""
+
+    def has_conversation(self) -> bool:
+        """Whether there is anything to show: a client has connected, or something has happened."""
+
+    def conversation_so_far(self, *, script: bool = True) -> list[str]:
+        """Return the transcript as a report shows it, in lines. If `script`, the state of each step comes first."""

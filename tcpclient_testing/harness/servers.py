@@ -1,0 +1,255 @@
+"""The servers of one test: their verdicts make one report.
+
+- The earliest failure is the verdict; what is raised after it is a consequence.
+- When the test has its report, the other servers give none.
+
+What is decided when a part of the test ends is written once, as coroutines. Code that blocks runs them by
+`without_waiting`: with ``blocking=True`` nothing in them waits for a loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from asyncio import events
+from typing import TYPE_CHECKING, Any, Optional, TypeVar
+
+from tcpclient_testing.errors import ScriptError
+
+from .exceptions import is_control, is_error, raise_alone
+from .interruption import consequence
+from .subtests import SubtestReports
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator, Sequence
+
+    from tcpclient_testing.engine.steps.base import Step
+
+    from .judged import Judged
+
+__all__ = ["BODY", "SET_UP", "TEAR_DOWN", "ServersOfTest", "without_waiting"]
+
+__unittest = True
+
+T = TypeVar("T")
+
+#: The parts of a test. They differ in what is raised when a script has failed: see `ServersOfTest.ended`.
+SET_UP, BODY, TEAR_DOWN = "set-up", "body", "tear-down"
+
+
+def without_waiting(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that waits for no loop, and return its result."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a coroutine waits, where only blocking is possible")
+
+
+class ServersOfTest:
+    """The servers that a test has made, in that order, and the body of the test while it runs."""
+
+    #: Whether a script that does not say how its connection ends is taken to end with an `expect_disconnect()`.
+    implied_disconnect = False
+
+    #: Whether the conversation is attached to an exception that stands. If not, the caller shows it.
+    attaches = True
+
+    def __init__(self) -> None:
+        self.servers: list[Judged] = []
+        self._subtests = SubtestReports()
+        self._body: Optional[asyncio.Task[Any]] = None
+        self._cleaning = False
+
+    def add(self, server: Judged) -> None:
+        """Add a server that the test has made. If a body is running, the server interrupts it too."""
+        self.servers.append(server)
+        if self._body is not None:
+            server.set_body(self._body, cleaning=self._cleaning)
+
+    def live(self) -> list[Judged]:
+        """Return the servers that may still give a verdict: first those that have failed, earliest failure first."""
+        return sorted((server for server in self.servers if not server.finished), key=lambda server: server.failed_at())
+
+    def unreported(self) -> list[Judged]:
+        """Return those servers of `live` whose verdict no subtest has reported."""
+        return self._subtests.unreported(self.live())
+
+    # The body.
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a part of the test runs that is a coroutine."""
+        return self._body is not None
+
+    def begin(self, *, cleaning: bool = False) -> None:
+        """Make the current task the body: it is interrupted when a script has failed. Without a loop, do nothing."""
+        if events._get_running_loop() is None:
+            return  # the loop is trio's
+        body = self._body = asyncio.current_task()
+        assert body is not None
+        self._cleaning = cleaning
+        for server in self.live():
+            server.set_body(body, cleaning=cleaning)
+
+    async def release(self) -> bool:
+        """Don't interrupt the body any more. Return whether it was interrupted, and by nobody else."""
+        self._body = None
+        return any([await server.release_body() for server in self.servers])
+
+    def abandon(self, error: RuntimeError) -> Optional[ScriptError]:
+        """Running the body has raised `error`: check whether the loop was stopped while the body was running.
+
+        If so, end the body and return the test's report. Return None if the body had ended: then `error` is its own.
+        """
+        body, self._body = self._body, None
+        if body is None or body.done():
+            return None
+        self.excuse()
+        with contextlib.suppress(RuntimeError):  # the loop was closed
+            body.cancel()
+        stopped = ScriptError("the event loop was stopped or closed while the test ran in it, before the server could "
+                              "judge: let the test framework make, stop and close the loop")
+        stopped.__cause__ = error
+        return stopped
+
+    # Which exception is raised in the end.
+
+    async def ended(self, part: str, exc: Optional[BaseException], *, blocking: bool) -> Optional[BaseException]:
+        """A part of the test has ended, with `exc` or without: return what is to be raised; None for nothing.
+
+        - After a set-up or a body, an exception that is a consequence gives way to the verdict.
+        - A body is followed by the verdict, if there is one by then.
+        - What a tear-down raises after a script has failed is a consequence: the report shows it.
+        """
+        interrupted = False if blocking else await self.release()
+        if part == TEAR_DOWN:
+            return None if exc is not None and self._is_dropped(exc, interrupted) else exc
+        if exc is None and part == SET_UP:
+            return None  # the test raises the verdict; then the tear-down runs
+        instead = self._concluded(exc, [
+            (server, await server.conclude(exc, interrupted=interrupted and server.failed_at() < float("inf"),
+                                           attach=self.attaches, blocking=blocking))
+            for server in self.live()])
+        if exc is None:
+            return await self.judge(blocking=blocking) if instead is None else instead
+        if instead is None and not self._subtests.explain(exc, self.live()):
+            return exc
+        return instead
+
+    def _is_dropped(self, exc: BaseException, interrupted: bool) -> bool:
+        """Whether `exc`, which a tear-down has raised, is a consequence."""
+        if not isinstance(exc, asyncio.CancelledError):
+            return isinstance(exc, Exception) and self.is_consequence(exc)
+        hidden = consequence(exc) if interrupted else None
+        if hidden is not None:
+            self.is_consequence(hidden)
+        return interrupted
+
+    def _concluded(self, exc: Optional[BaseException],
+                   verdicts: Sequence[tuple[Judged, Optional[BaseException]]]) -> Optional[BaseException]:
+        """Return the exception to raise instead of `exc`, with which the body ended: the earliest verdict, or None.
+
+        `verdicts` has, for each server of `live`, what it returned as the exception to raise instead. If there is a
+        verdict, or an `exc`, the test has its report.
+        """
+        self._subtests.tell_of_cut_short(self.live(), ended=exc is None)
+        known = self._subtests.unreported([server for server, _ in verdicts])
+        instead = next((verdict for server, verdict in verdicts if verdict is not None and server in known), None)
+        if exc is not None or instead is not None:
+            self.excuse()
+        return instead
+
+    def is_consequence(self, exc: BaseException) -> bool:
+        """Whether `exc`, raised outside the body, came after a script had failed; then that report shows it.
+
+        Otherwise `exc` is the test's report, and the conversation is attached to it.
+        """
+        # A list, not any(): every server must record `exc`, whether its verdict was given already or not.
+        if [server for server in self.servers if server.blames(exc)]:
+            return True
+        self.excuse(exc)
+        return False
+
+    def excuse(self, exc: Optional[BaseException] = None) -> None:
+        """Let no server give a verdict any more, since the test has its report: `exc`, if given."""
+        for server in self.live():
+            server.excuse(exc)
+
+    # Leaving.
+
+    async def judge(self, *, blocking: bool) -> Optional[BaseException]:
+        """The body has ended well: return the verdict, as far as it can be given now. By default, all comes later."""
+        return None
+
+    async def leave_all(self, *, blocking: bool) -> Optional[BaseException]:
+        """Leave all servers. Return the verdict, which is the earliest failure; None if there is none.
+
+        With `blocking`, servers that run in a loop of the test are left out.
+        """
+        live = [server for server in self.live() if not (blocking and server.in_loop)]
+        try:
+            for server in live:
+                await server.leave(implied_disconnect=self.implied_disconnect, blocking=blocking)
+        except Exception as error:  # noqa: BLE001 - the caller raises it, or the verdict
+            first = min(self._subtests.unreported(live), key=lambda server: server.failed_at(), default=None)
+            verdict = None if first is None or first.finished else first.error()
+            return error if verdict is None else verdict
+        finally:
+            for server in live:
+                server.close()
+        return None
+
+    def close(self) -> None:
+        """Close all servers at once, without a verdict."""
+        for server in self.servers:
+            server.close()
+
+    # Subtests: each exception of a subtest is reported separately.
+
+    @contextlib.contextmanager
+    def subtest(self) -> Iterator[None]:
+        """Run a subtest. If it raises after a script has failed, raise the verdict; that is the test's report.
+
+        If the subtest fails by itself, that failure also counts as the report on the steps that it has written and that
+        are not satisfied.
+        """
+        before = set(self._undone())
+        try:
+            yield
+            return
+        except BaseException as exc:
+            told = self.reported_by_subtest(exc)
+            if told is exc:
+                if is_error(exc) and not is_control(exc):
+                    self._subtests.cut_short([step for step in self._undone() if step not in before])
+                raise
+            if told is None:
+                return
+        raise_alone(told)
+
+    def reported_by_subtest(self, exc: BaseException) -> Optional[BaseException]:
+        """A subtest has raised `exc`: return the exception to report, perhaps `exc`; None if it was reported before.
+
+        If `exc` stands and a script has failed, the conversation is attached to it, if the servers attach it at all.
+        """
+        interrupted = isinstance(exc, asyncio.CancelledError) and \
+            any(server.interrupts_body for server in self.live())
+        if not (is_error(exc) or interrupted) or is_control(exc):
+            return exc
+        self._subtests.tell_of_cut_short(self.live())
+        failed = [server for server in self.unreported() if server.failed_at() < float("inf")]
+        if not failed:
+            return None if self._subtests.explain(exc, self.live()) else exc
+        instead = self._concluded(exc, [
+            (server, without_waiting(server.conclude(exc, interrupted=interrupted, attach=self.attaches,
+                                                     blocking=True)))
+            for server in failed])
+        self._subtests.tell(failed)
+        return exc if instead is None else instead
+
+    def _undone(self) -> list[Step[Any]]:
+        """Return the unsatisfied steps of all servers that may still give a verdict."""
+        return [step for server in self.unreported() for step in server.undone()]

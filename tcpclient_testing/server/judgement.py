@@ -1,0 +1,236 @@
+"""What a server has to say in the report of a test: whether its script has failed, and what is left when it is left.
+
+The harness asks this when a part of the test ends, and when the server is left. The server itself only hands it over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Optional
+
+if TYPE_CHECKING:
+    from tcpclient_testing.aio.runtime import Runtime
+    from tcpclient_testing.engine.environment import Failure
+    from tcpclient_testing.engine.steps.base import Step
+    from tcpclient_testing.harness.blame import Blame
+    from tcpclient_testing.report.report import ExpectationError
+
+    from .leaving import FinalCheck
+    from .lifetime import Lifetime
+
+__all__ = ["Findings", "Judgement"]
+
+__unittest = True
+
+
+class Findings:
+    """What can be said about a script at any time, from any thread: whether it has failed, and what is not done."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    @property
+    def loop(self) -> Optional[asyncio.AbstractEventLoop]:
+        """The loop that the server runs in; None before it has one."""
+        return self._runtime.context.loop if self._runtime.context.attached else None
+
+    @property
+    def _failure(self) -> Optional[Failure]:
+        return self._runtime.context.environment.verdict
+
+    def error(self) -> Optional[ExpectationError]:
+        """Return a new exception that says why the script has failed; None if it has not."""
+        return None if self._failure is None else self._runtime.host.error()
+
+    def failed_at(self) -> float:
+        """Return when the script failed, in seconds of the loop's clock; infinity if it has not."""
+        failure = self._failure
+        return float("inf") if failure is None else failure.now
+
+    def failed_step(self) -> Optional[Step[Any]]:
+        """Return the step at which the script failed; None if it has not failed, or if no step is at fault."""
+        failure = self._failure
+        return None if failure is None else failure.step
+
+    def undone(self) -> list[Step[Any]]:
+        """Return the steps that are not satisfied."""
+        return [step for conversation in self._runtime.session.connections.all
+                for step in conversation.script.steps[conversation.script.cursor.position:]]
+
+    def settled(self) -> bool:
+        """Return whether all is done: every step is satisfied, and every client has ended its stream."""
+        session = self._runtime.session
+        return session.complete and all(conversation.inbox.ended for conversation in session.conversations)
+
+    @property
+    def interrupts_body(self) -> bool:
+        """Whether the body of the test was interrupted, and is still running."""
+        body = self._runtime.host.body
+        return body is not None and body.interrupted
+
+    def blames(self, exc: BaseException) -> bool:
+        """Whether the script had failed before `exc` was raised, after the body. If so, the report shows `exc`."""
+        return self._blame.blames(exc)
+
+    @property
+    def _blame(self) -> Blame:
+        """Tells causes from consequences; imported when something has been raised."""
+        from tcpclient_testing.harness.blame import Blame
+        return Blame(self._runtime.host)
+
+    # For reports.
+
+    def has_conversation(self) -> bool:
+        """Whether there is anything to show: a client has connected, or something has happened."""
+        runtime = self._runtime
+        return bool(len(runtime.transcript)) or any(each.inbox.accepted for each in runtime.session.connections.all)
+
+    def conversation_so_far(self, *, script: bool = True) -> list[str]:
+        """Return the transcript as a report shows it, in lines. If `script`, the state of each step comes first."""
+        from tcpclient_testing.report.report import conversation_text
+        from tcpclient_testing.transcript.text import lines
+        runtime = self._runtime
+        return conversation_text(runtime.session, runtime.transcript) if script else lines(runtime.transcript)
+
+
+class Judgement(Findings):
+    """How the test of one server ends. It runs in the server's loop.
+
+    `lifetime` attaches the server to its loop, `check` judges what is left at the end. `cancel_body` says whether to
+    interrupt the body of the test when the script has failed.
+    """
+
+    #: Whether the server runs in a loop of the test: then it can't be left by code that blocks.
+    in_loop = True
+
+    def __init__(self, runtime: Runtime, lifetime: Lifetime, check: FinalCheck, *, cancel_body: bool) -> None:
+        super().__init__(runtime)
+        self.cancels_body = cancel_body
+        self._lifetime = lifetime
+        self._check = check
+        self._reported = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the server was closed, and has no failure that the test has not reported."""
+        return self._runtime.closed and (self._reported or self._failure is None)
+
+    def attach(self, loop: Optional[asyncio.AbstractEventLoop]) -> None:
+        """Run in `loop`, if the server has no loop yet."""
+        self._lifetime.attach(loop)
+
+    # The body.
+
+    def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
+        """Make `task` the body of the test: it is interrupted when the script has failed.
+
+        With `cleaning`, the task cleans up after other parts of the test, and gets more time before the interruption.
+        A task of another loop than the server's is left alone.
+        """
+        context = self._runtime.context
+        if self.cancels_body and context.attached and context.loop is task.get_loop():
+            self._runtime.host.begin_body(task, cleaning=cleaning)
+
+    async def release_body(self) -> bool:
+        """The body has ended: don't interrupt it any more. Return whether it was interrupted, and by nobody else."""
+        body = self._runtime.host.take_body()
+        return body is not None and await body.release()
+
+    async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False, attach: bool = True,
+                       blocking: bool = False) -> Optional[BaseException]:
+        """A part of the test has ended with `exc`, or without: return what is to be raised instead; None for nothing.
+
+        If there is an exception, it is the test's report: the server gives no verdict any more. `interrupted` says that
+        the library has interrupted that part, and nobody else. If `exc` stands, the conversation is attached to it,
+        unless ``attach=False``: then the caller shows the conversation. It never waits, `blocking` or not.
+        """
+        instead: Optional[BaseException] = None
+        if exc is not None:
+            instead = self._blame.instead_of(exc, interrupted=interrupted, attach=attach)
+        elif not self._reported:
+            instead = self.error()
+        if exc is not None or instead is not None:
+            self._reported = True
+        return instead
+
+    def excuse(self, exc: Optional[BaseException] = None) -> None:
+        """Give no verdict any more, since the test has its report. Attach the conversation to its exception `exc`."""
+        if exc is not None and not self._reported:
+            self._blame.instead_of(exc, interrupted=False)
+        self._reported = True
+
+    # Leaving.
+
+    async def join(self, *, final: bool = False) -> None:
+        """Wait until every step added so far is satisfied; if `final`, then check what is left. Raise the verdict."""
+        self._lifetime.check_usable()
+        runtime = self._runtime
+        while True:
+            # Ignore steps that are added meanwhile, unless this is the final check.
+            scripts = [conversation.script for conversation in runtime.session.connections.all]
+            for step in [script.steps[-1] for script in scripts if not script.complete]:
+                await runtime.host.join(step)
+            if not final or runtime.session.complete:
+                break
+        await self._check.look_at_streams(final=final)
+        if final:
+            await self._check.settle()
+        self._raise_failure()
+
+    async def judge(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
+        """Do what ``join(final=True)`` does.
+
+        With `implied_disconnect`, a script that does not say how its connection ends is taken to end with an
+        `expect_disconnect()`.
+        """
+        if implied_disconnect:
+            await self.join()
+            await self._check.imply_disconnects()
+        await self.join(final=True)
+
+    async def leave(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
+        """Wait for the rest of the script, raise the verdict unless the test has its report, and close everything."""
+        try:
+            if self._runtime.running and not self._reported:
+                self._raise_failure()
+                if not self._runtime.closed:
+                    self._lifetime.attach()
+                    await self.judge(implied_disconnect=implied_disconnect)
+        except Exception:
+            self._reported = True
+            raise
+        finally:
+            handlers = None if self._runtime.closed else self._runtime.handlers
+            self.close()
+            if handlers is not None:
+                await handlers.cancelled()
+
+    def leave_at_once(self) -> bool:
+        """Do what `leave` does if nothing has to be waited for: the script is done, clients and the body are gone.
+
+        Return False, and do nothing, if `leave` has to wait for something.
+        """
+        runtime = self._runtime
+        if not runtime.context.attached or runtime.host.body is not None or not self._check.is_ready():
+            return False
+        try:
+            self._check.settle_now()
+            if not self._reported:
+                self._raise_failure()
+        except Exception:
+            self._reported = True
+            raise
+        finally:
+            self.close()
+        return True
+
+    def _raise_failure(self) -> None:
+        error = self.error()
+        if error is not None:
+            raise error
+
+    def close(self) -> None:
+        """Close everything at once, whatever the clients do, without a verdict."""
+        if not self._runtime.closed:
+            self._runtime.close()
+            self._check.close()

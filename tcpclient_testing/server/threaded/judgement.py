@@ -1,0 +1,136 @@
+"""How the test of a server in a thread ends: its `Judgement`, asked from the threads and loops of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio import events
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Optional, TypeVar
+
+from tcpclient_testing.errors import ScriptError
+from tcpclient_testing.harness.interruption import Body
+from tcpclient_testing.server.judgement import Findings, Judgement
+
+from .loop_thread import LoopThread
+
+if TYPE_CHECKING:
+    from .runtime import ThreadedHost, ThreadedRuntime
+
+__all__ = ["ThreadedJudgement"]
+
+__unittest = True
+
+T = TypeVar("T")
+
+# After so many turns of the loop, everything that a client had sent before it raised has been judged.
+_TURNS = 16
+
+
+class ThreadedJudgement(Findings):
+    """The side of a threaded server in the report of a test. `inner` judges, and runs in `thread`."""
+
+    in_loop = False
+
+    _runtime: ThreadedRuntime
+
+    def __init__(self, runtime: ThreadedRuntime, inner: Judgement, thread: LoopThread) -> None:
+        super().__init__(runtime)
+        self._inner = inner
+        self._thread = thread
+
+    @property
+    def finished(self) -> bool:
+        """Whether the server was closed, and neither it nor its thread has a failure that was not reported."""
+        return self._inner.finished and self._thread.error is None
+
+    @property
+    def host(self) -> ThreadedHost:
+        """The host of the server: what other servers of the test have to know."""
+        return self._runtime.host
+
+    def set_other_servers(self, servers: Sequence[object]) -> None:
+        """Make this one of the `servers` of a test: if it fails, callers that wait for another of them are released.
+
+        Only servers in threads have such callers. The list may grow afterwards.
+        """
+        def hosts() -> list[ThreadedHost]:
+            return [server.host for server in servers if isinstance(server, ThreadedJudgement)]
+        if self._inner.cancels_body:
+            self.host.set_companions(hosts)
+        for host in hosts():
+            host.fail_if_failed(self.host)
+
+    # The body.
+
+    def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
+        """Make `task`, of any loop, the body of the test from now on, as `Judgement.set_body` does."""
+        if self._inner.cancels_body:
+            host = self.host
+            # If the script fails later, the server's thread sees the body then.
+            host.set_body(Body(task, host.awaiting.includes, cleaning=cleaning))
+
+    async def release_body(self) -> bool:
+        """Stop interrupting the body, the running task. Return whether it was interrupted, and by nobody else."""
+        body = self.host.take_body()
+        return body is not None and await body.release()
+
+    async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False, attach: bool = True,
+                       blocking: bool = False) -> Optional[BaseException]:
+        """A part of the test has ended with `exc`, or without, as for `Judgement.conclude`."""
+        return await self._answer(self._conclude(exc, interrupted, attach), blocking)
+
+    async def _conclude(self, exc: Optional[BaseException], interrupted: bool,
+                        attach: bool) -> Optional[BaseException]:
+        if exc is not None and self._runtime.running and not self._runtime.closed:
+            # Process what the client did before it raised: then `exc` can be judged.
+            self._runtime.reception.accept()
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+        return await self._inner.conclude(exc, interrupted=interrupted, attach=attach)
+
+    def excuse(self, exc: Optional[BaseException] = None) -> None:
+        """Give no verdict any more: the test has its one report. Attach the conversation to its exception, `exc`."""
+        self._inner.excuse(exc)
+
+    # Leaving.
+
+    async def judge(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
+        """Do what ``join(final=True)`` does; see `Judgement.judge`."""
+        await self._answer(self._inner.judge(implied_disconnect=implied_disconnect), blocking)
+
+    async def leave(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
+        """Wait for the rest of the script, raise the verdict unless the test has its report, and close everything."""
+        try:
+            await self._answer(self._inner.leave(implied_disconnect=implied_disconnect), blocking)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """End the thread, after the verdict. Raise `ScriptError` if the thread had ended with an error before."""
+        error = self._thread.error
+        self._thread.stop()
+        if error is not None:
+            self._thread.forget_error()
+            raise ScriptError(f"the server's thread has ended: {type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """Close everything at once, whatever the clients are doing, and judge nothing."""
+        self._thread.stop()
+
+    async def _answer(self, coroutine: Coroutine[Any, Any, T], blocking: bool) -> T:
+        """Run a coroutine in the server's thread; block until it has ended, or await that in another loop."""
+        thread = self._thread
+        if thread.ended:
+            return await coroutine  # all is closed, and nothing can change any more
+        future = thread.submit(coroutine)
+        if blocking:
+            return thread.answer(future)
+        if events._get_running_loop() is None:
+            answer: T = await sys.modules["trio"].to_thread.run_sync(thread.answer, future)
+            return answer
+        try:
+            return await asyncio.wrap_future(future)
+        except (AssertionError, ScriptError) as error:
+            # The error is about the script: don't show the frames that it passed in the loop.
+            raise error.with_traceback(None)  # noqa: B904 - the same exception

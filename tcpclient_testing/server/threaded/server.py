@@ -1,0 +1,157 @@
+"""The server for clients that block: a facade over a `MockTCPServer` that runs in a thread of its own.
+
+    new --start--> running --stop--> stopped
+
+Methods may be called in any thread: each call is carried out in the server's thread, while the caller waits. Steps are
+created in the caller's thread, so that they know the line that wrote them. Handlers, and the callables in a script, run
+in the server's thread; no method blocks there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable
+from types import TracebackType
+from typing import Any, Optional, TypeVar, cast
+
+from tcpclient_testing.engine.origin import origin_of
+from tcpclient_testing.engine.steps.timing import UNSET, timing_of
+from tcpclient_testing.harness.run import block_of, leaving_with
+from tcpclient_testing.server.properties import ServerView
+from tcpclient_testing.server.script import ServerScriptWriter
+from tcpclient_testing.server.server import ConnectStep
+
+from .judgement import ThreadedJudgement
+from .runtime import InnerServer, ThreadedConnection, ThreadedRuntime
+from .script import ThreadedScript
+
+__all__ = ["ThreadedMockTCPServer"]
+
+__unittest = True
+
+S = TypeVar("S", bound="ThreadedMockTCPServer")
+
+class ThreadedMockTCPServer(ServerScriptWriter, ServerView):
+    """A real TCP server for clients that block, with the scripting methods and the reports of `MockTCPServer`.
+
+    It runs in a thread of its own. Use ``with ThreadedMockTCPServer() as server``, or call ``server.start()`` and
+    ``server.stop()``. The options are those of `MockTCPServer`. The methods may be called in any thread.
+
+    - `join`, `Step.result` and `Step.exception` block until there is an answer.
+    - When the script fails, `join` and `Step.result` raise `ExpectationError`, `Step.exception` returns it, and clients
+      that wait for the server get a reset at once.
+    - On leaving, the server waits for the rest of the script, and raises `ExpectationError` if the clients did not do
+      what it says.
+
+    In an asynchronous test, use ``async with``, and await steps and `join`: the test's loop keeps running meanwhile.
+
+    On Python 3.12 and later, `os.fork` warns while any other thread is alive, and so while a server runs. In the forked
+    child, the servers of the parent are stopped; their connections are not touched.
+    """
+
+    _how_to_start = "use `with`, or start()"
+    _runtime: ThreadedRuntime
+    _script: ThreadedScript
+
+    def __init__(self, host: Optional[str] = None, port: int = 0, **options: Any) -> None:
+        self._server = inner = InnerServer(host, port, **options)
+        self._runtime = inner._runtime
+        self._lifetime = inner._lifetime
+        self._script = inner._script
+        self._thread = inner.thread
+        self._judgement = ThreadedJudgement(inner._runtime, inner._judgement, inner.thread)
+
+    # Start and stop.
+
+    def __enter__(self: S) -> S:
+        self.open()
+        block_of(self._judgement).__enter__()
+        return self
+
+    def __exit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
+                 traceback: Optional[TracebackType]) -> None:
+        block_of(self._judgement).__exit__(exc_type, exc, traceback)
+
+    async def __aenter__(self: S) -> S:
+        self.open()
+        await block_of(self._judgement).__aenter__()
+        return self
+
+    async def __aexit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
+                        traceback: Optional[TracebackType]) -> None:
+        await block_of(self._judgement).__aexit__(exc_type, exc, traceback)
+
+    def start(self: S) -> S:
+        """Listen, and accept clients from now on; return the server. Raises `OSError` if the port is taken.
+
+        Unlike ``async with``, it does not interrupt your test when the script fails: a coroutine that waits for its own
+        event keeps waiting.
+        """
+        self.open()
+        return self
+
+    def stop(self) -> None:
+        """Leave the server: wait for the rest of the script, judge, and close everything. A second call does nothing.
+
+        Raises `ExpectationError` if the clients did not do what the script says.
+
+        While an exception propagates (in a ``finally``, or in an ``except`` that ends with ``raise``), the server does
+        not wait, and the exception propagates further, unless the script had failed before. If an ``except`` catches
+        the exception for good, `stop` judges as usual.
+        """
+        exc = leaving_with(self._judgement, sys.exc_info()[1])
+        block_of(self._judgement).__exit__(None, exc, None)
+
+    def open(self) -> None:
+        """Bind, listen, and accept clients, as `start` does."""
+        runtime = self._runtime
+        if runtime.context.closed:
+            raise self._thread.gone()
+        if runtime.running:
+            return
+        self._thread.start("tcpclient_testing server")
+        try:
+            self._thread.call(self._open)
+        except BaseException:
+            self._thread.stop()
+            raise
+
+    def _open(self) -> None:
+        # Called in the thread, since the server takes the loop that is running there.
+        self._server.open()
+
+    def close(self) -> None:
+        """Close everything at once, whatever the clients are doing, and judge nothing."""
+        self._judgement.close()
+
+    @property
+    def connections(self) -> list[ThreadedConnection]:  # type: ignore[override]
+        """The connections accepted so far, in order."""
+        return cast("list[ThreadedConnection]", self._server.connections)
+
+    # The script.
+
+    def expect_connect(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None,
+                       after: Optional[float] = None) -> ConnectStep[ThreadedConnection]:
+        """A client connects; the result is the connection. The first step of every script.
+
+        Each further `expect_connect()` is the next connection that is accepted.
+
+        `after` and `within` are seconds from the moment at which this step's turn comes: the test fails if the client
+        connects earlier than `after`, or later than `within`.
+        """
+        step: ConnectStep[ThreadedConnection] = ConnectStep(origin_of(sys._getframe(1)),
+                                                            timing_of("expect_connect", timeout, within, after))
+        self._script.add_connection(step)
+        return step
+
+    # Waiting.
+
+    def join(self, timeout: Optional[float] = None, *, final: bool = False) -> Awaitable[None]:
+        """Block until every step added so far is satisfied; raise `ExpectationError` if the script fails.
+
+        Raises `TimeoutError` after `timeout` seconds, with the state of the script and the transcript in its text; the
+        script goes on. With ``final=True`` it judges as leaving the server does. In a running event loop it does not
+        block: await what it returns.
+        """
+        return self._script.wait(self._server.join(final=final), timeout, "the script", None)

@@ -1,0 +1,1 @@
+"""Tests of the server that runs in a thread of its own."""
