@@ -41,12 +41,17 @@ _LAZY = {
 }
 
 
+_MODULES = ("framing", "matchers", "network", "tls")
+
+
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
     if name in _LAZY:
-        from importlib import import_module
         return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *_MODULES, *(name for name in globals() if name.startswith("__"))})

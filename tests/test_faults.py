@@ -31,7 +31,7 @@ class BreakAfterTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
 
     async def broken(self, method, n, *messages, client=stream_outcome, network=None, then=None):
         """What a client gets when the stream is broken by `method` after `n` bytes."""
-        server = self.start_tcpserver(network=network)
+        server = self.server = self.start_tcpserver(network=network)
         server.expect_connect()
         getattr(server, method)(n)
         for message in messages:
@@ -95,7 +95,7 @@ class BreakAfterTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
         """Chunks and a break go together."""
         got = await self.broken("reset_after", 5, b"hello world", network=Network(chunk=2))
         self.assertEqual(got, (b"hello", "ConnectionResetError"))
-        self.assertEqual(self._tcpservers.servers[-1].connections[0].splits, (2, 4))
+        self.assertEqual(self.server.connections[0].splits, (2, 4))
 
     async def test_connection_after_the_break_works(self):
         """The fault is one connection's."""

@@ -87,7 +87,7 @@ class Host:
 
     def rebind(self, handle: Any, conversation: Conversation) -> None:
         """Let `handle`, by which a script was written, belong to `conversation` from now on."""
-        handle.rebind(conversation)
+        handle._rebind(conversation)
 
     def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
         """Wait until `step` is satisfied."""

@@ -50,8 +50,8 @@ class Connection(ScriptWriter):
         self._conversation = conversation
         self._for_handler = for_handler
 
-    def rebind(self, conversation: Conversation) -> None:
-        """Internal: this script was assigned to another connection (see `any_order`)."""
+    def _rebind(self, conversation: Conversation) -> None:
+        """The script was assigned to another connection (see `any_order`)."""
         self._conversation = conversation
 
     @property

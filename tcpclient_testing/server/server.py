@@ -53,6 +53,8 @@ class ConnectStep(ExpectConnect[C]):
 
     __slots__ = ()
 
+    for_tests = (*ExpectConnect.for_tests, "connection")
+
     @property
     def connection(self) -> C:
         """The handle of the expected connection. You can write its script before the client connects."""

@@ -124,6 +124,9 @@ class Step(Generic[T]):
     #: The name of the method that writes this step.
     method = "step"
 
+    #: What a test uses of a step: `dir` shows these names.
+    for_tests: tuple[str, ...] = ("done", "result", "exception")
+
     # Traits: who does what.
 
     #: Whether the client has to do it (an expectation), rather than the server (an action).
@@ -184,6 +187,10 @@ class Step(Generic[T]):
     def __init__(self, origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
         self.origin = origin
         self.timing = timing
+
+    def __dir__(self) -> list[str]:
+        """Name what a test uses. The rest is for conversations, and for those who write a step: its class shows it."""
+        return [name for name in super().__dir__() if name.startswith("_") or name in self.for_tests]
 
     # What the conversation calls.
 
