@@ -73,8 +73,8 @@ SERVER = """
 """
 
 #: Attributes that are no methods.
-SERVER_ATTRIBUTES = "address closed connections host loop port service_port transcript unix_path".split()
-CONNECTION_ATTRIBUTES = "index peername received sent splits tls".split()
+SERVER_ATTRIBUTES = ["address", "closed", "connections", "host", "loop", "port", "service_port", "transcript", "unix_path"]
+CONNECTION_ATTRIBUTES = ["index", "peername", "received", "sent", "splits", "tls"]
 
 OPTIONS = {
     "host": None,
@@ -94,15 +94,11 @@ OPTIONS = {
     "network": None,
 }
 
-PACKAGE = """
-    Connection ExpectationError MockTCPServer MockTCPServerMixin Network ScriptError Step ThreadedConnection
-    ThreadedMockTCPServer ThreadedMockTCPServerMixin UnansweringAddress VirtualClockEventLoop virtual_policy
-    framing matchers network tls
-""".split()
+PACKAGE = ["Connection", "ExpectationError", "MockTCPServer", "MockTCPServerMixin", "Network", "ScriptError", "Step", "ThreadedConnection", "ThreadedMockTCPServer", "ThreadedMockTCPServerMixin", "UnansweringAddress", "VirtualClockEventLoop", "virtual_policy", "framing", "matchers", "network", "tls"]
 
-MIXIN = "start_tcpserver tcpserver tcpserver_options".split()
+MIXIN = ["start_tcpserver", "tcpserver", "tcpserver_options"]
 
-ERROR = "client_exception connection mismatch step".split()
+ERROR = ["client_exception", "connection", "mismatch", "step"]
 
 FUNCTIONS: dict[Any, str] = {
     matchers: """
