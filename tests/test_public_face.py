@@ -73,7 +73,9 @@ SERVER = """
 """
 
 #: Attributes that are no methods.
-SERVER_ATTRIBUTES = ["address", "closed", "connections", "host", "loop", "port", "service_port", "transcript", "unix_path"]
+SERVER_ATTRIBUTES = [
+    "address", "closed", "connections", "host", "loop", "port", "service_port", "transcript", "unix_path",
+]
 CONNECTION_ATTRIBUTES = ["index", "peername", "received", "sent", "splits", "tls"]
 
 OPTIONS = {
@@ -94,7 +96,11 @@ OPTIONS = {
     "network": None,
 }
 
-PACKAGE = ["Connection", "ExpectationError", "MockTCPServer", "MockTCPServerMixin", "Network", "ScriptError", "Step", "ThreadedConnection", "ThreadedMockTCPServer", "ThreadedMockTCPServerMixin", "UnansweringAddress", "VirtualClockEventLoop", "virtual_policy", "framing", "matchers", "network", "tls"]
+PACKAGE = [
+    "Connection", "ExpectationError", "MockTCPServer", "MockTCPServerMixin", "Network", "ScriptError", "Step",
+    "ThreadedConnection", "ThreadedMockTCPServer", "ThreadedMockTCPServerMixin", "UnansweringAddress",
+    "VirtualClockEventLoop", "virtual_policy", "framing", "matchers", "network", "tls",
+]
 
 MIXIN = ["start_tcpserver", "tcpserver", "tcpserver_options"]
 
