@@ -19,7 +19,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, Optional, TypeVar, Union
 
 from .errors import ScriptError
-from .harness.exceptions import cut_to_test
 from .harness.run import run, run_blocking
 from .harness.servers import BODY, SET_UP, TEAR_DOWN, ServersOfTest, without_waiting
 from .harness.wrapping import MethodWrappers, check_bases
@@ -127,6 +126,9 @@ class _ServersMixin(Generic[S], _Base):
 
     # How unittest calls the parts of a test.
 
+    def _callSetUp(self) -> None:
+        self._call_cut(super()._callSetUp)  # type: ignore[misc]
+
     def _callTestMethod(self, method: Callable[..., Any]) -> Any:
         """Run the test method; raise `ScriptError` if its loop was stopped in the middle of it."""
         try:
@@ -137,6 +139,9 @@ class _ServersMixin(Generic[S], _Base):
                 raise
         raise stopped
 
+    def _callTearDown(self) -> None:
+        self._call_cut(super()._callTearDown)  # type: ignore[misc]
+
     def _callCleanup(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self.__dict__.pop("_tcpserver_failure_expected", False):
             self._outcome.expecting_failure = False  # type: ignore[attr-defined]
@@ -144,15 +149,17 @@ class _ServersMixin(Generic[S], _Base):
 
     @staticmethod
     def _call_cut(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a function; if it raises a verdict, cut the traceback to the test's own lines."""
+        """Call a function; cut the traceback of what it raises to the lines of the test and of the client."""
         try:
             return function(*args, **kwargs)
-        except AssertionError as error:
-            from .report.report import ExpectationError  # here, since only a failure needs it
-            if not isinstance(error, ExpectationError):
-                raise
-            verdict = cut_to_test(error)
-        raise verdict
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            from .harness.tracebacks import cut_to_test  # here, since only a failure needs it
+            from .report.report import ExpectationError
+            raised = cut_to_test(error, verdict=isinstance(error, ExpectationError))
+        try:
+            raise raised
+        finally:
+            del raised  # breaks a cycle: its traceback has this frame
 
     @contextmanager
     def _giving_verdict(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
 from .exceptions import ConversationSoFar, attach_by_chain, chain_of, is_control, is_error, parts_of
-from .interruption import consequence
+from .interruption import consequence, ends_with_ctrl_c
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -53,9 +53,17 @@ class Blame:
 
         If the script had failed first, that is the verdict. Otherwise the conversation is attached to `exc`, if
         `attach`. `interrupted` says that the server had cancelled the body, so a `CancelledError` is the server's own.
+        If somebody else has cancelled the body, that hides no failure that was there before, but it is none by itself.
         Exceptions that are not errors (KeyboardInterrupt, SystemExit, a skip) are left as they are.
         """
-        own = isinstance(exc, asyncio.CancelledError) and interrupted
+        own = isinstance(exc, asyncio.CancelledError)
+        if own and not interrupted:
+            if ends_with_ctrl_c():
+                return None
+            if self._evidence.session.environment.verdict is None:
+                if attach:
+                    self._attach(exc)  # a time-out around the server shows it
+                return None
         if not (own or is_error(exc)) or is_control(exc):
             return None
         from tcpclient_testing.report.report import ExpectationError

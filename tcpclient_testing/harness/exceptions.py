@@ -1,8 +1,7 @@
-"""Functions on exceptions: what led to one, whether it is an error, how to raise it and to shorten its traceback.
+"""Functions on exceptions: what led to one, whether it is an error, how to raise it alone.
 
 - `chain_of`: what led to it, by causes, contexts, and the parts of exception groups
 - `raise_alone`: raise it while another one is being handled, without linking the two
-- `cut_to_test`: shorten its traceback to the test's own lines
 - `attach_by_chain`: show the conversation in its traceback, where exceptions have no notes
 - `is_control`, `is_error`: whether a test framework raised it to control the test, whether it is an error
 - `is_propagating`: whether it is leaving a block, or is handled inside it
@@ -15,23 +14,19 @@ two lines: the line that raised it, and the line that runs now. They lie in diff
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 if TYPE_CHECKING:
     import ast
     from types import FrameType
 
 __all__ = [
-    "ConversationSoFar", "attach_by_chain", "chain_of", "cut_to_test", "is_control", "is_error", "is_propagating",
+    "ConversationSoFar", "attach_by_chain", "chain_of", "is_control", "is_error", "is_propagating",
     "parts_of", "raise_alone",
 ]
 
 __unittest = True
 
-E = TypeVar("E", bound=BaseException)
-
-_FRAMEWORKS = frozenset({"asyncio", "concurrent", "contextlib", "tcpclient_testing", "unittest", "uvloop", "winloop"})
 _RAISING = frozenset({"exit", "fail", "skip", "skipTest"})
 
 
@@ -132,23 +127,6 @@ def _raises(statement: ast.stmt) -> bool:
 
 def _within(nodes: Sequence[Any], line: int) -> bool:
     return bool(nodes[0].lineno <= line <= nodes[-1].end_lineno)
-
-
-def cut_to_test(error: E) -> E:
-    """Cut a verdict's traceback to what stands between the first and the last of the test's own lines, both included.
-
-    unittest removes its own frames, but stops at those of the loop, and a dozen of these come before the cause.
-    """
-    first: Optional[TracebackType] = None
-    last: Optional[TracebackType] = None
-    traceback = error.__traceback__
-    while traceback is not None:
-        if str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] not in _FRAMEWORKS:
-            first, last = first or traceback, traceback
-        traceback = traceback.tb_next
-    if last is not None:
-        last.tb_next = None
-    return error.with_traceback(first)
 
 
 def is_control(exc: BaseException) -> bool:

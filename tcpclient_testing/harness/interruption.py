@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import weakref
 from typing import Any, Callable, Optional
 
-__all__ = ["Body", "consequence"]
+__all__ = ["Body", "consequence", "ends_with_ctrl_c"]
 
 __unittest = True
 
@@ -100,6 +101,19 @@ class Body:
     def _cancelled_by_others(self) -> int:
         """How often anybody but a server has cancelled the task; 0 before Python 3.11, where tasks don't count that."""
         return self._task.cancelling() - _ours.get(self._task, 0) if hasattr(self._task, "cancelling") else 0
+
+
+def ends_with_ctrl_c() -> bool:
+    """Whether the main task is being cancelled because of Ctrl-C; its runner raises `KeyboardInterrupt` in the end.
+
+    `asyncio.Runner` (Python 3.11 and later) handles SIGINT by a method, in which it counts.
+    """
+    import signal
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    handler = signal.getsignal(signal.SIGINT)
+    runner = getattr(getattr(handler, "func", handler), "__self__", None)
+    return bool(getattr(runner, "_interrupt_count", 0))
 
 
 def consequence(error: BaseException) -> Optional[BaseException]:

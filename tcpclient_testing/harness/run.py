@@ -11,10 +11,12 @@ context in which a part runs. What comes out of a part is decided by `ServersOfT
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
 from .exceptions import is_propagating, raise_alone
 from .servers import BODY, TEAR_DOWN, ServersOfTest, without_waiting
+from .tracebacks import hide_our_frames
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -54,7 +56,15 @@ class RunningPart:
 
     async def __aexit__(self, kind: Optional[type[BaseException]], exc: Optional[BaseException],
                         traceback: Optional[TracebackType]) -> bool:
-        return _left(exc, await self._servers.ended(self._part, exc, blocking=False))
+        try:
+            raised = await self._servers.ended(self._part, exc, blocking=False)
+        except asyncio.CancelledError as cancelled:
+            # Somebody cancels the test while it is judged. That hides no failure that was there before.
+            ended_with = cancelled if exc is None else exc
+            raised = without_waiting(self._servers.ended(self._part, ended_with, blocking=True))
+            if raised is cancelled:
+                raise
+        return _left(exc, raised)
 
     def __enter__(self) -> None:
         pass
@@ -66,9 +76,12 @@ class RunningPart:
 
 def _left(exc: Optional[BaseException], raised: Optional[BaseException]) -> bool:
     """Leave a context that `exc` has reached: raise `raised`, or return whether nothing is to be raised."""
-    if raised is not None and raised is not exc:
+    if raised is None:
+        return True
+    if raised is not exc:
         raise_alone(raised)
-    return raised is None
+    hide_our_frames(raised)
+    return False
 
 
 class _ServerOfBlock(ServersOfTest):

@@ -19,6 +19,7 @@ from tcpclient_testing.errors import ScriptError
 from .exceptions import is_control, is_error, raise_alone
 from .interruption import consequence
 from .subtests import SubtestReports
+from .tracebacks import hide_our_frames
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
@@ -225,6 +226,7 @@ class ServersOfTest:
             if told is exc:
                 if is_error(exc) and not is_control(exc):
                     self._subtests.cut_short([step for step in self._undone() if step not in before])
+                hide_our_frames(exc)
                 raise
             if told is None:
                 return

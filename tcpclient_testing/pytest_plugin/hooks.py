@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tcpclient_testing.harness.exceptions import raise_alone
+from tcpclient_testing.harness.tracebacks import hide_our_frames
 from tcpclient_testing.report.report import ExpectationError
 from tcpclient_testing.virtual_time.policies import current_policy, virtual_loops_of
 
@@ -31,7 +32,7 @@ from .fixtures import (
 from .loops import clock_of_fixture
 from .options import wants_virtual_time
 from .servers import ServersOfFixtures
-from .tracebacks import cut_to_script, hide_our_frames
+from .tracebacks import cut_to_script
 
 __all__ = [
     "pytest_fixture_setup", "pytest_report_teststatus", "pytest_runtest_call", "pytest_runtest_makereport",
@@ -174,14 +175,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     servers = item.stash.get(SERVERS, None)
     if servers is not None and servers.running and call.excinfo is not None:
         _replace_by_verdict(call, servers)
-    if servers is None or call.excinfo is None:
+    full = item.config.getoption("fulltrace", False)
+    if call.excinfo is None or servers is None:
+        if call.excinfo is not None and not full:
+            hide_our_frames(call.excinfo.value)  # of a server that the test has made itself
         outcome = yield
         if servers is not None:
             _put_off_success(outcome.get_result(), servers)
         return
     error = call.excinfo.value
     verdict = error if isinstance(error, ExpectationError) else None
-    if not item.config.getoption("fulltrace", False):
+    if not full:
         located = None
         if verdict is not None and servers.is_verdict(verdict):
             located = cut_to_script(verdict, getattr(item, "obj", None), servers.frame)

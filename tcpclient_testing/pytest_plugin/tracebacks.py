@@ -16,11 +16,9 @@ from typing import Any, Optional
 from tcpclient_testing.engine.source_lines import source_lines
 from tcpclient_testing.report.report import ExpectationError
 
-__all__ = ["cut_to_script", "frame_of", "hide_our_frames"]
+__all__ = ["cut_to_script", "frame_of"]
 
 __unittest = True
-
-_PACKAGE = __name__.partition(".")[0]
 
 
 def cut_to_script(verdict: ExpectationError, function: Any, frame: Optional[FrameType]) -> Optional[TracebackType]:
@@ -75,24 +73,3 @@ def frame_of(function: Any, exc: BaseException) -> Optional[FrameType]:
             return entry.tb_frame
         entry = entry.tb_next
     return None
-
-
-def hide_our_frames(error: BaseException) -> None:
-    """Remove the library's own frames from the tracebacks of an exception and of those in its chain."""
-    seen: set[int] = set()
-    waiting: list[Optional[BaseException]] = [error]
-    while waiting:
-        each = waiting.pop()
-        if each is None or id(each) in seen:
-            continue
-        seen.add(id(each))
-        waiting += [each.__cause__, each.__context__]
-        entry = each.__traceback__
-        while entry is not None:
-            while entry.tb_next is not None and _is_ours(entry.tb_next.tb_frame):
-                entry.tb_next = entry.tb_next.tb_next
-            entry = entry.tb_next
-
-
-def _is_ours(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).partition(".")[0] == _PACKAGE

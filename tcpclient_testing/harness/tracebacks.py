@@ -1,0 +1,66 @@
+"""Shortens tracebacks to what the reader of a report looks for: the lines of the test, and of the client.
+
+unittest removes frames, too, but only its own, and those of modules that have a global `__unittest`. The frames of an
+event loop, which come before a test's own, end what it removes at the beginning. What it removes at the end of a failed
+assertion begins at the first such module after the loop's frames, even if the test's own lines come later.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Optional, TypeVar
+
+from .exceptions import parts_of
+
+__all__ = ["cut_to_test", "hide_our_frames"]
+
+__unittest = True
+
+E = TypeVar("E", bound=BaseException)
+
+_PACKAGE = __name__.partition(".")[0]
+_FRAMEWORKS = frozenset({"asyncio", "concurrent", "contextlib", "unittest", "uvloop", "winloop", _PACKAGE})
+
+
+def cut_to_test(error: E, *, verdict: bool) -> E:
+    """Cut the traceback of an exception: it begins with the test's first line, and no frame of the library is in it.
+
+    That of a `verdict` also ends with the test's last line. Exceptions in the chain lose the library's frames, too.
+    """
+    first: Optional[TracebackType] = None
+    last: Optional[TracebackType] = None
+    entry = error.__traceback__
+    while entry is not None:
+        if _package_of(entry) not in _FRAMEWORKS:
+            first, last = first or entry, entry
+        entry = entry.tb_next
+    if verdict and last is not None:
+        last.tb_next = None
+    if first is not None or verdict:
+        error = error.with_traceback(first)
+    hide_our_frames(error)
+    return error
+
+
+def hide_our_frames(error: BaseException) -> None:
+    """Remove the library's frames from the tracebacks of an exception, and of those in its chain and in its groups.
+
+    The first entry of each traceback stays, since it can't be removed from it.
+    """
+    seen: set[int] = set()
+    waiting: list[Optional[BaseException]] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        waiting += [each.__cause__, each.__context__, *(part for part in parts_of(each) if part is not each)]
+        entry = each.__traceback__
+        while entry is not None:
+            while entry.tb_next is not None and _package_of(entry.tb_next) == _PACKAGE:
+                entry.tb_next = entry.tb_next.tb_next
+            entry = entry.tb_next
+
+
+def _package_of(entry: TracebackType) -> str:
+    return str(entry.tb_frame.f_globals.get("__name__")).partition(".")[0]
