@@ -82,7 +82,7 @@ class ClientErrorTests(unittest.IsolatedAsyncioTestCase):
             async with MockTCPServer(tls=secure) as server:
                 script(server)
                 seen = await CLIENTS[client](server.address, tls.client_context() if secure else None,
-                                             timeout=0.05 if script is stall else 30, after=len(data))
+                                             timeout=0.02 if script is stall else 30, after=len(data))
                 await server.join()
             return seen
 

@@ -12,6 +12,7 @@ from unittest import mock
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, Network, ScriptError
 from tcpclient_testing.aio.connection import closing
 from tests.support.fault_clients import with_a_thread, with_streams
+from tests.support.loops import TimelessTestCase, timeless
 
 
 async def stream_outcome(address):
@@ -71,7 +72,7 @@ class BreakAfterTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
             server.expect_disconnect()
 
         async def client(n, address):
-            return await blocking_outcome(address, request=b"ping", timeout=0.05, after=n)
+            return await blocking_outcome(address, request=b"ping", timeout=0.02, after=n)
 
         offsets = (0, 3, 5)
         outcomes = await asyncio.gather(*(self.broken("stall_after", n, b"hello", client=functools.partial(client, n),
@@ -160,7 +161,7 @@ class BreakAfterTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
         await stream_outcome(self.tcpserver.address)
 
 
-class ServerFaultTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+class ServerFaultTests(MockTCPServerMixin, TimelessTestCase):
     """Refused and failing connections."""
 
     async def test_connections_are_refused_and_accepted_again(self):
@@ -246,6 +247,7 @@ class ServerFaultTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
         with self.assertRaisesRegex(ValueError, r"fail_connections\(n\)"):
             server.fail_connections(-1)
 
+    @timeless
     async def test_client_that_does_not_come_back(self):
         """A client that was turned away did connect: the report says so."""
         server = MockTCPServer(timeout=0.1, cancel_body=False)
@@ -263,7 +265,7 @@ class ServerFaultTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
         await stream_outcome(self.tcpserver.address)
 
 
-class BackpressureTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+class BackpressureTests(MockTCPServerMixin, TimelessTestCase):
     """A server that does not read."""
 
     async def test_client_writes_block(self):
@@ -278,7 +280,7 @@ class BackpressureTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
         _, writer = await asyncio.open_connection(*server.address)
         writer.write(bytes(20_000_000))
         drained = asyncio.ensure_future(writer.drain())
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.02)
         self.assertFalse(drained.done())
         release.set()
         await drained
@@ -289,7 +291,7 @@ class BackpressureTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
         """A blocking client's `sendall` times out."""
         def client(address):
             with socket.create_connection(address, timeout=30) as mine:
-                mine.settimeout(0.05)
+                mine.settimeout(0.02)
                 with self.assertRaises((socket.timeout, TimeoutError)):
                     mine.sendall(bytes(20_000_000))
 
@@ -307,7 +309,7 @@ async def echo(connection):
         connection.send_line(line)
 
 
-class BesideTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+class BesideTests(MockTCPServerMixin, TimelessTestCase):
     """Faults where it is no step of the script that sends."""
 
     ENDS = {"reset_after": "reset", "disconnect_after": "end"}
@@ -339,6 +341,7 @@ class BesideTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
             with self.subTest(method=method):
                 self.assertEqual(await self.outcome(method, sent=b"abc\r\ndef\r\n"), (b"abc\r\nde", end))
 
+    @timeless
     async def test_heartbeats_and_replies_while_a_handler_waits(self):
         """They count, are cut, and let it strike."""
         for method, end in self.ENDS.items():
@@ -349,6 +352,7 @@ class BesideTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
                     b"?", reply=b"0123456789"))
                 self.assertEqual(await allow(method), (b"0123456", end))
 
+    @timeless
     async def test_heartbeats_while_the_script_expects_something(self):
         """What can't come any more is a mismatch at once."""
         for method in self.ENDS:
@@ -362,6 +366,7 @@ class BesideTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
                                             beside=lambda connection: connection.every(0.005, b"beat ")),
                          (b"beat be", "end"))
 
+    @timeless
     async def test_heartbeats_while_the_server_has_stalled(self):
         """They fall silent too, and sends go on to be satisfied without a byte."""
         server = self.tcpserver
@@ -382,7 +387,7 @@ class BesideTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
         self.assertEqual(server.connections[0].sent, b"beat be")
 
 
-class ResetTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+class ResetTests(MockTCPServerMixin, TimelessTestCase):
     """What was sent is taken before a reset."""
 
     async def test_stream_reads_what_came_before_the_reset(self):
@@ -413,6 +418,7 @@ class ResetTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
         self.tcpserver.reset()
         self.assertEqual(await asyncio.get_running_loop().run_in_executor(None, read_slowly), size)
 
+    @timeless
     async def test_client_that_does_not_read_is_reset(self):
         """A client that leaves the last bytes unread is not waited for long."""
         self.tcpserver.expect_connect()

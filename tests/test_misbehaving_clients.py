@@ -16,7 +16,7 @@ from tcpclient_testing import ExpectationError, MockTCPServer
 from tcpclient_testing.aio.connection import client_resets
 from tcpclient_testing.harness import interruption
 from tcpclient_testing.server import leaving
-from tests.support.loops import AsyncTestCase
+from tests.support.loops import AsyncTestCase, timeless
 
 _BOUND = 10.0  # seconds; the time-outs are much shorter, the machine may be busy
 
@@ -87,6 +87,7 @@ class MisbehavingClientTests(AsyncTestCase):
         self.assertEqual(asyncio.all_tasks() - before, set())
         return str(caught.exception).split("\n")[0]
 
+    @timeless
     async def test_never_connecting(self) -> None:
         """A client that never connects."""
         def write(server: Any) -> None:
@@ -96,6 +97,7 @@ class MisbehavingClientTests(AsyncTestCase):
             await asyncio.sleep(60)
         self.assertIn("no client connected to 127.0.0.1", await self.verdict(client, write=write))
 
+    @timeless
     async def test_silent(self) -> None:
         """A client that connects and sends nothing."""
         async def client(server: Any, connect: Any) -> None:
@@ -103,6 +105,7 @@ class MisbehavingClientTests(AsyncTestCase):
             await asyncio.sleep(60)
         self.assertIn("expected 7 bytes b'request', nothing received for", await self.verdict(client))
 
+    @timeless
     async def test_half_a_message(self) -> None:
         """A client that stops in the middle of a message."""
         async def client(server: Any, connect: Any) -> None:
@@ -110,6 +113,7 @@ class MisbehavingClientTests(AsyncTestCase):
             await asyncio.sleep(60)
         self.assertIn("got only 4 (b'requ'), then nothing for", await self.verdict(client))
 
+    @timeless
     async def test_closing_at_each_point(self) -> None:
         """A client that closes after each of its bytes: never a time-out."""
         whole = b"requestagain\r\n"
@@ -158,7 +162,7 @@ class MisbehavingClientTests(AsyncTestCase):
         async def client(server: Any, connect: Any) -> None:
             await connect(server)
             await asyncio.sleep(60)
-        self.assertRegex(await self.verdict(client, write=write),
+        self.assertRegex(await self.verdict(client, write=write, timeout=0.02),
                          r"the client does not read: it took \d+ of 67108864 bytes, and nothing for")
 
     async def test_not_reading_before_a_reset(self) -> None:
@@ -171,7 +175,7 @@ class MisbehavingClientTests(AsyncTestCase):
         async def client(server: Any, connect: Any) -> None:
             await connect(server)
             await asyncio.sleep(60)
-        self.assertIn("the client does not read", await self.verdict(client, write=write))
+        self.assertIn("the client does not read", await self.verdict(client, write=write, timeout=0.02))
 
     async def test_sending_for_ever(self) -> None:
         """A client that sends for ever what no step claims, during a hold, after the script, after disconnect()."""
@@ -201,6 +205,7 @@ class MisbehavingClientTests(AsyncTestCase):
             with self.subTest(write=write.__name__):
                 self.assertIn(words, await self.verdict(client, write=write))
 
+    @timeless
     async def test_never_closing(self) -> None:
         """A client that stays connected when everything is done, and waits."""
         def write(server: Any) -> None:
@@ -211,6 +216,7 @@ class MisbehavingClientTests(AsyncTestCase):
             await asyncio.sleep(60)
         self.assertIn("is still connected and waits; nothing happened for", await self.verdict(client, write=write))
 
+    @timeless
     async def test_left_open(self) -> None:
         """A client that is still connected when the server is left."""
         def write(server: Any) -> None:
@@ -221,6 +227,7 @@ class MisbehavingClientTests(AsyncTestCase):
         self.assertIn("is still connected when the server is left",
                       await self.verdict(client, write=write, idle_timeout=30.0))
 
+    @timeless
     async def test_connecting_again(self) -> None:
         """A second connection that the script does not know, early and in the last moment."""
         def write(server: Any) -> None:
@@ -255,6 +262,7 @@ class MisbehavingClientTests(AsyncTestCase):
         self.assertRegex(await self.verdict(client, write=write),
                          r"the client connected \w+( times)?, but the script expects 1 connection")
 
+    @timeless
     async def test_connecting_after_the_failure(self) -> None:
         """A client that connects when the verdict is there already is refused or reset, and nothing waits."""
         async def client(server: Any, connect: Any) -> None:
@@ -268,6 +276,7 @@ class MisbehavingClientTests(AsyncTestCase):
                 await asyncio.sleep(0.005)
         self.assertIn("first difference at byte 0", await self.verdict(client))
 
+    @timeless
     async def test_swallowing_cancellation(self) -> None:
         """A client that catches CancelledError some times is interrupted until it gives in."""
         async def client(server: Any, connect: Any) -> None:
@@ -279,6 +288,7 @@ class MisbehavingClientTests(AsyncTestCase):
                     pass
         self.assertIn("nothing received", await self.verdict(client))
 
+    @timeless
     async def test_trickling(self) -> None:
         """A client that sends byte after byte never runs into `timeout`, and does into `within`."""
         def write(server: Any) -> None:

@@ -80,7 +80,7 @@ class PassingTests(ReportsTestCase):
             _, writer = await connect(self.tcpserver)
             writer.write(b"hullo")
             await asyncio.sleep(10)
-        self.assertOneFailure(outcome_of(setUp=set_up, test=test, patience=0.02), "b'hullo'")
+        self.assertOneFailure(outcome_of(setUp=set_up, test=test, patience=0.02, timeless=True), "b'hullo'")
 
     def test_several_servers(self) -> None:
         """Each server of start_tcpserver() is another one, with the options given."""
@@ -148,14 +148,14 @@ class MarksTests(ReportsTestCase):
         def exiting(self: Any) -> None:
             self.addCleanup(sys.exit, "after the verdict")  # no consequence of it
             self.assertTrue(self.tcpserver)
-        self.assertEqual(outcome_of(test=at_once, patience=0.02).kinds, ["expected failure"])
+        self.assertEqual(outcome_of(test=at_once, patience=0.02, timeless=True).kinds, ["expected failure"])
         self.assertEqual(outcome_of(test=passing).kinds, ["unexpected success"])
-        outcome = outcome_of(test=in_the_end)
+        outcome = outcome_of(test=in_the_end, timeless=True)
         self.assertEqual(outcome.kinds, ["expected failure"])
         self.assertIn("no client connected", outcome.text)
-        self.assertEqual(outcome_of(test=in_the_end, tearDown=broken).kinds, ["error"])
-        self.assertEqual(outcome_of(test=in_the_end, setUp=exiting).kinds, ["error"])
-        self.assertEqual(outcome_of(test=unmarked, __unittest_expecting_failure__=True).kinds, ["expected failure"])
+        self.assertEqual(outcome_of(test=in_the_end, timeless=True, tearDown=broken).kinds, ["error"])
+        self.assertEqual(outcome_of(test=in_the_end, timeless=True, setUp=exiting).kinds, ["error"])
+        self.assertEqual(outcome_of(test=unmarked, timeless=True, __unittest_expecting_failure__=True).kinds, ["expected failure"])
 
     def test_skip(self) -> None:
         """A skipped test is skipped, by its mark and by SkipTest, with a server or without."""
@@ -265,7 +265,7 @@ class MarksTests(ReportsTestCase):
                         await part(self, reader)
                     await rest(self)
                 with self.subTest(part=part.__name__, rest=rest.__name__):
-                    outcome = outcome_of(test=test, patience=0.02)
+                    outcome = outcome_of(test=test, patience=0.02, timeless=True)
                     self.assertOneFailure(outcome, "first difference at byte 1")
                     self.assertEqual("ConnectionResetError" in outcome.text, part is raised)
 
@@ -444,7 +444,7 @@ class MisuseTests(ReportsTestCase):
             _, self.writer = await connect(self.tcpserver)
             self.writer.write(b"hullo")
             await asyncio.sleep(60)
-        outcome = outcome_of(test=test, asyncSetUp=part, asyncTearDown=part, patience=0.02)
+        outcome = outcome_of(test=test, asyncSetUp=part, asyncTearDown=part, patience=0.02, timeless=True)
         self.assertOneFailure(outcome, "first difference at byte 1")
         self.assertEqual(len(seen), 4)
 

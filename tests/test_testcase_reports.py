@@ -41,7 +41,7 @@ class WrongBytesTests(ReportsTestCase):
             _client = await misspell(self.tcpserver)
             await asyncio.sleep(60)
         started = time.monotonic()
-        self.assertOneFailure(outcome_of(test=test, patience=0.02), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test, patience=0.02, timeless=True), "first difference at byte 1")
         self.assertLess(time.monotonic() - started, 5.0)
 
     def test_client_hangs_in_another_part_of_the_test(self) -> None:
@@ -82,7 +82,7 @@ class WrongBytesTests(ReportsTestCase):
             {"asyncSetUp": self._script, "asyncTearDown": raising}]
         for part in parts:
             with self.subTest(part=part):
-                outcome = outcome_of(patience=0.02, **{"test": nothing, **part})
+                outcome = outcome_of(patience=0.02, timeless=True, **{"test": nothing, **part})
                 self.assertOneFailure(outcome, "first difference at byte 1")
                 self.assertNotIn("CancelledError", outcome.text)
                 self.assertEqual("then the client raised" in outcome.text, "LookupError" in outcome.text)
@@ -101,7 +101,7 @@ class WrongBytesTests(ReportsTestCase):
 
         async def cancelled() -> None:
             raise asyncio.CancelledError
-        self.assertIn("CancelledError", outcome_of(test=test).text)
+        self.assertIn("CancelledError", outcome_of(test=test, timeless=True).text)
 
     def test_client_swallows(self) -> None:
         """A client that swallows the reset changes nothing."""
@@ -122,7 +122,7 @@ class WrongBytesTests(ReportsTestCase):
                     await asyncio.sleep(60)
                 except asyncio.CancelledError:
                     pass
-        self.assertOneFailure(outcome_of(test=test, patience=0.02), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test, patience=0.02, timeless=True), "first difference at byte 1")
 
     def test_body_hangs_in_nested_wait_for(self) -> None:
         """wait_for in wait_for, with time-outs of their own, is interrupted like anything else."""
@@ -132,7 +132,7 @@ class WrongBytesTests(ReportsTestCase):
                 await asyncio.wait_for(asyncio.wait_for(asyncio.sleep(60), 50), 55)
             except asyncio.TimeoutError:
                 self.fail("the wrong end")
-        self.assertOneFailure(outcome_of(test=test, patience=0.02), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test, patience=0.02, timeless=True), "first difference at byte 1")
 
     def test_body_waits_for_a_step(self) -> None:
         """A body that awaits a step gets the failure there, and no cancellation."""
@@ -192,7 +192,7 @@ class WrongBytesTests(ReportsTestCase):
                 group.create_task(self.tcpserver.join())
         for test, patience in ((hanging, 0.02), (raising, 10.0)):
             with self.subTest(test.__name__):
-                self.assertOneFailure(outcome_of(test=test, patience=patience), "first difference at byte 1")
+                self.assertOneFailure(outcome_of(test=test, patience=patience, timeless=True), "first difference at byte 1")
 
     @unittest.skipUnless(hasattr(asyncio, "TaskGroup"), "TaskGroup needs Python 3.11")
     def test_truncated_line_in_a_task_group(self) -> None:
@@ -247,7 +247,7 @@ class ClientsOwnExceptionTests(ReportsTestCase):
             writer.write(b"hel")
             await asyncio.sleep(0.02)
             raise RuntimeError("the client is broken")
-        outcome = outcome_of(test=test)
+        outcome = outcome_of(test=test, timeless=True)
         self.assertOneError(outcome, "RuntimeError: the client is broken", "the conversation with 127.0.0.1",
                             "received 3 bytes  b'hel'")
         self.assertLess(outcome.text.count("received 3 bytes"), 2)
@@ -270,7 +270,7 @@ class ClientsOwnExceptionTests(ReportsTestCase):
                 raise RuntimeError("the client is broken") from None
         for test, words in ((waits, "CancelledError"), (translates, "the client is broken")):
             with self.subTest(test=test.__name__):
-                outcome = outcome_of(test=test)
+                outcome = outcome_of(test=test, timeless=True)
                 self.assertOneError(outcome, words, "the conversation with 127.0.0.1", "client connected from")
                 self.assertNotIn("no such key", outcome.text)
 
@@ -336,7 +336,7 @@ class CleanUpTests(ReportsTestCase):
         """A body that does nothing leaves the script waiting; the time-out is the failure."""
         async def test(self: Any) -> None:
             greeting(self.tcpserver)
-        self.assertOneFailure(outcome_of(test=test, tcpserver_options={"timeout": 0.02}),
+        self.assertOneFailure(outcome_of(test=test, timeless=True, tcpserver_options={"timeout": 0.02}),
                               "no client connected to 127.0.0.1")
 
     def test_closing_raises_because_the_server_gave_up(self) -> None:
@@ -363,7 +363,7 @@ class CleanUpTests(ReportsTestCase):
         for attributes in ({"test": test, "asyncTearDown": tear_down}, {"test": test_cleaned},
                            {"test": test_sync_cleaned}):
             with self.subTest(attributes=str(attributes)):
-                self.assertOneFailure(outcome_of(**attributes), "first difference at byte 1")
+                self.assertOneFailure(outcome_of(timeless=True, **attributes), "first difference at byte 1")
 
     def test_two_servers_give_one_report(self) -> None:
         """Of two servers whose scripts are not met, the first to fail is the report."""
@@ -381,8 +381,8 @@ class CleanUpTests(ReportsTestCase):
                 await asyncio.sleep(0.05)
             finally:
                 writer.close()
-        self.assertOneFailure(outcome_of(test=test, tcpserver_options={"timeout": 0.02}), "no client connected")
-        self.assertOneFailure(outcome_of(test=failing), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test, timeless=True, tcpserver_options={"timeout": 0.02}), "no client connected")
+        self.assertOneFailure(outcome_of(test=failing, timeless=True), "first difference at byte 1")
 
     def test_second_server_fails_while_the_body_hangs(self) -> None:
         """The failure of any of the servers interrupts the body."""
@@ -393,4 +393,4 @@ class CleanUpTests(ReportsTestCase):
             _, writer = await connect(second)
             writer.write(b"hullo")
             await asyncio.sleep(60)
-        self.assertOneFailure(outcome_of(test=test, patience=0.02), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test, patience=0.02, timeless=True), "first difference at byte 1")

@@ -13,6 +13,7 @@ from tcpclient_testing.aio.sockets.inet_diag import PeerState, available
 from tcpclient_testing.aio.tls import close_notify
 from tcpclient_testing.aio.tls.layer import TLSLayer
 from tests.support.fault_clients import CLIENTS, ends_of_a_reset
+from tests.support.loops import TimelessTestCase, timeless
 
 
 class TLSTestCase(unittest.IsolatedAsyncioTestCase):
@@ -62,9 +63,10 @@ class ConditionsTests(TLSTestCase):
         self.assertEqual((seen.sizes, splits), ([2, 2, 1], (2, 4)))
 
 
-class TakingTests(unittest.IsolatedAsyncioTestCase):
+class TakingTests(TimelessTestCase):
     """When a chunk has arrived."""
 
+    @timeless
     async def test_part_of_a_chunk_is_not_taken_for_the_chunk(self):
         """A client has it when its kernel got every record of it, not when it got some and all these are read."""
         for module, name in (pacing, "BOUND"), (close_notify, "_BOUND"):
@@ -137,6 +139,6 @@ class BreakAfterTests(TLSTestCase):
 
     async def test_stall_in_mid_message(self):
         """Nothing until the client's own time-out."""
-        await self.assert_broken("stall_after", "timeout", (0, 3), timeout=0.05)
+        await self.assert_broken("stall_after", "timeout", (0, 3), timeout=0.02)
 
 

@@ -156,7 +156,7 @@ class ServerTests(unittest.TestCase):
         """While a blocking client works in an executor time is real, so that no time-out strikes it."""
         def client(address):
             with socket.create_connection(address, timeout=30) as connection:
-                time.sleep(0.05)
+                time.sleep(0.02)
                 connection.sendall(b"hello")
                 return connection.recv(100)
 
@@ -174,7 +174,7 @@ class ServerTests(unittest.TestCase):
     def test_client_in_a_process_takes_real_time(self):
         """So it is with a client in another process."""
         program = ("import socket, sys, time; c = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); "
-                   "time.sleep(0.05); c.sendall(b'hello'); c.recv(1)")
+                   "time.sleep(0.02); c.sendall(b'hello'); c.recv(1)")
 
         async def talk():
             async with MockTCPServer(timeout=20) as server:
@@ -194,7 +194,7 @@ class ServerTests(unittest.TestCase):
                 server.expect_connect()
                 server.hold_until(event)
                 server.disconnect()
-                thread = threading.Thread(target=lambda: (time.sleep(0.05), event.set()))
+                thread = threading.Thread(target=lambda: (time.sleep(0.02), event.set()))
                 thread.start()
                 reader, writer = await asyncio.open_connection(*server.address)
                 self.assertEqual(await reader.read(), b"")

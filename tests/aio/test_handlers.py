@@ -12,6 +12,7 @@ from tcpclient_testing import Connection, ExpectationError, MockTCPServer, Scrip
 from tcpclient_testing.framing import Delimited, LengthPrefixed, read_frame, write_frame
 from tcpclient_testing.matchers import JSON
 from tests.support import streams
+from tests.support.loops import TimelessTestCase, timeless
 
 
 async def echo(connection: Connection) -> None:
@@ -36,7 +37,7 @@ async def talk(server: MockTCPServer, data: bytes, *, close: bool = True) -> byt
         await streams.close(writer)
 
 
-class HandlerTests(unittest.IsolatedAsyncioTestCase):
+class HandlerTests(TimelessTestCase):
     async def failure(self, server: MockTCPServer, data: bytes, *, close: bool = True) -> ExpectationError:
         """Talk to a server whose handler will fail; return the verdict."""
         with self.assertRaises(ExpectationError) as caught:
@@ -70,6 +71,7 @@ class HandlerTests(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(await talk(server, b""), b"0\r\n")
         self.assertIn("nothing can come any more", refused[0])
 
+    @timeless
     async def test_lines_end_when_the_connection_breaks(self) -> None:
         """Where a fault has ended the connection, the loop ends, and what the handler does then goes nowhere."""
         async def breaking(connection: Connection) -> None:
@@ -220,6 +222,7 @@ class HandlerTests(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(await talk(server, b"LOGIN ann\r\nhello\r\n"), b"OK\r\nhello\r\n")
 
     @mock.patch("tcpclient_testing.server.leaving._MOMENT", 0.02)
+    @timeless
     async def test_leaving_when_a_client_is_still_connected(self) -> None:
         """A handler that waits for its client is not waited for; the open client is the complaint, unless permitted."""
         for allow_open in (True, False):
@@ -234,6 +237,7 @@ class HandlerTests(unittest.IsolatedAsyncioTestCase):
             await streams.close(writer)
             self.assertEqual("still connected" in str(verdict), not allow_open, verdict)
 
+    @timeless
     async def test_leaving_when_a_handler_does_not_return(self) -> None:
         """A handler at work after its client has gone is waited for, and in the end the failure."""
         async def stubborn(connection: Connection) -> None:
@@ -249,6 +253,7 @@ class HandlerTests(unittest.IsolatedAsyncioTestCase):
                 writer.close()
                 await writer.wait_closed()
 
+    @timeless
     async def test_idleness_when_both_sides_wait(self) -> None:
         """A handler and a client that wait for each other are told of it."""
         error = await self.failure(MockTCPServer(handler=self.mute, idle_timeout=0.05), b"what?\r\n", close=False)
@@ -290,9 +295,10 @@ class HandlerTests(unittest.IsolatedAsyncioTestCase):
                 MockTCPServer(handler=handler)  # type: ignore[arg-type]
 
 
-class BesideTests(unittest.IsolatedAsyncioTestCase):
+class BesideTests(TimelessTestCase):
     """What stands beside a script, through real sockets."""
 
+    @timeless
     async def test_heartbeats_when_the_server_sends_them(self) -> None:
         """every() sends beside the script, and never in the middle of what it sends."""
         async with MockTCPServer() as server:

@@ -9,7 +9,7 @@ import unittest
 from typing import Any
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ThreadedMockTCPServer
-from tests.support.loops import AsyncTestCase
+from tests.support.loops import AsyncTestCase, timeless
 
 
 class Client:
@@ -33,6 +33,7 @@ class Client:
 class CoroutineTests(AsyncTestCase):
     """Replies that a coroutine function computes."""
 
+    @timeless
     async def test_reply_waits_for_its_coroutine(self) -> None:
         """It is called with the last result; what stands after it in the script waits, and the loop does not."""
         may = asyncio.Event()
@@ -125,11 +126,12 @@ class HoldTests(AsyncTestCase):
             server.send_bytes(b"go")
             async with Client(server) as client:
                 with self.assertRaises(asyncio.TimeoutError):
-                    await asyncio.wait_for(client.reader.read(1), 0.02)
+                    await asyncio.wait_for(client.reader.read(1), 0.01)
                 self.assertFalse(hold.done())
                 release()
                 self.assertEqual(await asyncio.wait_for(client.reader.readexactly(2), 30), b"go")
 
+    @timeless
     async def test_event_of_asyncio(self) -> None:
         """It is awaited."""
         event = asyncio.Event()
@@ -163,7 +165,7 @@ class HoldTests(AsyncTestCase):
         with self.assertRaises(ExpectationError) as caught:
             async with MockTCPServer(allow_open=True) as server:
                 server.expect_connect()
-                server.hold_until(threading.Event(), timeout=0.05)
+                server.hold_until(threading.Event(), timeout=0.01)
                 async with Client(server):
                     await server.join()
         self.assertIn("hold_until(Event)", str(caught.exception))

@@ -11,6 +11,7 @@ from collections.abc import Awaitable
 from typing import Any, Callable
 
 from tcpclient_testing import ExpectationError, MockTCPServer
+from tests.support.virtual import run_on_virtual_time
 
 HINT = "start the client before awaiting a step"
 
@@ -24,7 +25,7 @@ class TooEarlyTests(unittest.TestCase):
                 await body(server)
 
         with self.assertRaisesRegex(ExpectationError, "no client connected") as caught:
-            asyncio.run(run())
+            run_on_virtual_time(run())
         return str(caught.exception)
 
     def test_step_that_is_awaited_before_the_client_is_started(self) -> None:

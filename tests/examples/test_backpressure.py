@@ -42,7 +42,7 @@ class BackpressureTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
 
         client = Uploader(*self.tcpserver.address)
         upload = asyncio.ensure_future(client.upload(256, block))
-        done, _ = await asyncio.wait([upload], timeout=0.05)
+        done, _ = await asyncio.wait([upload], timeout=0.02)
         self.assertFalse(done)
         go_on.set()
         await upload

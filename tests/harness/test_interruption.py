@@ -14,10 +14,11 @@ from unittest import mock
 from tcpclient_testing import ExpectationError, MockTCPServer
 from tcpclient_testing.harness import interruption as body_module
 from tcpclient_testing.harness.interruption import Body, consequence
-from tests.support.loops import AsyncTestCase
+from tests.support.loops import AsyncTestCase, timeless
 from tests.support.streams import close, connect
 
 
+@timeless
 class BodyTests(AsyncTestCase):
     """Each test has an inner task, the body, and interrupts it."""
 
@@ -173,7 +174,7 @@ class NestedServersTests(AsyncTestCase):
 
     def setUp(self) -> None:
         """Interrupt sooner."""
-        for name, value in ("_PATIENCE", 0.02), ("_INSISTENCE", 0.01):
+        for name, value in ("_PATIENCE", 0.01), ("_INSISTENCE", 0.005):
             patch = mock.patch.object(body_module, name, value)
             patch.start()
             self.addCleanup(patch.stop)
@@ -199,6 +200,7 @@ class NestedServersTests(AsyncTestCase):
             assert task is not None
             self.assertEqual(task.cancelling(), 0)
 
+    @timeless
     async def test_task_that_waits_at_the_inner_server(self) -> None:
         """It is interrupted when the outer one's script fails, and that is the verdict."""
         for wait in self.WAYS:
@@ -207,6 +209,7 @@ class NestedServersTests(AsyncTestCase):
                     fail(outer, b"hullo")
                     await wait(inner)
 
+    @timeless
     async def test_task_that_waits_at_the_outer_server(self) -> None:
         """It is interrupted when the inner one's script fails, too."""
         for wait in self.WAYS:
@@ -228,11 +231,12 @@ class NestedServersTests(AsyncTestCase):
                     try:
                         await asyncio.sleep(60)
                     finally:
-                        deadline = time.monotonic() + 0.08
+                        deadline = time.monotonic() + 0.03
                         while time.monotonic() < deadline:
                             with contextlib.suppress(asyncio.CancelledError):
-                                await asyncio.sleep(0.01)
+                                await asyncio.sleep(0.005)
 
+    @timeless
     async def test_other_cancellation(self) -> None:
         """Where somebody else has cancelled the task, too, that hides no failure: the verdict comes out."""
 

@@ -12,6 +12,7 @@ from typing import Any, Callable, Optional
 
 from tcpclient_testing import ExpectationError, MockTCPServer
 from tcpclient_testing.harness.task_snapshot import TaskSnapshot
+from tests.support.loops import TimelessTestCase, timeless
 from tests.support.streams import close, connect
 
 
@@ -139,7 +140,7 @@ class WhereaboutsTests(unittest.IsolatedAsyncioTestCase):
         self.assertFalse(any(map(moment.shows, others)))
 
 
-class CauseTests(unittest.IsolatedAsyncioTestCase):
+class CauseTests(TimelessTestCase):
     """The verdict on a client whose end was the failure, and which raises, or whose test does."""
 
     async def serve(self, client: Callable[[Any], Any]) -> None:
@@ -150,6 +151,7 @@ class CauseTests(unittest.IsolatedAsyncioTestCase):
             server.send_line(b"OK")
             await client(server)
 
+    @timeless
     async def test_assertion_after_a_truncated_line(self) -> None:
         """A client swallows the reset, and the test finds fault with what it returns: that is a consequence."""
         async def client(server: Any) -> Any:
@@ -173,6 +175,7 @@ class CauseTests(unittest.IsolatedAsyncioTestCase):
             await self.serve(test)
         self.assertIsInstance(caught.exception.client_exception, AssertionError)
 
+    @timeless
     async def test_client_that_raised_before(self) -> None:
         """It closes in mid-line because of its own exception, which stays the report: an OSError, too."""
         for error in (LookupError("no such user"), FileNotFoundError("no password file")):

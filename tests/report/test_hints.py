@@ -9,6 +9,7 @@ from typing import Any
 from tcpclient_testing import ExpectationError, MockTCPServer
 from tcpclient_testing.matchers import Regex
 from tcpclient_testing.transcript.entries import RECEIVED
+from tests.support.virtual import run_on_virtual_time
 
 
 async def until(server: MockTCPServer, received: bytes) -> None:
@@ -46,33 +47,33 @@ class LineEndingTests(unittest.TestCase):
 
     def test_line_when_it_ends_in_lf_alone(self) -> None:
         """LF where CR LF is expected: the report says so."""
-        self.assertIn("ends in LF alone", asyncio.run(report_of(b"PING\n")))
+        self.assertIn("ends in LF alone", run_on_virtual_time(report_of(b"PING\n")))
 
     def test_line_when_it_ends_in_cr_lf(self) -> None:
         """CR LF where LF is expected: the report says so."""
-        self.assertIn("ends in CR LF", asyncio.run(report_of(b"PING\r\n", ending=b"\n")))
+        self.assertIn("ends in CR LF", run_on_virtual_time(report_of(b"PING\r\n", ending=b"\n")))
 
     def test_line_when_its_text_is_wrong(self) -> None:
         """A line that ends as it should, and is another one, needs no advice."""
-        self.assertNotIn("  hint", asyncio.run(report_of(b"PONG\r\n")))
+        self.assertNotIn("  hint", run_on_virtual_time(report_of(b"PONG\r\n")))
 
     def test_line_in_pieces(self) -> None:
         """Where the stream was cut says nothing: neither in the ending nor before it."""
         number = Regex(rb"\d+")
         for pieces in ([b"abc\r\n"], [b"abc\r", b"\n"], [b"a", b"bc\r", b"\n"], [b"abc", b"\r\n"]):
             with self.subTest(pieces=pieces):
-                self.assertNotIn("  hint", asyncio.run(report_of(*pieces, expected=number)))
-                self.assertIn("ends in CR LF", asyncio.run(report_of(*pieces, expected=number, ending=b"\n")))
+                self.assertNotIn("  hint", run_on_virtual_time(report_of(*pieces, expected=number)))
+                self.assertIn("ends in CR LF", run_on_virtual_time(report_of(*pieces, expected=number, ending=b"\n")))
         for pieces in ([b"abc\n"], [b"abc", b"\n"]):
             with self.subTest(pieces=pieces):
-                self.assertIn("ends in LF alone", asyncio.run(report_of(*pieces, expected=number)))
-                self.assertNotIn("  hint", asyncio.run(report_of(*pieces, expected=number, ending=b"\n")))
+                self.assertIn("ends in LF alone", run_on_virtual_time(report_of(*pieces, expected=number)))
+                self.assertNotIn("  hint", run_on_virtual_time(report_of(*pieces, expected=number, ending=b"\n")))
 
     def test_other_bytes_before_the_line(self) -> None:
         """What other steps have taken is no part of it, be it in the same piece or not."""
         for pieces in ([b"HELLO\nPO"], [b"HELLO\n", b"PO"]):
             with self.subTest(pieces=pieces):
-                self.assertNotIn("  hint", asyncio.run(report_of(*pieces, before=b"HELLO\n")))
+                self.assertNotIn("  hint", run_on_virtual_time(report_of(*pieces, before=b"HELLO\n")))
 
 
 class StreamTests(unittest.IsolatedAsyncioTestCase):

@@ -16,7 +16,7 @@ from typing import Any
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ScriptError, VirtualClockEventLoop
 from tests.support.long import LONG
-from tests.support.loops import AsyncTestCase, new_event_loop
+from tests.support.loops import AsyncTestCase, new_event_loop, timeless
 from tests.support.streams import close, connect
 
 
@@ -54,6 +54,7 @@ class WaitingTests(AsyncTestCase):
                 server.expect_connect()
             server._judgement.excuse()
 
+    @timeless
     async def test_client_that_waits_within_any_order(self) -> None:
         """It is freed when the time-out is over, whichever block it is; the report says what to do."""
         for of_connection in (False, True):
@@ -108,6 +109,7 @@ class WaitingTests(AsyncTestCase):
         with self.assertRaises(ScriptError):
             server.expect_connect()
 
+    @timeless
     async def test_stop_in_finally(self) -> None:
         """stop() waits and judges; in a finally, with an exception on its way, it only closes. Twice is once."""
         server = await MockTCPServer(timeout=30).start()
@@ -159,6 +161,7 @@ class WaitingTests(AsyncTestCase):
                 await server.stop()
         writer.close()
 
+    @timeless
     async def test_start_makes_no_body(self) -> None:
         """Who calls start() is not cancelled, since it need not be who runs the test; stop() has the verdict."""
         with unittest.mock.patch("tcpclient_testing.harness.interruption._PATIENCE", 0.01):
@@ -170,6 +173,7 @@ class WaitingTests(AsyncTestCase):
             with self.assertRaises(ExpectationError):
                 await server.stop()
 
+    @timeless
     async def test_hold_until_a_step_of_another_connection_or_server(self) -> None:
         """hold_until(step) holds a connection until the step is satisfied, wherever that belongs."""
         async with MockTCPServer() as server, MockTCPServer() as other:
@@ -327,11 +331,12 @@ class StandstillTests(AsyncTestCase):
         async with MockTCPServer(timeout=0.05, idle_timeout=None) as server:
             server.expect_connect()
             asyncio.get_running_loop().slow_callback_duration = 5.0
-            time.sleep(0.12)  # that is the point
+            time.sleep(0.07)  # that is the point
             _, writer = await connect(server)
             server.expect_disconnect()
             await close(writer)
 
+    @timeless
     async def test_time_outs_stand_still_while_a_debugger_is_at_work(self) -> None:
         """While a debugger is active nothing is overdue; afterwards time-outs begin anew."""
         with unittest.mock.patch("tcpclient_testing.aio.commands.debugger_active", return_value=True) as active:

@@ -46,6 +46,7 @@ class Outcome:
 def outcome_of(*, patience: float = 0.1, **attributes: Any) -> Outcome:
     """Run the method `test` of a test case with the mixin and these attributes; return how it ended.
 
+    With `timeless=True` it runs on virtual time (see `AsyncTestCase`).
     `patience` is how long (seconds) the test goes on after the script's failure: a moment for those that hang anyway.
     """
     with mock.patch.multiple(interruption, _PATIENCE=patience, _INSISTENCE=patience / 2,

@@ -14,7 +14,7 @@ from tcpclient_testing.aio.process.quiescence import own_thread
 from tcpclient_testing.virtual_time.policies import virtual_loop_factory
 from tests.support.long import LONG
 
-__all__ = ["HOUR", "THOUSAND", "PYTHON", "echo", "echo_server", "close", "LoopTestCase"]
+__all__ = ["HOUR", "THOUSAND", "PYTHON", "echo", "echo_server", "close", "LoopTestCase", "run_on_virtual_time"]
 
 HOUR = 3600.0
 THOUSAND = 1000 if LONG else 25
@@ -52,6 +52,19 @@ async def close(writer):
     writer.close()
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()
+
+
+def run_on_virtual_time(coroutine):
+    """Run a coroutine as asyncio.run() does, but in a virtual loop; return what it returns."""
+    loop = virtual_loop_factory()
+    try:
+        try:
+            return loop.run_until_complete(coroutine)
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()
 
 
 class LoopTestCase(unittest.TestCase):

@@ -27,8 +27,8 @@ class UntakenTests(unittest.IsolatedAsyncioTestCase):
     async def test_send_that_stalls(self) -> None:
         """The transcript says the same as the verdict."""
         with self.assertRaises(ExpectationError) as caught:
-            async with MockTCPServer(timeout=0.05, allow_open=True) as server:
-                server.expect_connect()
+            async with MockTCPServer(timeout=0.02, allow_open=True) as server:
+                server.expect_connect(timeout=30)
                 server.send_bytes(bytes(50_000_000))
                 reader, writer = await asyncio.open_connection(*server.address)
                 self.addCleanup(writer.close)

@@ -159,7 +159,7 @@ class SocketTests(LoopTestCase):
                 await close(writer)
             self.assertEqual(received, [size])
 
-        with mock.patch.object(clock, "_KERNEL_PATIENCE", 0.05):
+        with mock.patch.object(clock, "_KERNEL_PATIENCE", 0.01):
             self.run_in_loop(main())
         self.assertEqual(self.loop.virtual_time_elapsed, 2 * HOUR)
 

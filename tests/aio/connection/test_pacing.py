@@ -14,10 +14,11 @@ from tcpclient_testing.aio.sockets.inet_diag import available
 from tcpclient_testing.transcript.entries import SENT
 from tests.support import sizes
 from tests.support.long import LONG
+from tests.support.loops import TimelessTestCase, timeless
 from tests.support.transcripts import notes
 
 
-class ReadsTests(unittest.IsolatedAsyncioTestCase):
+class ReadsTests(TimelessTestCase):
     """The client's reads are the chunks that were asked for."""
 
     async def reads(self, client, network, *messages):
@@ -119,6 +120,7 @@ class ReadsTests(unittest.IsolatedAsyncioTestCase):
             await writer.wait_closed()
             self.assertEqual(server.connections[0].splits, tuple(range(1, 10)))
 
+    @timeless
     async def test_client_does_not_read(self):
         """A client that doesn't read gets the next chunk after a while; that is noted, and no split is claimed."""
         before, pacing.BOUND = pacing.BOUND, 0.05
@@ -147,7 +149,7 @@ class ReadsTests(unittest.IsolatedAsyncioTestCase):
                 await server.join()
 
 
-class TimeTests(unittest.IsolatedAsyncioTestCase):
+class TimeTests(TimelessTestCase):
     """Latency and rate."""
 
     async def duration(self, network, count, **options):
@@ -160,20 +162,23 @@ class TimeTests(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(sum(await sizes.with_streams(server.address)), count)
             return asyncio.get_running_loop().time() - start
 
+    @timeless
     async def test_latency_comes_before_each_chunk(self):
         """Three chunks, three times the latency."""
         self.assertGreaterEqual(await self.duration(Network(chunk=2, latency=0.02), 6), 0.059)
 
+    @timeless
     async def test_rate_is_kept(self):
         """So many bytes take so many seconds."""
         self.assertGreaterEqual(await self.duration(Network(rate=1000), 60), 0.059)
 
+    @timeless
     async def test_own_slowness_is_no_time_out(self):
         """The time for which conditions hold a chunk back is not the client's silence."""
         self.assertGreaterEqual(await self.duration(Network(latency=0.06), 5, timeout=0.02), 0.059)
 
 
-class SetNetworkTests(unittest.IsolatedAsyncioTestCase):
+class SetNetworkTests(TimelessTestCase):
     """Conditions from a step on."""
 
     async def reads(self, script):
@@ -243,6 +248,7 @@ class SetNetworkTests(unittest.IsolatedAsyncioTestCase):
                 server.disconnect()
                 self.assertEqual(await sizes.with_streams(server.address), expected)
 
+    @timeless
     async def test_seed_is_in_the_report(self):
         """A failure under random sizes shows the conditions, with the seed that repeats them."""
         network = Network(chunk=(1, 3))

@@ -207,7 +207,7 @@ class FreeSocketsTests(SocketCase):
             while True:
                 client.sendall(bytes(1 << 20))
 
-        client.settimeout(0.03)
+        client.settimeout(0.01)
         self.assertEqual(self.free_while(send, connections=[server]), socket.timeout)
         client.settimeout(10)
         freed = self.free_while(send, connections=[server], reset=True)

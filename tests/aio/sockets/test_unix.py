@@ -13,7 +13,7 @@ from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, ScriptError, tls
 from tcpclient_testing.aio.sockets import unix
-from tests.support.loops import AsyncTestCase
+from tests.support.loops import AsyncTestCase, timeless
 from tests.support.tls_client import TLSClient
 
 
@@ -53,6 +53,7 @@ class ConversationTests(UnixTestCase):
         await client.send(b"hello\r\n")
         await client.leave()
 
+    @timeless
     async def test_report_names_the_path(self) -> None:
         """A client that never connects is missed at the path."""
         with self.assertRaisesRegex(ExpectationError, f"no client connected to {self.path} for"):
@@ -60,6 +61,7 @@ class ConversationTests(UnixTestCase):
                 server.expect_connect()
 
     @mock.patch("tcpclient_testing.server.leaving._MOMENT", 0.02)
+    @timeless
     async def test_client_still_connected(self) -> None:
         """A client that has no address can still be named in a report."""
         with self.assertRaisesRegex(ExpectationError, r"the client \(unnamed\) is still connected"):

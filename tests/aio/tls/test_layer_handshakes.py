@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tcpclient_testing import ExpectationError, MockTCPServer, tls
+from tests.support.loops import timeless
 from tests.support.tls_cases import (
     VERSIONS,
     TLSTestCase,
@@ -79,6 +80,7 @@ class BrokenHandshakeTests(TLSTestCase):
         self.assert_says(await self.failure(self.script, client),
                          "ended its stream in its first 5 bytes of the TLS handshake")
 
+    @timeless
     async def test_client_never_begins(self) -> None:
         """A client that waits for the server's greeting is overdue after the step's time-out."""
         async def client(server: MockTCPServer) -> None:
@@ -87,6 +89,7 @@ class BrokenHandshakeTests(TLSTestCase):
         self.assert_says(error, "the client did not begin its TLS handshake for 0.",
                          "is the client configured to use TLS?")
 
+    @timeless
     async def test_client_never_finishes(self) -> None:
         """A handshake that stops midway is overdue after the step's time-out, counted from its last byte."""
         async def client(server: MockTCPServer) -> None:
@@ -235,6 +238,7 @@ class ExpectTLSFailureTests(TLSTestCase):
                          "expected the client to refuse TLS, it finished the handshake and sent 12 bytes: "
                          "b'LOGIN root\\r\\n'")
 
+    @timeless
     async def test_client_that_stays_is_the_mismatch(self) -> None:
         """A client that stays connected after the handshake has not refused."""
         async def client(server: MockTCPServer) -> None:

@@ -9,6 +9,7 @@ import unittest
 from typing import Any
 
 from tcpclient_testing import ExpectationError, MockTCPServer, tls
+from tests.support.loops import timeless
 from tests.support.tls_cases import (
     VERSIONS,
     TLSTestCase,
@@ -108,6 +109,7 @@ class StartTLSTests(TLSTestCase):
                 client.close()
                 self.assert_says(caught.exception, "ended its stream before the TLS handshake")
 
+    @timeless
     async def test_clear_bytes_before_a_go_ahead_and_a_delay_are_a_mismatch(self) -> None:
         """A client that does not wait for the go-ahead has not waited, however late the upgrade."""
         def script(server: MockTCPServer) -> None:
@@ -216,6 +218,7 @@ class StartTLSTests(TLSTestCase):
         self.assert_says(await self.failure(self.script, client, tls=None),
                          "the client sent plain text instead of beginning the TLS handshake: b'EHLO me\\r\\n'")
 
+    @timeless
     async def test_client_never_begins_its_handshake(self) -> None:
         """The time-out is that of `start_tls`."""
         async def client(server: MockTCPServer) -> None:

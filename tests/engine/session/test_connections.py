@@ -10,6 +10,7 @@ from tcpclient_testing import Connection, ExpectationError, MockTCPServer
 from tcpclient_testing.engine.steps.base import Script
 from tcpclient_testing.memory.host import MemoryServer
 from tests.support import streams
+from tests.support.loops import TimelessTestCase, timeless
 
 
 async def echo(connection: Connection) -> None:
@@ -108,7 +109,7 @@ class ConnectionsTests(unittest.TestCase):
                     self.assertTrue(self.server.session.complete)
 
 
-class DisplacingTests(unittest.IsolatedAsyncioTestCase):
+class DisplacingTests(TimelessTestCase):
     """Connections in any order beside a handler: what is for none of the scripts is the handler's."""
 
     async def talk(self, *order: bytes, at_once: bool, later: bool = True) -> dict[bytes, bytes]:
@@ -211,6 +212,7 @@ class DisplacingTests(unittest.IsolatedAsyncioTestCase):
             await server.join()
             await streams.close(writer)
 
+    @timeless
     async def test_script_without_a_connection_when_the_handler_had_all(self) -> None:
         """That it is missing is the failure, and not that another client came."""
         with self.assertRaisesRegex(ExpectationError, "1 of 1 script in any_order"):
