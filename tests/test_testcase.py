@@ -155,7 +155,8 @@ class MarksTests(ReportsTestCase):
         self.assertIn("no client connected", outcome.text)
         self.assertEqual(outcome_of(test=in_the_end, timeless=True, tearDown=broken).kinds, ["error"])
         self.assertEqual(outcome_of(test=in_the_end, timeless=True, setUp=exiting).kinds, ["error"])
-        self.assertEqual(outcome_of(test=unmarked, timeless=True, __unittest_expecting_failure__=True).kinds, ["expected failure"])
+        outcome = outcome_of(test=unmarked, timeless=True, __unittest_expecting_failure__=True)
+        self.assertEqual(outcome.kinds, ["expected failure"])
 
     def test_skip(self) -> None:
         """A skipped test is skipped, by its mark and by SkipTest, with a server or without."""

@@ -192,7 +192,8 @@ class WrongBytesTests(ReportsTestCase):
                 group.create_task(self.tcpserver.join())
         for test, patience in ((hanging, 0.02), (raising, 10.0)):
             with self.subTest(test.__name__):
-                self.assertOneFailure(outcome_of(test=test, patience=patience, timeless=True), "first difference at byte 1")
+                outcome = outcome_of(test=test, patience=patience, timeless=True)
+                self.assertOneFailure(outcome, "first difference at byte 1")
 
     @unittest.skipUnless(hasattr(asyncio, "TaskGroup"), "TaskGroup needs Python 3.11")
     def test_truncated_line_in_a_task_group(self) -> None:
@@ -381,7 +382,8 @@ class CleanUpTests(ReportsTestCase):
                 await asyncio.sleep(0.05)
             finally:
                 writer.close()
-        self.assertOneFailure(outcome_of(test=test, timeless=True, tcpserver_options={"timeout": 0.02}), "no client connected")
+        outcome = outcome_of(test=test, timeless=True, tcpserver_options={"timeout": 0.02})
+        self.assertOneFailure(outcome, "no client connected")
         self.assertOneFailure(outcome_of(test=failing, timeless=True), "first difference at byte 1")
 
     def test_second_server_fails_while_the_body_hangs(self) -> None:

@@ -186,7 +186,7 @@ class ThreadedReportTests(unittest.TestCase):
                 with connect(case.tcpserver.address) as client:
                     client.sendall(b"howdy")
                     wait(case)
-            with self.subTest(name), mock.patch.object(threaded_runtime, "_MOMENT", 0.02):
+            with self.subTest(name), mock.patch.object(threaded_runtime, "_MOMENT", 0.01):
                 self.assertOne("failure", "expected b'hello', got b'howdy'", test=test,
                                tcpserver_options={"timeout": 60})
 
@@ -201,7 +201,8 @@ class ThreadedReportTests(unittest.TestCase):
                 other = case.start_tcpserver(timeout=60)
                 other.expect_connect()
                 other.join()
-        self.assertOne("failure", "expected b'hello', got b'howdy'", test=test)
+        with mock.patch.object(threaded_runtime, "_MOMENT", 0.01):
+            self.assertOne("failure", "expected b'hello', got b'howdy'", test=test)
 
     def test_other_servers_go_on_if_that_is_asked_for(self) -> None:
         """The failure of a server with cancel_body=False changes nothing for those who wait at another."""
@@ -213,7 +214,7 @@ class ThreadedReportTests(unittest.TestCase):
             script(case)
             with connect(case.tcpserver.address) as client, connect(other.address) as another:
                 client.sendall(b"howdy")
-                another.settimeout(0.15)
+                another.settimeout(0.05)
                 try:
                     another.recv(1)
                 except OSError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-import unittest
 from typing import Any, Optional
 from unittest import mock
 

@@ -13,6 +13,8 @@ from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer
 from tcpclient_testing.server import leaving
+from tests.support.loops import TimelessTestCase, timeless
+from tests.support.virtual import run_on_virtual_time
 
 
 async def own_failure(error: BaseException, *, slowly: bool = False) -> None:
@@ -37,7 +39,7 @@ async def own_failure(error: BaseException, *, slowly: bool = False) -> None:
 def shown(error: BaseException, **options: Any) -> str:
     """What is printed of it."""
     try:
-        asyncio.run(own_failure(error, **options))
+        run_on_virtual_time(own_failure(error, **options))
     except BaseException as arrived:
         assert arrived is error
         return "".join(traceback.format_exception(type(arrived), arrived, arrived.__traceback__))
@@ -90,7 +92,7 @@ class PassingTests(unittest.TestCase):
     def raised(self, error: BaseException) -> BaseException:
         """What arrives where the server is left."""
         try:
-            asyncio.run(self.body(error))
+            run_on_virtual_time(self.body(error))
         except BaseException as arrived:
             return arrived
         raise AssertionError("nothing was raised")
@@ -128,7 +130,7 @@ class ImpliedDisconnectTests(unittest.TestCase):
                 writer.close()
 
         try:
-            asyncio.run(main())
+            run_on_virtual_time(main())
         except ExpectationError as error:
             return str(error).splitlines()[0]
         return ""
@@ -178,7 +180,7 @@ class ImpliedDisconnectTests(unittest.TestCase):
         self.assertEqual(self.leave(client, lambda server: server.expect_reset()), "")
 
 
-class UnfinishedClientTests(unittest.IsolatedAsyncioTestCase):
+class UnfinishedClientTests(TimelessTestCase):
     """Clients that close in a task of their own, and get to `wait_closed()` later, or never."""
 
     NEVER = r"the client closed its stream without awaiting wait_closed\(\)"
@@ -192,6 +194,7 @@ class UnfinishedClientTests(unittest.IsolatedAsyncioTestCase):
             writer.close()
         return writer
 
+    @timeless
     async def test_client_that_tidies_up_first(self) -> None:
         """Neither `join()` nor leaving is a race that it could lose."""
         async def turns() -> None:
@@ -215,6 +218,7 @@ class UnfinishedClientTests(unittest.IsolatedAsyncioTestCase):
                             await (server.join() if joined else ended)
                         await task
 
+    @timeless
     async def test_client_that_never_waits(self) -> None:
         """It is told when the server is left, however long its task goes on."""
         async def client(server: Any) -> None:
@@ -258,7 +262,7 @@ class UnfinishedClientTests(unittest.IsolatedAsyncioTestCase):
                     server.close()
 
 
-class SameAddressTests(unittest.IsolatedAsyncioTestCase):
+class SameAddressTests(TimelessTestCase):
     """Clients that come one after the other from the same port."""
 
     async def connect(self, server: Any, port: int = 0) -> socket.socket:
@@ -280,6 +284,7 @@ class SameAddressTests(unittest.IsolatedAsyncioTestCase):
         if waits:
             await writer.wait_closed()
 
+    @timeless
     async def test_plain_socket_after_a_stream(self) -> None:
         """It is no stream's fault; but the fault of the stream before it is found all the same."""
         for demanded in (False, True):

@@ -325,13 +325,13 @@ class SlowReaderTests(AsyncTestCase):
 class StandstillTests(AsyncTestCase):
     async def test_time_during_which_the_loop_stood_still_is_nobodys_time_out(self) -> None:
         """A test that sleeps, and so keeps the client from running, does not make the client late."""
-        patch = unittest.mock.patch("tcpclient_testing.aio.commands._STANDSTILL", 0.05)
+        patch = unittest.mock.patch("tcpclient_testing.aio.commands._STANDSTILL", 0.02)
         patch.start()
         self.addCleanup(patch.stop)
         async with MockTCPServer(timeout=0.05, idle_timeout=None) as server:
             server.expect_connect()
             asyncio.get_running_loop().slow_callback_duration = 5.0
-            time.sleep(0.07)  # that is the point
+            time.sleep(0.08)  # that is the point
             _, writer = await connect(server)
             server.expect_disconnect()
             await close(writer)

@@ -9,12 +9,17 @@ import threading
 import time
 from typing import Any, Callable, Optional
 
-__all__ = ["Worker", "connect", "descriptors", "threads"]
+__all__ = ["Worker", "connect", "descriptors", "eventually", "send_at_once", "threads"]
 
 
 def connect(address: tuple[str, int], timeout: Optional[float] = 30.0) -> socket.socket:
     """Connect a blocking client; its own time-out is the test's last resort."""
     return socket.create_connection(address, timeout)
+
+
+def send_at_once(client: socket.socket) -> None:
+    """Let no request wait until the end of its TLS handshake is acknowledged: Nagle's algorithm, 40 ms."""
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class Worker(threading.Thread):

@@ -14,12 +14,12 @@ from tcpclient_testing.aio.process.watchdog import watch
 
 __all__ = ["TIMEOUT", "LONGER", "SHORTEST", "AGAIN", "BOUND", "watchdogs", "Connection", "Server", "linux"]
 
-TIMEOUT = 0.04
+TIMEOUT = 0.02
 # For what is left alone: a machine that stands still for so long must not look like a loop that does.
 LONGER = 0.1
 # The time between two looks, and what a busy machine adds.
-SHORTEST = 0.01
-AGAIN = 0.03
+SHORTEST = 0.005
+AGAIN = 0.01
 BOUND = TIMEOUT + SHORTEST + 2.0
 linux = unittest.skipUnless(sys.platform == "linux", "needs a clock for each thread, and /proc")
 

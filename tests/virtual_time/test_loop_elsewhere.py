@@ -27,7 +27,7 @@ class ExecutorTests(LoopTestCase):
         """A job that takes real time is done before a time-out of an hour."""
 
         async def main():
-            job = self.loop.run_in_executor(None, self.work, 0.05)
+            job = self.loop.run_in_executor(None, self.work, 0.02)
             self.assertEqual(self.loop.why_real(), "a job is in an executor")
             self.assertEqual(await asyncio.wait_for(job, HOUR), "worked")
             self.assertTrue(0 < self.loop.virtual_time_elapsed < HOUR / 2)
@@ -157,7 +157,7 @@ class ThreadTests(LoopTestCase):
         """What a thread does with `call_soon_threadsafe`, sooner or later, comes before a time-out of an hour."""
 
         async def main():
-            for pause in [0.03] + (200 if LONG else 50) * [0]:
+            for pause in [0.01] + (200 if LONG else 50) * [0]:
                 event = asyncio.Event()
 
                 def act(event=event, pause=pause):
@@ -180,14 +180,14 @@ class ThreadTests(LoopTestCase):
             self.assertEqual(self.loop.why_real(), "thread 'other' lives")
             real, times = time.monotonic(), [self.loop.virtual_time_elapsed]
             for _ in range(5):
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.004)
                 times.append(self.loop.virtual_time_elapsed)
             passed = time.monotonic() - real
             over.set()
             self.assertEqual(times, sorted(times))
             self.assertEqual(times[0], HOUR)
-            self.assertGreaterEqual(passed, 0.05)
-            self.assertTrue(0.05 <= times[-1] - HOUR <= passed, (times, passed))
+            self.assertGreaterEqual(passed, 0.02)
+            self.assertTrue(0.02 <= times[-1] - HOUR <= passed, (times, passed))
 
         try:
             self.run_in_loop(main())
@@ -199,7 +199,7 @@ class ThreadTests(LoopTestCase):
 
         async def main():
             before = self.loop.time()
-            self.start(lambda: time.sleep(0.05))
+            self.start(lambda: time.sleep(0.02))
             await asyncio.sleep(HOUR)
             self.assertEqual(self.loop.time() - before, HOUR)
 
@@ -214,7 +214,7 @@ class ThreadTests(LoopTestCase):
                 with connection:
                     for _ in range(5):
                         line = connection.recv(100)
-                        time.sleep(0.01)
+                        time.sleep(0.004)
                         connection.sendall(line)
 
             self.start(serve)
@@ -246,7 +246,7 @@ class ThreadTests(LoopTestCase):
 
         async def main(endless):
             event = asyncio.Event()
-            thread = own_thread(threading.Timer(0.1, self.loop.call_soon_threadsafe, (event.set,)))
+            thread = own_thread(threading.Timer(0.05, self.loop.call_soon_threadsafe, (event.set,)))
             computed = time.process_time()
             thread.start()
             if endless:
@@ -254,11 +254,11 @@ class ThreadTests(LoopTestCase):
             else:
                 await event.wait()
             thread.join()
-            self.assertLess(time.process_time() - computed, 0.09)
+            self.assertLess(time.process_time() - computed, 0.045)
 
         self.run_in_loop(main(endless=False))
         self.run_in_loop(main(endless=True))
-        self.assertTrue(0.15 < self.loop.virtual_time_elapsed < HOUR)
+        self.assertTrue(0.075 < self.loop.virtual_time_elapsed < HOUR)
 
     def test_event_of_a_thread_is_looked_out_for_without_timers(self):
         """A loop that has nothing else to do looks now and then, at a bounded rate."""
@@ -266,14 +266,14 @@ class ThreadTests(LoopTestCase):
 
         async def main():
             event = threading.Event()
-            thread = own_thread(threading.Timer(0.1, event.set))
+            thread = own_thread(threading.Timer(0.05, event.set))
             thread.start()
             await self.loop.wait_until(lambda: looks.append(1) or event.is_set())
             thread.join()
 
         self.run_in_loop(main())
-        self.assertTrue(0.09 < self.loop.virtual_time_elapsed < HOUR)
-        self.assertLess(len(looks), 80)
+        self.assertTrue(0.045 < self.loop.virtual_time_elapsed < HOUR)
+        self.assertLess(len(looks), 40)
 
     def test_what_is_looked_out_for_raises(self):
         """The exception comes out where it is waited for, and is asked for no longer."""
@@ -364,7 +364,7 @@ class SignalTests(LoopTestCase):
 
     def interrupt_soon(self):
         """Let the user interrupt the loop once it runs: one that only begins to stays marked as running."""
-        self.loop.call_soon(signal.setitimer, signal.ITIMER_REAL, 0.05)
+        self.loop.call_soon(signal.setitimer, signal.ITIMER_REAL, 0.02)
 
     def test_interrupt_ends_a_loop_that_blocks(self):
         """KeyboardInterrupt comes out of a loop that has nothing to do, and of one that waits in real time."""

@@ -9,9 +9,12 @@ import tempfile
 import time
 import unittest
 from typing import Any, Callable
+from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ThreadedMockTCPServer, tls
+from tcpclient_testing.aio.connection import client_resets
 from tcpclient_testing.aio.sockets.inet_diag import available
+from tests.support.blocking import send_at_once
 from tests.support.long import LONG
 from tests.support.transcripts import notes
 
@@ -61,7 +64,7 @@ def half_closes_and_leaves_later(client: socket.socket) -> None:
     """Stay a while, but don't read."""
     request(client)
     client.shutdown(socket.SHUT_WR)
-    time.sleep(0.01)
+    time.sleep(0.005)
 
 
 def reads_a_little(client: socket.socket) -> None:
@@ -94,7 +97,7 @@ def half_closes_and_reads_later(client: socket.socket) -> None:
     """Be slow."""
     request(client)
     client.shutdown(socket.SHUT_WR)
-    time.sleep(0.02)
+    time.sleep(0.01)
     read_all(client)
 
 
@@ -209,6 +212,7 @@ class BlockingClientTests(unittest.TestCase):
                 with self.subTest(client=client.__name__):
                     self.assertEqual(self.verdict(script, client), "")
 
+    @mock.patch.object(client_resets, "_POSSIBLE", 0.03)
     def test_client_that_half_closes_and_does_not_read_is_not_waited_for(self) -> None:
         """It may have a reason; only for a moment it could still be about to close."""
         with ThreadedMockTCPServer(timeout=10) as server:
@@ -221,16 +225,18 @@ class BlockingClientTests(unittest.TestCase):
                 self.assertLess(time.monotonic() - begun, 2.0)
                 read_all(client)
 
+    @mock.patch.object(client_resets, "_POSSIBLE", 0.05)
     def test_time_out_does_not_count_while_it_is_looked(self) -> None:
         """A client that has ended its stream is never said to be connected still."""
-        with ThreadedMockTCPServer(timeout=0.03) as server:
+        with ThreadedMockTCPServer(timeout=10) as server:
             at_once(server)
-            server.expect_disconnect()
+            server.expect_disconnect(timeout=0.02)
             with socket.create_connection(server.address) as client:
                 half_closes_and_leaves(client)
                 server.join()
                 read_all(client)
 
+    @mock.patch.object(client_resets, "_POSSIBLE", 0.03)
     def test_leaving_while_it_is_looked(self) -> None:
         """A client that has ended its stream has disconnected."""
         with ThreadedMockTCPServer(timeout=10) as server:
@@ -261,6 +267,7 @@ class BlockingClientTests(unittest.TestCase):
 
         def over_tls(client: Callable[[Any], None]) -> Callable[[socket.socket], None]:
             def wrapped(connected: socket.socket) -> None:
+                send_at_once(connected)
                 with context.wrap_socket(connected, server_hostname="localhost") as secured:
                     client(secured)
             return wrapped

@@ -16,13 +16,14 @@ from unittest import mock
 from tcpclient_testing import ExpectationError, MockTCPServer, ThreadedMockTCPServer, VirtualClockEventLoop, tls
 from tcpclient_testing.aio.connection import client_resets
 from tcpclient_testing.aio.sockets.listening import LINGER_RESET
+from tests.support.blocking import send_at_once
 from tests.support.transcripts import notes
 
 LATER = r"^expected the client to reset the connection; it ended its stream, and sent no reset for \S+ m?s$"
 NOT_EOF = "expected the client to end its stream, it reset the connection"
 
 
-def script(server: Any, *, reply: bool = False, answer: bool = False) -> None:
+def script(server: Any, *, reply: bool = False, answer: bool = False, **timing: float) -> None:
     """Expect a half-close and a reset, with something sent before, or between the two."""
     server.expect_connect()
     server.expect_line(b"GET")
@@ -31,7 +32,12 @@ def script(server: Any, *, reply: bool = False, answer: bool = False) -> None:
     server.expect_eof()
     if answer:
         server.send_line(b"value")
-    server.expect_reset()
+    server.expect_reset(**timing)
+
+
+def overdue(server: Any) -> None:
+    """Expect them, and wait for the reset no more than a moment."""
+    script(server, timeout=0.02)
 
 
 def half_close(client: socket.socket) -> None:
@@ -76,7 +82,7 @@ class BlockingClientTests(unittest.TestCase):
 
     def test_client_that_resets_after_its_half_close(self) -> None:
         """At once or later, before or after the script was written, whether or not anything was sent to it before."""
-        for wait in (0, 0.03):
+        for wait in (0, 0.01):
             for early in (True, False):
                 for reply in (True, False):
                     with self.subTest(wait=wait, early=early, reply=reply):
@@ -86,7 +92,7 @@ class BlockingClientTests(unittest.TestCase):
 
     def test_client_that_resets_over_an_answer_to_its_half_close(self) -> None:
         """It may look at the answer for a while, or not."""
-        for wait in (0, 0.03):
+        for wait in (0, 0.01):
             def client(connected: socket.socket, wait: float = wait) -> None:
                 half_close(connected)
                 connected.recv(1, socket.MSG_PEEK)
@@ -97,14 +103,14 @@ class BlockingClientTests(unittest.TestCase):
     def test_client_that_closes_with_something_unread(self) -> None:
         """That is a reset."""
         for early in (True, False):
-            self.assertEqual(self.verdict(self.client(0.03, socket.socket.close), early=early,
+            self.assertEqual(self.verdict(self.client(0.01, socket.socket.close), early=early,
                                           write=lambda server: script(server, reply=True)), "")
         self.assertIn("the client ended its stream", self.notes)
 
     def test_client_that_only_half_closes(self) -> None:
         """It is overdue, whether it closes then, or stays."""
         for leave in (socket.socket.close, socket.socket.fileno):
-            self.assertRegex(self.verdict(self.client(0, leave), timeout=0.05), LATER)
+            self.assertRegex(self.verdict(self.client(0, leave), write=overdue), LATER)
 
     def test_client_that_only_resets(self) -> None:
         """It has not ended its stream."""
@@ -146,6 +152,7 @@ class BlockingClientTests(unittest.TestCase):
         context = tls.client_context()
         for fin in (True, False):
             def client(connected: socket.socket, fin: bool = fin) -> None:
+                send_at_once(connected)
                 secured = context.wrap_socket(connected, server_hostname="localhost", suppress_ragged_eofs=False)
                 secured.sendall(b"GET\r\n")
                 self.assertEqual(secured.recv(100), b"value\r\n")
@@ -166,20 +173,20 @@ class BlockingClientTests(unittest.TestCase):
         """To close with something unread is their reset; a plain close is told from it, at once where that can be."""
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "socket")
-            self.assertEqual(self.verdict(self.client(0.02, socket.socket.close), unix_path=path,
+            self.assertEqual(self.verdict(self.client(0.01, socket.socket.close), unix_path=path,
                                           write=lambda server: script(server, reply=True)), "")
             if sys.platform == "linux":
-                self.assertEqual(self.verdict(self.client(0.02, socket.socket.close), unix_path=path),
+                self.assertEqual(self.verdict(self.client(0.01, socket.socket.close), unix_path=path),
                                  "expected the client to reset the connection, it ended its stream")
 
     def test_system_without_epoll(self) -> None:
         """The socket is asked for its error; so it is where there are no descriptors left."""
         with mock.patch.object(client_resets, "sys", mock.Mock(platform="other")):
-            self.assertEqual(self.verdict(self.client(0.02, reset)), "")
-            self.assertRegex(self.verdict(self.client(0, socket.socket.close), timeout=0.05), LATER)
+            self.assertEqual(self.verdict(self.client(0.01, reset)), "")
+            self.assertRegex(self.verdict(self.client(0, socket.socket.close), write=overdue), LATER)
         if sys.platform == "linux":
             with mock.patch.object(client_resets.select, "epoll", side_effect=OSError(24, "Too many open files")):
-                self.assertEqual(self.verdict(self.client(0.02, reset)), "")
+                self.assertEqual(self.verdict(self.client(0.01, reset)), "")
 
 
 class AsyncioClientTests(unittest.TestCase):
@@ -210,7 +217,7 @@ class AsyncioClientTests(unittest.TestCase):
 
     def test_client_that_resets_after_its_half_close(self) -> None:
         """At once or later."""
-        for wait in (0, 0.03):
+        for wait in (0, 0.01):
             self.assertEqual(self.verdict(wait, True), "")
 
     def test_client_that_resets_in_virtual_time(self) -> None:
@@ -224,7 +231,7 @@ class AsyncioClientTests(unittest.TestCase):
     def test_client_that_resets_under_uvloop(self) -> None:
         """Another loop, the same answer."""
         import uvloop  # type: ignore[import-not-found,unused-ignore]
-        for wait in (0, 0.03):
+        for wait in (0, 0.01):
             self.assertEqual(self.verdict(wait, True, uvloop.new_event_loop()), "")
 
 

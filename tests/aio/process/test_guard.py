@@ -23,10 +23,10 @@ from tcpclient_testing.aio.process.guard import in_one_sleep
 from tcpclient_testing.virtual_time.loop import VirtualClockEventLoop
 from tests.support.blocking import Worker, connect
 
-TIMEOUT = 0.04
+TIMEOUT = 0.02
 LONGER = 0.1  # for a test that computes: a machine that stands still for so long must not make it look asleep
 PATIENT = 30.0  # for steps, lest the script fail before the watchdog comes
-SHORTEST = 0.01  # seconds between two looks
+SHORTEST = 0.005  # seconds between two looks
 # The time-out, two looks, a tenth of a second where a first freeing was not enough, and a busy machine.
 BOUND = TIMEOUT + 0.3 + 3.0
 
@@ -36,7 +36,7 @@ _patches = contextlib.ExitStack()
 
 def setUpModule() -> None:
     """Let the watchdog look more often, and try again sooner."""
-    for name, value in ("_SHORTEST", SHORTEST), ("_AGAIN", 0.03):
+    for name, value in ("_SHORTEST", SHORTEST), ("_AGAIN", 0.01):
         _patches.enter_context(mock.patch.object(watchdog, name, value))
 
 
@@ -149,7 +149,8 @@ class BlockedTests(unittest.TestCase):
                     except BlockingIOError:
                         pass
                     time.sleep(0.002)
-        self.blocked(body, "time.sleep(0.002)")
+        with mock.patch("tcpclient_testing.aio.process.guard._A_WHILE", 0.02):
+            self.blocked(body, "time.sleep(0.002)")
 
     def test_client_in_a_thread_that_is_joined(self) -> None:
         """A client in a thread, whose end the test awaits by blocking, is freed all the same."""
@@ -241,13 +242,13 @@ class UntouchedTests(unittest.IsolatedAsyncioTestCase):
     @unittest.skipUnless(sys.platform == "linux" and os.uname().machine in ("x86_64", "aarch64"), "asks the kernel")
     async def test_test_that_sleeps(self) -> None:
         """A test that sleeps is left alone, although the server has work."""
-        await self.converse(lambda: time.sleep(3 * TIMEOUT))
+        await self.converse(lambda: time.sleep(6 * TIMEOUT))
 
     @unittest.skipUnless(sys.platform == "linux", "needs a clock for each thread")
     async def test_test_that_computes(self) -> None:
         """A test that computes is left alone."""
         def compute() -> None:
-            deadline = time.monotonic() + 2 * LONGER
+            deadline = time.monotonic() + 1.5 * LONGER
             while time.monotonic() < deadline:
                 sum(range(1000))
         await self.converse(compute, timeout=LONGER)
@@ -318,7 +319,7 @@ class SleepTests(unittest.TestCase):
         with ours, theirs:
             try:
                 # On a busy machine the sleep may be over before it was looked at twice.
-                self.assertTrue(any(self.state_of(lambda: time.sleep(0.15)) for _ in range(5)))
+                self.assertTrue(any(self.state_of(lambda: time.sleep(0.1)) for _ in range(5)))
                 self.assertFalse(self.state_of(naps))
                 self.assertFalse(self.state_of(over.wait))
                 self.assertFalse(self.state_of(lambda: ours.recv(1)))

@@ -81,11 +81,16 @@ class SleepsTests(BystanderTestCase):
         left, right = socket.socketpair()
         lock = _thread.allocate_lock()
         lock.acquire()
-        for name, target in (("limit", lambda: self.over.wait(60)), ("sleep", lambda: time.sleep(0.15)),
-                             ("socket", lambda: left.recv(1)), ("select", lambda: select.select([left], [], [])),
-                             ("lock", lock.acquire), ("computing", self.compute)):
-            with self.subTest(name):
-                self.assertFalse(self.at_rest(self.start(target), 3 * REST))
+        acting = {name: self.start(target) for name, target in (
+            ("limit", lambda: self.over.wait(60)), ("sleep", lambda: time.sleep(0.06)),
+            ("socket", lambda: left.recv(1)), ("select", lambda: select.select([left], [], [])),
+            ("lock", lock.acquire), ("computing", self.compute))}
+        with mock.patch.object(threads, "_REST", REST):
+            until, at_rest = time.monotonic() + 3 * REST, set()
+            while time.monotonic() < until:
+                at_rest |= {name for name, thread in acting.items() if threads.sleeps(thread)}
+                time.sleep(0.002)
+        self.assertEqual(at_rest, set())
         lock.release()
         right.sendall(b"xx")
         self.doCleanups()
@@ -249,14 +254,14 @@ class StandingThreadTests(BystanderTestCase):
             await asyncio.sleep(HOUR)
             return time.monotonic() - began
 
-        count = 12
+        count = 24
         barrier = threading.Barrier(count)
-        with ThreadPoolExecutor(count) as pool, mock.patch.object(threads, "_REST", 0.1):
+        with ThreadPoolExecutor(count) as pool, mock.patch.object(threads, "_REST", 0.05):
             for job in [pool.submit(barrier.wait, 20) for _ in range(count)]:
                 job.result()
             loop = VirtualClockEventLoop()
             try:
-                self.assertLess(loop.run_until_complete(main()), 0.1 * count / 2)
+                self.assertLess(loop.run_until_complete(main()), 0.05 * count / 2)
             finally:
                 loop.close()
 
@@ -264,8 +269,8 @@ class StandingThreadTests(BystanderTestCase):
         """A client whose thread was started by setUpClass, say, and that pauses, is in time."""
         def talk(address):
             with socket.create_connection(address, timeout=30) as connection:
-                for part in (b"he", b"ll", b"o"):
-                    time.sleep(3 * REST)
+                for part in (b"hel", b"lo"):
+                    time.sleep(2 * REST)
                     connection.sendall(part)
                 return connection.recv(100)
 
@@ -287,15 +292,15 @@ class ToldTests(BystanderTestCase):
     """Whoever waits in real time is told why."""
 
     def flush_now_and_then(self):
-        while not self.over.wait(0.05):
+        while not self.over.wait(0.02):
             pass
 
     def test_long_wait_is_a_warning_that_names_the_thread(self):
         """A thread that wakes by itself makes time real; after a while that is said, once."""
         self.start(self.flush_now_and_then, name="flusher")
-        with mock.patch("tcpclient_testing.virtual_time.loop._LONG_WAIT", 0.05), \
+        with mock.patch("tcpclient_testing.virtual_time.loop._LONG_WAIT", 0.02), \
                 self.assertWarnsRegex(RuntimeWarning, r"because thread 'flusher' lives; .*set_aside") as caught:
-            run_on_virtual_time(asyncio.sleep(0.2))
+            run_on_virtual_time(asyncio.sleep(0.08))
         self.assertEqual(len(caught.warnings), 1)
 
     def test_deliberate_waits_are_no_warning(self):
@@ -303,12 +308,12 @@ class ToldTests(BystanderTestCase):
         async def main():
             loop = asyncio.get_running_loop()
             with loop.hold("a device"):
-                await asyncio.sleep(0.08)
-            await asyncio.wait_for(loop.run_in_executor(None, time.sleep, 0.08), HOUR)
+                await asyncio.sleep(0.04)
+            await asyncio.wait_for(loop.run_in_executor(None, time.sleep, 0.04), HOUR)
             await loop.shutdown_default_executor()
             self.assertEqual(sorted(loop.really_waited), ["a device", "a job is in an executor"])
 
-        with mock.patch("tcpclient_testing.virtual_time.loop._LONG_WAIT", 0.05), \
+        with mock.patch("tcpclient_testing.virtual_time.loop._LONG_WAIT", 0.02), \
                 mock.patch("tcpclient_testing.virtual_time.loop._warn") as warn:
             run_on_virtual_time(main())
         warn.assert_not_called()
@@ -318,10 +323,10 @@ class ToldTests(BystanderTestCase):
         self.start(self.flush_now_and_then, name="flusher")
 
         async def main():
-            async with MockTCPServer(timeout=0.15) as server:
+            async with MockTCPServer(timeout=0.05) as server:
                 server.expect_connect()
 
-        with mock.patch("tcpclient_testing.aio.host._WORTH_TELLING", 0.05), \
+        with mock.patch("tcpclient_testing.aio.host._WORTH_TELLING", 0.01), \
                 self.assertRaisesRegex(AssertionError, r"(?s)no client connected.*  virtual time was real\n"
                                                        r"    for [0-9.]+ s, because thread 'flusher' lives"):
             run_on_virtual_time(main())

@@ -31,7 +31,7 @@ class ThreadTests(unittest.TestCase):
     """The one thread: when it starts, when it ends, and what can't hurt it."""
 
     def setUp(self) -> None:
-        for name, value in ("LINGER", 0.1), ("_SHORTEST", SHORTEST):
+        for name, value in ("LINGER", 0.05), ("_SHORTEST", SHORTEST):
             patch = mock.patch.object(watchdog, name, value)
             patch.start()
             self.addCleanup(patch.stop)
@@ -146,7 +146,7 @@ class ThreadTests(unittest.TestCase):
 
         def free(call: BlockedCall) -> None:
             freeing.set()
-            stopped.wait(0.05)
+            stopped.wait(0.02)
             order.append("freed")
             made.stop()
 

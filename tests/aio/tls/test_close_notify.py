@@ -14,6 +14,7 @@ from unittest import mock
 from tcpclient_testing import ExpectationError, ThreadedMockTCPServer, tls
 from tcpclient_testing.aio.sockets.inet_diag import available
 from tcpclient_testing.aio.tls import close_notify
+from tests.support.blocking import send_at_once
 from tests.support.long import LONG
 from tests.support.tls_cases import VERSIONS, TLSTestCase, only
 
@@ -51,7 +52,7 @@ def reads_and_is_gone(client: ssl.SSLSocket) -> None:
 
 def reads_late(client: ssl.SSLSocket) -> None:
     """Let the reply lie for a while."""
-    time.sleep(0.03)
+    time.sleep(0.02)
     read_reply(client)
 
 
@@ -97,6 +98,7 @@ class BlockingClientTests(unittest.TestCase):
             with ThreadedMockTCPServer(timeout=10, tls=True) as server:
                 script(server)
                 plain = socket.create_connection(server.address, 30)
+                send_at_once(plain)
                 with context.wrap_socket(plain, server_hostname="localhost") as secured:
                     secured.sendall(b"GET\r\n")
                     client(secured)
@@ -151,7 +153,9 @@ class BlockingClientTests(unittest.TestCase):
         ends: list[Any] = []
 
         def client(address: Any) -> None:
-            with tls.client_context().wrap_socket(socket.create_connection(address, 30), server_hostname="localhost",
+            plain = socket.create_connection(address, 30)
+            send_at_once(plain)
+            with tls.client_context().wrap_socket(plain, server_hostname="localhost",
                                                   suppress_ragged_eofs=False) as connected:
                 connected.sendall(b"GET\r\n")
                 left = len(reply)

@@ -92,8 +92,8 @@ class WaitingTests(unittest.TestCase):
         """A callable that waits in the server's thread is named, instead of waiting for it for ever."""
         release = threading.Event()
         with self.assertRaisesRegex(ScriptError, r"thread is blocked at test_cross_thread.py:\d+ .*release.wait"), \
-                ThreadedMockTCPServer(timeout=0.2) as server:
-            server._thread._patience = 0.1
+                ThreadedMockTCPServer(timeout=0.1) as server:
+            server._thread._patience = 0.05
             server._thread.loop.slow_callback_duration = 60  # says nothing of what blocks on purpose
             server.expect_connect(timeout=30)
             server.send_bytes(lambda _: b"x" if release.wait(30) else b"")
@@ -185,7 +185,8 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
     async def test_body_that_waits_for_something_else_is_interrupted(self) -> None:
         """It is when the script has failed, and the verdict comes out; nothing of the cancellation stays behind."""
         started = time.monotonic()
-        with self.assertRaisesRegex(ExpectationError, "got b'EHLO"):
+        with mock.patch.multiple(interruption, _PATIENCE=0.02, _INSISTENCE=0.01), \
+                self.assertRaisesRegex(ExpectationError, "got b'EHLO"):
             async with ThreadedMockTCPServer() as server:
                 server.expect_connect()
                 server.expect_line(b"HELO")
@@ -195,11 +196,12 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
         self.assertLess(time.monotonic() - started, 30)
         task: Any = asyncio.current_task()
         self.assertEqual(getattr(task, "cancelling", lambda: 0)(), 0)
-        await asyncio.sleep(0.1)  # longer than the time after which it would be interrupted again
+        await asyncio.sleep(0.03)  # longer than the time after which it would be interrupted again
 
     async def test_body_that_begins_after_the_failure_is_interrupted(self) -> None:
         """It need not have been there when the script failed."""
-        with ThreadedMockTCPServer() as server, connect(server.address) as client:
+        with mock.patch.object(interruption, "_PATIENCE", 0.02), ThreadedMockTCPServer() as server, \
+                connect(server.address) as client:
             server.expect_connect()
             step = server.expect_line(b"HELO")
             client.sendall(b"EHLO\r\n")
@@ -218,7 +220,7 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
         with mock.patch.object(interruption, "_PATIENCE", 0.0), self.assertRaises(ExpectationError):
             async with ThreadedMockTCPServer() as server:
                 server.expect_connect()
-                step = server.expect_line(b"HELO", timeout=0.05)
+                step = server.expect_line(b"HELO", timeout=0.02)
                 with connect(server.address):
                     for awaited in (step, server.join()):
                         with self.assertRaises(ExpectationError):
@@ -233,7 +235,7 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
                 server.expect_line(b"HELO")
                 with connect(server.address) as client:
                     client.sendall(b"EHLO\r\n")
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(0.04)
 
     async def test_streams_when_the_client_is_careless(self) -> None:
         """A client of this process that does not await wait_closed() is told so, though its loop is another one."""

@@ -196,7 +196,7 @@ class VerdictTests(unittest.TestCase):
 
     def test_leaving_when_the_client_never_came(self) -> None:
         """On leaving, the rest of the script is waited for, within its time-outs."""
-        error = self.failure_of(lambda server: server.expect_connect(), timeout=0.05)
+        error = self.failure_of(lambda server: server.expect_connect(), timeout=0.02)
         self.assertIn("no client connected", str(error))
 
     def test_leaving_when_something_is_left_over(self) -> None:
@@ -229,18 +229,18 @@ class NestedTests(unittest.TestCase):
     def test_failure_of_the_outer_server_came_first(self) -> None:
         """The one whose script failed first gives the verdict, though the other has given one by then."""
         with self.assertRaisesRegex(ExpectationError, "expected b'hello', got b'hullo'"), \
-                ThreadedMockTCPServer() as outer, ThreadedMockTCPServer(timeout=0.1) as inner:
+                ThreadedMockTCPServer() as outer, ThreadedMockTCPServer(timeout=0.02) as inner:
             script_greeting(outer)
-            script_greeting(inner)
             with connect(outer.address) as client:
                 client.sendall(b"hullo")
                 self.assertRaises(ConnectionResetError, client.recv, 1)
+                script_greeting(inner)
                 inner.join()
 
     def test_failure_of_the_inner_server_came_first(self) -> None:
         """Its verdict passes the outer one."""
         with self.assertRaisesRegex(ExpectationError, "no client connected"), \
-                ThreadedMockTCPServer() as outer, ThreadedMockTCPServer(timeout=0.05) as inner:
+                ThreadedMockTCPServer() as outer, ThreadedMockTCPServer(timeout=0.02) as inner:
             script_greeting(outer)
             script_greeting(inner)
             inner.join()
@@ -254,7 +254,7 @@ class HangingClientsTests(unittest.TestCase):
     def ended_by(self, body: Callable[[ThreadedMockTCPServer], object], **options: Any) -> str:
         """Run a client in this thread, and return the report."""
         started = time.monotonic()
-        made = ThreadedMockTCPServer(**{"timeout": 0.05, **options})
+        made = ThreadedMockTCPServer(**{"timeout": 0.02, **options})
         with self.assertRaises(ExpectationError) as caught, made as server:
             server.expect_connect(timeout=30)
             body(server)
@@ -284,7 +284,7 @@ class HangingClientsTests(unittest.TestCase):
         def body(server: ThreadedMockTCPServer) -> None:
             with connect(server.address, None) as client:
                 client.recv(1)
-        self.assertIn("still connected and waits", self.ended_by(body, idle_timeout=0.05))
+        self.assertIn("still connected and waits", self.ended_by(body, idle_timeout=0.02))
 
     def test_client_that_is_never_read(self) -> None:
         """A client blocked in sendall() because the server has stopped reading returns."""
