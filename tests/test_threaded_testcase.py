@@ -214,7 +214,7 @@ class ThreadedReportTests(unittest.TestCase):
             script(case)
             with connect(case.tcpserver.address) as client, connect(other.address) as another:
                 client.sendall(b"howdy")
-                another.settimeout(0.05)
+                another.settimeout(0.03)
                 try:
                     another.recv(1)
                 except OSError as error:

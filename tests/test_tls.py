@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tcpclient_testing import tls
 from tests import make_certificates
-from tests.support.tls_cases import only
+from tests.support.tls_cases import default_context, only
 
 # The X509_V_ERR_... that OpenSSL gives for each of them: openssl-verification-options(1), include/openssl/x509_vfy.h.
 VERIFY_CODES = {
@@ -149,7 +149,7 @@ class ShippedCertificateTests(unittest.TestCase):
         """Nobody trusts the authority who was not told to."""
         for name in ("localhost", "outside-constraints"):
             with self.subTest(name):
-                handshake = shake_hands(tls.server_context(name), ssl.create_default_context())
+                handshake = shake_hands(tls.server_context(name), default_context())
                 self.assert_refused(handshake, VERIFY_CODES["unknown-authority"])
 
     def test_authority_comes_without_a_private_key(self) -> None:
@@ -251,7 +251,7 @@ class ContextTests(unittest.TestCase):
 
     def test_client_verifies_as_a_default_context_does(self) -> None:
         """The verification flags are those of this interpreter's create_default_context()."""
-        self.assertEqual(tls.client_context().verify_flags, ssl.create_default_context().verify_flags)
+        self.assertEqual(tls.client_context().verify_flags, default_context().verify_flags)
 
     def test_versions_start_at_1_2(self) -> None:
         """Both sides refuse what RFC 8996 deprecates, whatever the interpreter's default is."""
@@ -430,7 +430,7 @@ class ServerArgumentTests(unittest.TestCase):
 
     def test_context_for_clients_is_refused(self) -> None:
         """With a client's context the handshake could only fail, later and obscurely."""
-        for context in (ssl.create_default_context(), tls.client_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)):
+        for context in (default_context(), tls.client_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)):
             with self.assertRaisesRegex(ValueError, r"is for clients.*a server needs .*tls\.server_context\(\)"):
                 tls.as_server_context(context)
 

@@ -20,7 +20,7 @@ class TooEarlyTests(unittest.TestCase):
     def report(self, body: Callable[[MockTCPServer], Awaitable[Any]]) -> str:
         """What becomes of a body for which no client connects."""
         async def run() -> None:
-            async with MockTCPServer(timeout=0.03) as server:
+            async with MockTCPServer(timeout=0.02) as server:
                 server.expect_connect()
                 await body(server)
 

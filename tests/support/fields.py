@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Optional, Union
+
+from tests.support.imports import nodes_of
 
 __all__ = ["Class", "Write", "classes", "fields_of", "writes"]
 
@@ -36,12 +39,12 @@ class Write(NamedTuple):
 
 def classes(sources: Mapping[str, str]) -> list[Class]:
     """Return every class of the package, nested ones too, in the order of the sources."""
-    return [
-        _class(path, node)
-        for path, source in sources.items()
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.ClassDef)
-    ]
+    return [found for path, source in sources.items() for found in _classes_in(path, source)]
+
+
+@functools.cache
+def _classes_in(path: str, source: str) -> tuple[Class, ...]:
+    return tuple(_class(path, node) for node in nodes_of(source) if isinstance(node, ast.ClassDef))
 
 
 def fields_of(subject: Class, known: list[Class]) -> frozenset[str]:
@@ -61,11 +64,11 @@ def fields_of(subject: Class, known: list[Class]) -> frozenset[str]:
 
 def writes(source: str) -> list[Write]:
     """Return each place that writes or deletes a field of anything but `self` and `cls`, in the order of the lines."""
-    return sorted(_writes(ast.parse(source)), key=lambda write: (write.line, write.field))
+    return sorted(_writes(nodes_of(source)), key=lambda write: (write.line, write.field))
 
 
-def _writes(tree: ast.AST) -> Iterator[Write]:
-    for node in ast.walk(tree):
+def _writes(nodes: Iterable[ast.AST]) -> Iterator[Write]:
+    for node in nodes:
         # The targets of assignments, of `for` and of `with` are all stores; those of `del` are deletions.
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, (ast.Store, ast.Del)):
             if not _is_own(node.value):

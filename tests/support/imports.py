@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Union
 
-__all__ = ["PACKAGE", "Import", "imports", "package_sources"]
+__all__ = ["PACKAGE", "Import", "imports", "nodes_of", "package_sources"]
 
 PACKAGE = "tcpclient_testing"
 
@@ -30,6 +31,12 @@ class Import(NamedTuple):
     def top(self) -> str:
         """The name before the first dot."""
         return self.module.partition(".")[0]
+
+
+@functools.cache
+def nodes_of(source: str) -> tuple[ast.AST, ...]:
+    """Return every node of a module's syntax tree, a parent before its children; each source is read once."""
+    return tuple(ast.walk(ast.parse(source)))
 
 
 def package_sources(root: Path) -> dict[str, str]:
@@ -60,20 +67,24 @@ def _resolved(found: Import, paths: Mapping[str, str]) -> Import:
 
 
 def _found(path: str, source: str, paths: Mapping[str, str]) -> Iterator[Import]:
-    for node, type_only in _nodes(ast.parse(source), type_only=False):
+    for node, type_only in _nodes(source):
         for name in _names(node, path, paths):
             yield Import(name, node.lineno, type_only)
 
 
-def _nodes(node: ast.AST, *, type_only: bool) -> Iterator[tuple[_Node, bool]]:
-    """Yield every import and call below `node`, and whether it stands under `if TYPE_CHECKING:`."""
-    for field, value in ast.iter_fields(node):
-        only = type_only or (isinstance(node, ast.If) and field == "body" and "TYPE_CHECKING" in ast.dump(node.test))
-        for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST):
-                if isinstance(child, (ast.Import, ast.ImportFrom, ast.Call)):
-                    yield child, only
-                yield from _nodes(child, type_only=only)
+def _nodes(source: str) -> list[tuple[_Node, bool]]:
+    """Return every import and call in the order of the lines, and whether it stands under `if TYPE_CHECKING:`."""
+    nodes = nodes_of(source)
+    type_only = {
+        inner
+        for node in nodes
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    found = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom, ast.Call))]
+    found.sort(key=lambda node: (node.lineno, node.col_offset))
+    return [(node, node in type_only) for node in found]
 
 
 def _names(node: _Node, path: str, paths: Mapping[str, str]) -> Iterator[str]:

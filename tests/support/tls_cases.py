@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -13,8 +14,8 @@ from tests.support.loops import AsyncTestCase
 from tests.support.tls_client import TLSClient
 
 __all__ = [
-    "VERSIONS", "only", "connect", "TLSTestCase", "plain", "distrusting", "distrusting_stream",
-    "leaving_midway",
+    "VERSIONS", "only", "connect", "TLSTestCase", "plain", "default_context", "distrusting",
+    "distrusting_stream", "leaving_midway",
 ]
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
@@ -71,9 +72,15 @@ async def plain(server: MockTCPServer) -> None:
         sock.close()
 
 
+@functools.cache
+def default_context() -> ssl.SSLContext:
+    """The context of a client that trusts the system's authorities: there are many of them to read."""
+    return ssl.create_default_context()
+
+
 async def distrusting(server: MockTCPServer, context: ssl.SSLContext | None = None) -> None:
     """A client that refuses the certificate by an alert."""
-    client = await TLSClient.connect(server, context or ssl.create_default_context(), shake=False)
+    client = await TLSClient.connect(server, context or default_context(), shake=False)
     try:
         await client.handshake()
     except ssl.SSLCertVerificationError:
@@ -85,7 +92,7 @@ async def distrusting(server: MockTCPServer, context: ssl.SSLContext | None = No
 async def distrusting_stream(server: MockTCPServer) -> None:
     """An asyncio client that refuses the certificate: it closes without a word."""
     try:
-        await asyncio.open_connection(server.host, server.port, ssl=ssl.create_default_context())
+        await asyncio.open_connection(server.host, server.port, ssl=default_context())
     except ssl.SSLCertVerificationError:
         pass
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bdb
+import contextlib
 import io
 import pathlib
 import pdb  # noqa: T100 - it is the subject here
@@ -153,16 +154,17 @@ class DebuggerActiveTests(unittest.TestCase):
                 "print('active:', debugger_active())\n",
                 encoding="utf-8",
             )
-            for debugger, expected in (("-m", "pdb", "-c", "continue"), True), ((), False):
-                process = subprocess.run(
-                    [sys.executable, *debugger, str(program)],
-                    input="q\n",
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    timeout=30,
-                    check=False,
-                )
-                self.assertIn(f"active: {expected}", process.stdout)
+            # At the same time, since interpreters take their time to start.
+            with contextlib.ExitStack() as stack:
+                started = [
+                    (stack.enter_context(subprocess.Popen([sys.executable, *debugger, str(program)],
+                                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)),
+                     expected)
+                    for debugger, expected in ((("-m", "pdb", "-c", "continue"), True), ((), False))
+                ]
+                for process, expected in started:
+                    stack.callback(process.kill)
+                    self.assertIn(f"active: {expected}", process.communicate("q\n", timeout=30)[0])
 
 
 if __name__ == "__main__":

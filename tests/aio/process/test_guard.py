@@ -300,13 +300,19 @@ class UntouchedTests(unittest.IsolatedAsyncioTestCase):
 class SleepTests(unittest.TestCase):
     """Which threads sleep, by the kernel's word."""
 
-    def state_of(self, function: Callable[[], object]) -> bool:
+    def start(self, function: Callable[[], object]) -> int:
+        """Start a thread that does this; return its number."""
         thread = threading.Thread(target=function, daemon=True)
         thread.start()
         self.addCleanup(thread.join)
-        time.sleep(0.02)  # let it get there
         assert thread.native_id is not None
-        return in_one_sleep(thread.native_id)
+        return thread.native_id
+
+    def sleeps_long(self) -> bool:
+        """Whether the kernel says so of a thread that does."""
+        number = self.start(lambda: time.sleep(0.1))
+        time.sleep(0.02)  # let it get there
+        return in_one_sleep(number)
 
     def test_in_one_sleep(self) -> None:
         """A long sleep is one; many short ones, and waiting for a lock or a socket, are not."""
@@ -318,11 +324,10 @@ class SleepTests(unittest.TestCase):
         ours, theirs = socket.socketpair()
         with ours, theirs:
             try:
+                others = [self.start(other) for other in (naps, over.wait, lambda: ours.recv(1))]
                 # On a busy machine the sleep may be over before it was looked at twice.
-                self.assertTrue(any(self.state_of(lambda: time.sleep(0.1)) for _ in range(5)))
-                self.assertFalse(self.state_of(naps))
-                self.assertFalse(self.state_of(over.wait))
-                self.assertFalse(self.state_of(lambda: ours.recv(1)))
+                self.assertTrue(any(self.sleeps_long() for _ in range(5)))
+                self.assertEqual([in_one_sleep(number) for number in others], [False, False, False])
             finally:
                 over.set()
                 theirs.send(b"x")

@@ -153,7 +153,7 @@ class SleepsTests(BystanderTestCase):
         for patch in (mock.patch.object(threads, "_FUTEX", None),
                       mock.patch.object(threads, "_read", side_effect=PermissionError)):
             with patch:
-                self.assertFalse(self.at_rest(thread, 3 * REST))
+                self.assertFalse(self.at_rest(thread, 2 * REST))
 
 
 class ToolsTests(BystanderTestCase):
@@ -298,9 +298,9 @@ class ToldTests(BystanderTestCase):
     def test_long_wait_is_a_warning_that_names_the_thread(self):
         """A thread that wakes by itself makes time real; after a while that is said, once."""
         self.start(self.flush_now_and_then, name="flusher")
-        with mock.patch("tcpclient_testing.virtual_time.loop._LONG_WAIT", 0.02), \
+        with mock.patch("tcpclient_testing.virtual_time.loop._LONG_WAIT", 0.01), \
                 self.assertWarnsRegex(RuntimeWarning, r"because thread 'flusher' lives; .*set_aside") as caught:
-            run_on_virtual_time(asyncio.sleep(0.08))
+            run_on_virtual_time(asyncio.sleep(0.04))
         self.assertEqual(len(caught.warnings), 1)
 
     def test_deliberate_waits_are_no_warning(self):
@@ -308,12 +308,12 @@ class ToldTests(BystanderTestCase):
         async def main():
             loop = asyncio.get_running_loop()
             with loop.hold("a device"):
-                await asyncio.sleep(0.04)
-            await asyncio.wait_for(loop.run_in_executor(None, time.sleep, 0.04), HOUR)
+                await asyncio.sleep(0.02)
+            await asyncio.wait_for(loop.run_in_executor(None, time.sleep, 0.02), HOUR)
             await loop.shutdown_default_executor()
             self.assertEqual(sorted(loop.really_waited), ["a device", "a job is in an executor"])
 
-        with mock.patch("tcpclient_testing.virtual_time.loop._LONG_WAIT", 0.02), \
+        with mock.patch("tcpclient_testing.virtual_time.loop._LONG_WAIT", 0.01), \
                 mock.patch("tcpclient_testing.virtual_time.loop._warn") as warn:
             run_on_virtual_time(main())
         warn.assert_not_called()

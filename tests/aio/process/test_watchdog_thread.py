@@ -18,7 +18,7 @@ from unittest import mock
 from tcpclient_testing.aio.process import watchdog
 from tcpclient_testing.aio.process.blocked_call import BlockedCall
 from tcpclient_testing.aio.process.watchdog import Watch, watch
-from tests.support.watchdogs import SHORTEST, TIMEOUT, linux, watchdogs
+from tests.support.watchdogs import AGAIN, SHORTEST, TIMEOUT, linux, watchdogs
 
 
 def wait_for_the_end() -> None:
@@ -31,7 +31,7 @@ class ThreadTests(unittest.TestCase):
     """The one thread: when it starts, when it ends, and what can't hurt it."""
 
     def setUp(self) -> None:
-        for name, value in ("LINGER", 0.05), ("_SHORTEST", SHORTEST):
+        for name, value in ("LINGER", 0.03), ("_SHORTEST", SHORTEST), ("_AGAIN", AGAIN):
             patch = mock.patch.object(watchdog, name, value)
             patch.start()
             self.addCleanup(patch.stop)

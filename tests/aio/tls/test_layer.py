@@ -14,6 +14,7 @@ from tests.support.tls_cases import (
     VERSIONS,
     TLSTestCase,
     connect,
+    default_context,
     distrusting,
     only,
 )
@@ -410,7 +411,7 @@ class MisuseTests(TLSTestCase):
         for wrong, error, words in (
             ("nothing-such", ValueError, "no certificate is called 'nothing-such'"),
             ("no/such/file.pem", FileNotFoundError, "no/such/file.pem"),
-            (ssl.create_default_context(), ValueError, "is for clients"),
+            (default_context(), ValueError, "is for clients"),
             (42, TypeError, "got 42"),
         ):
             with self.subTest(wrong), self.assertRaisesRegex(error, words):

@@ -185,7 +185,7 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
     async def test_body_that_waits_for_something_else_is_interrupted(self) -> None:
         """It is when the script has failed, and the verdict comes out; nothing of the cancellation stays behind."""
         started = time.monotonic()
-        with mock.patch.multiple(interruption, _PATIENCE=0.02, _INSISTENCE=0.01), \
+        with mock.patch.multiple(interruption, _PATIENCE=0.01, _INSISTENCE=0.01), \
                 self.assertRaisesRegex(ExpectationError, "got b'EHLO"):
             async with ThreadedMockTCPServer() as server:
                 server.expect_connect()
@@ -196,11 +196,11 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
         self.assertLess(time.monotonic() - started, 30)
         task: Any = asyncio.current_task()
         self.assertEqual(getattr(task, "cancelling", lambda: 0)(), 0)
-        await asyncio.sleep(0.03)  # longer than the time after which it would be interrupted again
+        await asyncio.sleep(0.02)  # longer than the time after which it would be interrupted again
 
     async def test_body_that_begins_after_the_failure_is_interrupted(self) -> None:
         """It need not have been there when the script failed."""
-        with mock.patch.object(interruption, "_PATIENCE", 0.02), ThreadedMockTCPServer() as server, \
+        with mock.patch.object(interruption, "_PATIENCE", 0.01), ThreadedMockTCPServer() as server, \
                 connect(server.address) as client:
             server.expect_connect()
             step = server.expect_line(b"HELO")
