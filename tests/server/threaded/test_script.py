@@ -138,7 +138,7 @@ class BesideTests(unittest.TestCase):
         """It is freed when the time-out is over, whichever block it is; the report has what it raised then."""
         for of_connection in (False, True):
             with self.subTest(of_connection=of_connection):
-                with self.assertRaises(ExpectationError) as caught, ThreadedMockTCPServer(timeout=0.02) as server:
+                with self.assertRaises(ExpectationError) as caught, ThreadedMockTCPServer(timeout=0.05) as server:
                     scripted: Any = server.expect_connect().connection if of_connection else server
                     with scripted.any_order():
                         if not of_connection:

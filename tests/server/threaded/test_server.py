@@ -268,7 +268,7 @@ class HangingClientsTests(unittest.TestCase):
             with connect(server.address, None) as client:
                 client.sendall(b"EHLO\r\n")
                 client.recv(1)
-        self.assertIn("expected b'HELO", self.ended_by(body))
+        self.assertIn("expected b'HELO", self.ended_by(body, timeout=30))
 
     def test_client_that_waits_while_the_script_waits(self) -> None:
         """Where client and script wait for each other, the step's time-out ends it."""
@@ -331,7 +331,7 @@ class HangingClientsTests(unittest.TestCase):
                     client.recv(1)
             except OSError:
                 pass
-        self.assertIn("first difference at byte 1", self.ended_by(body))
+        self.assertIn("first difference at byte 1", self.ended_by(body, timeout=30))
 
     def test_client_in_a_thread_that_hangs(self) -> None:
         """A test that joins the thread of its client goes on when the script fails."""
