@@ -212,7 +212,7 @@ class BlockingClientTests(unittest.TestCase):
                 with self.subTest(client=client.__name__):
                     self.assertEqual(self.verdict(script, client), "")
 
-    @mock.patch.object(client_resets, "_POSSIBLE", 0.03)
+    @mock.patch.object(client_resets, "_POSSIBLE", 0.02)
     def test_client_that_half_closes_and_does_not_read_is_not_waited_for(self) -> None:
         """It may have a reason; only for a moment it could still be about to close."""
         with ThreadedMockTCPServer(timeout=10) as server:
@@ -225,7 +225,7 @@ class BlockingClientTests(unittest.TestCase):
                 self.assertLess(time.monotonic() - begun, 2.0)
                 read_all(client)
 
-    @mock.patch.object(client_resets, "_POSSIBLE", 0.05)
+    @mock.patch.object(client_resets, "_POSSIBLE", 0.04)
     def test_time_out_does_not_count_while_it_is_looked(self) -> None:
         """A client that has ended its stream is never said to be connected still."""
         with ThreadedMockTCPServer(timeout=10) as server:
@@ -236,7 +236,7 @@ class BlockingClientTests(unittest.TestCase):
                 server.join()
                 read_all(client)
 
-    @mock.patch.object(client_resets, "_POSSIBLE", 0.03)
+    @mock.patch.object(client_resets, "_POSSIBLE", 0.02)
     def test_leaving_while_it_is_looked(self) -> None:
         """A client that has ended its stream has disconnected."""
         with ThreadedMockTCPServer(timeout=10) as server:

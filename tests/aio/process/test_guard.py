@@ -282,9 +282,10 @@ class UntouchedTests(unittest.IsolatedAsyncioTestCase):
             lambda: threading.Event().wait(seconds),
             lambda: subprocess.run([sys.executable, "-c", f"import time; time.sleep({seconds})"],
                                    stdout=subprocess.PIPE, check=True))
-        for wait in waits:
-            with mock.patch("tcpclient_testing.aio.process.guard._OVERDUE", TIMEOUT / 2):
-                await with_server(functools.partial(body, wait))
+        # Each in a loop of its own, at the same time.
+        with mock.patch("tcpclient_testing.aio.process.guard._OVERDUE", TIMEOUT / 2):
+            await asyncio.gather(*(asyncio.to_thread(asyncio.run, with_server(functools.partial(body, wait)))
+                                   for wait in waits))
 
     async def test_switch(self) -> None:
         """The switch in the environment keeps the thread from starting."""

@@ -228,7 +228,7 @@ class WatchTests(unittest.TestCase):
             reader, writer = await asyncio.open_connection(*server.address)
             writer.write(b"request")
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(reader.read(1), 1.5 * LONGER)
+                await asyncio.wait_for(reader.read(1), 1.25 * LONGER)
             writer.close()
             await writer.wait_closed()
 

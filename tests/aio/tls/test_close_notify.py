@@ -77,7 +77,7 @@ def half_closes(client: ssl.SSLSocket) -> None:
 
 def leaves(client: ssl.SSLSocket) -> None:
     """Read nothing."""
-    time.sleep(0.02)
+    time.sleep(0.01)
 
 
 def is_gone(client: ssl.SSLSocket) -> None:
@@ -200,7 +200,7 @@ class BlockingClientTests(unittest.TestCase):
 
         def client(secured: ssl.SSLSocket) -> None:
             read_reply(secured)
-            time.sleep(0.03)
+            time.sleep(0.02)
 
         self.assertEqual(self.verdict(client, script=script), "")
 
