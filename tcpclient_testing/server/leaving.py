@@ -96,8 +96,8 @@ class FinalCheck:
         """Add an `expect_disconnect()` to each script that does not say how its connection ends.
 
         A client that is still connected gets no such step. If the server has disconnected, the script fails; otherwise
-        `settle` judges the connection. What a handler serves ends with the handler; and with ``allow_open=True``, a
-        script may leave open how its connection ends.
+        `settle` judges the connection. What a handler serves ends with the handler. With ``allow_open=True``, a script
+        may leave open how its connection ends, and with ``allow_extra=True`` more bytes may come before that.
         """
         runtime = self._runtime
         if self._allow_open:
@@ -108,6 +108,8 @@ class FinalCheck:
         if any(not conversation.inbox.ended for conversation in open_ended):
             await self._await_ends(open_ended)
         for conversation in open_ended:
+            if self._allow_extra and conversation.inbox.pending:
+                continue
             if conversation.inbox.ended and not runtime.context.environment.over:
                 step = ImpliedDisconnect(conversation.script.steps[-1].origin)
                 runtime.session.add_to(conversation, step, runtime.context.now())

@@ -1,0 +1,8 @@
+"""All cases of the contract, by name."""
+
+from __future__ import annotations
+
+from . import failures, leaving, options
+from .case import Case
+
+CASES: dict[str, Case] = {case.name: case for case in (*options.CASES, *failures.CASES, *leaving.CASES)}

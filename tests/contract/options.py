@@ -1,0 +1,172 @@
+"""Each option of a server: a case that passes only if the option takes effect, and what happens without it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+from tcpclient_testing import Network
+from tcpclient_testing.framing import LengthPrefixed, Netstring
+
+from .bodies import Body, Tools
+from .case import PASSES, Case, fails, raises
+from .clients import CLOSE, END, READ_END, read, send
+from .scripts import ASK, MISSPELLED, asks, client, exchange, misspells, script
+
+_LONG = b"x" * 1000
+
+
+def on_address(host: str) -> Any:
+    """Make a body that passes if the server listens there."""
+    def body(tools: Tools) -> Body:
+        assert tools.server.host == host, tools.server.host
+        yield tools.run(*ASK, CLOSE)
+    return body
+
+
+def silent(tools: Tools) -> Body:
+    """The client connects, and waits."""
+    yield tools.run(read(1))
+
+
+def idle(tools: Tools) -> Body:
+    """The client asks, and then waits for something."""
+    yield tools.run(*ASK, read(1))
+
+
+def stays(tools: Tools) -> Body:
+    """The client asks, and stays connected until the test has ended."""
+    yield tools.run(*ASK)
+
+
+async def echo(connection: Any) -> None:
+    """Send each line back."""
+    async for line in connection.lines():
+        connection.send_line(line)
+
+
+def own_port() -> dict[str, Any]:
+    """Return a port that is free."""
+    import socket
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return {"port": sock.getsockname()[1]}
+
+
+def unix_path() -> dict[str, Any]:
+    """Return a path that nobody has."""
+    return {"unix_path": os.path.join(tempfile.mkdtemp(prefix="contract"), "s")}
+
+
+def unix(tools: Tools) -> Body:
+    """The client connects to a path."""
+    path = tools.server.unix_path
+    assert tools.server.address == path
+    yield tools.run(*ASK, CLOSE)
+    yield lambda: None
+
+
+def pipelines(tools: Tools) -> Body:
+    """The client sends two requests at once."""
+    yield tools.run(send(b"PING\r\nPING\r\n"), read(12), CLOSE)
+
+
+def twice(server: Any) -> None:
+    """PING, PONG, PING, PONG."""
+    server.expect_connect()
+    for _ in range(2):
+        server.expect_line(b"PING")
+        server.send_line(b"PONG")
+    server.expect_disconnect()
+
+
+def in_turn(tools: Tools) -> Body:
+    """The client waits for each reply."""
+    yield tools.run(*ASK, *ASK, CLOSE)
+
+
+def split(tools: Tools) -> Body:
+    """The client gets the reply in pieces."""
+    yield tools.run(*ASK, CLOSE)
+    assert tools.server.connections[0].splits == (2, 4), tools.server.connections[0].splits
+
+
+def forgets_the_beginning(tools: Tools) -> Body:
+    """The transcript doesn't keep all that the client sent."""
+    yield tools.run(send(_LONG), CLOSE)
+    yield tools.join()
+    try:
+        tools.server.connections[0].received  # noqa: B018 - it raises
+    except BufferError:
+        return
+    raise AssertionError("the transcript has kept everything")
+
+
+def remembers_all(tools: Tools) -> Body:
+    """The transcript keeps what the client sent."""
+    yield tools.run(*ASK, CLOSE)
+    assert tools.server.connections[0].received == b"PING\r\n"
+
+
+def goes_on_after_the_failure(tools: Tools) -> Body:
+    """The body is not interrupted: it ends by itself, a moment after the failure."""
+    import asyncio
+    yield tools.run(send(b"PUNG\r\n"))
+    yield lambda: asyncio.sleep(0.15)
+    tools.server.went_on = True
+
+
+CASES = (
+    Case("host", PASSES, on_address("127.0.0.1"), exchange, lambda: {"host": "127.0.0.1"}),
+    Case("host_by_default", PASSES, on_address("127.0.0.1"), exchange),
+    Case("port", PASSES, asks, exchange, own_port),
+    Case("port_wrong_byte", fails(MISSPELLED), misspells, exchange, own_port),
+    Case("timeout", fails(r"silent|nothing"), silent, exchange, lambda: {"timeout": 0.02}),
+    Case("timeout_of_a_quick_client", PASSES, asks, exchange, lambda: {"timeout": 5}),
+    Case("idle_timeout", fails(r"script is complete.*still connected"), idle,
+         script(lambda s: s.expect_line(b"PING"), lambda s: s.send_line(b"PONG")), lambda: {"idle_timeout": 0.02}),
+    Case("idle_timeout_none", PASSES, asks, exchange, lambda: {"idle_timeout": None}),
+    Case("tls", PASSES, asks, exchange, lambda: {"tls": True}, tls=True),
+    Case("tls_wrong_byte", fails(MISSPELLED), misspells, exchange, lambda: {"tls": True}, tls=True),
+    Case("tls_plain_client", fails(r"TLS"), client(send(b"PING\r\n"), READ_END), exchange, lambda: {"tls": True}),
+    Case("unix_path", PASSES, unix, exchange, unix_path),
+    Case("unix_path_wrong_byte", fails(MISSPELLED), misspells, exchange, unix_path),
+    Case("framing", PASSES, client(send(b"4:PING,"), CLOSE),
+         script(lambda s: s.expect_frame(b"PING"), lambda s: s.expect_disconnect()), lambda: {"framing": Netstring()}),
+    Case("framing_by_default", PASSES, client(send(b"\0\0\0\4PING"), CLOSE),
+         script(lambda s: s.expect_frame(b"PING"), lambda s: s.expect_disconnect())),
+    Case("framing_other_length", fails(r"expected.*PING"), client(send(b"\0\5PINGS"), read(1)),
+         script(lambda s: s.expect_frame(b"PING"), lambda s: s.expect_disconnect()),
+         lambda: {"framing": LengthPrefixed(2)}),
+    Case("ending", PASSES, client(send(b"PING\n"), CLOSE),
+         script(lambda s: s.expect_line(b"PING"), lambda s: s.expect_disconnect()), lambda: {"ending": b"\n"}),
+    Case("ending_by_default", fails(r"PING"), client(send(b"PING\n"), read(1)),
+         script(lambda s: s.expect_line(b"PING"), lambda s: s.expect_disconnect()), lambda: {"timeout": 0.02}),
+    Case("allow_open", PASSES, stays, script(lambda s: s.expect_line(b"PING"), lambda s: s.send_line(b"PONG")),
+         lambda: {"allow_open": True}),
+    Case("allow_open_by_default", fails(r"still connected"), stays,
+         script(lambda s: s.expect_line(b"PING"), lambda s: s.send_line(b"PONG"))),
+    Case("allow_extra", PASSES, client(send(b"PING\r\nmore"), read(6), CLOSE),
+         script(lambda s: s.expect_line(b"PING"), lambda s: s.send_line(b"PONG")), lambda: {"allow_extra": True}),
+    Case("allow_extra_by_default", fails(r"4 more bytes|more"), client(send(b"PING\r\nmore"), read(6), CLOSE),
+         script(lambda s: s.expect_line(b"PING"), lambda s: s.send_line(b"PONG"))),
+    Case("allow_remote", PASSES, asks, exchange, lambda: {"host": "127.0.0.1", "allow_remote": True}),
+    Case("watch_streams_off", PASSES, client(*ASK, END, READ_END), exchange, lambda: {"watch_streams": False},
+         only="asynchronous"),
+    Case("watch_streams", fails(r"wait_closed|close"), client(*ASK, END, READ_END), exchange, only="asynchronous"),
+    Case("cancel_body_off", fails(MISSPELLED), goes_on_after_the_failure, exchange, lambda: {"cancel_body": False},
+         only="asynchronous"),
+    Case("transcript_limit", PASSES, forgets_the_beginning,
+         script(lambda s: s.expect_bytes(_LONG), lambda s: s.expect_disconnect()), lambda: {"transcript_limit": 2}),
+    Case("transcript_limit_by_default", PASSES, remembers_all, exchange),
+    Case("handler", PASSES, client(send(b"PING\r\n"), read(6), CLOSE), options=lambda: {"handler": echo}),
+    Case("handler_partial_line", fails(r"PIN"), client(send(b"PIN"), END, READ_END), options=lambda: {"handler": echo}),
+    Case("pipelining_off", fails(r"before|answer|pipelin"), pipelines, twice, lambda: {"pipelining": False}),
+    Case("pipelining_off_in_turn", PASSES, in_turn, twice, lambda: {"pipelining": False}),
+    Case("pipelining_by_default", PASSES, pipelines, twice),
+    Case("network", PASSES, split, exchange, lambda: {"network": Network(chunk=2)}),
+    Case("network_wrong_byte", fails(MISSPELLED), misspells, exchange, lambda: {"network": Network(chunk=1)}),
+    Case("option_unknown", raises(r"unexpected keyword|no option|unknown|did you mean", ""), asks, exchange,
+         lambda: {"time_out": 1}),
+)

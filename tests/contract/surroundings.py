@@ -1,0 +1,217 @@
+"""The surroundings that need nothing but the standard library: each runs a case, and says what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+import unittest
+from typing import Any, Callable, NamedTuple, Optional
+
+from tcpclient_testing import (
+    MockTCPServer,
+    MockTCPServerMixin,
+    ThreadedMockTCPServer,
+    ThreadedMockTCPServerMixin,
+)
+
+from .bodies import Tools, drive, drive_blocking
+from .case import Case
+from .judging import Outcome
+
+
+def _text(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+def _outcome(error: Optional[BaseException], left: str = "") -> Outcome:
+    """Return the outcome of code that has no framework around it."""
+    if error is None:
+        return Outcome([], left=left)
+    if isinstance(error, unittest.SkipTest):
+        return Outcome([], True, left)
+    return Outcome([_text(error)], left=left)
+
+
+# unittest.
+
+def _case_class(base: type[Any], mixin: type[Any], case: Case, asynchronous: bool) -> type[Any]:
+    """Make a test case with one test."""
+    def tools(self: Any) -> Tools:
+        made: Optional[Tools] = self.__dict__.get("tools")
+        if made is None:
+            close: list[Callable[[], None]] = []
+            self.addCleanup(lambda: [function() for function in close])  # after the verdict
+            made = self.tools = Tools(self.tcpserver, tls=case.tls, asynchronous=asynchronous, case=self)
+            close.append(made.close)
+        return made
+
+    def part(body: Any) -> Callable[..., Any]:
+        if asynchronous:
+            async def run_in_loop(self: Any) -> None:
+                await drive(body(tools(self)))
+            return run_in_loop
+
+        def run(self: Any) -> None:
+            drive_blocking(body(tools(self)))
+        return run
+
+    def method(tools: Tools) -> Any:
+        case.script(tools.server)
+        if case.clean_up is not None:
+            add = tools.case.addAsyncCleanup if asynchronous else tools.case.addCleanup
+            add(part(case.clean_up), tools.case)
+        yield from case.body(tools)
+
+    namespace: dict[str, Any] = {"tcpserver_options": case.options(), "test": part(method)}
+    for mark in case.marks:
+        namespace["test"] = getattr(unittest, mark)(namespace["test"])
+    prefix = "async" if asynchronous else ""
+    for name, body in (("SetUp", case.set_up), ("TearDown", case.tear_down)):
+        if body is not None:
+            namespace[prefix + name if prefix else name[0].lower() + name[1:]] = part(body)
+    return type(case.name, (mixin, base), namespace)
+
+
+def _run_case(made: type[Any]) -> Outcome:
+    test = made("test")
+    result = unittest.TestResult()
+    test.run(result)
+    tools = test.__dict__.get("tools")
+    left = ""
+    if tools is not None:
+        left = "" if tools.server.closed else "the server is not closed"
+    reports = [text for _, text in result.errors + result.failures]
+    reports += [f"unexpected success: {each}" for each in result.unexpectedSuccesses]
+    return Outcome(reports, bool(result.skipped), left)
+
+
+def asynchronous_mixin(case: Case) -> Outcome:
+    """`MockTCPServerMixin`."""
+    return _run_case(_case_class(unittest.IsolatedAsyncioTestCase, MockTCPServerMixin, case, True))
+
+
+def threaded_mixin(case: Case) -> Outcome:
+    """`ThreadedMockTCPServerMixin`."""
+    return _run_case(_case_class(unittest.TestCase, ThreadedMockTCPServerMixin, case, False))
+
+
+# Blocks of code.
+
+def method(case: Case, tools: Tools) -> Any:
+    """The test method, and what comes after it, as one body."""
+    case.script(tools.server)
+    yield from case.body(tools)
+    if case.clean_up is not None:
+        yield from case.clean_up(tools)
+
+
+def _in_loop(main: Callable[[list[Any]], Any]) -> Outcome:
+    """Run `main` in a loop of its own; it appends the server to the list that it is given."""
+    complaints: list[str] = []
+    servers: list[Any] = []
+    error: Optional[BaseException] = None
+
+    async def run() -> None:
+        nonlocal error
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: complaints.append(str(context["message"])))
+        try:
+            await main(servers)
+        except (Exception, asyncio.CancelledError) as raised:
+            error = raised
+        for _ in range(3):
+            await asyncio.sleep(0)
+        complaints.extend(f"{task}" for task in asyncio.all_tasks() if task is not asyncio.current_task())
+    asyncio.run(run())
+    complaints.extend("the server is not closed" for server in servers if not server.closed)
+    return _outcome(error, "; ".join(complaints))
+
+
+def async_with(case: Case) -> Outcome:
+    """``async with MockTCPServer()``."""
+    async def main(servers: list[Any]) -> None:
+        tools: Optional[Tools] = None
+        try:
+            async with MockTCPServer(**case.options()) as server:
+                servers.append(server)
+                tools = Tools(server, tls=case.tls, asynchronous=True)
+                await drive(method(case, tools))
+        finally:
+            if tools is not None:
+                tools.close()
+    return _in_loop(main)
+
+
+def start_and_stop(case: Case) -> Outcome:
+    """`start` and `stop` of `MockTCPServer`."""
+    async def main(servers: list[Any]) -> None:
+        server = await MockTCPServer(**case.options()).start()
+        servers.append(server)
+        tools = Tools(server, tls=case.tls, asynchronous=True)
+        try:
+            await drive(method(case, tools))
+        finally:
+            try:
+                await server.stop()
+            finally:
+                tools.close()
+    return _in_loop(main)
+
+
+def with_block(case: Case) -> Outcome:
+    """``with ThreadedMockTCPServer()``."""
+    tools = None
+    try:
+        with ThreadedMockTCPServer(**case.options()) as server:
+            tools = Tools(server, tls=case.tls, asynchronous=False)
+            drive_blocking(method(case, tools))
+    except Exception as error:
+        return _outcome(error, _left_of(tools))
+    return _outcome(None, _left_of(tools))
+
+
+def threaded_start_and_stop(case: Case) -> Outcome:
+    """`start` and `stop` of `ThreadedMockTCPServer`."""
+    tools = None
+    try:
+        server = ThreadedMockTCPServer(**case.options()).start()
+        try:
+            tools = Tools(server, tls=case.tls, asynchronous=False)
+            drive_blocking(method(case, tools))
+        finally:
+            server.stop()
+    except Exception as error:
+        return _outcome(error, _left_of(tools))
+    return _outcome(None, _left_of(tools))
+
+
+def _left_of(tools: Optional[Tools]) -> str:
+    if tools is None:
+        return ""
+    tools.close()
+    return "" if tools.server.closed else "the server is not closed"
+
+
+class Surrounding(NamedTuple):
+    """A surrounding: how it runs a case, and which cases it has."""
+
+    run: Callable[[Case], Outcome]
+    kind: str
+    parts: bool = False
+    interrupts: bool = True
+
+    def has(self, case: Case) -> bool:
+        """Whether the case can be run here."""
+        needs_parts = case.parts or case.set_up is not None or case.tear_down is not None
+        return case.only in ("", self.kind) and (self.parts or not needs_parts) \
+            and (self.interrupts or not case.interrupted)
+
+
+SURROUNDINGS = {
+    "asynchronous_mixin": Surrounding(asynchronous_mixin, "asynchronous", True),
+    "threaded_mixin": Surrounding(threaded_mixin, "threaded", True),
+    "async_with": Surrounding(async_with, "asynchronous"),
+    "with_block": Surrounding(with_block, "threaded"),
+    "start_and_stop": Surrounding(start_and_stop, "asynchronous", interrupts=False),
+    "threaded_start_and_stop": Surrounding(threaded_start_and_stop, "threaded"),
+}
