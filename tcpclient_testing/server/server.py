@@ -186,7 +186,7 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         doesn't wait, and the exception stands unless the script had failed before. In an ``except`` that handles the
         exception, `stop` checks the script as usual.
         """
-        if not self._runtime.closed:
+        if not self._judgement.finished:
             from tcpclient_testing.harness.run import leaving_with
             await self._block().__aexit__(None, leaving_with(self._judgement, sys.exc_info()[1]), None)
 
