@@ -19,14 +19,12 @@ from tcpclient_testing.engine.steps.timing import SCALE
 from tcpclient_testing.harness.interruption import Body
 from tcpclient_testing.transcript.entries import Transcript
 
-from .waiting import JoinWait, Waiters, awaited_too_early
-
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.harness.task_snapshot import TaskSnapshot
     from tcpclient_testing.report.report import ExpectationError, Report
 
-__all__ = ["Host", "HandleFactory"]
+__all__ = ["HandleFactory", "Host", "JoinWait", "Waiters"]
 
 __unittest = True
 
@@ -36,6 +34,68 @@ _WORTH_TELLING = 0.5
 
 #: Makes the handle of a connection.
 HandleFactory = Callable[["Conversation"], Any]
+
+
+class Waiters:
+    """All waits for steps of one server.
+
+    `failure` makes the exception for waits that end without their step.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, failure: Callable[[], BaseException]) -> None:
+        self._loop = loop
+        self._failure = failure
+        self._futures: dict[Step[Any], list[asyncio.Future[None]]] = {}
+        self._tasks: dict[asyncio.Task[Any], int] = {}
+
+    def wait(self, step: Step[Any]) -> Generator[Any, None, None]:
+        """Wait for `step`, which is not satisfied yet. Raise what `failure` makes if it never will be."""
+        future = self._loop.create_future()
+        if step not in self._futures:
+            step.cursor.wake(step)
+        self._futures.setdefault(step, []).append(future)
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks[task] = self._tasks.get(task, 0) + 1
+        try:
+            yield from future
+        finally:
+            if task is not None:
+                self._tasks[task] -= 1
+                if not self._tasks[task]:
+                    del self._tasks[task]
+
+    def includes(self, task: asyncio.Task[Any]) -> bool:
+        """Whether `task` waits for a step of this server."""
+        return task in self._tasks
+
+    def wake(self, step: Step[Any]) -> None:
+        """End the waits for `step`, which is satisfied."""
+        for future in self._futures.pop(step, ()):
+            if not future.done():
+                future.set_result(None)
+
+    def give_up(self) -> None:
+        """End all waits with an exception: no step will be satisfied any more."""
+        futures, self._futures = self._futures, {}
+        for waiting in futures.values():
+            for future in waiting:
+                if not future.done():
+                    future.set_exception(self._failure())
+
+
+class JoinWait:
+    """An awaitable that waits for a step on behalf of a join, without marking the step as `asked` for by the user."""
+
+    __slots__ = ("_step",)
+
+    def __init__(self, step: Step[Any]) -> None:
+        self._step = step
+
+    def __await__(self) -> Generator[Any, None, None]:
+        # The host raises if the script failed after the wait before this one.
+        if not self._step.satisfied:
+            yield from self._step.cursor.environment.host.wait_for(self._step)
 
 
 class Host:
@@ -72,7 +132,7 @@ class Host:
 
     def attached(self) -> None:
         """There is a loop: steps can be awaited from now on."""
-        self.waiters = Waiters(self.context.loop, self.session.wake, self.error)
+        self.waiters = Waiters(self.context.loop, self.error)
 
     @property
     def virtual(self) -> bool:
@@ -193,3 +253,30 @@ class Host:
         waited = getattr(self.context.loop, "really_waited", {}).items()
         lines = [f"    for {lasted:.1f} s, because {reason}" for reason, lasted in waited if lasted >= _WORTH_TELLING]
         return about + ["  virtual time was real", *lines] if lines else about
+
+
+def awaited_too_early(context: ServerContext, waiters: Waiters) -> Optional[str]:
+    """The advice, if no client has connected in time and nothing is running that could be the client; else None.
+
+    Nothing is running if
+
+    - each task of the loop waits for a step, and
+    - no other thread and no child process lives.
+
+    Call this when the verdict is made, and the body of the test has not ended: the waiting tasks must not have received
+    the verdict yet.
+    """
+    failure = context.environment.failure
+    if failure is None or not failure.overdue or context.threaded:
+        return None
+    if failure.number is None or failure.step is None or not failure.step.connects \
+            or context.session.conversation(failure.number).inbox.accepted:
+        return None
+    tasks = asyncio.all_tasks(context.loop)
+    if not tasks or not all(waiters.includes(task) for task in tasks):
+        return None
+    from tcpclient_testing.aio.process.quiescence import child_lives, living_thread
+    if living_thread() is not None or child_lives():
+        return None
+    return ("the test waits for a client, but nothing is running that could connect: start the client before awaiting "
+            "a step (asyncio.create_task), or await the step after that")

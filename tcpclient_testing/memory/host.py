@@ -389,7 +389,7 @@ class MemoryServer(_Script):
 
     def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
         """Wait for a step; here, that is noted, and once resumed the step has to be done."""
-        self.session.wake(step)
+        step.cursor.wake(step)
         yield step
         if not step.satisfied:
             raise Over(str(step))

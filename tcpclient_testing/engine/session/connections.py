@@ -50,7 +50,8 @@ class Connections:
         """Return the conversation at this position; make it if there is none yet."""
         while len(self.all) <= position:
             conversation = Conversation(self.environment, len(self.all) + 1)
-            conversation.script.cursor.belong_to(conversation.number, self.host.handle_for(conversation))
+            handle = self.host.handle_for(conversation)
+            conversation.script.cursor.belong_to(conversation.number, handle, conversation.wake)
             self.all.append(conversation)
             if self.everywhere or not self.environment.pipelining:
                 selection = conversation.select()
@@ -113,7 +114,7 @@ class Connections:
         one.exchange_scripts(other)
         for conversation in (one, other):
             handle = conversation.handle
-            conversation.script.cursor.belong_to(conversation.number, handle)
+            conversation.script.cursor.belong_to(conversation.number, handle, conversation.wake)
             self.host.rebind(handle, conversation)
 
     def shift_scripts(self, arrival: Conversation) -> dict[Conversation, Conversation]:

@@ -48,7 +48,8 @@ class Order:
     def settings(self) -> Conversation:
         """The conversation with the server itself; made when there is a first setting."""
         if self._settings is None:
-            self._settings = Conversation(self._environment, 0)
+            self._settings = settings = Conversation(self._environment, 0)
+            settings.script.cursor.belong_to(0, None, settings.wake)
         return self._settings
 
     def steps_before(self) -> list[Step[Any]]:

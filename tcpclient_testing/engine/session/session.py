@@ -287,11 +287,6 @@ class Session:
             return "waiting" if failure is None else "unfinished"
         return "not reached"
 
-    def wake(self, step: Step[Any]) -> None:
-        """Give the adapter a `Wake` command as soon as `step`, which is being awaited, is satisfied."""
-        number = step.cursor.number
-        (self.conversation(number) if number else self.order.settings).wake(step)
-
     # Time.
 
     def tick(self, now: float) -> None:

@@ -74,11 +74,13 @@ class Cursor:
     """How far a script has come: the steps before `position` are satisfied.
 
     `marks` are the positions that it has had, each with the time in seconds of the clock. `number` is the connection's
-    number, `handle` the object that users get for it. `watchers` are the steps that somebody waits for, with what to
-    call when they are satisfied.
+    number, `handle` the object that users get for it, and `wake` is called with a step that is being awaited.
+    `watchers` are the steps that somebody waits for, with what to call when they are satisfied.
     """
 
-    __slots__ = ("environment", "number", "handle", "position", "marks", "watchers")
+    __slots__ = ("environment", "number", "handle", "wake", "position", "marks", "watchers")
+
+    wake: Callable[[Step[Any]], None]
 
     def __init__(self, environment: Environment, number: int) -> None:
         self.environment = environment
@@ -88,10 +90,11 @@ class Cursor:
         self.marks: list[tuple[int, float]] = []
         self.watchers: dict[Step[Any], list[Callable[[], None]]] = {}
 
-    def belong_to(self, number: int, handle: Any) -> None:
+    def belong_to(self, number: int, handle: Any, wake: Callable[[Step[Any]], None]) -> None:
         """The script is that of connection `number` from now on."""
         self.number = number
         self.handle = handle
+        self.wake = wake
 
     def move_to(self, position: int) -> None:
         """Mark the steps before `position` as satisfied, at the current time."""

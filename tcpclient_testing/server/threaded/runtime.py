@@ -12,9 +12,8 @@ from asyncio import events
 from collections.abc import Awaitable, Generator, Sequence
 from typing import Any, Callable, ClassVar, Optional
 
-from tcpclient_testing.aio.host import Host
+from tcpclient_testing.aio.host import Host, JoinWait
 from tcpclient_testing.aio.runtime import Runtime
-from tcpclient_testing.aio.waiting import JoinWait
 from tcpclient_testing.engine.arguments import checked_seconds
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import Step

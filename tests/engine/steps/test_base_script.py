@@ -71,7 +71,7 @@ class CursorTests(ScriptTestCase):
         step = Some()
         self.add(step)
         self.assertEqual((step.cursor.number, step.cursor.handle), (3, None))
-        self.script.cursor.belong_to(1, "handle")
+        self.script.cursor.belong_to(1, "handle", lambda _: None)
         self.assertEqual((step.cursor.number, step.cursor.handle), (1, "handle"))
 
 

@@ -6,7 +6,7 @@ import asyncio
 import unittest
 from typing import Any
 
-from tcpclient_testing.aio.waiting import JoinWait, Waiters
+from tcpclient_testing.aio.host import JoinWait, Waiters
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.memory.host import MemoryServer, Over
 from tests.support.loops import AsyncTestCase
@@ -37,7 +37,7 @@ class WaitersTests(AsyncTestCase):
 
     async def waiting(self, *steps: Step[Any]) -> tuple[Waiters, list[asyncio.Task[None]]]:
         """Let a task wait for each of these steps."""
-        waiters = Waiters(asyncio.get_running_loop(), self.server.session.wake, Verdict)
+        waiters = Waiters(asyncio.get_running_loop(), Verdict)
 
         async def wait(step: Step[Any]) -> None:
             await Wait(waiters, step)
