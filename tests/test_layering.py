@@ -34,7 +34,7 @@ LAYERS = (
     ("report/",),
     ("harness/",),
     ("aio/sockets/", "aio/streams/"),
-    ("aio/context/",),
+    ("aio/context.py",),
     ("aio/process/",),
     ("aio/tls/",),
     ("aio/connection/",),

@@ -24,7 +24,7 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.wording import address_text
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.context.server import ServerContext
+    from tcpclient_testing.aio.context import ServerContext
     from tcpclient_testing.aio.sockets.attaching import DelayedReset
 
 __all__ = ["Reception"]

@@ -19,7 +19,7 @@ from tcpclient_testing.engine import commands
 if TYPE_CHECKING:
     from tcpclient_testing.aio.connection.protocol import ConnectionProtocol
     from tcpclient_testing.aio.connection.registry import Connections
-    from tcpclient_testing.aio.context.server import ServerContext
+    from tcpclient_testing.aio.context import ServerContext
 
     from .accepting import Reception
     from .handlers import Handlers

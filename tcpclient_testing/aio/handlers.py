@@ -20,7 +20,7 @@ from tcpclient_testing.engine.steps.timing import DEFAULT_TIMING
 from tcpclient_testing.engine.wording import seconds
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.context.server import ServerContext
+    from tcpclient_testing.aio.context import ServerContext
 
 __all__ = ["Handlers"]
 

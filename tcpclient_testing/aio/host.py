@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from tcpclient_testing.aio.context.server import ServerContext
+from tcpclient_testing.aio.context import ServerContext
 from tcpclient_testing.engine.session.session import Session
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.engine.steps.timing import SCALE

@@ -14,7 +14,7 @@ import socket
 from typing import TYPE_CHECKING, ClassVar, Optional
 
 from tcpclient_testing.aio.connection.registry import Connections
-from tcpclient_testing.aio.context.server import is_virtual
+from tcpclient_testing.aio.context import is_virtual
 from tcpclient_testing.aio.sockets.listening import listen
 from tcpclient_testing.engine.commands import GiveUp
 from tcpclient_testing.engine.wording import address_text

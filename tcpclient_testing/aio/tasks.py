@@ -16,7 +16,7 @@ from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.steps.base import Step
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.context.server import ServerContext
+    from tcpclient_testing.aio.context import ServerContext
 
 __all__ = ["StepTasks"]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Callable, Optional
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.context.link import Link
+    from tcpclient_testing.aio.context import Link
 
     from .client_resets import ResetCheck, ResetWatch
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.context.link import Link
+    from tcpclient_testing.aio.context import Link
     from tcpclient_testing.aio.tls.close_notify import DelayedCloseNotify
 
     from .delivery import DeliveryWait

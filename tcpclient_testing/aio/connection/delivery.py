@@ -18,7 +18,7 @@ from tcpclient_testing.aio.sockets.inet_diag import PeerProbe, PeerState
 from tcpclient_testing.aio.sockets.polling import Poller
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.context.link import Link
+    from tcpclient_testing.aio.context import Link
 
 __all__ = ["DeliveryWait"]
 

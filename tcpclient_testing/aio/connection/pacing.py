@@ -22,7 +22,7 @@ from tcpclient_testing.network.shaper import Shaper
 from .delivery import DeliveryWait
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.context.link import Link
+    from tcpclient_testing.aio.context import Link
 
 __all__ = ["BOUND", "Pacer"]
 

@@ -12,18 +12,15 @@ when they are first needed, `Closing` and `Reading`.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Callable, Optional, cast
+from typing import Any, Callable, Optional, cast
 
-from tcpclient_testing.aio.context.link import Link
+from tcpclient_testing.aio.context import Link, ServerContext
 
 from . import reading
 from .client_end import ClientEnd
 from .closing import Closing
 from .reading import Reading
 from .sending import Sending
-
-if TYPE_CHECKING:
-    from tcpclient_testing.aio.context.server import ServerContext
 
 __all__ = ["ConnectionProtocol"]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.context.link import Link
+    from tcpclient_testing.aio.context import Link
 
 __all__ = ["MOST_KEPT", "Reading"]
 

@@ -14,8 +14,7 @@ from tcpclient_testing.engine.wording import address_text
 from .protocol import ConnectionProtocol
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.context.link import Link
-    from tcpclient_testing.aio.context.server import ServerContext
+    from tcpclient_testing.aio.context import Link, ServerContext
     from tcpclient_testing.network.conditions import Network
 
 __all__ = ["Connections"]

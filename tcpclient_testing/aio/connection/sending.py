@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Optional, Union
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.context.link import Link
+    from tcpclient_testing.aio.context import Link
     from tcpclient_testing.network.conditions import Network
 
     from .client_end import ClientEnd

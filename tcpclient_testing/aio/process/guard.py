@@ -33,8 +33,7 @@ from .blocked_call import BlockedCall, free_sockets, readable, writable
 from .watchdog import watch
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.context.link import Link
-    from tcpclient_testing.aio.context.server import ServerContext
+    from tcpclient_testing.aio.context import Link, ServerContext
 
 __all__ = ["DeadlockGuard", "in_one_sleep", "waits_elsewhere"]
 

@@ -17,7 +17,7 @@ from tcpclient_testing.aio.sockets.inet_diag import on_this_machine
 from tcpclient_testing.aio.sockets.polling import Poller
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.context.link import Link
+    from tcpclient_testing.aio.context import Link
     from tcpclient_testing.aio.sockets.inet_diag import PeerProbe
 
 __all__ = ["DelayedCloseNotify", "delay_close_notify"]

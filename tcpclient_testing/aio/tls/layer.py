@@ -37,7 +37,7 @@ from .errors import distrust_hint, failure_of
 from .info import TLSInfo
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.context.link import Link
+    from tcpclient_testing.aio.context import Link
 
 __all__ = ["TLSLayer"]
 

@@ -184,7 +184,7 @@ class BlockingClientTests(unittest.TestCase):
 
     def test_system_that_does_not_tell(self) -> None:
         """Where nobody can be asked, a reset may be of either kind: it is let pass."""
-        with mock.patch("tcpclient_testing.aio.context.server.ServerContext.probe", return_value=None):
+        with mock.patch("tcpclient_testing.aio.context.ServerContext.probe", return_value=None):
             self.assertEqual(self.verdict(leaves), "")
 
     def test_heartbeat_behind_the_reply(self) -> None:
