@@ -20,9 +20,8 @@ The `Link` has the transport of one connection, its conversation, and the state 
   value of `on_the_wire` after the script's last send: the client has to read up to that byte. Bytes after it
   (heartbeats, session tickets of TLS) belong to no step.
 
-What happens on the connection is reported to the engine from here, except for received bytes. Whoever reports something
-calls `context.perform` afterwards. A part that gets one of the two needs no reference to the runtime, or to the
-connection's protocol.
+Whoever reports something to the conversation calls `context.perform` afterwards. A part that gets one of the two needs
+no reference to the runtime, or to the connection's protocol.
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ from tcpclient_testing.aio.sockets.listening import LINGER_RESET
 if TYPE_CHECKING:
     from tcpclient_testing.aio.sockets.inet_diag import PeerProbe
     from tcpclient_testing.aio.streams.record import ClientStream
-    from tcpclient_testing.engine.connection.tls_failure import TLSFailure
     from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.engine.mismatches import Mismatch
     from tcpclient_testing.engine.session.session import Session
@@ -140,7 +138,7 @@ class Link:
     """One connection, as its parts see it. `buffer` is where its bytes are received; other connections may share it."""
 
     __slots__ = ("context", "loop", "buffer", "peername", "transport", "conversation", "lost", "left", "draining",
-                 "paused", "written", "script_bytes_end")
+                 "paused", "written", "script_bytes_end", "_when_lost")
 
     def __init__(self, context: ServerContext, buffer: memoryview, peername: Any) -> None:
         self.context = context
@@ -155,6 +153,7 @@ class Link:
         self.paused = False
         self.written = 0
         self.script_bytes_end = 0
+        self._when_lost: Optional[list[Callable[[], None]]] = None
 
     # The connection's life.
 
@@ -166,9 +165,19 @@ class Link:
         """The engine knows the connection, as `conversation`."""
         self.conversation = conversation
 
+    def when_lost(self, cancel: Callable[[], None]) -> None:
+        """Call `cancel` when the connection is lost: a part waits for something, or has something to send."""
+        if self._when_lost is None:
+            self._when_lost = []
+        self._when_lost.append(cancel)
+
     def lose(self) -> None:
-        """The connection is lost."""
+        """The connection is lost: nothing is waited for any more."""
         self.lost = True
+        if self._when_lost is not None:
+            for cancel in self._when_lost:
+                cancel()
+            self._when_lost = None
 
     def leave(self) -> None:
         """The server's context is left."""
@@ -267,40 +276,8 @@ class Link:
                 pass  # closed already
         self.transport.abort()
 
-    # The transcript, and events for the engine.
+    # The transcript.
 
     def note(self, text: str) -> None:
         """Add a note to the transcript: what happened on this connection."""
         self.context.transcript.note(self.loop.time(), self.conversation.number, text)
-
-    def progressed(self, count: int) -> None:
-        """Report that the operating system has taken `count` more bytes."""
-        self.conversation.progressed(self.loop.time(), count)
-
-    def waited(self) -> None:
-        """The client's end is being judged: let no time-out count against it."""
-        self.conversation.inbox.touch(self.loop.time())
-
-    def flushed(self, reset: bool = False) -> None:
-        """Report that the operating system has taken everything; see `Conversation.flushed` for `reset`."""
-        self.conversation.flushed(self.loop.time(), reset=reset)
-
-    def half_closed(self) -> None:
-        """Report that the client has ended its stream."""
-        self.conversation.half_closed(self.loop.time())
-
-    def was_reset(self, *, after_fin: bool = False) -> None:
-        """Report that the client has reset the connection; see `Conversation` for `after_fin`."""
-        self.conversation.was_reset(self.loop.time(), after_fin=after_fin)
-
-    def handshake_bytes(self, count: int) -> None:
-        """Report that the client has sent `count` more bytes of its TLS handshake."""
-        self.conversation.handshake_bytes(self.loop.time(), count)
-
-    def upgraded(self, info: Any) -> None:
-        """Report that the TLS handshake is done, with this result."""
-        self.conversation.upgraded(self.loop.time(), info)
-
-    def tls_failed(self, failure: TLSFailure) -> None:
-        """Report that TLS has failed."""
-        self.conversation.tls_failed(self.loop.time(), failure)

@@ -64,6 +64,8 @@ class ClientEnd:
         known: Optional[bool] = False
         if link.script_bytes_end and not link.over and not link.conversation.outbox.cut_off:
             from .client_resets import ResetCheck
+            if self._check is None:
+                link.when_lost(self.cancel)
             self._check = ResetCheck(link)
             known = self._check.known()
             if known is None:
@@ -76,9 +78,9 @@ class ClientEnd:
         link = self._link
         if reset:
             self.found_reset()
-            link.was_reset(after_fin=True)
+            link.conversation.was_reset(link.loop.time(), after_fin=True)
         else:
-            link.half_closed()
+            link.conversation.half_closed(link.loop.time())
         link.context.perform()
         if link.draining and link.transport is not None:
             link.transport.close()
@@ -96,6 +98,7 @@ class ClientEnd:
         link = self._link
         if link.transport is not None and not link.over and not link.transport.is_closing():
             from .client_resets import ResetWatch
+            link.when_lost(self.cancel)
             self._watch = ResetWatch(link, link.transport, self._watched)
 
     def _watched(self, reset: bool) -> None:
@@ -103,10 +106,10 @@ class ClientEnd:
         link = self._link
         if reset:
             self.found_reset()
-            link.was_reset()
+            link.conversation.was_reset(link.loop.time())
         else:
             link.close()
-            link.half_closed()
+            link.conversation.half_closed(link.loop.time())
         link.context.perform()
 
     def cancel(self) -> None:

@@ -38,6 +38,7 @@ class Closing:
         self._sending = sending
         self._delivery: Optional[DeliveryWait] = None
         self._delayed_close_notify: Optional[DelayedCloseNotify] = None
+        link.when_lost(self.cancel)
 
     @property
     def waiting(self) -> bool:

@@ -140,7 +140,7 @@ class Pacer:
         if not self._write(chunk):
             return
         if len(self._shaper):
-            link.progressed(len(chunk))
+            link.conversation.progressed(link.loop.time(), len(chunk))
             self._proceed()
         else:
             self._flushed()

@@ -98,12 +98,8 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Optional[BaseException]) -> None:
         link = self.link
-        link.lose()
         in_doubt = exc is not None and self.client_end.in_doubt
-        self.sending.cancel()
-        self.client_end.cancel()
-        if self._closing is not None:
-            self._closing.cancel()
+        link.lose()
         conversation = link.conversation
         if conversation is None or link.left:
             return
@@ -111,7 +107,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             link.note("reset by the client")
             conversation.inbox.close()
             # EPIPE means that a FIN came before the RST (Linux). A RST alone is first reported as ECONNRESET.
-            link.was_reset(after_fin=in_doubt or isinstance(exc, BrokenPipeError))
+            conversation.was_reset(link.loop.time(), after_fin=in_doubt or isinstance(exc, BrokenPipeError))
         conversation.inbox.close()
         self._context.perform()
 
@@ -147,16 +143,14 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             return
         if link.paused:
             self.sending.measure()
-        elif self._makes_client_wait:
-            # Report progress of 0 bytes, so that no time-out counts against it.
-            link.progressed(0)
-            if self.client_end.in_doubt:
-                link.waited()
-
-    @property
-    def _makes_client_wait(self) -> bool:
-        return self.sending.held_back or self.client_end.in_doubt or \
-            (self._closing is not None and self._closing.waiting)
+            return
+        in_doubt = self.client_end.in_doubt
+        if in_doubt or self.sending.held_back or (self._closing is not None and self._closing.waiting):
+            # We make the client wait: report progress of 0 bytes, so that no time-out counts against it.
+            now = link.loop.time()
+            link.conversation.progressed(now, 0)
+            if in_doubt:
+                link.conversation.inbox.touch(now)
 
     def abandon(self) -> None:
         """In a forked child: close our copy of the descriptor, and do nothing else."""

@@ -81,6 +81,7 @@ class Sending:
     def _queue(self, pieces: Iterable[memoryview]) -> None:
         if self.outgoing is None:
             self.outgoing = deque()
+            self._link.when_lost(self.cancel)
         self.outgoing.extend(pieces)
 
     def send_interleaved(self, data: bytes) -> None:
@@ -102,6 +103,7 @@ class Sending:
             from .pacing import Pacer
             if self._achieved is None:
                 self._achieved = []
+                link.when_lost(self.cancel)
             self._pacer = Pacer(link, shaper, self._achieved, self._write_chunk, self.flushed, self._send_held)
             link.note(f"network conditions: {network!r}")
         elif before is not None:
@@ -123,7 +125,7 @@ class Sending:
         self.tell_untaken()
         if self._slice:
             taken, self._slice = self._slice, 0
-            link.progressed(taken)
+            link.conversation.progressed(link.loop.time(), taken)
         if self.outgoing or self._pacer is not None:
             self.pump()
         elif link.conversation.outbox.sending or link.conversation.outbox.interleaving:
@@ -141,7 +143,7 @@ class Sending:
             if left < self._slice:
                 taken, self._slice = self._slice - left, left
                 self.tell_untaken()
-                link.progressed(taken)
+                link.conversation.progressed(link.loop.time(), taken)
 
     @property
     def held_back(self) -> bool:
@@ -176,7 +178,7 @@ class Sending:
         if link.paused:
             self._begin_slice(len(data), told=True)
         elif self.outgoing:
-            link.progressed(len(data))
+            link.conversation.progressed(link.loop.time(), len(data))
 
     def _write_chunk(self, chunk: bytes) -> bool:
         """Write a chunk for the pacer. Return whether the operating system has taken it whole."""
@@ -189,12 +191,12 @@ class Sending:
 
     def _begin_slice(self, size: int, *, told: bool) -> None:
         """The operating system has not taken all of a write of `size` bytes: `resume` is called when it has."""
-        transport = self._link.transport
-        assert transport is not None
-        self._slice = transport.get_write_buffer_size()
+        link = self._link
+        assert link.transport is not None
+        self._slice = link.transport.get_write_buffer_size()
         if told:
             self.tell_untaken()
-        self._link.progressed(size - self._slice)
+        link.conversation.progressed(link.loop.time(), size - self._slice)
 
     def _send_held(self) -> None:
         """Write what the pacer held back when the network conditions ended; there is no pacer any more."""
@@ -223,8 +225,8 @@ class Sending:
 
     def flushed(self) -> None:
         """Report that the operating system has taken everything."""
-        link, client_end = self._link, self._client_end
-        inbox, outbox = link.conversation.inbox, link.conversation.outbox
+        link, client_end, conversation = self._link, self._client_end, self._link.conversation
+        inbox, outbox = conversation.inbox, conversation.outbox
         if link.context.transcript.untaken:
             self.tell_untaken()
         if outbox.sending and not outbox.interleaving:  # faster than link.sends_script
@@ -233,10 +235,10 @@ class Sending:
                 if not client_end.in_doubt:
                     client_end.judge(self._tell_flushed)
                 return
-        link.flushed()
+        conversation.flushed(link.loop.time())
 
     def _tell_flushed(self, reset: bool) -> None:
         """Report that data sent after the client's end was taken; `reset` says that the client answered with a RST."""
         if reset:
             self._client_end.found_reset()
-        self._link.flushed(reset)
+        self._link.conversation.flushed(self._link.loop.time(), reset=reset)

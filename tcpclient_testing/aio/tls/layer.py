@@ -135,7 +135,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             self._break(TLSFailure.of_plain_text(self._hello, starttls=self._starttls))
             return
         self._received += len(data)
-        link.handshake_bytes(len(data))
+        link.conversation.handshake_bytes(link.loop.time(), len(data))
         link.context.perform()
         self._incoming.write(data)
         try:
@@ -157,7 +157,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         info = TLSInfo(self._tls, server_name(self._hello))
         self._hello = b""
         link.note(f"TLS handshake done: {info}")
-        link.upgraded(info)
+        link.conversation.upgraded(link.loop.time(), info)
         link.context.perform()
         if not self._over:
             self._read()
@@ -178,7 +178,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             self._raw.write_eof()
         except OSError:
             pass  # the client reset the connection meanwhile
-        link.tls_failed(failure)
+        link.conversation.tls_failed(link.loop.time(), failure)
         link.context.perform()
 
     # Plaintext.
