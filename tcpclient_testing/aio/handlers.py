@@ -38,7 +38,7 @@ class Handlers:
     def start(self, command: StartHandler) -> None:
         """Run a handler in a new task."""
         assert command.number is not None
-        conversation = self._context.session.conversation(command.number)
+        conversation = self._context.session.connections.of(command.number)
         task = self._context.loop.create_task(self._run(command.handler, conversation))
         self._tasks[task] = conversation
         task.add_done_callback(self._tasks.pop)

@@ -177,7 +177,7 @@ class Host:
 
     def ending_of(self, number: int) -> str:
         """Say how the client of a connection ended its stream."""
-        return self.context.ending_of(self.session.conversation(number))
+        return self.context.ending_of(self.session.connections.of(number))
 
     def listening_at(self) -> str:
         """Return the server's address as text, for reports."""
@@ -270,7 +270,7 @@ def awaited_too_early(context: ServerContext, waiters: Waiters) -> Optional[str]
     if failure is None or not failure.overdue or context.threaded:
         return None
     if failure.number is None or failure.step is None or not failure.step.connects \
-            or context.session.conversation(failure.number).inbox.accepted:
+            or context.session.connections.of(failure.number).inbox.accepted:
         return None
     tasks = asyncio.all_tasks(context.loop)
     if not tasks or not all(waiters.includes(task) for task in tasks):

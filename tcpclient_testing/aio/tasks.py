@@ -54,7 +54,7 @@ class StepTasks:
 
     def _conversation(self, command: Command) -> Conversation:
         assert command.number is not None
-        return self._context.session.conversation(command.number)
+        return self._context.session.connections.of(command.number)
 
     async def _compute(self, command: RunCoroutine) -> None:
         value: Any = None

@@ -416,16 +416,6 @@ class Conversation:
         """The object that users get for this connection."""
         return self.script.cursor.handle
 
-    def has_turn(self, step: Step[Any]) -> bool:
-        """Whether it is the turn of `step`: it is at the cursor, or open in the same `any_order()` block."""
-        position = self.script.cursor.position
-        if step.index == position:
-            return True
-        if self.selection is None or step.index < position:
-            return False
-        block = self.selection.block_of(step)
-        return block is not None and block is self.selection.block_of(self.script.steps[position])
-
     def used_up(self) -> str:
         """Return the end of a mismatch's text: which used-up `allow()` would have matched the pending bytes."""
         if self.selection is None or not self.inbox.pending:
@@ -436,25 +426,6 @@ class Conversation:
     def allowed_meanwhile(self) -> str:
         """Name the allowed messages that have come in the due step's turn; "" if there were none."""
         return "" if self.selection is None else self.selection.allowed_meanwhile(self.timer.turn)
-
-    def restart(self) -> None:
-        """Restart the time-outs: a debugger had stopped time until now."""
-        now = self.environment.now
-        self.timer.restart(now)
-        self.inbox.touch(now)
-        self.outbox.touch(now)
-
-    def excuse(self) -> bool:
-        """The event loop was blocked until now: restart the due step's time-outs; return whether any was restarted."""
-        now, inbox, outbox = self.environment.now, self.inbox, self.outbox
-        first = self.timer.excuse(max(inbox.progress, outbox.taken_at), now)
-        if first is None:
-            return False
-        if first:
-            self.timer.restart(now)
-        inbox.touch(now)
-        outbox.touch(now)
-        return True
 
     def exchange_scripts(self, other: Conversation) -> None:
         """Exchange the scripts of two connections, before any of their steps has begun."""

@@ -168,7 +168,8 @@ class Selection:
             return None  # an action: what has come after the message before it is for later steps
         self.look(conversation)
         if not step.reads:
-            self._judge_answering(conversation)
+            if not environment.pipelining:
+                self._judge_answering(conversation)
             return WAITING if environment.over else None
         if environment.over:
             return WAITING
@@ -181,13 +182,15 @@ class Selection:
 
     def after(self, conversation: ConversationContext) -> None:
         """The script has to wait: let allowed messages through, start heartbeats, and write interleaved sends."""
+        environment = conversation.environment
         self.look(conversation)
-        self._judge_answering(conversation)
+        if not environment.pipelining:
+            self._judge_answering(conversation)
         for beat in self.beats:
             beat.start(conversation)
         if self.writing is not None:
             self.writing.remind()
-        if not conversation.environment.over:
+        if self.lane.waiting and not environment.over:
             pump(conversation, self.lane)
 
     def look(self, conversation: ConversationContext) -> None:
@@ -370,7 +373,7 @@ class Selection:
     def _judge_answering(self, conversation: ConversationContext) -> None:
         """With ``pipelining=False``: fail if a request has come before the previous one was answered."""
         environment = conversation.environment
-        if environment.pipelining or environment.over or not conversation.excess:
+        if environment.over or not conversation.excess:
             return
         answer = _answer_under_way(conversation.script)
         if answer is not None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .context import ConversationContext
     from .selection import Selection
 
-__all__ = ["deadline_of", "next_deadline", "tick"]
+__all__ = ["deadline_of", "excuse", "next_deadline", "restart", "tick"]
 
 __unittest = True
 
@@ -92,3 +92,24 @@ def next_deadline(conversation: ConversationContext, selection: Optional[Selecti
     """Return when `tick` next has something to do, in seconds of the clock; None means never."""
     deadlines = [deadline_of(conversation, selection), None if selection is None else selection.deadline()]
     return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+
+def restart(conversation: ConversationContext) -> None:
+    """Restart the time-outs: a debugger had stopped time until now."""
+    now = conversation.environment.now
+    conversation.timer.restart(now)
+    conversation.inbox.touch(now)
+    conversation.outbox.touch(now)
+
+
+def excuse(conversation: ConversationContext) -> bool:
+    """The event loop was blocked until now: restart the due step's time-outs; return whether any was restarted."""
+    timer, inbox, outbox, now = conversation.timer, conversation.inbox, conversation.outbox, conversation.environment.now
+    first = timer.excuse(max(inbox.progress, outbox.taken_at), now)
+    if first is None:
+        return False
+    if first:
+        timer.restart(now)
+    inbox.touch(now)
+    outbox.touch(now)
+    return True

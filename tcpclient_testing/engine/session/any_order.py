@@ -249,7 +249,7 @@ class Pool(Gate):
 
     def _holder_of(self, head: Step[Any]) -> Conversation:
         """Return the conversation whose script has this step."""
-        return self.pools.connections.all[head.cursor.number - 1]
+        return self.pools.connections.of(head.cursor.number)
 
     def _refuse(self, arrival: Conversation, candidates: Candidates) -> None:
         """Fail: the bytes of this connection can satisfy none of the scripts that have no connection yet."""

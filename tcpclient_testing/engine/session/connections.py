@@ -59,6 +59,10 @@ class Connections:
                     selection.put(written, 1)
         return self.all[position]
 
+    def of(self, number: int) -> Conversation:
+        """Return the conversation of connection `number`, from 1, which has been mentioned before."""
+        return self.all[number - 1]
+
     def next_expected(self) -> Conversation:
         """Return the conversation that the next script belongs to."""
         conversation = self.reserve(self.expected)
@@ -105,7 +109,7 @@ class Connections:
     def give_rest_to_handler(self) -> None:
         """Give the connections that no script expects to the handler."""
         while self.handler is not None and self.environment.accepted > self.expected:
-            self.give_to_handler(self.all[self.expected])
+            self.give_to_handler(self.of(self.expected + 1))
 
     # Scripts that move.
 

@@ -88,7 +88,7 @@ class Order:
 
     def _open(self, script: Script, before: Sequence[Step[Any]]) -> None:
         self._shut(script, before)
-        self._connections.all[script.cursor.number - 1].advance()
+        self._connections.of(script.cursor.number).advance()
 
     def add_setting(self, step: Step[Any]) -> None:
         """Apply the setting `step` to the server once the server-level steps before it are done."""
