@@ -24,9 +24,8 @@ from .script import ScriptWriter, ServerScript
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.tls.info import TLSInfo
-    from tcpclient_testing.engine.conversation.allowing import Allowed
     from tcpclient_testing.engine.conversation.conversation import Conversation
-    from tcpclient_testing.engine.conversation.heartbeats import Every
+    from tcpclient_testing.engine.conversation.rules import Allowed, Every
 
 __all__ = ["Connection", "Messages", "next_timing"]
 

@@ -14,9 +14,8 @@ from tcpclient_testing.engine.steps.base import Step
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.runtime import Runtime
-    from tcpclient_testing.engine.conversation.allowing import Allowed
     from tcpclient_testing.engine.conversation.conversation import Conversation
-    from tcpclient_testing.engine.conversation.heartbeats import Every
+    from tcpclient_testing.engine.conversation.rules import Allowed, Every
     from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
     from tcpclient_testing.transcript.entries import Transcript
 

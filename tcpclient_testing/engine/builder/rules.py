@@ -19,8 +19,7 @@ from tcpclient_testing.engine.wording import shorten, shorten_repr
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.arguments import BytesLike
-    from tcpclient_testing.engine.conversation.allowing import Allowed
-    from tcpclient_testing.engine.conversation.heartbeats import Every
+    from tcpclient_testing.engine.conversation.rules import Allowed, Every
 
     from .actions import Source
 
@@ -62,7 +61,7 @@ class RuleMethods:
         Raises `TypeError` for a matcher without `framing`, `ValueError` for a message that can be of no bytes or that
         its framing can't have, or if `times` is less than 1.
         """
-        from tcpclient_testing.engine.conversation.allowing import Allowed
+        from tcpclient_testing.engine.conversation.rules import Allowed
         if framing is None:
             if isinstance(message, Matcher):
                 raise TypeError(f"allow(message) is the matcher {shorten_repr(message)}: give framing=... as well, "
@@ -98,7 +97,7 @@ class RuleMethods:
 
         Returns an object with a `count` and `stop()`. It applies to the same connections as an `allow` written here.
         """
-        from tcpclient_testing.engine.conversation.heartbeats import Every
+        from tcpclient_testing.engine.conversation.rules import Every
         interval = checked_seconds("every(seconds)", seconds, positive=True)
         if interval is None:
             raise TypeError("every(seconds) is a number of seconds")

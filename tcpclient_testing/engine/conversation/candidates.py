@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from tcpclient_testing.engine.connection.inbox import Inbox
 
-    from .allowing import Permit
+    from .rules import Permit
 
 __all__ = ["KEPT", "Candidates", "NoneMatches", "Reading", "none_matches", "used_up"]
 

@@ -26,11 +26,11 @@ from tcpclient_testing.engine.steps.base import DONE, WAITING, Outcome, Script, 
 from tcpclient_testing.engine.wording import counted, lateness, shorten
 from tcpclient_testing.errors import ScriptError
 
-from .allowing import Allowed, Permit
 from .any_order import Unordered, places
 from .candidates import KEPT, Candidates, Reading, none_matches
-from .heartbeats import Every, HeartbeatTimer
 from .interleaving import output_ended, pump, queue
+from .pipelining import judge_answering
+from .rules import Allowed, Every, HeartbeatTimer, Permit
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -169,7 +169,7 @@ class Selection:
         self.look(conversation)
         if not step.reads:
             if not environment.pipelining:
-                self._judge_answering(conversation)
+                judge_answering(conversation)
             return WAITING if environment.over else None
         if environment.over:
             return WAITING
@@ -185,7 +185,7 @@ class Selection:
         environment = conversation.environment
         self.look(conversation)
         if not environment.pipelining:
-            self._judge_answering(conversation)
+            judge_answering(conversation)
         for beat in self.beats:
             beat.start(conversation)
         if self.writing is not None:
@@ -370,18 +370,6 @@ class Selection:
             return False
         return any(isinstance(reading.source, Permit) for reading in self.candidates.alive())
 
-    def _judge_answering(self, conversation: ConversationContext) -> None:
-        """With ``pipelining=False``: fail if a request has come before the previous one was answered."""
-        environment = conversation.environment
-        if environment.over or not conversation.excess:
-            return
-        answer = _answer_under_way(conversation.script)
-        if answer is not None:
-            early = conversation.inbox.unclaimed()
-            conversation.fail(answer, Mismatch(
-                f"the client sent {counted(len(early), 'byte')} before it was answered (pipelining=False): "
-                f"{shorten(early)}", offset=0))
-
 
 def race(conversation: ConversationContext, sources: list[Any]) -> Optional[Candidates]:
     """Return candidates for the next message, one for each source; None if there are no sources.
@@ -407,24 +395,3 @@ def _reads_alone(conversation: ConversationContext) -> bool:
     cursor, steps = script.cursor.position, script.steps
     run = conversation.exact
     return (run is not None and run.is_open) or (cursor < min(conversation.begun, len(steps)) and steps[cursor].reads)
-
-
-def _answer_under_way(script: Script) -> Optional[Step[Any]]:
-    """Return the send that answers the client's last message, if it is not handed over yet; else None.
-
-    The answer is the first send written after that message: the client may take it for its answer, and go on. Until the
-    operating system has its last byte, no client that waits for the answer can have sent more.
-    """
-    steps, position = script.steps, script.cursor.position
-    while position and not steps[position - 1].is_expectation:
-        position -= 1
-        if steps[position].sends:
-            return None
-    if not position or not steps[position - 1].reads:
-        return None
-    position = script.cursor.position
-    while position < len(steps) and not steps[position].is_expectation:
-        if steps[position].sends:
-            return steps[position]
-        position += 1
-    return None

@@ -104,7 +104,8 @@ def restart(conversation: ConversationContext) -> None:
 
 def excuse(conversation: ConversationContext) -> bool:
     """The event loop was blocked until now: restart the due step's time-outs; return whether any was restarted."""
-    timer, inbox, outbox, now = conversation.timer, conversation.inbox, conversation.outbox, conversation.environment.now
+    timer, now = conversation.timer, conversation.environment.now
+    inbox, outbox = conversation.inbox, conversation.outbox
     first = timer.excuse(max(inbox.progress, outbox.taken_at), now)
     if first is None:
         return False

@@ -13,8 +13,7 @@ from tcpclient_testing.engine.conversation.timeouts import next_deadline, tick
 from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
 
 if TYPE_CHECKING:
-    from tcpclient_testing.engine.conversation.allowing import Allowed
-    from tcpclient_testing.engine.conversation.heartbeats import Every
+    from tcpclient_testing.engine.conversation.rules import Allowed, Every
     from tcpclient_testing.engine.environment import Environment
 
     from .host import SessionHost

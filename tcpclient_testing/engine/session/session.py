@@ -27,8 +27,7 @@ from .order import Order
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from tcpclient_testing.engine.conversation.allowing import Allowed
-    from tcpclient_testing.engine.conversation.heartbeats import Every
+    from tcpclient_testing.engine.conversation.rules import Allowed, Every
     from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
 
     from .any_order import Pools

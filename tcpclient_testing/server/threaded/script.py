@@ -18,8 +18,7 @@ from .cross_thread import Awaiting, answer
 from .loop_thread import LoopThread
 
 if TYPE_CHECKING:
-    from tcpclient_testing.engine.conversation.allowing import Allowed
-    from tcpclient_testing.engine.conversation.heartbeats import Every
+    from tcpclient_testing.engine.conversation.rules import Allowed, Every
     from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
 
 __all__ = ["ThreadedScript"]
