@@ -199,7 +199,7 @@ class Selection:
             if self.candidates is None or not self.candidates.committed:
                 sources = self._sources(conversation)
                 if self.candidates is None or self.candidates.sources != sources:
-                    self.candidates = race(conversation, sources)
+                    self.candidates = race(conversation, sources) if sources else None
                 if self.candidates is None:
                     return
             winner = self.candidates.run(conversation.inbox.pending)

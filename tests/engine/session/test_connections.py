@@ -36,6 +36,14 @@ class ConnectionsTests(unittest.TestCase):
         """What a connection was sent."""
         return self.server.connection(number).sent
 
+    def test_of_a_number(self) -> None:
+        """It is the conversation with that number; one that was never mentioned is not made."""
+        second = self.connections.reserve(1)
+        self.assertIs(self.connections.of(2), second)
+        self.assertEqual(self.connections.of(1).number, 1)
+        with self.assertRaises(IndexError):
+            self.connections.of(3)
+
     def test_numbers_when_a_connection_is_mentioned_early(self) -> None:
         """Those before it are made as well, each with its number and a handle of its own, and none is expected."""
         third = self.connections.reserve(2)
