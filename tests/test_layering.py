@@ -57,7 +57,7 @@ MOST_MODULES = 80
 
 # What the engine may use of the standard library: values, text and iteration, nothing that waits or reads a clock.
 ENGINE_MAY_IMPORT = (
-    *("__future__", "abc", "collections", "contextlib", "enum", "functools", "types", "typing"),
+    *("__future__", "abc", "collections", "contextlib", "contextvars", "enum", "functools", "types", "typing"),
     *("bisect", "hashlib", "itertools", "math", "operator"),
     *("json", "re", "reprlib", "string", "struct", "textwrap", "unicodedata"),
     *("dis", "sys"),  # code and frames: the line of the script that a step was written on

@@ -39,7 +39,8 @@ class Handlers:
         """Run a handler in a new task."""
         assert command.number is not None
         conversation = self._context.session.connections.of(command.number)
-        task = self._context.loop.create_task(self._run(command.handler, conversation))
+        handler = command.handler
+        task = handler.context.run(self._context.loop.create_task, self._run(handler.function, conversation))
         self._tasks[task] = conversation
         task.add_done_callback(self._tasks.pop)
 

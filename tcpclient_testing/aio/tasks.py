@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.commands import Await, Command, RunCoroutine
@@ -40,14 +41,16 @@ class StepTasks:
 
     def compute(self, command: RunCoroutine) -> None:
         """Run the coroutine that computes what a step sends, then report `computed` to the conversation."""
-        self._start(self._compute(command)).add_done_callback(lambda _: command.drop())
+        context = getattr(command.target.source, "context", None)  # that of the callable, if it is one of the test's
+        self._start(self._compute(command), context).add_done_callback(lambda _: command.drop())
 
     def hold(self, command: Await) -> None:
         """Wait for the event that holds a step, then report `released` to the conversation."""
         self._start(self._hold(command))
 
-    def _start(self, coroutine: Any) -> asyncio.Task[Any]:
-        task = self._context.loop.create_task(coroutine)
+    def _start(self, coroutine: Any, context: Optional[Context] = None) -> asyncio.Task[Any]:
+        create = self._context.loop.create_task
+        task: asyncio.Task[Any] = create(coroutine) if context is None else context.run(create, coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from .callables import InContext
+
 __all__ = ["Await", "Close", "Command", "FailConnections", "GiveUp", "HalfClose", "PauseReading", "ResetConnection",
            "ResumeReading", "RunCoroutine", "Send", "SendInterleaved", "SetAccepting", "SetNetwork", "StartHandler",
            "StartTimer", "StartTLS", "Wake", "WatchReset"]
@@ -138,11 +140,11 @@ class SendInterleaved(Command):
 
 
 class StartHandler(Command):
-    """Call `handler`, a coroutine function, with the connection's handle. Report to the session how it ended."""
+    """Call `handler`, a coroutine function in a context, with the connection's handle. Report how it ended."""
 
     __slots__ = ("handler",)
 
-    def __init__(self, number: int, handler: Any) -> None:
+    def __init__(self, number: int, handler: InContext) -> None:
         self.number = number
         self.handler = handler
 

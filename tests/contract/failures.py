@@ -2,12 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from typing import Any
 
 from .bodies import Body, Tools
 from .case import PASSES, Case, fails, raises
 from .clients import CLOSE, DROP, END, READ_END, RESET, do, read, send
 from .scripts import ASK, MISSPELLED, asks, client, exchange, misspells, script
+
+REQUEST = contextvars.ContextVar("REQUEST", default="none")
+
+
+def number(*_: Any) -> bytes:
+    """Return a reply that depends on the context."""
+    return REQUEST.get().encode() + b"\r\n"
+
+
+async def number_later(*_: Any) -> bytes:
+    """Return it as a coroutine."""
+    await asyncio.sleep(0)
+    return number()
+
+
+async def serve_number(connection: Any) -> None:
+    """Return it as a handler."""
+    await connection.expect_line(asked())
+    connection.send_bytes(number)
+    await connection.expect_disconnect()
+
+
+def is_request(line: bytes) -> bool:
+    """Compare a line with the context, as a predicate."""
+    return line == REQUEST.get().encode()
+
+
+def asked() -> Any:
+    """Return a matcher that depends on the context."""
+    from tcpclient_testing.matchers import Predicate
+    return Predicate(is_request)
+
+
+def in_context(write: Any) -> Any:
+    """Make a body that writes a script in a context of its own, and has a client that is served in it."""
+    def body(tools: Tools) -> Body:
+        token = REQUEST.set("42")
+        tools.server.expect_connect()
+        write(tools.server)
+        REQUEST.reset(token)
+        yield tools.run(send(b"42\r\n"), read(4), CLOSE)
+        assert tools.client.got == b"42\r\n", tools.client.got
+    return body
 
 
 def never_connects(tools: Tools) -> Body:
@@ -233,6 +278,12 @@ CASES = (
     Case("allowed_coroutine", PASSES, client(send(b"BEAT\r\n"), read(6), send(b"PING\r\n"), CLOSE),
          allowed(reply_later)),
     Case("allowed_coroutine_raises", fails(r"no such reply"), client(send(b"BEAT\r\n"), READ_END), allowed(boom_later)),
+    Case("context_of_a_callable", PASSES, in_context(lambda s: (s.expect_line(), s.send_bytes(number)))),
+    Case("context_of_a_coroutine", PASSES, in_context(lambda s: (s.expect_line(), s.send_bytes(number_later)))),
+    Case("context_of_a_predicate", PASSES, in_context(lambda s: (s.expect_line(asked()), s.send_bytes(number)))),
+    Case("context_of_a_length", PASSES, in_context(lambda s: (
+        s.expect_exactly(lambda _: len(number())), s.send_bytes(number)))),
+    Case("context_of_a_handler", PASSES, in_context(lambda s: s.hand_over(serve_number))),
     Case("matcher", PASSES, client(send(b"PING\r\n"), CLOSE), predicate(lambda line: line == b"PING")),
     Case("matcher_raises", fails(r"no such line"), client(send(b"PING\r\n"), READ_END),
          predicate(raises_in_the_matcher)),

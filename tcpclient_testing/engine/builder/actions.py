@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from tcpclient_testing.engine.arguments import BytesLike, as_bytes, checked_seconds
+from tcpclient_testing.engine.callables import in_context
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.steps.base import Step
@@ -68,7 +69,8 @@ class ActionMethods:
         the connection's last satisfied expectation, and returns the bytes. The step is satisfied once the operating
         system has taken the last byte. Raises `TypeError` if `data` is neither bytes nor a callable.
         """
-        source = data if type(data) is bytes or callable(data) else as_bytes(data, "send_bytes(data)")
+        source = data if type(data) is bytes else in_context(data) if callable(data) else \
+            as_bytes(data, "send_bytes(data)")
         timing = DEFAULT_TIMING if timeout is UNSET and within is None else timing_of("send_bytes", timeout, within)
         step = SendBytes("send_bytes", source, None, origin_of(sys._getframe(1)), timing)
         self._add(step)
@@ -182,7 +184,9 @@ class ActionMethods:
 
     def _send(self, method: str, where: str, source: Source, framing: Framing, timeout: Any, within: Any,
               frame: FrameType) -> Step[None]:
-        if not callable(source):
+        if callable(source):
+            source = in_context(source)
+        else:
             source = as_bytes(source, where)
             _check_framed(where, framing, source)
         timing = DEFAULT_TIMING if timeout is UNSET and within is None else timing_of(method, timeout, within)

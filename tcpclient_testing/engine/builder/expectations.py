@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union, overload
 
 from tcpclient_testing.engine.arguments import BytesLike, as_bytes, as_count, checked_seconds
+from tcpclient_testing.engine.callables import in_context
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.framing.sized import FixedLength
 from tcpclient_testing.engine.matching.base import Matcher
@@ -164,7 +165,7 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
         shown = getattr(n, "__qualname__", None) or repr(n)
         framing: Union[Framing, Callable[[Any], Framing]]
         if callable(n):
-            length: Callable[[Any], int] = n
+            length = in_context(n)
 
             def framing(last: Any) -> Framing:
                 return FixedLength(as_count(length(last), "what it returned", 0))

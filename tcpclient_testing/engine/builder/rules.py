@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from tcpclient_testing.engine.arguments import as_bytes, checked_seconds
+from tcpclient_testing.engine.callables import in_context
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.framing.sized import FixedLength
 from tcpclient_testing.engine.matching.base import Matcher
@@ -120,7 +121,7 @@ def _checked_framing(method: str, framing: Any) -> Framing:
 
 def _checked_source(where: str, source: Any, encode: Optional[Callable[[bytes], bytes]]) -> Any:
     if callable(source):
-        return source
+        return in_context(source)
     data = as_bytes(source, where)
     if encode is not None:
         encode(data)  # raises here, where the script is written, if it can't be framed

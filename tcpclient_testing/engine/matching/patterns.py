@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Callable, Optional, Union
 
 from tcpclient_testing.engine.arguments import as_bytes, bytes_hint
+from tcpclient_testing.engine.callables import in_context
 from tcpclient_testing.engine.mismatches import CheckRaised, Mismatch, Unmatched
 from tcpclient_testing.engine.wording import place, shorten, shorten_repr
 
@@ -113,6 +114,10 @@ class Predicate(Matcher[bytes]):
         self.function = function
         self.description = description
 
+    def in_context(self) -> Predicate:
+        """Return one that calls the function in a copy of the current context, in which the script is written."""
+        return Predicate(in_context(self.function), description=self.description)
+
     def __repr__(self) -> str:
         if self.description is not None:
             return f"Predicate({self.description!r})"
@@ -144,7 +149,7 @@ def as_matcher(value: Any, where: str) -> Matcher[Any]:
     anything else, with a text that begins with `where`, such as ``expect_line(line)``.
     """
     if isinstance(value, Matcher):
-        return value
+        return value.in_context() if isinstance(value, Predicate) else value
     if isinstance(value, (bytes, bytearray, memoryview)):
         return Exactly(value)
     got = shorten_repr(value)

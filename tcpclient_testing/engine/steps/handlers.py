@@ -6,8 +6,9 @@ the handler has been called. `join` does not wait for the steps that a handler a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Final, Optional
+from typing import TYPE_CHECKING, Any, Final, Optional
 
+from tcpclient_testing.engine.callables import InContext, in_context
 from tcpclient_testing.engine.commands import StartHandler
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.matching.base import Matcher
@@ -38,15 +39,18 @@ class _End:
 END: Final = _End()
 
 
-def checked_handler(handler: Any, where: str) -> Any:
-    """Return `handler`. Raise `TypeError`, whose text begins with `where`, if it can't be a handler."""
+def checked_handler(handler: Any, where: str) -> InContext:
+    """Return `handler`, to be run in a copy of the current context.
+
+    Raise `TypeError`, whose text begins with `where`, if it can't be a handler.
+    """
     if not callable(handler):
         raise TypeError(f"{where} is a coroutine function that takes a connection, got {shorten_repr(handler)}")
     code = getattr(handler, "__code__", None)
     if code is not None and code.co_flags & 0x220:  # CO_GENERATOR, CO_ASYNC_GENERATOR (inspect)
         raise TypeError(f"{where} is a coroutine function that takes a connection, got the generator function "
                         f"{shorten_repr(handler)}")
-    return handler
+    return in_context(handler)
 
 
 def origin_of_handler(handler: Any) -> Origin:
@@ -75,7 +79,7 @@ class HandOver(Action):
     method = "hand_over"
     hands_over = True
 
-    def __init__(self, handler: Callable[[Any], Any], origin: Origin) -> None:
+    def __init__(self, handler: InContext, origin: Origin) -> None:
         super().__init__(origin, DEFAULT_TIMING)
         self.handler = handler
 
