@@ -9,7 +9,16 @@ if TYPE_CHECKING:
     from tcpclient_testing.engine.steps.base import Step
     from tcpclient_testing.report.report import ExpectationError
 
-__all__ = ["Judged"]
+__all__ = ["ON_ITS_WAY", "Judged"]
+
+
+class _OnItsWay:
+    def __repr__(self) -> str:
+        return "the exception on its way"
+
+
+#: The exception that is on its way, if any: what `stop` finds out by itself.
+ON_ITS_WAY: Any = _OnItsWay()
 
 
 class Judged(Protocol):

@@ -12,9 +12,12 @@ context in which a part runs. What comes out of a part is decided by `ServersOfT
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any, Optional
 
-from .exceptions import is_propagating, raise_alone
+from .exceptions import raise_alone
+from .in_flight import is_propagating
+from .judged import ON_ITS_WAY
 from .servers import BODY, TEAR_DOWN, ServersOfTest, without_waiting
 from .tracebacks import hide_our_frames
 
@@ -85,7 +88,14 @@ def _left(exc: Optional[BaseException], raised: Optional[BaseException]) -> bool
 
 
 class _ServerOfBlock(ServersOfTest):
-    """A server that lives as long as a block of code: it is left when the block has ended."""
+    """A server that lives as long as a block of code: it is left when the block has ended.
+
+    Unless it `judges`, it waits for nothing then, and only a failure that was there before is raised.
+    """
+
+    def __init__(self, judges: bool) -> None:
+        super().__init__()
+        self._judges = judges
 
     async def ended(self, part: str, exc: Optional[BaseException], *, blocking: bool) -> Optional[BaseException]:
         try:
@@ -93,23 +103,28 @@ class _ServerOfBlock(ServersOfTest):
         except BaseException:
             self.close()
             raise
+        if not self._judges:
+            self.excuse()
         verdict = await self.leave_all(blocking=blocking)
         return verdict if raised is None else raised
 
 
-def block_of(server: Judged) -> RunningPart:
+def block_of(server: Judged, *, judge: bool = True) -> RunningPart:
     """Return the context of a block of code in which `server` lives; it is left at the end, and closed."""
-    servers = _ServerOfBlock()
+    servers = _ServerOfBlock(judge)
     servers.add(server)
     return RunningPart(servers, BODY)
 
 
 def leaving_with(server: Judged, exc: Optional[BaseException]) -> Optional[BaseException]:
-    """Return `exc`, which `sys.exc_info` has, if it leaves the block in which `server` is stopped.
+    """Return the exception that leaves the block in which `server` is stopped: `exc`, or what is `ON_ITS_WAY`.
 
-    Return None if it is handled there. A handled exception doesn't excuse the client: the script is checked. If the
+    Return None if that is handled there. A handled exception doesn't excuse the client: the script is checked. If the
     script had failed by then, the report shows the exception.
     """
+    if exc is not ON_ITS_WAY:
+        return exc
+    exc = sys.exc_info()[1]
     if exc is not None:
         if is_propagating(exc):
             return exc

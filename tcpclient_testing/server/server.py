@@ -20,6 +20,7 @@ from tcpclient_testing.engine.framing.sized import LengthPrefixed
 from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
 from tcpclient_testing.engine.steps.timing import UNSET, timing_of
+from tcpclient_testing.harness.judged import ON_ITS_WAY
 
 from .connection import Connection
 from .judgement import Judgement
@@ -163,9 +164,9 @@ class MockTCPServer(ServerScriptWriter, ServerView):
                         traceback: Optional[TracebackType]) -> None:
         await self._block().__aexit__(exc_type, exc, traceback)
 
-    def _block(self) -> RunningPart:
+    def _block(self, judge: bool = True) -> RunningPart:
         from tcpclient_testing.harness.run import block_of  # here, since only a server that runs needs it
-        return block_of(self._judgement)
+        return block_of(self._judgement, judge=judge)
 
     async def start(self: S) -> S:
         """Listen, and accept clients from now on; return the server. Raises `OSError` if the port is taken.
@@ -177,18 +178,22 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         self.open()
         return self
 
-    async def stop(self) -> None:
+    async def stop(self, exc: Optional[BaseException] = ON_ITS_WAY, *, judge: bool = True) -> None:
         """Leave the server: wait for the rest of the script, check it, close everything. A second call does nothing.
 
         Raises `ExpectationError` if the clients did not do what the script says.
 
         While an exception is leaving the block (in a ``finally``, or in an ``except`` that ends with ``raise``), `stop`
         doesn't wait, and the exception stands unless the script had failed before. In an ``except`` that handles the
-        exception, `stop` checks the script as usual.
+        exception, and in a context manager's ``finally`` after it was handled, `stop` checks the script as usual. It
+        looks for itself. If you know better:
+
+        - `exc`: the exception that is leaving the block; None if none is.
+        - ``judge=False``: don't wait, and check nothing more. A failure that was there before is raised all the same.
         """
         if not self._judgement.finished:
             from tcpclient_testing.harness.run import leaving_with
-            await self._block().__aexit__(None, leaving_with(self._judgement, sys.exc_info()[1]), None)
+            await self._block(judge).__aexit__(None, leaving_with(self._judgement, exc), None)
 
     def open(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
         """Do what `start` does, without `await`: bind and listen at once, accept clients as soon as the loop runs.

@@ -16,6 +16,7 @@ from typing import Any, Optional, TypeVar, cast
 
 from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.steps.timing import UNSET, timing_of
+from tcpclient_testing.harness.judged import ON_ITS_WAY
 from tcpclient_testing.harness.run import block_of, leaving_with
 from tcpclient_testing.server.properties import ServerView
 from tcpclient_testing.server.script import ServerScriptWriter
@@ -90,17 +91,14 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView):
         self.open()
         return self
 
-    def stop(self) -> None:
+    def stop(self, exc: Optional[BaseException] = ON_ITS_WAY, *, judge: bool = True) -> None:
         """Leave the server: wait for the rest of the script, judge, and close everything. A second call does nothing.
 
-        Raises `ExpectationError` if the clients did not do what the script says.
-
-        While an exception propagates (in a ``finally``, or in an ``except`` that ends with ``raise``), the server does
-        not wait, and the exception propagates further, unless the script had failed before. If an ``except`` catches
-        the exception for good, `stop` judges as usual.
+        Raises `ExpectationError` if the clients did not do what the script says. For an exception that is on its way,
+        and for the arguments, see `MockTCPServer.stop`.
         """
-        exc = leaving_with(self._judgement, sys.exc_info()[1])
-        block_of(self._judgement).__exit__(None, exc, None)
+        exc = leaving_with(self._judgement, exc)
+        block_of(self._judgement, judge=judge).__exit__(None, exc, None)
 
     def open(self) -> None:
         """Bind, listen, and accept clients, as `start` does."""

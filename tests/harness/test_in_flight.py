@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 import unittest
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from tcpclient_testing.harness.exceptions import is_propagating
+from tcpclient_testing.harness.in_flight import is_propagating
 
 
 class LeavingTests(unittest.TestCase):
@@ -170,6 +171,74 @@ class LeavingTests(unittest.TestCase):
         with self.assertRaises(KeyError):
             exec("try:\n    raise KeyError\nfinally:\n    ask()", {"ask": self.ask})
         self.assertEqual(self.told, [False])
+
+    def test_generator(self) -> None:
+        """It leaves a context manager's ``finally``; if the context manager has handled it, it doesn't, any more."""
+        @contextlib.contextmanager
+        def passing() -> Iterator[None]:
+            try:
+                yield
+            finally:
+                self.ask()
+
+        @contextlib.contextmanager
+        def handling() -> Iterator[None]:
+            try:
+                yield
+            except KeyError:
+                pass
+            finally:
+                self.ask()
+
+        @contextlib.contextmanager
+        def handling_before() -> Iterator[None]:
+            with contextlib.suppress(KeyError):
+                yield
+            self.ask()
+        for block in passing, handling, handling_before:
+            with contextlib.suppress(KeyError), block():
+                raise KeyError
+        self.assertEqual(self.told, [True, False, False])
+
+    def test_coroutines(self) -> None:
+        """It is the same in asynchronous context managers, and in helpers that they await."""
+        async def helper() -> None:
+            self.ask()
+
+        @contextlib.asynccontextmanager
+        async def passing() -> AsyncIterator[None]:
+            try:
+                yield
+            finally:
+                await helper()
+
+        @contextlib.asynccontextmanager
+        async def handling() -> AsyncIterator[None]:
+            try:
+                yield
+            except KeyError:
+                pass
+            finally:
+                await helper()
+
+        async def main() -> None:
+            for block in passing, handling:
+                with contextlib.suppress(KeyError):
+                    async with block():
+                        raise KeyError
+            try:
+                raise KeyError
+            except KeyError:
+                pass
+            finally:
+                await helper()
+            with contextlib.suppress(KeyError):
+                try:
+                    raise KeyError
+                finally:
+                    await helper()
+        asyncio.run(main())
+        self.assertEqual(self.told, [True, False, False, True])
 
 
 if __name__ == "__main__":
