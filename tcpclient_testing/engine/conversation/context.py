@@ -34,6 +34,3 @@ if TYPE_CHECKING:
 
         def fail(self, step: Optional[Step[Any]], mismatch: Mismatch, *, overdue: bool = False) -> None:
             """Let the script fail at `step`, or on the connection as a whole."""
-
-        def run_limit(self, first: int) -> Optional[int]:
-            """Return the index before which a run of exact expectations has to end, if it begins at `first`."""

@@ -22,6 +22,7 @@ has no clock. It calls these methods, in this grammar, and then carries out the 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from tcpclient_testing.engine.commands import Send, StartTLS, Wake
@@ -30,9 +31,9 @@ from tcpclient_testing.engine.connection.outbox import Outbox
 from tcpclient_testing.engine.environment import Environment, Failure
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import DONE, QUEUED, Script, Step
+from tcpclient_testing.engine.steps.messages import ExactRun
 from tcpclient_testing.engine.steps.timing import DEFAULT_TIMING
 
-from .exact_run import ExactRun
 from .timeouts import deadline_of
 from .timer import Timer
 
@@ -447,4 +448,4 @@ class Conversation:
             self.script.gate.check_awaited(step)
         if self.selection is not None:
             self.selection.check_awaited(step)
-        self.script.cursor.when_done(step, lambda: self.environment.commands.append(Wake(step)))
+        self.script.cursor.when_done(step, partial(self.environment.commands.append, Wake(step)))

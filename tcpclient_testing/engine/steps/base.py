@@ -533,6 +533,9 @@ if TYPE_CHECKING:
         def begin_runs(self) -> Run:
             """The first run of exact expectations begins."""
 
+        def run_limit(self, first: int) -> Optional[int]:
+            """Return the index before which a run of exact expectations has to end, if it begins at `first`."""
+
         def last_result(self) -> Any:
             """Return the result of the last satisfied expectation, or None. The script's callables get it."""
 

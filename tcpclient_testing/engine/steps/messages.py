@@ -2,10 +2,18 @@
 
 They pass the stream through a framing's reader to a matcher's judge, piece by piece. So the first byte that can't be
 right is noticed when it arrives.
+
+For the client's stream, consecutive `expect_bytes` steps (a run) are one long expectation. So their bytes are joined,
+some hundreds of steps at a time, and each chunk that arrives is compared once: `bytes.startswith` with an offset is a
+memcmp that copies nothing. The ends of the joined pieces tell which step a byte belongs to.
+
+    closed --open--> open at `offset` --all compared--> closed
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
 
 from tcpclient_testing.engine.framing.base import Framing
@@ -16,7 +24,7 @@ from tcpclient_testing.engine.matching.patterns import anything
 from tcpclient_testing.engine.matching.reading import Message, takes_no_bytes
 from tcpclient_testing.engine.mismatches import CallableRaised, MessageMissing, Mismatch
 from tcpclient_testing.engine.origin import Origin
-from tcpclient_testing.engine.wording import counted, lateness, shorten
+from tcpclient_testing.engine.wording import counted, first_difference, lateness, shorten
 
 from .base import DONE, WAITING, Outcome, Step
 from .timing import DEFAULT_TIMING, Timing
@@ -24,19 +32,24 @@ from .timing import DEFAULT_TIMING, Timing
 if TYPE_CHECKING:
     from .base import Context
 
-__all__ = ["ExpectBytes", "ExpectBytesTimed", "ExpectMessage"]
+__all__ = ["ExactRun", "ExpectBytes", "ExpectBytesTimed", "ExpectMessage"]
 
 __unittest = True
 
 T = TypeVar("T")
 
+# A run joins at most so many steps and bytes. That is enough to make comparing cheap compared with reading, and little
+# enough to make the cost of the copy unnoticeable.
+_MOST_STEPS = 512
+_MOST_BYTES = 65536
+
 
 class ExpectBytes(Step[bytes]):
     """`expect_bytes(data)`: the client sends exactly these bytes next, in any number of pieces.
 
-    It has no reader and no judge of its own: a conversation compares a run of such steps as one (`ExactRun`). A script
-    may have some hundred thousand of them, so each has as few attributes as possible. A step with its own time-out is
-    of another class, `ExpectBytesTimed`.
+    It has no reader and no judge of its own: a run of such steps is compared as one (`ExactRun`). A script may have
+    some hundred thousand of them, so each has as few attributes as possible. A step with its own time-out is of another
+    class, `ExpectBytesTimed`.
     """
 
     __slots__ = ("data",)
@@ -90,6 +103,103 @@ class ExpectBytesTimed(ExpectBytes):
     def __init__(self, data: bytes, origin: Origin, timing: Timing) -> None:
         super().__init__(data, origin)
         self.timing = timing
+
+
+class ExactRun:
+    """The run of `expect_bytes` steps at a conversation's cursor.
+
+    `joined` is the bytes of the run (None: closed), and `offset` how many of them have come. `first` is the index of
+    the run's first step, and `ends` has for each step where its bytes end in `joined`.
+    """
+
+    __slots__ = ("joined", "offset", "ends", "first")
+
+    def __init__(self) -> None:
+        self.joined: Optional[bytes] = None
+        self.offset = 0
+        self.ends: tuple[int, ...] = ()
+        self.first = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a run has begun, and some of its bytes are still to come."""
+        return self.joined is not None
+
+    def proceed(self, context: Context) -> Outcome:
+        """Compare the pending bytes; move the cursor past the satisfied steps, except for the last one of the run."""
+        joined = self.joined
+        if joined is None:
+            joined = self._open(context)
+        inbox = context.inbox
+        pending = inbox.pending
+        while pending:
+            data = pending[0]
+            left = len(joined) - self.offset
+            if len(data) > left:
+                data = data[:left]
+            if not joined.startswith(data, self.offset):
+                return self._differs(context, joined, data)
+            self.offset += len(data)
+            inbox.consume(len(data))
+            if self.offset == len(joined):
+                self.joined = None
+                context.script.cursor.move_to(self.first + len(self.ends) - 1)
+                return DONE
+        if self.offset >= self.ends[0]:
+            context.script.cursor.move_to(self.first + bisect_right(self.ends, self.offset))
+        if inbox.ended:
+            step = context.script.due
+            assert isinstance(step, ExpectBytes)
+            return step.ended(context, self.received_of(step))
+        return WAITING
+
+    def _open(self, context: Context) -> bytes:
+        steps, first = context.script.steps, context.script.cursor.position
+        step = steps[first]
+        assert isinstance(step, ExpectBytes)
+        self.first = first
+        self.offset = 0
+        if type(step) is not ExpectBytes or first + 1 == len(steps) or type(steps[first + 1]) is not ExpectBytes:
+            self.ends = (len(step.data),)
+            self.joined = step.data
+            return step.data
+        pieces = [step.data]
+        size = len(step.data)
+        if size < _MOST_BYTES:
+            limit, other = first + _MOST_STEPS, context.run_limit(first)
+            for later in steps[first + 1:limit if other is None else min(limit, other)]:
+                if type(later) is not ExpectBytes:  # one with its own time-out isn't, either
+                    break
+                size += len(later.data)
+                if size > _MOST_BYTES:
+                    break
+                pieces.append(later.data)
+        self.ends = tuple(accumulate(map(len, pieces)))
+        self.joined = joined = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return joined
+
+    def received_of(self, step: Step[Any]) -> int:
+        """Return how many bytes of `step`, the step at the cursor, have come."""
+        if self.joined is None:
+            return 0
+        assert isinstance(step, ExpectBytes)
+        return self.offset - (self.ends[step.index - self.first] - len(step.data))
+
+    def _differs(self, context: Context, joined: bytes, data: memoryview) -> Mismatch:
+        """Find the first byte that differs, move to its step, and describe it there."""
+        low = first_difference(joined, data, self.offset) or 0
+        position = bisect_right(self.ends, self.offset + low)
+        context.script.cursor.move_to(self.first + position)
+        step = context.script.steps[self.first + position]
+        assert isinstance(step, ExpectBytes)
+        start = self.ends[position] - len(step.data)
+        before = joined[start:self.offset] if start < self.offset else b""
+        context.inbox.consume(max(0, start - self.offset))
+        got = before + context.inbox.unclaimed(len(step.data) - len(before))
+        self.joined = None
+        mismatch = Exactly(step.data).judge().feed(got)
+        assert mismatch is not None
+        return mismatch
 
 
 class ExpectMessage(Step[T], Generic[T]):
