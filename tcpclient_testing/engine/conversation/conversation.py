@@ -31,7 +31,6 @@ from tcpclient_testing.engine.connection.outbox import Outbox
 from tcpclient_testing.engine.environment import Environment, Failure
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import DONE, QUEUED, Script, Step
-from tcpclient_testing.engine.steps.messages import ExactRun
 from tcpclient_testing.engine.steps.timing import DEFAULT_TIMING
 
 from .timeouts import deadline_of
@@ -40,6 +39,7 @@ from .timer import Timer
 if TYPE_CHECKING:
     from tcpclient_testing.engine.connection.handshake import Handshake
     from tcpclient_testing.engine.connection.tls_failure import TLSFailure
+    from tcpclient_testing.engine.steps.base import Run
     from tcpclient_testing.engine.steps.waiting import HoldUntil
 
     from .selection import Selection
@@ -67,7 +67,7 @@ class Conversation:
         self.inbox = Inbox()
         self.outbox = Outbox()
         self.timer = Timer()
-        self.exact: Optional[ExactRun] = None
+        self.exact: Optional[Run] = None
         self.handshake: Optional[Handshake] = None
         self.selection: Optional[Selection] = None
         self.begun = 0
@@ -381,10 +381,10 @@ class Conversation:
         """Have the due step's `timer_fired` called after `delay` seconds."""
         self.timer.alarm(self.environment.now + delay)
 
-    def begin_runs(self) -> ExactRun:
-        """The first run of exact expectations begins."""
-        self.exact = ExactRun()
-        return self.exact
+    def begin_runs(self, run: Run) -> Run:
+        """The first run of exact expectations begins: `run` compares it, and those that follow. Return `run`."""
+        self.exact = run
+        return run
 
     def last_result(self) -> Any:
         """Return the result of the last satisfied expectation, or None. The script's callables get it."""

@@ -530,8 +530,8 @@ if TYPE_CHECKING:
         def exact(self) -> Optional[Run]:
             """The runs of exact expectations; None as long as none has begun."""
 
-        def begin_runs(self) -> Run:
-            """The first run of exact expectations begins."""
+        def begin_runs(self, run: Run) -> Run:
+            """The first run of exact expectations begins: `run` compares it, and those that follow. Return `run`."""
 
         def run_limit(self, first: int) -> Optional[int]:
             """Return the index before which a run of exact expectations has to end, if it begins at `first`."""

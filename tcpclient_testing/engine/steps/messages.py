@@ -74,7 +74,7 @@ class ExpectBytes(Step[bytes]):
 
     def proceed(self, context: Context) -> Outcome:
         run = context.exact
-        return (context.begin_runs() if run is None else run).proceed(context)
+        return (context.begin_runs(ExactRun()) if run is None else run).proceed(context)
 
     def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
         count = 0 if context.exact is None else context.exact.received_of(self)
