@@ -7,7 +7,7 @@ import unittest
 from typing import Any, Optional
 
 from tcpclient_testing.engine.commands import Command, HalfClose
-from tcpclient_testing.engine.connection.outbox import Limit
+from tcpclient_testing.engine.connection.streams import Limit
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.steps.base import DONE, NOTHING, QUEUED, WAITING, Outcome, Step

@@ -32,7 +32,7 @@ from tcpclient_testing.engine.wording import counted, shorten
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tcpclient_testing.engine.connection.inbox import Inbox
+    from tcpclient_testing.engine.connection.streams import Inbox
 
     from .rules import Permit
 

@@ -26,8 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from tcpclient_testing.engine.commands import Send, StartTLS, Wake
-from tcpclient_testing.engine.connection.inbox import Inbox
-from tcpclient_testing.engine.connection.outbox import Outbox
+from tcpclient_testing.engine.connection.streams import Inbox, Outbox
 from tcpclient_testing.engine.environment import Environment, Failure
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import DONE, QUEUED, Script, Step

@@ -31,8 +31,7 @@ from .timing import DEFAULT_TIMING, UNTIMED, Timing
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.connection.handshake import Handshake
-    from tcpclient_testing.engine.connection.inbox import Inbox
-    from tcpclient_testing.engine.connection.outbox import Outbox
+    from tcpclient_testing.engine.connection.streams import Inbox, Outbox
     from tcpclient_testing.engine.environment import Environment
     from tcpclient_testing.engine.source_lines import SourceLine
 

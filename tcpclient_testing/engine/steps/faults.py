@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.commands import Command, HalfClose, ResetConnection
-from tcpclient_testing.engine.connection.outbox import Limit
+from tcpclient_testing.engine.connection.streams import Limit
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.wording import counted

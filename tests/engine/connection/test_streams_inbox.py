@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 from typing import Any
 
-from tcpclient_testing.engine.connection.inbox import Inbox
+from tcpclient_testing.engine.connection.streams import Inbox
 
 
 def taken(*pieces: bytes) -> Inbox:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tcpclient_testing.engine.connection.interleaved import InterleavedSends
-from tcpclient_testing.engine.connection.outbox import Limit, Outbox
+from tcpclient_testing.engine.connection.streams import Limit, Outbox
 
 
 class Armed(str):
