@@ -272,7 +272,7 @@ class Outbox:
         chunks, self.queued = self.queued or [], None
         before = self.ends[-1] if self.ends else 0
         # A tuple: there is one for each connection, and the garbage collector passes over tuples of numbers.
-        self.ends += tuple(before + end for end in accumulate(map(len, chunks)))
+        self.ends += tuple(accumulate(map(len, chunks), initial=before))[1:]
         if b"" in chunks:
             chunks = [chunk for chunk in chunks if chunk]
         if self.limit is not None:

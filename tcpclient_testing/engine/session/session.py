@@ -107,15 +107,17 @@ class Session:
 
     def add(self, step: Step[Any], now: float) -> None:
         """Append a server-level step to the newest expected connection."""
-        environment = self.environment
+        environment, script = self.environment, self.newest
         environment.set_time(now)
+        if script is not None and script.settled and step.free and not environment.over:
+            script.append(step)  # the last step can only wait, so this one is neither due nor out of place
+            return
         if step.is_setting or (step.may_come_first and not self.connections.expected):
             check_reset(environment, step)
-            if self.newest is not None:
-                self.newest.stir()
+            if script is not None:
+                script.stir()
             self.order.add_setting(step)
             return
-        script = self.newest
         if script is None or not script.steps:
             check_begun(script, step)
         assert script is not None

@@ -143,7 +143,8 @@ class ExactRun:
             inbox.consume(len(data))
             if self.offset == len(joined):
                 self.joined = None
-                context.script.cursor.move_to(self.first + len(self.ends) - 1)
+                if len(self.ends) > 1:
+                    context.script.cursor.move_to(self.first + len(self.ends) - 1)
                 return DONE
         if self.offset >= self.ends[0]:
             context.script.cursor.move_to(self.first + bisect_right(self.ends, self.offset))
