@@ -161,12 +161,8 @@ class MemoryServer(_Script):
         return step
 
     def _add(self, step: Step[Any]) -> None:
-        script = self.session.newest
-        if script is not None and script.settled and step.free and not self.session.over:
-            script.append(step)
-        else:
-            self.session.add(step, self.now)
-            self.written()
+        self.session.add(step, self.now)
+        self.written()
 
     def _add_rule(self, written: Any) -> None:
         self.session.add_rule(None, written, self.now)
