@@ -205,10 +205,6 @@ class Limit:
             room -= len(kept[-1])
         return kept
 
-    def strike(self) -> None:
-        """The limit is reached: take note."""
-        self.struck = True
-
     def command(self, number: int) -> Optional[Command]:
         """Return what the adapter has to do to connection `number` once the limit is reached; None is nothing."""
         return None
@@ -336,11 +332,13 @@ class Outbox:
         """Let this fault strike when its number of bytes has been sent."""
         self.limit = limit
 
-    @property
-    def limit_reached(self) -> bool:
-        """Whether the fault has to strike now. It waits for a write that belongs to no step."""
+    def strike(self) -> Optional[Limit]:
+        """Let the armed fault strike if its limit is reached, and return it. It waits for interleaved sends to end."""
         limit = self.limit
-        return limit is not None and not limit.struck and self.total >= limit.count and not self.interleaving
+        if limit is None or limit.struck or self.total < limit.count or self.interleaving:
+            return None
+        limit.struck = True
+        return limit
 
     @property
     def cut_off(self) -> bool:

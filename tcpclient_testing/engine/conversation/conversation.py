@@ -267,15 +267,19 @@ class Conversation:
                 if position < self.begun:  # its coroutine was started while the write before it was under way
                     self.arm()
             limit = outbox.limit
-            ended = limit is not None and limit.struck and limit.ends
+            ended = limit if limit is not None and limit.struck and limit.ends else None
             outcome: Any = None
             # After a fault has ended the connection no message is read any more, not even an allowed one.
-            if selection is not None and not ended:
+            if selection is not None and ended is None:
                 outcome = selection.before(self, step)
             if outcome is None:
                 if position >= self.begun:
                     self.begun = position + 1
-                    outcome = self._begin_late(step, limit) if ended else step.begin(self)
+                    if ended is None:
+                        outcome = step.begin(self)
+                    else:
+                        from tcpclient_testing.engine.steps.faults import begin_after_our_end
+                        outcome = begin_after_our_end(self, step, ended)
                     self.arm()
                 if outcome is None:
                     outcome = step.proceed(self)
@@ -299,10 +303,6 @@ class Conversation:
             selection.after(self)
         if cursor.watchers:
             cursor.tell_watchers()
-
-    def _begin_late(self, step: Step[Any], limit: Any) -> Any:
-        from tcpclient_testing.engine.steps.faults import begin_after_our_end
-        return begin_after_our_end(self, step, limit)
 
     def arm(self) -> None:
         """Set the reminder for the due step's deadline, if that is needed."""
@@ -358,12 +358,8 @@ class Conversation:
 
     def strike(self) -> bool:
         """Let the armed fault strike, if its limit is reached. If True, wait for `flushed`: the connection is ended."""
-        outbox = self.outbox
-        limit = outbox.limit
-        if limit is None or not outbox.limit_reached:
-            return False
-        limit.strike()
-        if not limit.ends:
+        limit = self.outbox.strike()
+        if limit is None or not limit.ends:
             return False
         self.drain()
         command = limit.command(self.number)

@@ -29,9 +29,6 @@ def deadline_of(conversation: ConversationContext, selection: Optional[Selection
     cursor = script.cursor.position
     if step is None or cursor >= len(script.steps) or (step.index < cursor and not conversation.outbox.sending):
         return None
-    if selection is None and step.timing is DEFAULT_TIMING and timer.alarm_at is None:
-        timeout = conversation.environment.timeout
-        return None if timeout is None else _latest(conversation, step) + timeout
     if selection is not None and selection.unfinished_block(script) is not None:
         return None
     timeout, within = _limits(conversation, selection, step)
@@ -77,9 +74,11 @@ def tick(conversation: ConversationContext, selection: Optional[Selection]) -> O
 def _limits(conversation: ConversationContext, selection: Optional[Selection],
             step: Step[Any]) -> tuple[Optional[float], Optional[float]]:
     """Return the `timeout` and the `within` that apply to the due step, in seconds."""
-    if selection is None:
-        return step.timing.limits(conversation.environment)
-    return selection.limits(conversation, step)
+    if selection is not None:
+        return selection.limits(conversation, step)
+    if step.timing is DEFAULT_TIMING:
+        return conversation.environment.timeout, None
+    return step.timing.limits(conversation.environment)
 
 
 def _latest(conversation: ConversationContext, step: Step[Any]) -> float:

@@ -128,25 +128,23 @@ class LimitTests(unittest.TestCase):
                 self.assertEqual((b"".join(outbox.take()), outbox.total), (write, len(reply + write)))
 
     def test_limit_when_its_number_is_reached(self) -> None:
-        """It has to strike once, and then nothing that is sent reaches the client."""
+        """It strikes once, and then nothing that is sent reaches the client."""
         outbox, limit = armed(3)
         seen = []
         for item in (b"ab", b"c", b"d"):
             outbox.queue(item, 1)
             outbox.begin(1)
             outbox.take()
-            seen.append((outbox.limit_reached, outbox.cut_off))
-            if outbox.limit_reached:
-                limit.strike()
-        self.assertEqual(seen, [(False, False), (True, False), (False, True)])
+            seen.append((outbox.strike(), outbox.cut_off))
+        self.assertEqual(seen, [(None, False), (limit, True), (None, True)])
 
     def test_limit_when_the_other_lane_is_writing(self) -> None:
         """It waits for the end of that write."""
-        outbox, _ = armed(0)
+        outbox, limit = armed(0)
         lane = interleave(outbox)
-        self.assertFalse(outbox.limit_reached)
+        self.assertIsNone(outbox.strike())
         lane.finish()
-        self.assertTrue(outbox.limit_reached)
+        self.assertIs(outbox.strike(), limit)
 
     def test_connection_when_a_limit_has_struck(self) -> None:
         """It has ended only by a limit that ends connections; one that does not only cuts what is sent."""
@@ -154,7 +152,7 @@ class LimitTests(unittest.TestCase):
             with self.subTest(kind=kind.__name__):
                 outbox, limit = armed(0, kind)
                 self.assertFalse(limit.struck and limit.ends)
-                limit.strike()
+                outbox.strike()
                 self.assertEqual((limit.struck and limit.ends, outbox.cut_off, limit.command(1)), (ended, True, None))
 
     def test_limit_when_it_was_never_reached(self) -> None:
