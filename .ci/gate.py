@@ -219,8 +219,7 @@ def loops(gate: Gate) -> str:
 
 def pytests(gate: Gate) -> str:
     """The pytest plugin's tests under each version of pytest that it supports."""
-    tests = sorted(path.relative_to(ROOT) for path in [*(ROOT / "tests" / "pytest_plugin").glob("test_*.py"),
-                                                       ROOT / "tests" / "contract" / "test_under_pytest.py"])
+    tests = sorted(path.relative_to(ROOT) for path in (ROOT / "tests" / "pytest_plugin").glob("test_*.py"))
     if not tests:
         raise Skipped("there are no tests/pytest_plugin/test_*.py yet")
     lines = []

@@ -16,7 +16,7 @@ import gc
 import inspect
 import sys
 from collections.abc import Sequence
-from types import TracebackType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, Optional
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __unittest = True
 
 _RAISING = frozenset({"exit", "fail", "skip", "skipTest"})
 
+_KINDS = (GeneratorType, CoroutineType, AsyncGeneratorType)
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
 
@@ -76,7 +77,7 @@ def _is_over_in(frame: FrameType, exc: BaseException) -> bool:
     if not frame.f_code.co_flags & _GENERATORS:
         return False
     for each in gc.get_objects():
-        if inspect.isgenerator(each) or inspect.iscoroutine(each) or inspect.isasyncgen(each):
+        if type(each) in _KINDS:  # isinstance() would ask proxies for what they stand for
             running = getattr(each, "gi_frame", None) or getattr(each, "cr_frame", None) or \
                 getattr(each, "ag_frame", None)
             if running is frame:
@@ -94,7 +95,7 @@ def _tree_of(frame: FrameType) -> Optional[ast.AST]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python has already given the warnings about the test's source
             return ast.parse(source) if source else None
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, SystemError):
         return None
 
 
