@@ -147,6 +147,44 @@ def stops_after_handling(tools: Tools) -> Body:
     yield in_loop if tools.asynchronous else blocking
 
 
+def stops_unjudged(tools: Tools) -> Body:
+    """The test stops the server early, and wants no judgement."""
+    yield tools.run()
+    yield lambda: tools.server.stop(judge=False)
+
+
+def stops_unjudged_after_the_failure(tools: Tools) -> Body:
+    """The test wants no judgement, but the script has failed before."""
+    try:
+        yield tools.run(send(b"PUNG\r\n"), READ_END)
+    except ConnectionError:
+        pass
+    yield lambda: tools.server.stop(judge=False)
+
+
+def stops_with_an_exception(tools: Tools) -> Body:
+    """The test says that an exception is leaving."""
+    yield tools.run()
+    yield lambda: tools.server.stop(LookupError("on its way"))
+
+
+def stops_with_none(tools: Tools) -> Body:
+    """The test says that no exception is leaving, although one is."""
+    async def in_loop() -> None:
+        try:
+            raise LookupError("not to be told")
+        finally:
+            await tools.server.stop(None)
+
+    def blocking() -> None:
+        try:
+            raise LookupError("not to be told")
+        finally:
+            tools.server.stop(None)
+    yield tools.run()
+    yield in_loop if tools.asynchronous else blocking
+
+
 def closes_after_the_failure(tools: Tools) -> Body:
     """The test closes the server, whose script has failed, without asking for its verdict."""
     try:
@@ -237,6 +275,10 @@ CASES = (
     Case("stops_too_early", fails(r"PING"), stops_too_early, in_time),
     Case("stops_in_finally", raises(r"the test's own"), stops_in_finally, exchange),
     Case("stops_after_handling", fails(r"PING"), stops_after_handling, in_time),
+    Case("stops_unjudged", PASSES, stops_unjudged, in_time),
+    Case("stops_unjudged_after_the_failure", fails(MISSPELLED), stops_unjudged_after_the_failure, exchange),
+    Case("stops_with_an_exception", PASSES, stops_with_an_exception, in_time),
+    Case("stops_with_none", fails(r"PING"), stops_with_none, in_time),
     Case("closes", PASSES, closes, exchange),
     Case("closes_after_the_failure", fails(MISSPELLED), closes_after_the_failure, exchange),
     Case("clean_up_closes", PASSES, talks, exchange, clean_up=close_client),

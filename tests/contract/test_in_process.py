@@ -7,17 +7,13 @@ from typing import Any
 
 from .cases import CASES
 from .judging import complaint
-from .not_yet import NOT_YET, fault
+from .not_yet import NOT_YET, check
 from .surroundings import SURROUNDINGS, Surrounding
 
 
 def _test(name: str, surrounding: Surrounding, case: str) -> Any:
     def test(self: unittest.TestCase) -> None:
-        wrong = complaint(CASES[case], surrounding.run(CASES[case]))
-        if fault(name, case):
-            self.assertIsNotNone(wrong, "this holds now: remove it from the table of what does not hold yet")
-        elif wrong is not None:
-            self.fail(wrong)
+        check(self, name, CASES[case], surrounding.run(CASES[case]))
     test.__doc__ = f"The case {case}: {CASES[case].expected.kind} {CASES[case].expected.pattern}."
     return test
 

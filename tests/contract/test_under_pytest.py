@@ -16,22 +16,13 @@ import unittest
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
-from tests.support.pytest_runs import plugin_arguments
+from tests.support.pytest_runs import INI, plugin_arguments
 from tests.support.readme import ROOT
 
 from .case import Case
 from .cases import CASES
-from .judging import Outcome, complaint
-from .not_yet import fault
-
-INI = """
-[pytest]
-asyncio_mode = {mode}
-asyncio_default_fixture_loop_scope = function
-filterwarnings =
-    error
-    ignore:Unknown config option. asyncio_:pytest.PytestConfigWarning
-"""
+from .judging import Outcome
+from .not_yet import check
 
 #: Writes down what each test has reported.
 CONFTEST = """
@@ -161,7 +152,7 @@ class Running:
     @staticmethod
     def _start(session: Session, folder: Path) -> subprocess.Popen[str]:
         folder.mkdir()
-        (folder / "pytest.ini").write_text(INI.format(mode=session.mode), encoding="utf-8")
+        (folder / "pytest.ini").write_text(INI.format(mode=session.mode, ignored="", more=""), encoding="utf-8")
         (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
         (folder / "test_contract.py").write_text(session.source(), encoding="utf-8")
         without = [] if session.plugin == "pytest_asyncio" else ["-p", "no:asyncio"]
@@ -214,11 +205,7 @@ def _test(session: Session, fixture: str, case: str) -> Any:
         name = f"test_{fixture}_{case}"
         found = [each for key, each in RUNNING.outcomes(session).items() if key.partition("[")[0] == name]
         self.assertEqual(len(found), 1, f"the session has {len(found)} tests of {case}")
-        wrong = complaint(CASES[case], Outcome(found[0]["reports"], found[0]["skipped"]))
-        if fault(fixture, case):
-            self.assertIsNotNone(wrong, "this holds now: remove it from the table of what does not hold yet")
-        elif wrong is not None:
-            self.fail(wrong)
+        check(self, fixture, CASES[case], Outcome(found[0]["reports"], found[0]["skipped"]))
     test.__doc__ = f"The case {case}: {CASES[case].expected.kind} {CASES[case].expected.pattern}."
     return test
 
