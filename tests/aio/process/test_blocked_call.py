@@ -19,7 +19,7 @@ from tcpclient_testing.aio.process import blocked_call
 from tcpclient_testing.aio.process.blocked_call import BlockedCall, free_sockets, readable, writable
 
 _STDLIB = os.path.join(os.path.dirname(os.__file__), "ssl.py")
-_OURS = os.path.join(os.path.dirname(tcpclient_testing.__file__), "server", "threaded.py")
+_OURS = os.path.join(os.path.dirname(tcpclient_testing.__file__), "server", "threaded", "server.py")
 _INSTALLED = os.path.join(sysconfig.get_paths()["purelib"], "redis", "connection.py")
 
 
