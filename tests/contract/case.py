@@ -39,6 +39,7 @@ class Case(NamedTuple):
     - `set_up`, `tear_down`, `clean_up`: other parts of a test that has them.
     - `only`: the kind of server that has it: "asynchronous" or "threaded"; `parts`: whether it needs parts of a test;
       `interrupted`: whether the body has to be interrupted.
+    - `waits`: whether a moment of the library's own passes: these are shortened then.
     """
 
     name: str
@@ -54,3 +55,4 @@ class Case(NamedTuple):
     parts: bool = False
     marks: tuple[str, ...] = ()
     interrupted: bool = False
+    waits: bool = False

@@ -269,7 +269,7 @@ CASES = (
                                              s.expect_disconnect(timeout=0.02))),
     Case("asks_for_a_result", PASSES, asks_for_a_result),
     Case("asks_for_a_result_in_vain", fails(MISSPELLED), asks_for_a_result_in_vain),
-    Case("hangs", fails(MISSPELLED), hangs, exchange, interrupted=True),
+    Case("hangs", fails(MISSPELLED), hangs, exchange, interrupted=True, waits=True),
     Case("leaves_early", fails(r"PING"), leaves_early, in_time),
     Case("stops", PASSES, stops, exchange),
     Case("stops_too_early", fails(r"PING"), stops_too_early, in_time),

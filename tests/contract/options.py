@@ -16,6 +16,7 @@ from tcpclient_testing.framing import LengthPrefixed, Netstring
 from .bodies import Body, Tools
 from .case import PASSES, Case, fails, raises
 from .clients import CLOSE, END, READ_END, read, send
+from .moments import SHORT
 from .scripts import ASK, MISSPELLED, asks, client, exchange, misspells, script
 
 _LONG = b"x" * 1000
@@ -131,7 +132,7 @@ def remembers_all(tools: Tools) -> Body:
 def goes_on_after_the_failure(tools: Tools) -> Body:
     """The body is not interrupted: it ends by itself, a moment after the failure, and says so."""
     yield tools.run(send(b"PUNG\r\n"))
-    yield lambda: asyncio.sleep(0.15)
+    yield lambda: asyncio.sleep(1.5 * SHORT)
     raise LookupError("the body went on")
 
 
@@ -164,7 +165,7 @@ CASES = (
     Case("allow_open", PASSES, stays, script(lambda s: s.expect_line(b"PING"), lambda s: s.send_line(b"PONG")),
          lambda: {"allow_open": True}),
     Case("allow_open_by_default", fails(r"still connected"), stays,
-         script(lambda s: s.expect_line(b"PING"), lambda s: s.send_line(b"PONG"))),
+         script(lambda s: s.expect_line(b"PING"), lambda s: s.send_line(b"PONG")), waits=True),
     Case("allow_extra", PASSES, client(send(b"PING\r\nmore"), read(6), CLOSE),
          script(lambda s: s.expect_line(b"PING"), lambda s: s.send_line(b"PONG")), lambda: {"allow_extra": True}),
     Case("allow_extra_by_default", fails(r"4 more bytes|more"), client(send(b"PING\r\nmore"), read(6), CLOSE),
@@ -175,7 +176,7 @@ CASES = (
          only="asynchronous"),
     Case("watch_streams", fails(r"wait_closed|close"), client(*ASK, END, READ_END), exchange, only="asynchronous"),
     Case("cancel_body_off", fails(MISSPELLED, "the body went on"), goes_on_after_the_failure, exchange,
-         lambda: {"cancel_body": False}, only="asynchronous"),
+         lambda: {"cancel_body": False}, only="asynchronous", waits=True),
     Case("transcript_limit", PASSES, forgets_the_beginning,
          script(lambda s: s.expect_bytes(_LONG), lambda s: s.expect_disconnect()), lambda: {"transcript_limit": 2}),
     Case("transcript_limit_by_default", PASSES, remembers_all, exchange),

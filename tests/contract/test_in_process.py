@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import unittest
 from typing import Any
 
 from .cases import CASES
 from .judging import complaint
+from .moments import shortened
 from .not_yet import NOT_YET, check
 from .surroundings import SURROUNDINGS, Surrounding
 
 
 def _test(name: str, surrounding: Surrounding, case: str) -> Any:
     def test(self: unittest.TestCase) -> None:
-        check(self, name, CASES[case], surrounding.run(CASES[case]))
+        with shortened() if CASES[case].waits else contextlib.nullcontext():
+            outcome = surrounding.run(CASES[case])
+        check(self, name, CASES[case], outcome)
     test.__doc__ = f"The case {case}: {CASES[case].expected.kind} {CASES[case].expected.pattern}."
     return test
 

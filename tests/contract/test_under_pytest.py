@@ -47,7 +47,13 @@ import asyncio
 import pytest
 from tests.contract.bodies import Tools, drive, drive_blocking
 from tests.contract.cases import CASES
+from tests.contract.moments import shortened
 from tests.contract.surroundings import method
+
+@pytest.fixture
+def short_moments():
+    with shortened():
+        yield
 """
 
 # Clients are ended after the verdict, by a fixture that was set up before the server.
@@ -81,12 +87,14 @@ def kept():
 """
 
 BLOCKING = """
-@pytest.mark.tcpserver(**CASES["{case}"].options())
+{mark}@pytest.mark.tcpserver(**CASES["{case}"].options())
 def test_{fixture}_{case}(kept, {fixture}):
     case = CASES["{case}"]
     kept.append(Tools({server}, tls=case.tls, asynchronous=False))
     drive_blocking(method(case, kept[-1]))
 """
+
+_WAITS = '@pytest.mark.usefixtures("short_moments")\n'
 
 
 class Session(NamedTuple):
@@ -118,8 +126,8 @@ class Session(NamedTuple):
         decorator = "import pytest_asyncio\n@pytest_asyncio.fixture" if self.plugin == "pytest_asyncio" else \
             "@pytest.fixture"
         return HEAD + head.format(fixture=decorator) + "".join(
-            template.format(mark=self.mark, case=name, fixture=fixture, server=f"{fixture}()"
-                            if fixture.endswith("factory") else fixture)
+            template.format(mark=self.mark + (_WAITS if case.waits else ""), case=name, fixture=fixture,
+                            server=f"{fixture}()" if fixture.endswith("factory") else fixture)
             for fixture in self.fixtures for name, case in CASES.items() if self.has(case))
 
 
