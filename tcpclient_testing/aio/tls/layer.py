@@ -30,6 +30,7 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from tcpclient_testing.aio.sockets.acknowledging import acknowledge
 from tcpclient_testing.engine.connection.client_hello import begins_tls, server_name
 from tcpclient_testing.engine.connection.tls_failure import TLSFailure
 
@@ -154,6 +155,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         link = self._link
         self._shaking = False
         self._flush()
+        acknowledge(self._raw)
         info = TLSInfo(self._tls, server_name(self._hello))
         self._hello = b""
         link.note(f"TLS handshake done: {info}")
