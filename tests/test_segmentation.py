@@ -158,7 +158,7 @@ class Model:
             wanted = {"expect_reset": RST, "expect_silence": OPEN}.get(method, EOF)
             if self.end != wanted:
                 return (-1,) if self.end == OPEN else (None,)
-            self.results.append(None)
+            self.results.append(len(self.sent) if method == "expect_reset" else None)
             self.last = None
         elif method.startswith("expect"):
             return self.message(method, step)

@@ -138,7 +138,7 @@ class Link:
     """One connection, as its parts see it. `buffer` is where its bytes are received; other connections may share it."""
 
     __slots__ = ("context", "loop", "buffer", "peername", "transport", "conversation", "lost", "left", "draining",
-                 "paused", "written", "script_bytes_end", "_when_lost")
+                 "paused", "shaped", "written", "script_bytes_end", "_when_lost")
 
     def __init__(self, context: ServerContext, buffer: memoryview, peername: Any) -> None:
         self.context = context
@@ -151,6 +151,7 @@ class Link:
         self.left = False
         self.draining = False
         self.paused = False
+        self.shaped = False
         self.written = 0
         self.script_bytes_end = 0
         self._when_lost: Optional[list[Callable[[], None]]] = None
@@ -218,6 +219,10 @@ class Link:
         """The operating system has taken the rest."""
         self.paused = False
 
+    def shape(self, shaped: bool) -> None:
+        """Network conditions hold back what is sent from now on, or do so no more."""
+        self.shaped = shaped
+
     @property
     def on_the_wire(self) -> int:
         """How many bytes were written to the connection in all; over TLS, in encrypted bytes."""
@@ -248,7 +253,7 @@ class Link:
     def eof_written(self) -> bool:
         """Whether our stream has ended: a FIN was sent."""
         handshake = self.conversation.handshake
-        return (self.draining and (handshake is None or not handshake.withheld)) or self.conversation.outbox.ended
+        return (self.draining or self.conversation.outbox.ended) and (handshake is None or not handshake.withheld)
 
     def close(self) -> None:
         """Close without a reset. Call this only when nothing is unread: else the close is a reset."""

@@ -75,9 +75,9 @@ class FixtureServer(MockTCPServer):
             payload = expected_payload
         return super().expect_frame(payload, timeout=timeout, **options)
 
-    def expect_disconnect(self, timeout: Optional[float] = UNSET, *, wait_closed: bool = True,
-                          within: Optional[float] = None) -> Step[None]:
-        return super().expect_disconnect(timeout=timeout, wait_closed=wait_closed, within=within)
+    def expect_disconnect(self, timeout: Optional[float] = UNSET, *, wait_closed: bool = True, unread: bool = False,
+                          within: Optional[float] = None) -> Step[Any]:
+        return super().expect_disconnect(timeout=timeout, wait_closed=wait_closed, unread=unread, within=within)
 
 
 def _named(method: str, name: str, named: Any, positional: Any) -> Any:

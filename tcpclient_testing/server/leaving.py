@@ -187,7 +187,8 @@ class FinalCheck:
         if stream is None or not isinstance(last, ExpectDisconnect):
             return True
         from tcpclient_testing.aio.streams.rules import complaint
-        return stream.connection_lost and complaint(stream, wait_closed=last.wait_closed) is None
+        return stream.connection_lost and complaint(stream, wait_closed=last.wait_closed,
+                                                    may_leave=_may_leave(conversation, last)) is None
 
     async def look_at_streams(self, *, final: bool) -> None:
         """Judge how clients that use asyncio's streams have closed, if their last step is an `expect_disconnect()`.
@@ -210,7 +211,8 @@ class FinalCheck:
         if stream is None:
             return True
         from tcpclient_testing.aio.streams.rules import StreamMisuse, complaint, unfinished
-        words = complaint(stream, wait_closed=step.wait_closed)
+        may_leave = _may_leave(conversation, step)
+        words = complaint(stream, wait_closed=step.wait_closed, may_leave=may_leave)
         elsewhere, here = stream.thread_id != threading.get_ident(), asyncio.current_task()
         looks = 0
         while words is not None:
@@ -222,7 +224,7 @@ class FinalCheck:
                 break
             await asyncio.sleep(_PAUSE if elsewhere or looks >= _TURNS else 0)
             looks += 1
-            words = complaint(stream, wait_closed=step.wait_closed)
+            words = complaint(stream, wait_closed=step.wait_closed, may_leave=may_leave)
         if words is not None:
             unwaited = not stream.wait_closed_awaited and complaint(stream, wait_closed=False) is None
             self._runtime.context.fail(conversation, step, StreamMisuse(words, unwaited))
@@ -239,6 +241,12 @@ class FinalCheck:
 def _may_end(last: Step[Any]) -> bool:
     """Whether the client may still disconnect after `last`, the last step of its script."""
     return last.followers is not NOTHING or last.wants_tls_failure
+
+
+def _may_leave(conversation: Conversation, step: ExpectDisconnect) -> int:
+    """How many of the bytes sent last the client may leave unread: those that belong to no step of the script."""
+    outbox = conversation.outbox
+    return outbox.total if step.unread else outbox.total - outbox.script_end
 
 
 class ImpliedDisconnect(ExpectDisconnect):

@@ -4,7 +4,7 @@
             `------the result is known at once---------^
 
 While it is in doubt, the engine is told nothing of the end. `ResetCheck` finds out, and `ResetWatch` sees a reset that
-comes later.
+comes later. A client that is gone while the server has more to send has hung up.
 """
 
 from __future__ import annotations
@@ -78,12 +78,35 @@ class ClientEnd:
         link = self._link
         if reset:
             self.found_reset()
-            link.conversation.was_reset(link.loop.time(), after_fin=True)
+            link.conversation.was_reset(link.loop.time(), after_fin=True, sent=link.written)
+        elif link.shaped and link.sends_script and not link.conversation.outbox.cut_off:
+            self._ended_early()
         else:
-            link.conversation.half_closed(link.loop.time())
+            link.conversation.half_closed(link.loop.time(), sent=link.written)
         link.context.perform()
         if link.draining and link.transport is not None:
             link.transport.close()
+
+    def _ended_early(self) -> None:
+        """The client has ended its stream, while network conditions hold back what is sent. Look whether it is gone."""
+        from .hang_up import HangUpWatch, is_gone
+        link = self._link
+        if link.transport is not None and is_gone(link):
+            self._hung_up()
+        else:
+            link.conversation.half_closed(link.loop.time(), sent=link.written)
+            if not link.over:
+                HangUpWatch(link, self._hung_up)
+
+    def _hung_up(self) -> None:
+        """The client has closed its socket, while the server has more to send: give up the connection."""
+        link = self._link
+        link.note("closed by the client")
+        link.mark_closed()
+        if link.transport is not None:
+            link.transport.abort()
+        link.conversation.hung_up(link.loop.time(), sent=link.written)
+        link.context.perform()
 
     def found_reset(self) -> None:
         """Note that the end of the client's stream was a reset, and abort the transport, which has not noticed it."""
@@ -106,10 +129,10 @@ class ClientEnd:
         link = self._link
         if reset:
             self.found_reset()
-            link.conversation.was_reset(link.loop.time())
+            link.conversation.was_reset(link.loop.time(), sent=link.written)
         else:
             link.close()
-            link.conversation.half_closed(link.loop.time())
+            link.conversation.half_closed(link.loop.time(), sent=link.written)
         link.context.perform()
 
     def cancel(self) -> None:

@@ -56,7 +56,7 @@ class Closing:
         if drain and conversation.inbox.ended:
             link.close()
         elif transport.can_write_eof():
-            if drain and conversation.handshake is not None:
+            if conversation.handshake is not None:
                 from tcpclient_testing.aio.tls.close_notify import delay_close_notify
                 self._delayed_close_notify = delay_close_notify(link)
             if self._delayed_close_notify is None:

@@ -103,7 +103,7 @@ class Pacer:
 
     def _released(self, taken: bool) -> None:
         link = self._link
-        if link.lost:
+        if link.over:
             return
         self._untaken = False
         if taken:
@@ -134,7 +134,7 @@ class Pacer:
 
     def _send(self) -> None:
         link, chunk = self._link, self._chunk
-        if link.lost or link.transport is None:
+        if link.over or link.transport is None:
             return
         self._untaken = True
         if not self._write(chunk):

@@ -107,7 +107,8 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             link.note("reset by the client")
             conversation.inbox.close()
             # EPIPE means that a FIN came before the RST (Linux). A RST alone is first reported as ECONNRESET.
-            conversation.was_reset(link.loop.time(), after_fin=in_doubt or isinstance(exc, BrokenPipeError))
+            conversation.was_reset(link.loop.time(), after_fin=in_doubt or isinstance(exc, BrokenPipeError),
+                                   sent=link.written)
         conversation.inbox.close()
         self._context.perform()
 

@@ -104,12 +104,15 @@ class Sending:
             if self._achieved is None:
                 self._achieved = []
                 link.when_lost(self.cancel)
+            link.shape(True)
             self._pacer = Pacer(link, shaper, self._achieved, self._write_chunk, self.flushed, self._send_held)
             link.note(f"network conditions: {network!r}")
         elif before is not None:
             link.note("no network conditions any more")
             if before.retire():
                 self._pacer = before
+            else:
+                link.shape(False)
 
     def cancel(self) -> None:
         """Send nothing more: the connection is lost."""
@@ -202,6 +205,7 @@ class Sending:
         """Write what the pacer held back when the network conditions ended; there is no pacer any more."""
         self._pacer = None
         link = self._link
+        link.shape(False)
         now, number, transcript = link.loop.time(), link.conversation.number, link.context.transcript
         held, self.outgoing = self.outgoing or (), None
         for piece in held:
@@ -231,7 +235,7 @@ class Sending:
             self.tell_untaken()
         if outbox.sending and not outbox.interleaving:  # faster than link.sends_script
             link.script_sent()
-            if inbox.ended and not inbox.reset:
+            if inbox.ended and not inbox.hung_up:
                 if not client_end.in_doubt:
                     client_end.judge(self._tell_flushed)
                 return
@@ -241,4 +245,4 @@ class Sending:
         """Report that data sent after the client's end was taken; `reset` says that the client answered with a RST."""
         if reset:
             self._client_end.found_reset()
-        self._link.conversation.flushed(self._link.loop.time(), reset=reset)
+        self._link.conversation.flushed(self._link.loop.time(), reset=reset, sent=self._link.written)

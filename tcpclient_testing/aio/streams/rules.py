@@ -56,7 +56,7 @@ class StreamMisuse(Mismatch):
                      "expect_disconnect(wait_closed=False) requires only the close") if unwaited else None
 
 
-def complaint(stream: ClientStream, *, wait_closed: bool = True) -> str | None:
+def complaint(stream: ClientStream, *, wait_closed: bool = True, may_leave: int = 0) -> str | None:
     """Return what a client did wrong with its stream, as a fragment of a sentence; None if it did nothing wrong.
 
     The rules:
@@ -65,7 +65,7 @@ def complaint(stream: ClientStream, *, wait_closed: bool = True) -> str | None:
       To begin to wait is enough: a `wait_closed()` that a time-out cancels was awaited.
     - ``writer.transport.close()`` or ``.abort()`` do what ``writer.close()`` does. A client that uses one of them and
       awaits ``wait_closed()`` complies.
-    - The client reads all that it was sent (our own rule).
+    - The client reads all that it was sent (our own rule), except for the last `may_leave` bytes.
     - With ``wait_closed=False`` the client only has to close.
 
     Call this some time after the server has seen the end of the client's stream: see the top of this module. Unread
@@ -81,6 +81,8 @@ def complaint(stream: ClientStream, *, wait_closed: bool = True) -> str | None:
     elif wait_closed and not stream.wait_closed_awaited:
         return "the client closed its stream without awaiting wait_closed()"
     unread = stream.unread() if wait_closed and stream.connection_lost else b""
+    if may_leave:
+        unread = unread[:max(0, len(unread) - may_leave)]
     if not unread:
         return None
     many = "byte" if len(unread) == 1 else "bytes"

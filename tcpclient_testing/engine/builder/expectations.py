@@ -204,8 +204,8 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
         """
         return self._append(ExpectEof(origin_of(sys._getframe(1)), timing_of("expect_eof", timeout, within)))
 
-    def expect_disconnect(self, *, wait_closed: bool = True, timeout: Optional[float] = UNSET,
-                          within: Optional[float] = None) -> Step[None]:
+    def expect_disconnect(self, *, wait_closed: bool = True, unread: bool = False, timeout: Optional[float] = UNSET,
+                          within: Optional[float] = None) -> Step[Any]:
         """Expect the client to close the connection; then the server closes its side at once. A reset is not a close.
 
         A client that closes with unread data, or is sent data afterwards, resets the connection. If the server sent
@@ -217,16 +217,23 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
 
         A client in this process that uses asyncio's streams must have called ``writer.close()``, have awaited
         ``writer.wait_closed()``, and have read all that the server sent. ``wait_closed=False`` requires only the close.
+
+        With ``unread=True`` the client may close when it likes, in the middle of the sends before this step, too, and
+        leave unread what it likes. Then a reset is a close, and the result is how many bytes it has taken at most. What
+        belongs to no step (heartbeats, replies to allowed messages) may be left unread in any case.
         """
         return self._append(ExpectDisconnect(bool(wait_closed), origin_of(sys._getframe(1)),
-                                             timing_of("expect_disconnect", timeout, within)))
+                                             timing_of("expect_disconnect", timeout, within), unread=bool(unread)))
 
-    def expect_reset(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
-        """Expect the client to reset the connection (a RST, RFC 9293, 3.5.2).
+    def expect_reset(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[int]:
+        """Expect the client to reset the connection (a RST, RFC 9293, 3.5.2), or to hang up while the server sends.
 
-        A client resets the connection when it closes with unread data, for example. An end of stream is not a reset.
-        But after `expect_eof` the step waits for a reset, as long as the server has not ended its own stream. Once it
-        has, no reset can come any more.
+        The result is how many of the bytes that were sent the client has taken at most.
+
+        A client resets the connection when it closes with unread data, for example. It may do so in the middle of the
+        sends before this step. There, a close without a reset counts as well, since the server can send no more.
+        Elsewhere an end of stream is not a reset. But after `expect_eof` the step waits for a reset, as long as the
+        server has not ended its own stream. Once it has, no reset can come any more.
         """
         return self._append(ExpectReset(origin_of(sys._getframe(1)), timing_of("expect_reset", timeout, within)))
 

@@ -45,13 +45,14 @@ class Inbox:
     - `unclaimed_at`: when the first of them came, in seconds of the clock
     - `progress`: when the client last did something, in seconds of the clock
     - `ended`: whether its stream has ended; `fin`: by a FIN; `reset`: by a reset, which may have followed a FIN
+    - `hung_up`: whether it is gone while the server has more to send: it has reset the connection, or closed it
     - `closed`: whether the connection is closed: nothing comes any more
     - `draining`: whether what comes is recorded, but no longer judged
     - `paused`: the step since which the server does not read from the client; None while it reads
     """
 
     __slots__ = ("peername", "accepted", "accepted_at", "pending", "kept", "unclaimed_at", "progress", "ended", "fin",
-                 "reset", "closed", "draining", "paused")
+                 "reset", "hung_up", "closed", "draining", "paused")
 
     def __init__(self) -> None:
         self.peername: Any = None
@@ -64,6 +65,7 @@ class Inbox:
         self.ended = False
         self.fin = False
         self.reset = False
+        self.hung_up = False
         self.closed = False
         self.draining = False
         self.paused: Optional[Written] = None
@@ -103,13 +105,18 @@ class Inbox:
 
     def end_by_reset(self, now: float, *, after_fin: bool) -> None:
         """The client reset the connection; `after_fin` says that it had sent a FIN before."""
-        self.ended = self.reset = True
+        self.ended = self.reset = self.hung_up = True
         self.fin = self.fin or after_fin
+        self.progress = now
+
+    def hang_up(self, now: float) -> None:
+        """The client has closed the connection: what is sent from now on can't reach it."""
+        self.ended = self.fin = self.hung_up = True
         self.progress = now
 
     def note_reset(self) -> None:
         """The client, which has ended its stream, has answered with a reset to what was sent after that."""
-        self.reset = True
+        self.reset = self.hung_up = True
 
     def close(self) -> None:
         """The connection is closed."""
@@ -225,13 +232,15 @@ class Outbox:
     - `taken`: how many bytes of the write the operating system has taken; `taken_at`: when it last took some, in
       seconds of the clock
     - `caught_up`: whether no byte of the client was pending when the last write had been taken
-    - `total`: how many bytes were sent in all; `limit`: the armed fault
+    - `total`: how many bytes were sent in all; `script_end`: how many by the end of the script's latest write
+    - `reached`: how many bytes may have reached a client that has hung up; None while it is connected
+    - `limit`: the armed fault
     - `ended`: whether the server has half-closed
     - `interleaved`: the lane of what belongs to no step; None as long as there is nothing of the kind
     """
 
-    __slots__ = ("queued", "sending", "first", "next", "ends", "taken", "taken_at", "caught_up", "total", "limit",
-                 "ended", "interleaved")
+    __slots__ = ("queued", "sending", "first", "next", "ends", "taken", "taken_at", "caught_up", "total", "script_end",
+                 "reached", "limit", "ended", "interleaved")
 
     def __init__(self) -> None:
         self.queued: Optional[list[bytes]] = None
@@ -243,6 +252,8 @@ class Outbox:
         self.taken_at = 0.0
         self.caught_up = False
         self.total = 0
+        self.script_end = 0
+        self.reached: Optional[int] = None
         self.limit: Optional[Limit] = None
         self.ended = False
         self.interleaved: Optional[InterleavedSends] = None
@@ -274,6 +285,7 @@ class Outbox:
         if self.limit is not None:
             chunks = self.limit.cut(chunks, self.total)
         self.total += sum(map(len, chunks))
+        self.script_end = self.total
         return chunks
 
     def took(self, count: int, now: float) -> int:
@@ -296,6 +308,16 @@ class Outbox:
             return 0
         start = self.ends[position - 1] if position else 0
         return max(0, min(self.taken, self.ends[position]) - start)
+
+    def give_up(self) -> None:
+        """The client has hung up: nothing more of the write under way is sent."""
+        self.sending = False
+        self.queued = None
+
+    def note_reach(self, sent: Optional[int]) -> None:
+        """The client has hung up: at most `sent` bytes have reached it; None is all that were sent."""
+        if self.reached is None:
+            self.reached = self.total if sent is None else sent
 
     def touch(self, now: float) -> None:
         """Count this moment as the last one at which something was taken."""
@@ -325,6 +347,11 @@ class Outbox:
             data = b"".join(self.limit.cut([data], self.total))
         self.total += len(data)
         return data
+
+    @property
+    def followed(self) -> bool:
+        """Whether something that belongs to no step was sent after the last byte of the script."""
+        return self.total > self.script_end
 
     # Faults.
 

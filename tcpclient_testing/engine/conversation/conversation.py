@@ -14,6 +14,7 @@ The adapter reports what happens, each time with the time at which it was notice
 has no clock. It calls these methods, in this grammar, and then carries out the commands in the environment:
 
     connected -> received* -> [half_closed | was_reset]     what the client does
+    half_closed -> [hung_up]                                it has closed, with more to be sent to it
     flushed | progressed | computed | released              the outcome of a command, at any time in between
     handshake_bytes* -> upgraded -> [tls_failed]            TLS, if it was begun; `received` gets decrypted bytes
     handshake_bytes* -> tls_failed
@@ -25,7 +26,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from tcpclient_testing.engine.commands import Send, StartTLS, Wake
+from tcpclient_testing.engine.commands import Close, Send, StartTLS, Wake
 from tcpclient_testing.engine.connection.streams import Inbox, Outbox
 from tcpclient_testing.engine.environment import Environment, Failure
 from tcpclient_testing.engine.mismatches import Mismatch
@@ -94,24 +95,44 @@ class Conversation:
         if inbox.pending:
             inbox.keep()
 
-    def half_closed(self, now: float) -> None:
+    def half_closed(self, now: float, *, sent: Optional[int] = None) -> None:
         """The client ended its stream: a FIN (RFC 9293, 3.6), or over TLS a close_notify (RFC 8446, 6.1) or a FIN.
 
-        It may have closed the connection as well.
-        """
-        if self.environment.news(now):
-            self.inbox.end(now)
-            self.advance()
-
-    def was_reset(self, now: float, *, after_fin: bool = False) -> None:
-        """The client reset the connection: a RST (RFC 9293, 3.10.7).
-
-        `after_fin` says that the client had ended its stream before. There was no `half_closed` for that: this method
-        stands for both.
+        It may have closed the connection as well. Over TLS a client that ends its stream in the middle of a send has
+        hung up, if that is expected: most of them read nothing more. `sent` is as for `was_reset`.
         """
         if not self.environment.news(now):
             return
-        self.inbox.end_by_reset(now, after_fin=after_fin)
+        self.inbox.end(now)
+        due = self.script.due
+        if self.handshake is not None and self.outbox.sending and due is not None \
+                and self.script.accepts_hang_up(due.index):
+            self.inbox.hang_up(now)
+            self._hung_up(sent)
+        else:
+            self.advance()
+
+    def was_reset(self, now: float, *, after_fin: bool = False, sent: Optional[int] = None) -> None:
+        """The client reset the connection: a RST (RFC 9293, 3.10.7).
+
+        `after_fin` says that the client had ended its stream before. There was no `half_closed` for that: this method
+        stands for both. `sent` is how many bytes have reached it at most; None is all that were sent.
+        """
+        if self.environment.news(now):
+            self.inbox.end_by_reset(now, after_fin=after_fin)
+            self._hung_up(sent)
+
+    def hung_up(self, now: float, *, sent: Optional[int] = None) -> None:
+        """The client has closed the connection, and is gone: nothing that is sent now reaches it.
+
+        This may stand for `half_closed`, or come after it. `sent` is as for `was_reset`.
+        """
+        if self.environment.news(now):
+            self.inbox.hang_up(now)
+            self._hung_up(sent)
+
+    def _hung_up(self, sent: Optional[int]) -> None:
+        self.outbox.note_reach(sent)
         if self.outbox.sending and not self.outbox.cut_off:
             self._cut_short()
         else:
@@ -132,16 +153,18 @@ class Conversation:
         if cursor.watchers:
             cursor.tell_watchers()
 
-    def flushed(self, now: float, *, reset: bool = False) -> None:
+    def flushed(self, now: float, *, reset: bool = False, sent: Optional[int] = None) -> None:
         """The operating system has taken everything: the sends of this write, or the end of our stream.
 
-        `reset` says that this was sent after the client had ended its stream, and that the client answered with a RST.
+        `reset` says that this was sent after the client had ended its stream, and that the client answered with a RST;
+        `sent` is then as for `was_reset`.
         """
         if not self.environment.news(now):
             return
         inbox, outbox, script = self.inbox, self.outbox, self.script
         if reset:
             inbox.note_reset()
+            outbox.note_reach(sent)
         lane = outbox.interleaved
         if lane is not None and lane.under_way:
             from .interleaving import flushed
@@ -156,7 +179,7 @@ class Conversation:
                 pump(self, lane)
             position = script.cursor.position
             if outbox.next > position:
-                if inbox.reset:
+                if inbox.hung_up:
                     self._cut_short()
                     return
                 self.timer.give_turn(script.steps[position], now)
@@ -169,10 +192,16 @@ class Conversation:
         self.advance()
 
     def _cut_short(self) -> None:
-        """Fail: the client reset the connection in the middle of a send."""
+        """The client hung up in the middle of a send: fail, unless the step behind the sends expects that."""
         step = self.script.due
         assert step is not None
-        self.fail(step, step.cut_short(self))
+        if self.script.accepts_hang_up(step.index):
+            self.outbox.give_up()
+            self.environment.commands.append(Close(self.number))
+            self.script.cursor.move_to(step.index + 1)
+            self.advance()
+        else:
+            self.fail(step, step.cut_short(self))
 
     def computed(self, now: float, target: Any, value: Any, error: Optional[BaseException]) -> None:
         """The coroutine that computes the bytes of `target` has ended: it returned `value`, or raised `error`.

@@ -158,6 +158,8 @@ class Step(Generic[T]):
     answers_end = False
     #: Whether it is met only by a reset.
     wants_reset = False
+    #: Whether it is met when the client hangs up in the middle of the sends before it.
+    accepts_hang_up = False
     #: Whether a handler serves the connection after it.
     hands_over = False
     #: Whether it begins TLS.
@@ -464,6 +466,13 @@ class Script:
     def final(self) -> Optional[Step[Any]]:
         """The last step written so far; None if there is none."""
         return self.steps[-1] if self.steps else None
+
+    def accepts_hang_up(self, index: int) -> bool:
+        """Whether the client may hang up during the send at `index`: the step behind the sends there expects it."""
+        for step in self.steps[index + 1:]:
+            if not (step.sends or step.takes_time):
+                return step.accepts_hang_up
+        return False
 
     def expectation_before(self, index: int) -> Optional[Step[Any]]:
         """Return the last expectation before the step at `index`; None if there is none."""

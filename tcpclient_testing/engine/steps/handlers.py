@@ -105,7 +105,7 @@ class ExpectNext(ExpectMessage[Any]):
         self.idle = timing is None
 
     def at_end(self, context: Context) -> Optional[Outcome]:
-        if context.inbox.reset:
+        if context.inbox.reset and not context.outbox.followed:
             return None
         self.value = END
         return DONE

@@ -89,14 +89,17 @@ class ExpectConnect(Step[T]):
         return Mismatch(f"{what} to {environment.host.listening_at()} {lateness(duration, silent)}{why}")
 
 
-class _ExpectEnding(Step[None]):
+def _reached(context: Context) -> int:
+    """Return how many bytes have reached the client, which has ended the connection, at most."""
+    outbox = context.outbox
+    return outbox.total if outbox.reached is None else outbox.reached
+
+
+class _ExpectEnding(Step[T]):
     """Base class: the client's stream ends in a certain way, and no byte comes before that."""
 
     __slots__ = ()
     what = "the client's stream to end"
-
-    def written(self) -> None:
-        return None
 
     def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
         if context.inbox.draining:
@@ -106,7 +109,7 @@ class _ExpectEnding(Step[None]):
                         else f"expected {self.what} within {seconds(duration)}; it is still connected")
 
 
-class ExpectEof(_ExpectEnding):
+class ExpectEof(_ExpectEnding[None]):
     """`expect_eof()`: the client half-closes; the server's side stays open.
 
     A reset may follow the half-close, for example if the client closes with unread data. Then the script has to end
@@ -123,6 +126,9 @@ class ExpectEof(_ExpectEnding):
     def __init__(self, origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
         super().__init__(origin, timing)
         self.was_reset = False
+
+    def written(self) -> None:
+        return None
 
     def proceed(self, context: Context) -> Outcome:
         inbox = context.inbox
@@ -144,36 +150,50 @@ class ExpectEof(_ExpectEnding):
         return Mismatch(f"expected {self.what}, it reset the connection")
 
 
-class ExpectDisconnect(_ExpectEnding):
+class ExpectDisconnect(_ExpectEnding[Optional[int]]):
     """`expect_disconnect()`: the client closes; the server's side closes at once.
 
-    `wait_closed` says whether a client that uses asyncio's streams has to await `wait_closed()` as well.
+    `wait_closed` says whether a client that uses asyncio's streams has to await `wait_closed()` as well. With `unread`
+    it may leave something unread, so that a reset counts as a close. The result is then at most how many bytes it took.
 
-    Over TLS our side ends with a close_notify. A client that closes without reading it resets the connection (RFC 1122,
-    4.2.2.13), although all it did was close. So once our close_notify has been sent, a reset counts as a close, too.
+    A client that closes with data unread resets the connection (RFC 1122, 4.2.2.13). A reset counts as a close, too, if
+    the client need not have read what was sent last:
+
+    - over TLS, the close_notify that ends our side
+    - a heartbeat, or the reply to an allowed message
     """
 
-    __slots__ = ("wait_closed",)
+    __slots__ = ("wait_closed", "unread")
     method = "expect_disconnect"
     answers_end = True
     followers = NOTHING
     what = "the client to disconnect"
 
-    def __init__(self, wait_closed: bool, origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
+    def __init__(self, wait_closed: bool, origin: Origin, timing: Timing = DEFAULT_TIMING, *,
+                 unread: bool = False) -> None:
         super().__init__(origin, timing)
         self.wait_closed = wait_closed
+        self.unread = unread
 
     def arguments(self) -> str:
-        return "" if self.wait_closed else "wait_closed=False"
+        return ", ".join((["unread=True"] if self.unread else []) + ([] if self.wait_closed else ["wait_closed=False"]))
+
+    @property
+    def accepts_hang_up(self) -> bool:  # type: ignore[override] # a trait that depends on the step
+        return self.unread
+
+    def written(self) -> Optional[int]:
+        return self.value if self.unread else None
 
     def proceed(self, context: Context) -> Outcome:
         inbox = context.inbox
         if inbox.pending and context.excess:
             return _excess(self.what, context)
-        if inbox.reset and not self._met_our_end(context):
+        if inbox.reset and not (self.unread or context.outbox.followed or self._met_our_end(context)):
             return Mismatch(f"expected {self.what}, it reset the connection")
         if not inbox.ended:
             return WAITING
+        self.value = _reached(context)
         context.environment.commands.append(Close(context.number))
         return DONE
 
@@ -181,11 +201,13 @@ class ExpectDisconnect(_ExpectEnding):
     def _met_our_end(context: Context) -> bool:
         """Whether the client may have left nothing unread but our close_notify."""
         handshake = context.handshake
-        return context.inbox.draining and handshake is not None and not handshake.withheld
+        return (context.inbox.draining or context.outbox.ended) and handshake is not None and not handshake.withheld
 
 
-class ExpectReset(_ExpectEnding):
-    """`expect_reset()`: the client resets the connection.
+class ExpectReset(_ExpectEnding[int]):
+    """`expect_reset()`: the client resets the connection, or is gone while the server has more to send.
+
+    The result is at most how many of the bytes that were sent the client has taken.
 
     A FIN is not a reset. But after an `expect_eof()` the client may still reset the connection, as long as the server
     has not ended its own stream (RFC 9293, 3.10.7.1).
@@ -195,12 +217,13 @@ class ExpectReset(_ExpectEnding):
     method = "expect_reset"
     answers_end = True
     wants_reset = True
+    accepts_hang_up = True
     followers = NOTHING
     what = "the client to reset the connection"
 
     def begin(self, context: Context) -> Optional[Mismatch]:
         inbox = context.inbox
-        if inbox.ended and not inbox.reset and self._may_come(context):
+        if inbox.ended and not inbox.hung_up and self._may_come(context):
             context.environment.commands.append(WatchReset(context.number))
         return None
 
@@ -208,7 +231,8 @@ class ExpectReset(_ExpectEnding):
         inbox = context.inbox
         if inbox.pending and context.excess:
             return _excess(self.what, context)
-        if inbox.reset:
+        if inbox.hung_up:
+            self.value = _reached(context)
             return DONE
         if inbox.ended and not self._may_come(context):
             return Mismatch(f"expected {self.what}, it {context.ending()}")

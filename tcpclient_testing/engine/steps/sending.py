@@ -71,9 +71,11 @@ class SendBytes(Action, Payload):
     def proceed(self, context: Context) -> Outcome:
         if self.data is None:
             return WAITING
-        if context.inbox.reset and not context.outbox.cut_off:
+        if context.inbox.hung_up and not context.outbox.cut_off:
+            if context.script.accepts_hang_up(self.index):
+                return DONE
             size = counted(len(self.data), "byte")
-            return Mismatch(f"the client reset the connection before {size} {shorten(self.data)} could be sent")
+            return Mismatch(f"{_hung_up(context)} before {size} {shorten(self.data)} could be sent")
         outbox = context.outbox
         if not self.data and not outbox.sending:
             return DONE
@@ -81,10 +83,10 @@ class SendBytes(Action, Payload):
         return QUEUED
 
     def cut_short(self, context: Context) -> Mismatch:
-        """Describe the failure: the client reset the connection in the middle of these bytes."""
+        """Describe the failure: the client hung up in the middle of these bytes."""
         size = counted(len(self.data or b""), "byte")
         taken = context.outbox.taken_of(self.index)
-        return Mismatch(f"the client reset the connection when it had taken {taken} of {size}")
+        return Mismatch(f"{_hung_up(context)} when it had taken {taken} of {size}")
 
     def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
         if self.data is None:
@@ -93,6 +95,10 @@ class SendBytes(Action, Payload):
                         f"{counted(len(self.data), 'byte')}, and nothing for {seconds(duration)}" if silent else
                         f"the client read too slowly: it took {context.outbox.taken_of(self.index)} of "
                         f"{counted(len(self.data), 'byte')} within {seconds(duration)}")
+
+
+def _hung_up(context: Context) -> str:
+    return f"the client {'reset' if context.inbox.reset else 'closed'} the connection"
 
 
 class _Flushing(Action):
@@ -113,18 +119,18 @@ class _Flushing(Action):
 
     def proceed(self, context: Context) -> Outcome:
         if not self.begun:
-            reset = context.inbox.reset
-            if context.outbox.interleaving and not reset:
+            hung_up = context.inbox.hung_up
+            if context.outbox.interleaving and not hung_up:
                 return WAITING
             self.begun = True
-            if reset:
-                return self.after_reset(context)
+            if hung_up:
+                return self.after_hang_up(context)
             self.order(context)
         return WAITING
 
-    def after_reset(self, context: Context) -> Outcome:
-        """Return the outcome if the client has already reset the connection."""
-        return Mismatch(f"the client reset the connection before {self.method}()")
+    def after_hang_up(self, context: Context) -> Outcome:
+        """Return the outcome if the client has already hung up."""
+        return Mismatch(f"{_hung_up(context)} before {self.method}()")
 
     def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
         return Mismatch(f"the client does not read: what was sent before {self.method}() was not taken within "
@@ -167,6 +173,6 @@ class ResetStep(_Flushing):
         context.drain()
         context.environment.commands.append(ResetConnection(context.number))
 
-    def after_reset(self, context: Context) -> Outcome:
+    def after_hang_up(self, context: Context) -> Outcome:
         context.drain()
         return DONE
