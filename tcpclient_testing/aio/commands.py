@@ -115,7 +115,7 @@ class Performer:
         self._connection(command).sending.send_interleaved(command.data)
 
     def _half_close(self, command: commands.HalfClose) -> None:
-        self._connection(command).closing.half_close(command.drain)
+        self._connection(command).closing.half_close(command.drain, ragged=command.ragged)
 
     def _close(self, command: commands.Close) -> None:
         self._connection(command).link.close()

@@ -249,6 +249,11 @@ class Link:
         except OSError:
             pass  # the client has just reset the connection: connection_lost() reports that
 
+    def omit_close_notify(self) -> None:
+        """Our stream, over TLS, ends without a close_notify."""
+        omit: Callable[[], None] = self.transport.omit_close_notify  # type: ignore[union-attr] # a TLS layer has it
+        omit()
+
     @property
     def eof_written(self) -> bool:
         """Whether our stream has ended: a FIN was sent."""

@@ -38,14 +38,16 @@ class Send(Command):
 class HalfClose(Command):
     """Deliver everything, then end our stream with a FIN, and go on reading. Then report `flushed`.
 
-    With `drain`, ignore what still comes, and close as soon as the client has ended its stream too.
+    With `drain`, ignore what still comes, and close as soon as the client has ended its stream too. Over TLS, with
+    `ragged`, send no close_notify before the FIN.
     """
 
-    __slots__ = ("drain",)
+    __slots__ = ("drain", "ragged")
 
-    def __init__(self, number: int, drain: bool) -> None:
+    def __init__(self, number: int, drain: bool, *, ragged: bool = False) -> None:
         self.number = number
         self.drain = drain
+        self.ragged = ragged
 
 
 class Close(Command):

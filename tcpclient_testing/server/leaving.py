@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.aio.streams.watch import StreamWatch
 from tcpclient_testing.engine.mismatches import Mismatch
@@ -70,18 +70,8 @@ class FinalCheck:
         """Wait until everything under way has arrived, then judge bytes and connections that no step explains."""
         runtime = self._runtime
         runtime.reception.accept()
-        for turn in range(_TURNS):
-            # What clients have sent is in the operating system's buffers; it is in ours only after some turns.
-            if turn >= _FEWEST_TURNS and self._settled():
-                break
-            await asyncio.sleep(0)
-        else:
-            loop = runtime.context.loop
-            deadline = loop.time() + _MOMENT
-            while not self._settled():
-                if loop.time() >= deadline and not runtime.connections.in_doubt:
-                    break
-                await asyncio.sleep(_PAUSE)
+        # What clients have sent is in the operating system's buffers; it is in ours only after some turns.
+        await self._wait_until(self._settled, fewest=_FEWEST_TURNS)
         if runtime.handlers is not None:
             await runtime.handlers.finish(allow_open=self._allow_open)
         self.settle_now()
@@ -106,7 +96,8 @@ class FinalCheck:
                       if conversation.inbox.accepted and conversation.script.steps
                       and conversation.script.handed_over is None and _may_end(conversation.script.steps[-1])]
         if any(not conversation.inbox.ended for conversation in open_ended):
-            await self._await_ends(open_ended)
+            await self._wait_until(lambda: all(conversation.inbox.ended or conversation.inbox.closed
+                                               for conversation in open_ended))
         for conversation in open_ended:
             if self._allow_extra and conversation.inbox.pending:
                 continue
@@ -118,15 +109,37 @@ class FinalCheck:
                 runtime.context.fail(conversation, None, Mismatch("the server has disconnected, but the client is "
                                                                   "still connected when the server is left"))
 
-    async def _await_ends(self, conversations: list[Conversation]) -> None:
-        loop = self._runtime.context.loop
-        deadline = loop.time() + _MOMENT
+    async def _wait_until(self, done: Callable[[], bool], *, fewest: int = 0) -> None:
+        """Wait until `done()`: for `fewest` turns of the loop at least, and for a moment at most."""
+        runtime = self._runtime
+        loop = runtime.context.loop
+        began = loop.time()
         turns = 0
-        while not all(conversation.inbox.ended or conversation.inbox.closed for conversation in conversations):
-            if turns >= _TURNS and loop.time() >= deadline and not self._runtime.connections.in_doubt:
+        while turns < fewest or not done():
+            if self._allow_extra:
+                self._drop_extra()
+            if turns >= _TURNS and loop.time() >= self._deadline(began) and not runtime.connections.in_doubt:
                 break
-            turns += 1
             await asyncio.sleep(0 if turns < _TURNS else _PAUSE)
+            turns += 1
+
+    def _drop_extra(self) -> None:
+        """Drop what clients have sent beyond their scripts, so that the server reads what they still send."""
+        for conversation in self._runtime.session.connections.all:
+            if conversation.inbox.pending and conversation.script.complete:
+                conversation.inbox.clear()
+
+    def _deadline(self, began: float) -> float:
+        """Return when to wait no more. A client whose extra bytes are permitted may send until the time-out."""
+        runtime = self._runtime
+        deadline = began + _MOMENT
+        if self._allow_extra:
+            timeout = runtime.context.environment.timeout
+            latest = max((conversation.inbox.progress for conversation in runtime.session.connections.all),
+                         default=began)
+            deadline = max(deadline, latest + _MOMENT)
+            return deadline if timeout is None else min(deadline, max(began + timeout, began + _MOMENT))
+        return deadline
 
     def _settled(self) -> bool:
         runtime = self._runtime

@@ -24,11 +24,11 @@ __unittest = True
 class ClientEnd:
     """The end of the client's stream on one connection."""
 
-    __slots__ = ("_link", "_ended", "_check", "_watch")
+    __slots__ = ("_link", "_ended", "_close_notify", "_check", "_watch")
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._ended = False
+        self._ended = self._close_notify = False
         self._check: Optional[ResetCheck] = None
         self._watch: Optional[ResetWatch] = None
 
@@ -37,7 +37,7 @@ class ClientEnd:
         """Whether the client's stream has ended, and it is not known yet whether that was a reset."""
         return self._check is not None and self._check.waiting
 
-    def ended(self, how: str) -> bool:
+    def ended(self, how: str, close_notify: bool = False) -> bool:
         """The client has ended its stream. Return whether our side stays open, as `eof_received()` does.
 
         Over TLS a stream can end twice, by close_notify and by FIN. `how` says which it was; only the first end counts.
@@ -45,7 +45,7 @@ class ClientEnd:
         link = self._link
         if self._ended:
             return not link.draining or self.in_doubt
-        self._ended = True
+        self._ended, self._close_notify = True, close_notify
         link.note(how)
         if link.sends_script:
             link.script_sent()
@@ -82,7 +82,7 @@ class ClientEnd:
         elif link.shaped and link.sends_script and not link.conversation.outbox.cut_off:
             self._ended_early()
         else:
-            link.conversation.half_closed(link.loop.time(), sent=link.written)
+            link.conversation.half_closed(link.loop.time(), close_notify=self._close_notify, sent=link.written)
         link.context.perform()
         if link.draining and link.transport is not None:
             link.transport.close()
@@ -94,7 +94,7 @@ class ClientEnd:
         if link.transport is not None and is_gone(link):
             self._hung_up()
         else:
-            link.conversation.half_closed(link.loop.time(), sent=link.written)
+            link.conversation.half_closed(link.loop.time(), close_notify=self._close_notify, sent=link.written)
             if not link.over:
                 HangUpWatch(link, self._hung_up)
 
@@ -132,7 +132,7 @@ class ClientEnd:
             link.conversation.was_reset(link.loop.time(), sent=link.written)
         else:
             link.close()
-            link.conversation.half_closed(link.loop.time(), sent=link.written)
+            link.conversation.half_closed(link.loop.time(), close_notify=self._close_notify, sent=link.written)
         link.context.perform()
 
     def cancel(self) -> None:

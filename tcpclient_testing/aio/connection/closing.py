@@ -45,18 +45,24 @@ class Closing:
         """Whether a reset waits for the client to take what was sent."""
         return self._delivery is not None and self._delivery.waiting
 
-    def half_close(self, drain: bool) -> None:
-        """End our stream. With `drain`, also close the connection when the client has ended its own stream."""
+    def half_close(self, drain: bool, *, ragged: bool = False) -> None:
+        """End our stream. With `drain`, also close the connection when the client has ended its own stream.
+
+        With `ragged`, send no close_notify of TLS before the FIN.
+        """
         link = self._link
         transport, conversation = link.transport, link.conversation
         assert transport is not None
         if drain:
             link.drain()
-        link.note("disconnected by the server" if drain else "half-closed by the server")
+        if ragged:
+            link.omit_close_notify()
+        link.note(("disconnected by the server" if drain else "half-closed by the server")
+                  + (" without close_notify" if ragged else ""))
         if drain and conversation.inbox.ended:
             link.close()
         elif transport.can_write_eof():
-            if conversation.handshake is not None:
+            if conversation.handshake is not None and not ragged:
                 from tcpclient_testing.aio.tls.close_notify import delay_close_notify
                 self._delayed_close_notify = delay_close_notify(link)
             if self._delayed_close_notify is None:

@@ -3,12 +3,15 @@
     reading --pause--> stopped --resume--> reading
        `--more than `MOST_KEPT` bytes pending--> full --steps have taken them--> reading
 
-A connection can be both stopped, by the script, and full. It is read again when it is neither.
+A connection can be both stopped, by the script, and full. It is read again when it is neither. With
+``allow_extra=True``, a connection whose script is complete is never full: what is too much is dropped.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from tcpclient_testing.engine.wording import counted
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.context import Link
@@ -26,12 +29,13 @@ MOST_KEPT = 16 * 1024 * 1024
 class Reading:
     """Pauses and resumes reading on one connection."""
 
-    __slots__ = ("_link", "_stopped", "_full")
+    __slots__ = ("_link", "_stopped", "_full", "_dropped")
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._stopped = False
         self._full = False
+        self._dropped = False
 
     def hold_back(self) -> None:
         """Stop reading while more than `MOST_KEPT` bytes are pending: TCP's flow control makes the client wait."""
@@ -40,12 +44,24 @@ class Reading:
         if link.context.environment.over or link.lost or transport is None:
             return
         full = link.conversation.inbox.count_kept() > MOST_KEPT
+        if full and link.context.environment.allow_extra and link.conversation.script.complete:
+            full = False
+            self._drop()
         if full != self._full:
             self._full = full
             if not self._stopped:
                 (transport.pause_reading if full else transport.resume_reading)()
         if full:
             link.loop.call_later(_LOOK, self.hold_back)
+
+    def _drop(self) -> None:
+        """Drop the later half of the pending bytes, which no step explains."""
+        link = self._link
+        if not self._dropped:
+            self._dropped = True
+            link.note(f"more than {counted(MOST_KEPT, 'byte')} that no step explains: some are dropped from here on")
+        link.conversation.inbox.truncate(MOST_KEPT // 2)
+        link.conversation.inbox.count_kept()
 
     def pause(self) -> None:
         """Stop reading from the client."""

@@ -53,16 +53,16 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
     """TLS on one connection, on the server's side.
 
     `above` is the protocol that sees the plaintext, `raw` the plain transport. With `starttls`, the connection was in
-    clear before. `stream_ended` is called when the client ends its stream: with words for how, and perhaps twice, for a
-    close_notify and a FIN. It returns whether our side stays open.
+    clear before. `stream_ended` is called when the client ends its stream: with words for how, whether it was
+    by a close_notify, and perhaps twice: for a close_notify and a FIN. It returns whether our side stays open.
     """
 
     __slots__ = ("_above", "_link", "_stream_ended", "_raw", "_context", "_incoming", "_outgoing", "_tls", "_hello",
-                 "_starttls", "_received", "_sent", "_shaking", "_client_ended", "_close_notify_sent", "_over",
-                 "_paused", "_clear", "_cipher", "on_the_wire")
+                 "_starttls", "_received", "_sent", "_shaking", "_client_ended", "_goodbye", "_over", "_paused",
+                 "_clear", "_cipher", "on_the_wire")
 
     def __init__(self, above: asyncio.BufferedProtocol, link: Link, raw: asyncio.Transport, context: ssl.SSLContext,
-                 stream_ended: Callable[[str], bool], *, starttls: bool) -> None:
+                 stream_ended: Callable[[str, bool], bool], *, starttls: bool) -> None:
         self._above = above
         self._link = link
         self._stream_ended = stream_ended
@@ -77,7 +77,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._sent = 0
         self._shaking = True
         self._client_ended = False
-        self._close_notify_sent = False
+        self._goodbye = ""  # or "sent", the close_notify; or "omitted"
         self._over = False
         self._paused = False
         self._clear = 0
@@ -108,7 +108,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         if self._over:
             return False
         self._client_ended = True
-        return self._stream_ended("the client ended its stream without close_notify")
+        return self._stream_ended("the client ended its stream without close_notify", False)
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         if self._shaking and not self._over and isinstance(exc, OSError) and not self._link.left:
@@ -210,16 +210,26 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             if ended:
                 self._close_notify_received()
             elif error is not None and not self._over:
-                self._break(failure_of(error, self._context, done=True))
+                failure = failure_of(error, self._context, done=True)
+                if self._goodbye == "omitted":
+                    self._ended_by(failure)
+                else:
+                    self._break(failure)
             if filled < size:
                 return
+
+    def _ended_by(self, failure: TLSFailure) -> None:
+        """The client has answered our end without a close_notify with an alert, as it may: that ends its stream."""
+        self._client_ended = True
+        if not self._stream_ended(failure.summary, False):
+            self.close()
 
     def _close_notify_received(self) -> None:
         """Handle the client's close_notify: it will send no more."""
         if self._over:
             return
         self._client_ended = True
-        if not self._stream_ended("the client ended its stream (close_notify)"):
+        if not self._stream_ended("the client ended its stream (close_notify)", True):
             self.close()
 
     # A transport, to the protocol above.
@@ -254,6 +264,10 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._send_close_notify()
         self._raw.write_eof()
 
+    def omit_close_notify(self) -> None:
+        """End our stream with a FIN alone."""
+        self._goodbye = "omitted"
+
     def is_closing(self) -> bool:
         return self._raw.is_closing()
 
@@ -281,9 +295,9 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
 
     def _send_close_notify(self) -> None:
         """End our direction with a close_notify."""
-        if self._close_notify_sent or self._shaking or self._over:
+        if self._goodbye or self._shaking or self._over:
             return
-        self._close_notify_sent = True
+        self._goodbye = "sent"
         unread = self._incoming.read()  # else OpenSSL searches it for the client's close_notify, and reads nothing more
         try:
             self._tls.unwrap()

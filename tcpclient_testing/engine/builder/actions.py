@@ -100,13 +100,19 @@ class ActionMethods:
         """Half-close: the client reads an end of stream, and may go on sending (shutdown(2))."""
         return self._append(SendEof(origin_of(sys._getframe(1)), timing_of("send_eof", timeout, within)))
 
-    def disconnect(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
+    def disconnect(self, *, close_notify: bool = True, timeout: Optional[float] = UNSET,
+                   within: Optional[float] = None) -> Step[None]:
         """Close: deliver everything, then send a FIN. What the client still sends is read, but not judged.
 
         Only `expect_disconnect` or `expect_reset` may follow on this connection. Write one of them to check the
         client's own close.
+
+        Over TLS the stream ends with a close_notify (RFC 8446, 6.1). ``close_notify=False`` sends only the FIN, as a
+        server that crashes does, or an attacker who cuts the reply short: a client that can't tell where the reply ends
+        must not take it for complete. Without TLS that is a `ScriptError`.
         """
-        return self._append(Disconnect(origin_of(sys._getframe(1)), timing_of("disconnect", timeout, within)))
+        return self._append(Disconnect(origin_of(sys._getframe(1)), timing_of("disconnect", timeout, within),
+                                       close_notify=bool(close_notify)))
 
     def reset(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
         """Reset the connection, once the client's system has taken what was sent before.

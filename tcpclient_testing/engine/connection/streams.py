@@ -45,6 +45,7 @@ class Inbox:
     - `unclaimed_at`: when the first of them came, in seconds of the clock
     - `progress`: when the client last did something, in seconds of the clock
     - `ended`: whether its stream has ended; `fin`: by a FIN; `reset`: by a reset, which may have followed a FIN
+    - `close_notify`: whether it has ended by a close_notify of TLS
     - `hung_up`: whether it is gone while the server has more to send: it has reset the connection, or closed it
     - `closed`: whether the connection is closed: nothing comes any more
     - `draining`: whether what comes is recorded, but no longer judged
@@ -52,7 +53,7 @@ class Inbox:
     """
 
     __slots__ = ("peername", "accepted", "accepted_at", "pending", "kept", "unclaimed_at", "progress", "ended", "fin",
-                 "reset", "hung_up", "closed", "draining", "paused")
+                 "close_notify", "reset", "hung_up", "closed", "draining", "paused")
 
     def __init__(self) -> None:
         self.peername: Any = None
@@ -64,6 +65,7 @@ class Inbox:
         self.progress = 0.0
         self.ended = False
         self.fin = False
+        self.close_notify = False
         self.reset = False
         self.hung_up = False
         self.closed = False
@@ -98,9 +100,19 @@ class Inbox:
         self.kept = sum(map(len, self.pending))
         return self.kept
 
-    def end(self, now: float) -> None:
-        """The client ended its stream (FIN)."""
+    def truncate(self, most: int) -> None:
+        """Keep only the first `most` pending bytes."""
+        pending, left = self.pending, most
+        kept = []
+        while pending and left > 0:
+            kept.append(pending.popleft()[:left])
+            left -= len(kept[-1])
+        self.pending = deque(kept)
+
+    def end(self, now: float, *, close_notify: bool = False) -> None:
+        """The client ended its stream: with a FIN, or over TLS with a `close_notify`."""
         self.ended = self.fin = True
+        self.close_notify = close_notify
         self.progress = now
 
     def end_by_reset(self, now: float, *, after_fin: bool) -> None:
@@ -174,6 +186,11 @@ class Inbox:
         self.paused = None
 
     # What it is asked.
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing that is sent can reach the client."""
+        return self.hung_up or self.closed
 
     @property
     def open(self) -> bool:

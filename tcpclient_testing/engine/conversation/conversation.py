@@ -95,15 +95,16 @@ class Conversation:
         if inbox.pending:
             inbox.keep()
 
-    def half_closed(self, now: float, *, sent: Optional[int] = None) -> None:
+    def half_closed(self, now: float, *, close_notify: bool = False, sent: Optional[int] = None) -> None:
         """The client ended its stream: a FIN (RFC 9293, 3.6), or over TLS a close_notify (RFC 8446, 6.1) or a FIN.
 
-        It may have closed the connection as well. Over TLS a client that ends its stream in the middle of a send has
-        hung up, if that is expected: most of them read nothing more. `sent` is as for `was_reset`.
+        It may have closed the connection as well. `close_notify` says which it was; `sent` is as for `was_reset`.
+        Over TLS a client that ends its stream in the middle of a send has hung up, if that is expected: most of them
+        read nothing more.
         """
         if not self.environment.news(now):
             return
-        self.inbox.end(now)
+        self.inbox.end(now, close_notify=close_notify)
         due = self.script.due
         if self.handshake is not None and self.outbox.sending and due is not None \
                 and self.script.accepts_hang_up(due.index):
@@ -278,7 +279,8 @@ class Conversation:
             return
         steps, cursor, outbox, timer = script.steps, script.cursor, self.outbox, self.timer
         selection = self.selection
-        broken = None if self.handshake is None else self.handshake.failure
+        handshake = self.handshake
+        broken = None if handshake is None else handshake.failure
         while cursor.position < len(steps):
             position = outbox.next if outbox.sending else cursor.position
             if position == len(steps):
@@ -330,8 +332,17 @@ class Conversation:
                 break
         if selection is not None:
             selection.after(self)
+        if handshake is not None and self.inbox.close_notify:
+            self._answer_close_notify()
         if cursor.watchers:
             cursor.tell_watchers()
+
+    def _answer_close_notify(self) -> None:
+        """Close our side, too, if the script is done: most clients wait for that (RFC 5246, 7.2.1)."""
+        inbox, script = self.inbox, self.script
+        if script.complete and script.steps and script.handed_over is None and not (
+                inbox.closed or inbox.draining or inbox.pending or self.outbox.sending):
+            self.environment.commands.append(Close(self.number))
 
     def arm(self) -> None:
         """Set the reminder for the due step's deadline, if that is needed."""

@@ -88,6 +88,8 @@ GRAMMAR: tuple[Rule, ...] = (
          _after(lambda step, _: f"so the server {step.needs_sight}")),
     Rule(("starts_tls",), _tls_before,
          lambda _, before, number: f" comes on connection {number}, which speaks TLS already: {before}"),
+    Rule(("needs_tls",), lambda script, step: script if _tls_before(script, step) is None else None,
+         lambda _, script, number: f" comes on connection {number}, which speaks no TLS: only TLS has a close_notify"),
     Rule(("wants_tls_failure",), _not_a_handshake,
          lambda _, last, number: (f" comes after {last} on connection {number}; it must come directly after "
                                   "start_tls(), or after the expect_connect() of a server with tls=")),

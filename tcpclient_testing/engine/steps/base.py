@@ -164,6 +164,8 @@ class Step(Generic[T]):
     hands_over = False
     #: Whether it begins TLS.
     starts_tls = False
+    #: Whether it means something only over TLS.
+    needs_tls = False
     #: Whether it is met when TLS fails, so that it must follow the beginning of a handshake.
     wants_tls_failure = False
     #: Whether nothing can be sent after it.

@@ -71,7 +71,7 @@ class SendBytes(Action, Payload):
     def proceed(self, context: Context) -> Outcome:
         if self.data is None:
             return WAITING
-        if context.inbox.hung_up and not context.outbox.cut_off:
+        if context.inbox.gone and not context.outbox.cut_off:
             if context.script.accepts_hang_up(self.index):
                 return DONE
             size = counted(len(self.data), "byte")
@@ -119,12 +119,12 @@ class _Flushing(Action):
 
     def proceed(self, context: Context) -> Outcome:
         if not self.begun:
-            hung_up = context.inbox.hung_up
-            if context.outbox.interleaving and not hung_up:
+            gone = context.inbox.gone
+            if context.outbox.interleaving and not gone:
                 return WAITING
             self.begun = True
-            if hung_up:
-                return self.after_hang_up(context)
+            if gone:
+                return self.after_hang_up(context) if context.inbox.hung_up else DONE
             self.order(context)
         return WAITING
 
@@ -150,15 +150,29 @@ class SendEof(_Flushing):
 
 
 class Disconnect(_Flushing):
-    """`disconnect()`: deliver everything, end the stream with a FIN, then read on without judging."""
+    """`disconnect()`: deliver everything, end the stream with a FIN, then read on without judging.
 
-    __slots__ = ()
+    `close_notify` says whether our stream ends with a close_notify, if there is TLS (RFC 8446, 6.1).
+    """
+
+    __slots__ = ("close_notify",)
     method = "disconnect"
     followers = THE_CLIENTS_END
 
+    def __init__(self, origin: Origin, timing: Timing, *, close_notify: bool = True) -> None:
+        super().__init__(origin, timing)
+        self.close_notify = close_notify
+
+    def arguments(self) -> str:
+        return "" if self.close_notify else "close_notify=False"
+
+    @property
+    def needs_tls(self) -> bool:  # type: ignore[override] # a trait that depends on the step
+        return not self.close_notify
+
     def order(self, context: Context) -> None:
         context.drain()
-        context.environment.commands.append(HalfClose(context.number, True))
+        context.environment.commands.append(HalfClose(context.number, True, ragged=not self.close_notify))
 
 
 class ResetStep(_Flushing):

@@ -139,7 +139,7 @@ class ReadsTests(TimelessTestCase):
 
     async def test_client_leaves_between_chunks(self):
         """A client that closes after the first chunk ends the sending at once, with a verdict."""
-        with self.assertRaisesRegex(AssertionError, "closed the connection when it had taken [0-9]+ of 1000 bytes"):
+        with self.assertRaisesRegex(AssertionError, "(closed|reset) the connection when it had taken [0-9]+ of 1000 "):
             async with MockTCPServer(network=Network(chunk=1, latency=0.001)) as server:
                 server.expect_connect()
                 server.send_bytes(bytes(1000))

@@ -36,6 +36,7 @@ WRITE: dict[str, Callable[[ScriptMethods], Step[Any]]] = {
     "send_frame": lambda script: script.send_frame(b"x"),
     "send_eof": lambda script: script.send_eof(),
     "disconnect": lambda script: script.disconnect(),
+    "disconnect (ragged)": lambda script: script.disconnect(close_notify=False),
     "reset": lambda script: script.reset(),
     "delay": lambda script: script.delay(1),
     "hold_until": lambda script: script.hold_until(threading.Event()),
@@ -60,6 +61,7 @@ REFUSED_AFTER: dict[str, frozenset[str]] = {
     "pause_reading": frozenset({"expect_silence", "start_tls"}),
     "start_tls": frozenset({"start_tls"}),
     "disconnect": ALL - {"expect_disconnect", "expect_reset"},
+    "disconnect (ragged)": ALL - {"expect_disconnect", "expect_reset"},
     "reset": ALL,
     "expect_disconnect": ALL,
     "expect_reset": ALL,
@@ -80,6 +82,8 @@ def refused(server: str, earlier: str, later: str) -> bool:
     _, everywhere, shaken = SERVERS[server]
     if later == "expect_tls_failure":
         return earlier not in shaken
+    if later == "disconnect (ragged)" and server != "with tls=" and earlier != "start_tls":
+        return True
     return later in everywhere or later in REFUSED_AFTER.get(earlier, ())
 
 
