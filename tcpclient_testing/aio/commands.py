@@ -97,8 +97,12 @@ class Performer:
         return self._connections.by_number[command.number]
 
     def _send(self, command: commands.Send) -> None:
-        if self._context.environment.pipelining:
-            self._connection(command).sending.send()
+        connection = self._connection(command)
+        if connection.link.conversation.outbox.unfinished:
+            # An iterator may have no end, and the client may be quick: give everybody else a turn before each write.
+            self._context.loop.call_soon(self._send_late, command)
+        elif self._context.environment.pipelining:
+            connection.sending.send()
         else:
             # What the client sent without waiting for this is in the socket by now: read it first. Wait two iterations
             # of the loop, since sockets that select() finds ready come after the callbacks already scheduled for that

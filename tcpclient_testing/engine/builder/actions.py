@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from tcpclient_testing.engine.arguments import BytesLike, as_bytes, checked_seconds
@@ -61,16 +61,23 @@ class ActionMethods:
         """Return the TLS context for ``start_tls(context)``."""
         raise NotImplementedError
 
-    def send_bytes(self, data: Source, *, timeout: Optional[float] = UNSET,
+    def send_bytes(self, data: Union[Source, Iterator[BytesLike]], *, timeout: Optional[float] = UNSET,
                    within: Optional[float] = None) -> Step[None]:
         """Send `data`.
 
         `data` may be a callable or a coroutine function. When the step's turn comes, it is called with the result of
         the connection's last satisfied expectation, and returns the bytes. The step is satisfied once the operating
-        system has taken the last byte. Raises `TypeError` if `data` is neither bytes nor a callable.
+        system has taken the last byte.
+
+        `data` may also be an iterator of chunks. It is asked for the next ones when the client has taken the last ones,
+        and need not end: let an `expect_reset` or an ``expect_disconnect(unread=True)`` follow, which say that the
+        client hangs up.
+
+        Raises `TypeError` if `data` is none of these.
         """
-        source = data if type(data) is bytes else in_context(data) if callable(data) else \
-            as_bytes(data, "send_bytes(data)")
+        given: Any = data
+        source = given if type(given) is bytes else \
+            in_context(given) if callable(given) or hasattr(given, "__next__") else as_bytes(given, "send_bytes(data)")
         timing = DEFAULT_TIMING if timeout is UNSET and within is None else timing_of("send_bytes", timeout, within)
         step = SendBytes("send_bytes", source, None, origin_of(sys._getframe(1)), timing)
         self._add(step)

@@ -246,6 +246,7 @@ class Outbox:
     - `queued`: the items that are not under way yet, or None; `sending`: whether a write of the script is under way
     - `first`, `next`: the index of the write's first item, and of the item that may be queued next; `ends` has for each
       item of the write where it ends, in bytes
+    - `unfinished`: whether the write's last item goes on in the next write
     - `taken`: how many bytes of the write the operating system has taken; `taken_at`: when it last took some, in
       seconds of the clock
     - `caught_up`: whether no byte of the client was pending when the last write had been taken
@@ -256,8 +257,8 @@ class Outbox:
     - `interleaved`: the lane of what belongs to no step; None as long as there is nothing of the kind
     """
 
-    __slots__ = ("queued", "sending", "first", "next", "ends", "taken", "taken_at", "caught_up", "total", "script_end",
-                 "reached", "limit", "ended", "interleaved")
+    __slots__ = ("queued", "sending", "first", "next", "ends", "unfinished", "taken", "taken_at",
+                 "caught_up", "total", "script_end", "reached", "limit", "ended", "interleaved")
 
     def __init__(self) -> None:
         self.queued: Optional[list[bytes]] = None
@@ -265,6 +266,7 @@ class Outbox:
         self.first = 0
         self.next = 0
         self.ends: tuple[int, ...] = ()
+        self.unfinished = False
         self.taken = 0
         self.taken_at = 0.0
         self.caught_up = False
@@ -277,12 +279,13 @@ class Outbox:
 
     # The lane of the script.
 
-    def queue(self, data: bytes, index: int) -> None:
-        """Put the next item, number `index`, into the queue."""
+    def queue(self, data: bytes, index: int, *, unfinished: bool = False) -> None:
+        """Put the next item, number `index`, into the queue. If it is `unfinished`, nothing may follow it there."""
         if self.queued is None:
             self.queued = []
         self.queued.append(data)
-        self.next = index + 1
+        self.next = index if unfinished else index + 1
+        self.unfinished = unfinished
 
     def begin(self, first: int) -> None:
         """Begin a write with item number `first`, which is in the queue."""
@@ -309,14 +312,14 @@ class Outbox:
         """The operating system has taken `count` more bytes. Return the index of the first item not taken whole."""
         self.taken_at = now
         self.taken += count
-        return self.first + bisect_right(self.ends, self.taken)
+        return self.first + bisect_right(self.ends, self.taken, 0, len(self.ends) - self.unfinished)
 
     def took_all(self, now: float, *, caught_up: bool) -> int:
         """The operating system has taken the whole write. Return the index of the item after it."""
         self.sending = False
         self.taken_at = now
         self.caught_up = caught_up
-        return self.first + len(self.ends)
+        return self.first + len(self.ends) - self.unfinished
 
     def taken_of(self, index: int) -> int:
         """Return how many bytes of an item the operating system has taken; reports call them taken by the client."""

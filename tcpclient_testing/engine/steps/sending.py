@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
+from tcpclient_testing.engine.callables import InContext
 from tcpclient_testing.engine.commands import HalfClose, ResetConnection, RunCoroutine
+from tcpclient_testing.engine.connection.chunks import Chunks
 from tcpclient_testing.engine.connection.payload import Payload
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
-from tcpclient_testing.engine.wording import counted, seconds, shorten
+from tcpclient_testing.engine.wording import counted, seconds, shorten, shorten_repr
 
 from .base import DONE, NOTHING, QUEUED, THE_CLIENTS_END, WAITING, Outcome, Step
 from .timing import Timing
@@ -35,9 +37,12 @@ class Action(Step[None]):
 
 
 class SendBytes(Action, Payload):
-    """`send_bytes`, `send_frame`, `send_line`: send literal bytes, or the payload that a callable returns."""
+    """`send_bytes`, `send_frame`, `send_line`: send literal bytes, or the payload that a callable returns.
 
-    __slots__ = ("method", "source", "encode", "data")
+    `source` may also be `Chunks`. Then there is one write after another, until the iterator has ended.
+    """
+
+    __slots__ = ("method", "source", "encode", "data", "chunks")
     sends = True
     free = True
 
@@ -48,11 +53,12 @@ class SendBytes(Action, Payload):
         self.source = source
         self.encode = encode
         self.data: Optional[bytes] = None
+        self.chunks: Optional[Chunks] = None
 
     def arguments(self) -> str:
         if isinstance(self.source, bytes):
             return shorten(self.source)
-        return getattr(self.source, "__qualname__", None) or repr(self.source)
+        return getattr(self.source, "__qualname__", None) or shorten_repr(self.source)
 
     def sender(self) -> str:
         return f"{self.method}()"
@@ -62,6 +68,11 @@ class SendBytes(Action, Payload):
         if isinstance(source, bytes):
             self.data = source if self.encode is None else self.encode(source)
             return None
+        if isinstance(source, InContext):
+            iterator: Any = source.function
+            if hasattr(iterator, "__next__"):
+                self.chunks = Chunks(iterator, self.sender(), source.context.run)
+                return None
         outcome = self.compute(context.last_result())
         if outcome is None or isinstance(outcome, Mismatch):
             return outcome
@@ -70,7 +81,7 @@ class SendBytes(Action, Payload):
 
     def proceed(self, context: Context) -> Outcome:
         if self.data is None:
-            return WAITING
+            return WAITING if self.chunks is None else self._proceed_chunks(context, self.chunks)
         if context.inbox.gone and not context.outbox.cut_off:
             if context.script.accepts_hang_up(self.index):
                 return DONE
@@ -82,13 +93,36 @@ class SendBytes(Action, Payload):
         outbox.queue(self.data, self.index)
         return QUEUED
 
+    def _proceed_chunks(self, context: Context, chunks: Chunks) -> Outcome:
+        outbox = context.outbox
+        if outbox.sending and outbox.unfinished:
+            return WAITING
+        if context.inbox.gone and not outbox.cut_off:
+            return DONE if context.script.accepts_hang_up(self.index) else Mismatch(
+                f"{_hung_up(context)} when it had been sent {counted(chunks.given, 'byte')} of {self}")
+        data = chunks.take()
+        if data is None:
+            return WAITING if outbox.sending else DONE
+        if isinstance(data, Mismatch):
+            return data
+        outbox.queue(data, self.index, unfinished=True)
+        return QUEUED
+
     def cut_short(self, context: Context) -> Mismatch:
         """Describe the failure: the client hung up in the middle of these bytes."""
+        if self.chunks is not None:
+            given = counted(self.chunks.given, "byte")
+            return Mismatch(f"{_hung_up(context)} when it had been sent {given} of {self}")
         size = counted(len(self.data or b""), "byte")
         taken = context.outbox.taken_of(self.index)
         return Mismatch(f"{_hung_up(context)} when it had taken {taken} of {size}")
 
     def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
+        if self.chunks is not None:
+            given = counted(self.chunks.given, "byte")
+            return Mismatch(f"the client does not read: it had been sent {given} of {self}, and took nothing for "
+                            f"{seconds(duration)}" if silent else
+                            f"{self} has not ended within {seconds(duration)}: the client had been sent {given}")
         if self.data is None:
             return Mismatch(f"the coroutine of {self.method}() gave nothing within {seconds(duration)}")
         return Mismatch(f"the client does not read: it took {context.outbox.taken_of(self.index)} of "
