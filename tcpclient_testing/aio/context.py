@@ -211,6 +211,11 @@ class Link:
         self.transport.write(data)
         self.written += len(data)
 
+    @property
+    def broken(self) -> bool:
+        """Whether a write has just failed, so that `lose` will follow, and nothing more is taken."""
+        return self.transport is not None and self.transport.is_closing()
+
     def pause_writing(self) -> None:
         """The operating system has not taken all that was written."""
         self.paused = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import failures, leaving, options
+from . import endings, failures, leaving, options
 from .case import Case
 
-CASES: dict[str, Case] = {case.name: case for case in (*options.CASES, *failures.CASES, *leaving.CASES)}
+CASES: dict[str, Case] = {case.name: case for case in (*options.CASES, *failures.CASES, *leaving.CASES, *endings.CASES)}

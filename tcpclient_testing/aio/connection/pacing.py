@@ -137,7 +137,7 @@ class Pacer:
         if link.over or link.transport is None:
             return
         self._untaken = True
-        if not self._write(chunk):
+        if not self._write(chunk) or (link.broken and len(self._shaper)):
             return
         if len(self._shaper):
             link.conversation.progressed(link.loop.time(), len(chunk))

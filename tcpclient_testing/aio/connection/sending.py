@@ -163,7 +163,7 @@ class Sending:
             return
         if link.transport is None:
             return
-        while outgoing and not link.paused and not link.lost:
+        while outgoing and not (link.paused or link.lost or link.broken):
             head = outgoing[0]
             if len(head) > _SLICE:
                 outgoing[0] = head[_SLICE:]
@@ -171,7 +171,7 @@ class Sending:
             else:
                 outgoing.popleft()
             self._write(head)
-        if not outgoing and not link.paused and not link.lost:
+        if not (outgoing or link.paused or link.lost):
             self.flushed()
 
     def _write(self, data: Union[bytes, memoryview]) -> None:
@@ -180,7 +180,7 @@ class Sending:
         link.write(data)
         if link.paused:
             self._begin_slice(len(data), told=True)
-        elif self.outgoing:
+        elif self.outgoing and not link.broken:
             link.conversation.progressed(link.loop.time(), len(data))
 
     def _write_chunk(self, chunk: bytes) -> bool:
