@@ -7,7 +7,7 @@ from typing import Any
 
 from .bodies import Body, Tools
 from .case import PASSES, Case, fails
-from .clients import CLOSE, END, READ_END, do, read, send
+from .clients import CLOSE, READ_END, read, send
 from .scripts import ASK, client, script
 
 #: More than any system takes at once, and less than that.
@@ -62,25 +62,6 @@ def counts(tools: Tools) -> Body:
     yield from hangs_up(tools)
     taken = yield tools.result(gone)
     assert 1000 <= taken < _MUCH, taken
-
-
-def beats(server: Any) -> None:
-    """A message of the client's may get a reply that it doesn't wait for."""
-    server.expect_connect()
-    server.allow(b"BEAT\r\n", reply=b"ALIVE\r\n")
-    server.expect_line(b"PING")
-    server.send_line(b"PONG")
-    server.expect_disconnect()
-
-
-def reads_one_reply(tools: Tools) -> Body:
-    """The client reads the reply of the script, and not that of its heartbeat."""
-    yield tools.run(*ASK, send(b"BEAT\r\n"))
-    yield tools.join()  # the script is done but for the close; the reply is under way
-    try:
-        yield tools.run(CLOSE)
-    except ConnectionError:
-        pass
 
 
 def wait_for_end(tools: Tools) -> Body:
