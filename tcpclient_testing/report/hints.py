@@ -167,6 +167,8 @@ def unread_data_hint(conversation: Conversation, transcript: Transcript) -> Opti
         elif entry.what == SENT:
             total += entry.size
             latest += entry.size
+    untaken = transcript.untaken.get(conversation.number, 0)
+    total, latest = total - untaken, max(latest - untaken, 0)
     if not total:
         return None
     which = f"{counted(latest, 'byte')} that it was sent last" if latest else \

@@ -45,14 +45,16 @@ class BlockingClientTests(unittest.TestCase):
 class LeftUnreadTests(unittest.TestCase):
     """What the transcript shows."""
 
-    def advice(self, *entries: tuple[str, bytes], number: int = 1, reset: bool = True) -> Optional[str]:
-        """The advice on connection 1, after these entries of a connection."""
+    def advice(self, *entries: tuple[str, bytes], number: int = 1, reset: bool = True,
+               untaken: int = 0) -> Optional[str]:
+        """The advice on connection 1, after these entries of a connection; `untaken` bytes were not taken at all."""
         server = MemoryServer()
         server.expect_connect()
         server.connect()
         transcript = Transcript(0.0, 10_000)
         for what, data in entries:
             getattr(transcript, what)(0.0, number, data)
+        transcript.untaken[number] = untaken
         if reset:
             server.reset_by_client()
         return unread_data_hint(server.session.conversations[0], transcript)
@@ -61,6 +63,12 @@ class LeftUnreadTests(unittest.TestCase):
         """They are what it has most likely left."""
         self.assertIn("all of the 5 bytes that it was sent last", self.advice(
             ("sent", b"banner"), ("received", b"x"), ("sent", b"ab"), ("sent", b"cde")) or "")
+
+    def test_bytes_that_no_system_has_taken(self) -> None:
+        """They don't count: the transcript shows what was taken, and the advice says the same."""
+        self.assertIn("all of the 3 bytes that it was sent last", self.advice(
+            ("received", b"x"), ("sent", b"ab"), ("sent", b"cde"), untaken=2) or "")
+        self.assertIsNone(self.advice(("sent", b"abc"), untaken=3))
 
     def test_bytes_before_the_client_last_sent(self) -> None:
         """It may have sent without reading."""
