@@ -1,6 +1,8 @@
 """Accepts a server's clients. Owns the listening sockets, and each accepted socket until it has a protocol.
 
     new --bind--> bound --open--> accepting <--refuse, accept again--> refusing
+                    |--------------stop-------------------------------> stopped: the address is kept, clients are refused
+                    |--------------release----------------------------> released: the sockets belong to a new script
                     `--------------close------------------------------> closed
 
 Clients that connect before there is a loop wait in the backlog.
@@ -19,7 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.aio.sockets.attaching import Attaching
-from tcpclient_testing.aio.sockets.listening import BACKLOG, refusing
+from tcpclient_testing.aio.sockets.listening import BACKLOG, LINGER_RESET, listening, refusing
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.wording import address_text
 
@@ -60,6 +62,7 @@ class Reception:
         self._context = context
         self.address: Any = None
         self.listeners: list[socket.socket] = []
+        self._kept: list[socket.socket] = []  # bound to the addresses after `stop`
         self._addresses: frozenset[tuple[str, int]] = frozenset()
         self._attaching: set[Attaching] = set()
         self._delayed_resets: set[DelayedReset] = set()
@@ -88,18 +91,48 @@ class Reception:
             # Pass the number: for a socket, the selectors of 3.9 to 3.12 make a message with its repr, and drop it.
             loop.add_reader(listener.fileno(), self.accept_from, listener)
 
-    def close(self) -> None:
-        """Accept no more clients, and close the listening sockets."""
+    def _ignore(self) -> list[socket.socket]:
+        """Take no notice of the listening sockets any more, and return them."""
         loop = self._context.loop if self._context.attached else None
-        for listener in self.listeners:
+        listeners, self.listeners = self.listeners, []
+        for listener in listeners:
             if loop is not None and not loop.is_closed():
                 loop.remove_reader(listener.fileno())
+        return listeners
+
+    def close(self) -> None:
+        """Accept no more clients, and close the listening sockets."""
+        kept, self._kept = self._kept, []
+        for listener in [*self._ignore(), *kept]:
             listener.close()
-        self.listeners = []
+
+    def stop(self) -> None:
+        """Refuse clients from now on, since the script has failed. Nothing else gets the address until `close`."""
+        listeners = self._ignore()
+        if not self._accepting:
+            self._kept = listeners
+            return
+        try:
+            self._kept = self._refusing(listeners)
+        except OSError:
+            pass  # somebody else has the address now: `release` returns no socket
+
+    def release(self) -> list[socket.socket]:
+        """Accept no more clients, and return the listening sockets, which listen again if they did not.
+
+        Reset the clients that wait there: they have connected before that. No socket is returned if the address was
+        lost.
+        """
+        listeners, (kept, self._kept) = self._ignore(), (self._kept, [])
+        if not self._accepting:
+            kept, listeners = kept + listeners, []
+        for listener in listeners:
+            _turn_away(listener)
+        return [*listeners, *(listening(bound) for bound in kept)]
 
     def give_up(self) -> None:
-        """Close the accepted sockets that have no protocol yet."""
-        for attaching in self._attaching:
+        """Close the accepted sockets that have no protocol yet. If the loop goes on, the protocol resets them."""
+        for attaching in self._attaching if not self._context.cleared else ():
             attaching.cancel()
         for turning_away in self._delayed_resets:
             turning_away.cancel()
@@ -108,7 +141,7 @@ class Reception:
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the listening sockets."""
-        for listener in self.listeners:
+        for listener in [*self.listeners, *self._kept]:
             os.close(listener.detach())  # listener.close() would also remove the path of a Unix-domain socket
 
     def listens_at(self, address: tuple[str, int]) -> bool:
@@ -199,3 +232,14 @@ class Reception:
             from tcpclient_testing.aio.sockets.unix import refusing_unix
             return [refusing_unix(listener, self.address) for listener in listeners]
         return refusing(listeners)
+
+
+def _turn_away(listener: socket.socket) -> None:
+    """Reset every client that waits at a listening socket."""
+    while True:
+        try:
+            accepted, _ = listener.accept()
+        except OSError:
+            return  # no client waits (any more)
+        with accepted:
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)

@@ -158,7 +158,7 @@ class Performer:
         failure = self._context.environment.failure
         if failure is not None and failure.at_end:
             self._host.failed_at_end()
-        self._reception.close()
+        self._reception.stop()
         why = f"reset by the server: {self._host.giving_up}"
         for connection in list(self._connections.by_number.values()):
             connection.reset(why)

@@ -5,6 +5,8 @@ The `ServerContext` has the loop, the engine, the transcript, the kernel, and wh
     new --attach--> attached --close--> closed
       `----------------close------------^
 
+A context that is `cleared` was closed, too, but the server goes on with another one, in the same loop.
+
 `session`, `environment`, `commands`, `transcript` and `threaded` never change. There is a loop from `attach` on.
 
 The `Link` has the transport of one connection, its conversation, and the state of both:
@@ -65,6 +67,7 @@ class ServerContext:
         self.loop: asyncio.AbstractEventLoop = cast(asyncio.AbstractEventLoop, None)  # until attached
         self.attached = False
         self.closed = False
+        self.cleared = False
         #: Carry out the engine's pending commands, in order. Call it after each event, once there is a loop.
         self.perform: Callable[[], None] = lambda: None
         #: The same after steps were written: what they send waits for those written after them.
@@ -96,6 +99,10 @@ class ServerContext:
     def close(self) -> None:
         """The server is closed, or belongs to another process now."""
         self.closed = True
+
+    def clear(self) -> None:
+        """The server goes on with another context."""
+        self.cleared = True
 
     @property
     def virtual(self) -> bool:

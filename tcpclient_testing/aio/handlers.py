@@ -9,7 +9,7 @@ wait for parked handlers.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.engine.commands import StartHandler
 from tcpclient_testing.engine.conversation.conversation import Conversation
@@ -43,6 +43,10 @@ class Handlers:
         task = handler.context.run(self._context.loop.create_task, self._run(handler.function, conversation))
         self._tasks[task] = conversation
         task.add_done_callback(self._tasks.pop)
+
+    def includes(self, task: Optional[asyncio.Task[Any]]) -> bool:
+        """Whether `task` runs one of these handlers."""
+        return task in self._tasks
 
     def cancel(self) -> None:
         """Cancel all handlers, because the server is closed."""

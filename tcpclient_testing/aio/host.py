@@ -232,7 +232,7 @@ class Host:
     def error(self) -> ExpectationError:
         """Make a new exception for a caller that comes after the end: the verdict, or that the server was left."""
         if self.session.environment.failure is None:
-            self.session.failure_of_leaving()
+            self.session.failure_of_leaving("cleared" if self.context.cleared else "left")
         from tcpclient_testing.report.report import ExpectationError, Report
         if self._report is None:
             from tcpclient_testing.report.hints import advice_on

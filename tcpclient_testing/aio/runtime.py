@@ -2,6 +2,7 @@
 
     new --bind--> running --GiveUp--> failed --close--> closed
                      `---------------close----------------^
+                     `---------------clear----------------> closed; another one takes over the listening sockets
 
 While the server is running, `attach` gives it its loop. The engine receives events and queues commands; `Performer`
 carries them out, in order. The parts share a `ServerContext`.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, ClassVar, Optional
+from typing import TYPE_CHECKING, Any, ClassVar, Optional
 
 from tcpclient_testing.aio.connection.registry import Connections
 from tcpclient_testing.aio.context import is_virtual
@@ -108,6 +109,17 @@ class Runtime:
         context.close_probe()
         self.host.waiters.give_up()
 
+    def clear(self) -> list[socket.socket]:
+        """Close everything but the listening sockets, whatever the clients do, and return those sockets.
+
+        Clients that have connected by now are reset, even if they were not accepted yet. No socket is returned if the
+        server has lost its address.
+        """
+        self.context.clear()
+        listeners = self.reception.release()
+        self.close()
+        return listeners
+
     def abandon(self) -> None:
         """In a forked child: close our copies of the descriptors. The loop and the connections belong to the parent."""
         self.context.close()
@@ -120,6 +132,15 @@ class Runtime:
     def closed(self) -> bool:
         """Whether the server was closed."""
         return self.context.closed
+
+    @property
+    def cleared(self) -> bool:
+        """Whether another runtime has taken over the listening sockets."""
+        return self.context.cleared
+
+    def runs_handler(self, task: Optional[asyncio.Task[Any]]) -> bool:
+        """Whether a handler runs in `task`."""
+        return self.handlers is not None and self.handlers.includes(task)
 
     @property
     def handlers(self) -> Optional[Handlers]:

@@ -106,7 +106,15 @@ def refusing(listeners: list[socket.socket]) -> list[socket.socket]:
     addresses = [listener.getsockname()[:2] for listener in listeners]
     for listener in listeners:
         listener.close()
-    return [_bound(host, port) for host, port in addresses]
+    successors: list[socket.socket] = []
+    try:
+        for host, port in addresses:
+            successors.append(_bound(host, port))
+    except BaseException:
+        for successor in successors:
+            successor.close()
+        raise
+    return successors
 
 
 def listening(bound: S) -> S:

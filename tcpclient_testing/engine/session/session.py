@@ -245,13 +245,17 @@ class Session:
         """End everything, since the server is left: steps that are not satisfied now never will be."""
         self.environment.leave()
 
-    def failure_of_leaving(self) -> None:
-        """Set the failure for a test that asks for a step which was not satisfied when the server was left."""
+    def failure_of_leaving(self, how: str = "left") -> None:
+        """Set the failure for a test that asks for a step which was not satisfied when the server was left.
+
+        `how` says what became of the server: "left" or "cleared".
+        """
         step = self.first_unsatisfied()
         number = None if step is None else step.cursor.number
         inbox = None if number is None else self.connections.of(number).inbox
+        what = "all was judged" if step is None and how == "cleared" else "this step was satisfied"
         self.environment.end_with(LeftEarly(
-            number, step, Mismatch("the server was left before this step was satisfied"), self.environment.now,
+            number, step, Mismatch(f"the server was {how} before {what}"), self.environment.now,
             at_end=inbox is not None and inbox.ended and not inbox.pending))
 
     @property
