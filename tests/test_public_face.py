@@ -64,6 +64,7 @@ RULES = """
 
 SERVER = """
     accept_connections()
+    clear(exc, *, judge)
     close()
     expect_connect(*, timeout, within, after)
     fail_connections(n)

@@ -1,7 +1,7 @@
 """Accepts a server's clients. Owns the listening sockets, and each accepted socket until it has a protocol.
 
     new --bind--> bound --open--> accepting <--refuse, accept again--> refusing
-                    |--------------stop-------------------------------> stopped: the address is kept, clients are refused
+                    |--------------stop-------------------------------> stopped: refuses clients, keeps the address
                     |--------------release----------------------------> released: the sockets belong to a new script
                     `--------------close------------------------------> closed
 
@@ -72,7 +72,8 @@ class Reception:
 
     def bind(self, listeners: list[socket.socket]) -> None:
         """Take over these listening sockets. Clients wait in their backlog until `open` is called."""
-        names = [listener.getsockname() for listener in listeners]
+        # A socket that took another's place at a path was bound to another name before.
+        names = [getattr(listener, "path", None) or listener.getsockname() for listener in listeners]
         self.address = names[0]
         self._addresses = frozenset(name[:2] for name in names if isinstance(name, tuple))
         self.listeners = listeners
@@ -128,7 +129,12 @@ class Reception:
             kept, listeners = kept + listeners, []
         for listener in listeners:
             _turn_away(listener)
-        return [*listeners, *(listening(bound) for bound in kept)]
+        try:
+            return [*listeners, *(listening(bound) for bound in kept)]
+        except OSError:
+            for listener in [*listeners, *kept]:
+                listener.close()
+            return []
 
     def give_up(self) -> None:
         """Close the accepted sockets that have no protocol yet. If the loop goes on, the protocol resets them."""
@@ -236,7 +242,7 @@ class Reception:
 
 def _turn_away(listener: socket.socket) -> None:
     """Reset every client that waits at a listening socket."""
-    while True:
+    for _ in range(BACKLOG):  # bounded: a client may connect again at once, again and again
         try:
             accepted, _ = listener.accept()
         except OSError:

@@ -115,8 +115,9 @@ class Runtime:
         Clients that have connected by now are reset, even if they were not accepted yet. No socket is returned if the
         server has lost its address.
         """
-        self.context.clear()
         listeners = self.reception.release()
+        if listeners:
+            self.context.clear()
         self.close()
         return listeners
 

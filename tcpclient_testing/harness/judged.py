@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.steps.base import Step
@@ -85,6 +85,15 @@ class Judged(Protocol):
 
     async def leave(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
         """Wait for the rest of the script, raise the verdict unless the test has its report, and close everything."""
+
+    async def clear(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
+        """Do what `leave` does, but keep the server: it begins another script, whatever is raised."""
+
+    def renew(self) -> None:
+        """Close every connection at once, without a verdict, and let the server begin another script."""
+
+    def follow(self, tell: Callable[[Judged, Judged], None]) -> None:
+        """Call `tell` with this and with the next judgement when the server begins another script."""
 
     def close(self) -> None:
         """Close everything at once, whatever the clients do, without a verdict."""

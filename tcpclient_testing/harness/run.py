@@ -93,6 +93,15 @@ class _ServerOfBlock(ServersOfTest):
     Unless it `judges`, it waits for nothing then, and only a failure that was there before is raised.
     """
 
+    def _follow(self, server: Judged) -> None:
+        if self._body is not None:
+            super()._follow(server)
+
+    def begin(self, *, cleaning: bool = False) -> None:
+        super().begin(cleaning=cleaning)
+        for server in self.servers:
+            self._follow(server)
+
     def __init__(self, judges: bool) -> None:
         super().__init__()
         self._judges = judges
@@ -109,10 +118,10 @@ class _ServerOfBlock(ServersOfTest):
         return verdict if raised is None else raised
 
 
-def block_of(server: Judged, *, judge: bool = True) -> RunningPart:
-    """Return the context of a block of code in which `server` lives; it is left at the end, and closed."""
+def block_of(server: Judged, *, judge: bool = True, clears: bool = False) -> RunningPart:
+    """Return the context of a block of code in which `server` lives. It is left at the end, and closed or cleared."""
     servers = _ServerOfBlock(judge)
-    servers.add(server)
+    servers.add(server, outlives=clears)
     return RunningPart(servers, BODY)
 
 

@@ -60,15 +60,31 @@ class ServersOfTest:
 
     def __init__(self) -> None:
         self.servers: list[Judged] = []
+        self._outliving: list[Judged] = []
+        self._ending = False
         self._subtests = SubtestReports()
         self._body: Optional[asyncio.Task[Any]] = None
         self._cleaning = False
 
-    def add(self, server: Judged) -> None:
-        """Add a server that the test has made. If a body is running, the server interrupts it too."""
+    def add(self, server: Judged, *, outlives: bool = False) -> None:
+        """Add a server that the test has made. If a body is running, the server interrupts it too.
+
+        If it `outlives` the test, it is cleared at the end, and not closed.
+        """
         self.servers.append(server)
+        if outlives:
+            self._outliving.append(server)
         if self._body is not None:
             server.set_body(self._body, cleaning=self._cleaning)
+        self._follow(server)
+
+    def _follow(self, server: Judged) -> None:
+        server.follow(self._go_on)
+
+    def _go_on(self, cleared: Judged, server: Judged) -> None:
+        """The test has cleared one of its servers: what that does from then on belongs to the test, too."""
+        if not self._ending:
+            self.add(server, outlives=cleared in self._outliving)
 
     def live(self) -> list[Judged]:
         """Return the servers that may still give a verdict: first those that have failed, earliest failure first."""
@@ -193,20 +209,37 @@ class ServersOfTest:
         live = [server for server in self.live() if not (blocking and server.in_loop)]
         try:
             for server in live:
-                await server.leave(implied_disconnect=self.implied_disconnect, blocking=blocking)
+                await self._leave_one(server, blocking)
         except Exception as error:  # noqa: BLE001 - the caller raises it, or the verdict
             first = min(self._subtests.unreported(live), key=lambda server: server.failed_at(), default=None)
             verdict = None if first is None or first.finished else first.error()
             return error if verdict is None else verdict
         finally:
-            for server in live:
-                server.close()
+            self._end(live)
         return None
 
+    async def _leave_one(self, server: Judged, blocking: bool) -> None:
+        end = server.clear if server in self._outliving else server.leave
+        self._ending = True
+        try:
+            await end(implied_disconnect=self.implied_disconnect, blocking=blocking)
+        finally:
+            self._ending = False
+
     def close(self) -> None:
-        """Close all servers at once, without a verdict."""
-        for server in self.servers:
-            server.close()
+        """Close all servers at once, without a verdict. Those that outlive the test begin another script."""
+        self._end(self.servers)
+
+    def _end(self, servers: list[Judged]) -> None:
+        self._ending = True
+        try:
+            for server in servers:
+                if server in self._outliving:
+                    server.renew()
+                else:
+                    server.close()
+        finally:
+            self._ending = False
 
     # Subtests: each exception of a subtest is reported separately.
 

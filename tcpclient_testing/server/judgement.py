@@ -6,9 +6,11 @@ The harness asks this when a part of the test ends, and when the server is left.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 if TYPE_CHECKING:
+    import socket
+
     from tcpclient_testing.aio.runtime import Runtime
     from tcpclient_testing.engine.environment import Failure
     from tcpclient_testing.engine.steps.base import Step
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from .leaving import FinalCheck
     from .lifetime import Lifetime
+
+    BeginAnew = Callable[[list[socket.socket], Optional[asyncio.AbstractEventLoop]], "Judgement"]
 
 __all__ = ["Findings", "Judgement"]
 
@@ -96,18 +100,24 @@ class Findings:
 class Judgement(Findings):
     """How the test of one server ends. It runs in the server's loop.
 
-    `lifetime` attaches the server to its loop, `check` judges what is left at the end. `cancel_body` says whether to
-    interrupt the body of the test when the script has failed.
+    - `lifetime` attaches the server to its loop, `check` judges what is left at the end.
+    - `cancel_body` says whether to interrupt the body of the test when the script has failed.
+    - `begin_anew` lets the server begin another script, on these listening sockets and in this loop, and returns its
+      judgement.
     """
 
     #: Whether the server runs in a loop of the test: then it can't be left by code that blocks.
     in_loop = True
 
-    def __init__(self, runtime: Runtime, lifetime: Lifetime, check: FinalCheck, *, cancel_body: bool) -> None:
+    def __init__(self, runtime: Runtime, lifetime: Lifetime, check: FinalCheck, *, cancel_body: bool,
+                 begin_anew: BeginAnew) -> None:
         super().__init__(runtime)
         self.cancels_body = cancel_body
         self._lifetime = lifetime
         self._check = check
+        self._begin_anew = begin_anew
+        self._followers: list[Callable[[Judgement, Judgement], None]] = []
+        self._judged = False
         self._reported = False
 
     @property
@@ -176,6 +186,10 @@ class Judgement(Findings):
         if final:
             await self._check.settle()
         self._raise_failure()
+        if final:
+            if runtime.cleared and not self._judged:
+                raise runtime.host.error()
+            self._judged = True
 
     async def judge(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
         """Do what ``join(final=True)`` does.
@@ -190,6 +204,13 @@ class Judgement(Findings):
 
     async def leave(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
         """Wait for the rest of the script, raise the verdict unless the test has its report, and close everything."""
+        await self._leave(self.close, implied_disconnect)
+
+    async def clear(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
+        """Do what `leave` does, but keep the server: it begins another script, whatever is raised."""
+        await self._leave(self.renew, implied_disconnect)
+
+    async def _leave(self, end: Callable[[], None], implied_disconnect: bool) -> None:
         try:
             if self._runtime.running and not self._reported:
                 self._raise_failure()
@@ -201,7 +222,7 @@ class Judgement(Findings):
             raise
         finally:
             handlers = None if self._runtime.closed else self._runtime.handlers
-            self.close()
+            end()
             if handlers is not None:
                 await handlers.cancelled()
 
@@ -234,3 +255,25 @@ class Judgement(Findings):
         if not self._runtime.closed:
             self._runtime.close()
             self._check.close()
+
+    def renew(self) -> None:
+        """Close every connection at once, without a verdict, and let the server begin another script.
+
+        If the server has no address any more, close it.
+        """
+        runtime, loop = self._runtime, self.loop
+        if runtime.closed:
+            return
+        if not runtime.running or (loop is not None and loop.is_closed()):
+            self.close()
+            return
+        listeners = runtime.clear()
+        self._check.close()
+        if listeners:
+            successor = self._begin_anew(listeners, loop)
+            for tell in self._followers:
+                tell(self, successor)
+
+    def follow(self, tell: Callable[[Judgement, Judgement], None]) -> None:
+        """Call `tell` with this and with the next judgement when the server begins another script."""
+        self._followers.append(tell)

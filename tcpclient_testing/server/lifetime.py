@@ -1,6 +1,7 @@
 """When a server may be used: it listens, then it has a loop, then it is closed.
 
     new --bind--> listening --attach--> running --close--> closed
+     `--take over--^                      `-----clear----> cleared: the server goes on with another lifetime
 
 Clients that connect while the server only listens wait until it has a loop.
 """
@@ -8,6 +9,7 @@ Clients that connect while the server only listens wait until it has a loop.
 from __future__ import annotations
 
 import asyncio
+import socket
 from asyncio.events import _get_running_loop as _running_loop
 from typing import TYPE_CHECKING, Callable, Optional
 
@@ -67,6 +69,14 @@ class Lifetime:
         if self._listening is not None:
             self._listening()
 
+    def take_over(self, listeners: list[socket.socket], loop: Optional[asyncio.AbstractEventLoop]) -> None:
+        """Listen on sockets of the lifetime before this one, and run in its loop, if it had one."""
+        self._runtime.bind(listeners)
+        if self._listening is not None and self.unix_path is None:
+            self._listening()
+        if loop is not None:
+            self.attach(loop)
+
     def attach(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
         """Run in this loop, or in the running one. Do nothing if the server has a loop already, or there is none."""
         runtime = self._runtime
@@ -86,6 +96,12 @@ class Lifetime:
 
     def check_usable(self) -> None:
         """Raise `ScriptError` if the server can't be used here and now, and the verdict if its script has failed."""
+        self.check_here()
+        if self._runtime.context.environment.failure is not None:
+            raise self._runtime.host.error()
+
+    def check_here(self) -> None:
+        """Raise `ScriptError` if the server can't be used here and now, whether or not its script has failed."""
         runtime, context = self._runtime, self._runtime.context
         if not runtime.running or context.closed:
             raise self.misuse()
@@ -95,11 +111,11 @@ class Lifetime:
         elif here is not context.loop and (here is not None or context.loop.is_running()):
             # If the server's loop is not running, the call is fine outside of any loop: nothing else uses the server.
             raise self.misuse()
-        if context.environment.failure is not None:
-            raise runtime.host.error()
 
     def misuse(self) -> ScriptError:
         """Make the exception that says why the server can't be used."""
+        if self._runtime.cleared:
+            return ScriptError("the server was cleared, and this belongs to the script before that")
         if self._runtime.closed:
             return ScriptError("this server was stopped; make a new one")
         if not self._runtime.running:

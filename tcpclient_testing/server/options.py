@@ -1,17 +1,47 @@
-"""The options of a server: each is checked here, and time-outs get their scale."""
+"""The options of a server: each is checked here, and time-outs get their scale. Every script of the server has them."""
 
 from __future__ import annotations
 
 import os
 from math import isfinite
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from tcpclient_testing.engine.arguments import checked_seconds
 from tcpclient_testing.engine.steps.timing import SCALE
 
-__all__ = ["checked_timeout", "checked_unix_path", "timeout_scale"]
+if TYPE_CHECKING:
+    from tcpclient_testing.engine.framing.base import Framing
+    from tcpclient_testing.network.conditions import Network
+
+__all__ = ["ServerOptions", "checked_timeout", "checked_unix_path", "timeout_scale"]
 
 __unittest = True
+
+
+class ServerOptions(NamedTuple):
+    """The options of a `MockTCPServer`, checked.
+
+    - `timeout`, `idle_timeout`: multiplied by the scale; `timeouts_given`: whether the test has chosen them.
+    - `address`: host, port, and whether other machines may reach them.
+    - `settings`: those of the engine's `Environment` that differ from its defaults.
+    - `handler`: with the context in which it was given to the server.
+    """
+
+    address: tuple[Optional[str], int, bool]
+    unix_path: Optional[str]
+    timeout: Optional[float]
+    idle_timeout: Optional[float]
+    timeouts_given: tuple[bool, bool]
+    settings: dict[str, Any]
+    framing: Framing
+    ending: bytes
+    watch_streams: bool
+    allow_open: bool
+    allow_extra: bool
+    cancel_body: bool
+    transcript_limit: int
+    handler: Any
+    network: Optional[Network]
 
 
 def checked_unix_path(path: Any, host: Any, port: Any) -> str:

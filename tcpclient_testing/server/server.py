@@ -1,6 +1,8 @@
 """The asynchronous server that tests use: its options, start and stop, its script, and `join`.
 
     new --start--> running --stop--> stopped
+                    ^   |
+                    `clear
 
 Other classes do the rest: `Runtime` runs the server, `Lifetime` knows when it can be used, `Judgement` how its test
 ends, `ServerView` has the attributes that can be read at any time.
@@ -8,7 +10,9 @@ ends, `ServerView` has the attributes that can be read at any time.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import sys
 from asyncio.events import _get_running_loop as _running_loop
 from types import TracebackType
@@ -20,18 +24,18 @@ from tcpclient_testing.engine.framing.sized import LengthPrefixed
 from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
 from tcpclient_testing.engine.steps.timing import UNSET, timing_of
+from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.harness.judged import ON_ITS_WAY
 
 from .connection import Connection
 from .judgement import Judgement
 from .leaving import FinalCheck
 from .lifetime import Lifetime
-from .options import checked_timeout, checked_unix_path, timeout_scale
+from .options import ServerOptions, checked_timeout, checked_unix_path, timeout_scale
 from .properties import ServerView
 from .script import ServerScript, ServerScriptWriter
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable
 
     from tcpclient_testing.aio.runtime import Runtime
@@ -127,31 +131,55 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         timeout = checked_timeout("timeout", 5.0 if timeout is UNSET else timeout)
         idle_timeout = checked_timeout("idle_timeout", 30.0 if idle_timeout is UNSET else idle_timeout)
         scale = timeout_scale()
-        self._runtime = self._make_runtime(None if timeout is None else timeout * scale,
-                                           None if idle_timeout is None else idle_timeout * scale, transcript_limit)
-        session = self._runtime.session
+        settings: dict[str, Any] = {}
         if scale != 1 or allow_extra or not pipelining or unix_path is not None:
-            session.environment.configure(scale=scale, allow_extra=allow_extra, pipelining=bool(pipelining),
-                                          can_reset=unix_path is None)
+            settings = {"scale": scale, "allow_extra": allow_extra, "pipelining": bool(pipelining),
+                        "can_reset": unix_path is None}
         if handler is not None:
             from tcpclient_testing.engine.steps.handlers import checked_handler
-            session.connections.serve_with(checked_handler(handler, "MockTCPServer(handler=...)"))
-        check = FinalCheck(self._runtime, allow_open=allow_open, allow_extra=allow_extra)
-        self._lifetime = Lifetime(self._runtime, (host, port, allow_remote), unix_path, timeouts_given,
-                                  check.watch_streams if watch_streams else None)
-        self._judgement = Judgement(self._runtime, self._lifetime, check, cancel_body=cancel_body)
-        self._script = ServerScript(self._runtime, LengthPrefixed(4) if framing is None else framing, ending,
-                                    self._lifetime.check_usable)
+            handler = checked_handler(handler, "MockTCPServer(handler=...)")
         if tls is not None and tls is not False:
-            session.environment.configure(tls_context=self._server_context(tls))
+            settings["tls_context"] = self._server_context(tls)
         if network is not None:
             from tcpclient_testing.network.conditions import checked_network
-            self._runtime.set_network(checked_network("MockTCPServer(network=...)", network))
+            network = checked_network("MockTCPServer(network=...)", network)
+        self._options = ServerOptions(
+            (host, port, allow_remote), unix_path, None if timeout is None else timeout * scale,
+            None if idle_timeout is None else idle_timeout * scale, timeouts_given, settings,
+            LengthPrefixed(4) if framing is None else framing, ending, watch_streams, allow_open, allow_extra,
+            cancel_body, transcript_limit, handler, network)
+        self._begin()
 
-    def _make_runtime(self, timeout: Optional[float], idle_timeout: Optional[float], transcript_limit: int) -> Runtime:
+    def _begin(self) -> None:
+        """Make what one script needs, from its connections to its judgement; `clear` begins another one."""
+        options = self._options
+        runtime = self._runtime = self._make_runtime(options)
+        if options.settings:
+            runtime.session.environment.configure(**options.settings)
+        if options.handler is not None:
+            runtime.session.connections.serve_with(options.handler)
+        runtime.set_network(options.network)
+        check = FinalCheck(runtime, allow_open=options.allow_open, allow_extra=options.allow_extra)
+        lifetime = self._lifetime = Lifetime(runtime, options.address, options.unix_path, options.timeouts_given,
+                                             check.watch_streams if options.watch_streams else None)
+        self._judgement = Judgement(runtime, lifetime, check, cancel_body=options.cancel_body,
+                                    begin_anew=self._begin_anew)
+        self._script = self._make_script(options)
+
+    def _begin_anew(self, listeners: list[socket.socket], loop: Optional[asyncio.AbstractEventLoop]) -> Judgement:
+        """Begin another script, on these listening sockets and in this loop. Return its judgement."""
+        self._begin()
+        self._lifetime.take_over(listeners, loop)
+        return self._judgement
+
+    def _make_runtime(self, options: ServerOptions) -> Runtime:
         """Make the inner part of the server. Its code is loaded with the first server, not with the package."""
         from tcpclient_testing.aio.runtime import Runtime
-        return Runtime(timeout, idle_timeout, transcript_limit, self._make_handle, self._make_handle_for_handler)
+        return Runtime(options.timeout, options.idle_timeout, options.transcript_limit, self._make_handle,
+                       self._make_handle_for_handler)
+
+    def _make_script(self, options: ServerOptions) -> ServerScript:
+        return ServerScript(self._runtime, options.framing, options.ending, self._lifetime.check_usable)
 
     # Start and stop.
 
@@ -164,9 +192,9 @@ class MockTCPServer(ServerScriptWriter, ServerView):
                         traceback: Optional[TracebackType]) -> None:
         await self._block().__aexit__(exc_type, exc, traceback)
 
-    def _block(self, judge: bool = True) -> RunningPart:
+    def _block(self, judge: bool = True, *, clears: bool = False) -> RunningPart:
         from tcpclient_testing.harness.run import block_of  # here, since only a server that runs needs it
-        return block_of(self._judgement, judge=judge)
+        return block_of(self._judgement, judge=judge, clears=clears)
 
     async def start(self: S) -> S:
         """Listen, and accept clients from now on; return the server. Raises `OSError` if the port is taken.
@@ -194,6 +222,36 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         if not self._judgement.finished:
             from tcpclient_testing.harness.run import leaving_with
             await self._block(judge).__aexit__(None, leaving_with(self._judgement, exc), None)
+
+    async def clear(self, exc: Optional[BaseException] = ON_ITS_WAY, *, judge: bool = True) -> None:
+        """End this script, and begin a new one: for a server that outlives a test.
+
+        Wait for the rest of the script, and check it, as leaving the server does. Then, whatever came of that, close
+        every connection, and begin with an empty script and transcript; connections count from 1 again. The address,
+        the options and the certificate stay, and so does what ``MockTCPServer(handler=...)`` serves. No client is
+        refused meanwhile. What the old connections do from now on concerns nobody. ::
+
+            server.expect_connect()
+            server.expect_disconnect()
+            await use_client(*server.address)
+            await server.clear()            # checks this, and the next test gets an empty script
+
+        Raises `ExpectationError` if the clients did not do what the script says, and no report has said so yet: the
+        failure belongs to the test that clears. Raises `ScriptError` if the server is not running, or not in this loop,
+        or if a handler of the server calls this.
+
+        Steps and connections of the old script keep their results. A task that waits for an unsatisfied step of it gets
+        an `ExpectationError` that says so.
+
+        For an exception that is on its way, and for the arguments, see `stop`.
+        """
+        self._lifetime.check_here()
+        if self._runtime.runs_handler(asyncio.current_task()):
+            raise ScriptError("clear() was called by a handler of the server, which is part of what it ends: call it "
+                              "in the test")
+        from tcpclient_testing.harness.run import leaving_with
+        exc = leaving_with(self._judgement, exc)
+        await self._block(judge, clears=True).__aexit__(None, exc, None)
 
     def open(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
         """Do what `start` does, without `await`: bind and listen at once, accept clients as soon as the loop runs.

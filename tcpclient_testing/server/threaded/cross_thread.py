@@ -24,7 +24,7 @@ from tcpclient_testing.transcript.entries import Transcript
 
 from .loop_thread import LoopThread
 
-__all__ = ["Awaiting", "answer", "Late", "late", "place_of"]
+__all__ = ["Awaiting", "DONE", "answer", "Late", "late", "place_of"]
 
 __unittest = True
 
@@ -65,7 +65,7 @@ def answer(thread: LoopThread, coroutine: Coroutine[Any, Any, None], timeout: Op
     if loop is not None:
         return _Answer(future, timeout, late, awaiting or Awaiting())
     thread.answer(future, timeout, late)
-    return _DONE
+    return DONE
 
 
 class _Answer:
@@ -102,7 +102,7 @@ class _Done:
         yield
 
 
-_DONE = _Done()
+DONE: Awaitable[None] = _Done()
 
 
 class Late(TimeoutError):

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from asyncio import events
 from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.harness.interruption import Body
@@ -38,6 +38,7 @@ class ThreadedJudgement(Findings):
         super().__init__(runtime)
         self._inner = inner
         self._thread = thread
+        self._followers: list[Callable[[ThreadedJudgement, ThreadedJudgement], None]] = []
 
     @property
     def finished(self) -> bool:
@@ -105,6 +106,25 @@ class ThreadedJudgement(Findings):
             await self._answer(self._inner.leave(implied_disconnect=implied_disconnect), blocking)
         finally:
             self._end()
+
+    async def clear(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
+        """Do what `leave` does, but keep the server: it begins another script, whatever is raised."""
+        await self._answer(self._inner.clear(implied_disconnect=implied_disconnect), blocking)
+
+    def renew(self) -> None:
+        """Close every connection at once, without a verdict, and let the server begin another script."""
+        if not self._thread.ended:
+            self._thread.call(self._inner.renew)
+
+    def follow(self, tell: Callable[[ThreadedJudgement, ThreadedJudgement], None]) -> None:
+        """Call `tell` with this and with the next judgement when the server begins another script."""
+        self._followers.append(tell)
+
+    def give_way(self, successor: ThreadedJudgement) -> None:
+        """The server has begun another script, which has this `successor`."""
+        successor.host.accompany(self.host)
+        for tell in self._followers:
+            tell(self, successor)
 
     def _end(self) -> None:
         """End the thread, after the verdict. Raise `ScriptError` if the thread had ended with an error before."""

@@ -20,6 +20,8 @@ from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.harness.interruption import Body
 from tcpclient_testing.report.report import ExpectationError
 from tcpclient_testing.server.connection import Connection
+from tcpclient_testing.server.options import ServerOptions
+from tcpclient_testing.server.script import ServerScript
 from tcpclient_testing.server.server import MockTCPServer
 
 from .cross_thread import Awaiting
@@ -67,6 +69,10 @@ class ThreadedHost(Host):
     def set_companions(self, companions: Callable[[], Sequence[ThreadedHost]]) -> None:
         """Make this one of a test's `companions`: if its script fails, they fail too. Further ones may come."""
         self._companions = companions
+
+    def accompany(self, cleared: ThreadedHost) -> None:
+        """Take the place of the host of a script that was cleared among the `companions` of its test."""
+        self._companions = cleared._companions
 
     def fail_if_failed(self, other: ThreadedHost) -> None:
         """If the script has failed before `other` became a companion, let that one fail too."""
@@ -150,14 +156,26 @@ class InnerServer(MockTCPServer):
     _script: ThreadedScript
 
     def __init__(self, host: Optional[str] = None, port: int = 0, **options: Any) -> None:
+        self._thread: Optional[LoopThread] = None
         super().__init__(host, port, **options)
-        timeout = self._runtime.context.environment.timeout
-        self.thread = LoopThread(5.0 if timeout is None else max(timeout, 1.0), self.close, self._runtime.abandon)
-        self._runtime.host.run_in(self.thread)
-        self._script = ThreadedScript(self._runtime, self._script.framing, self._script.ending,
-                                      self._lifetime.check_usable,
-                                      self.thread, self._runtime.host.awaiting)
 
-    def _make_runtime(self, timeout: Optional[float], idle_timeout: Optional[float], transcript_limit: int) -> Runtime:
-        return ThreadedRuntime(timeout, idle_timeout, transcript_limit, self._make_handle,
-                               self._make_handle_for_handler)
+    @property
+    def thread(self) -> LoopThread:
+        """The thread in which the server runs; it stays the same for all scripts of the server."""
+        if self._thread is None:
+            timeout = self._options.timeout
+            self._thread = LoopThread(5.0 if timeout is None else max(timeout, 1.0), self.close, self._abandon)
+        return self._thread
+
+    def _abandon(self) -> None:
+        self._runtime.abandon()
+
+    def _make_runtime(self, options: ServerOptions) -> Runtime:
+        runtime = ThreadedRuntime(options.timeout, options.idle_timeout, options.transcript_limit, self._make_handle,
+                                  self._make_handle_for_handler)
+        runtime.host.run_in(self.thread)
+        return runtime
+
+    def _make_script(self, options: ServerOptions) -> ServerScript:
+        return ThreadedScript(self._runtime, options.framing, options.ending, self._lifetime.check_usable,
+                              self.thread, self._runtime.host.awaiting)

@@ -65,10 +65,11 @@ class ThreadedScript(ServerScript):
         self._call(super().close_block, conversation)
 
     def _call(self, function: Callable[..., T], *args: Any) -> T:
-        self._check_started()
+        self.check_started()
         return self._thread.call(function, *args)
 
-    def _check_started(self) -> None:
+    def check_started(self) -> None:
+        """Raise `ScriptError` if the server's thread does not run."""
         if not self._runtime.running:
             raise ScriptError("the server was not started: use `with ThreadedMockTCPServer()`, or start()")
         if self._thread.ended or self._thread.error is not None:  # it may still be closing what it had opened
@@ -90,7 +91,7 @@ class ThreadedScript(ServerScript):
         """
         try:
             seconds = checked_seconds("join(timeout)", timeout)
-            self._check_started()
+            self.check_started()
         except BaseException:
             coroutine.close()
             raise

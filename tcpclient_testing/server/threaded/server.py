@@ -1,6 +1,8 @@
 """The server for clients that block: a facade over a `MockTCPServer` that runs in a thread of its own.
 
     new --start--> running --stop--> stopped
+                    ^   |
+                    `clear
 
 Methods may be called in any thread: each call is carried out in the server's thread, while the caller waits. Steps are
 created in the caller's thread, so that they know the line that wrote them. Handlers, and the callables in a script, run
@@ -10,6 +12,7 @@ in the server's thread; no method blocks there.
 from __future__ import annotations
 
 import sys
+from asyncio import events
 from collections.abc import Awaitable
 from types import TracebackType
 from typing import Any, Optional, TypeVar, cast
@@ -18,10 +21,12 @@ from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.steps.timing import UNSET, timing_of
 from tcpclient_testing.harness.judged import ON_ITS_WAY
 from tcpclient_testing.harness.run import block_of, leaving_with
+from tcpclient_testing.server.judgement import Judgement
 from tcpclient_testing.server.properties import ServerView
 from tcpclient_testing.server.script import ServerScriptWriter
 from tcpclient_testing.server.server import ConnectStep
 
+from .cross_thread import DONE
 from .judgement import ThreadedJudgement
 from .runtime import InnerServer, ThreadedConnection, ThreadedRuntime
 from .script import ThreadedScript
@@ -56,11 +61,23 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView):
 
     def __init__(self, host: Optional[str] = None, port: int = 0, **options: Any) -> None:
         self._server = inner = InnerServer(host, port, **options)
+        self._thread = inner.thread
+        self._begin()
+
+    def _begin(self) -> None:
+        """Use the parts of the inner server's script."""
+        inner = self._server
         self._runtime = inner._runtime
         self._lifetime = inner._lifetime
         self._script = inner._script
-        self._thread = inner.thread
         self._judgement = ThreadedJudgement(inner._runtime, inner._judgement, inner.thread)
+        inner._judgement.follow(self._go_on)
+
+    def _go_on(self, *_: Judgement) -> None:
+        # Called in the thread: the inner server has begun another script.
+        cleared = self._judgement
+        self._begin()
+        cleared.give_way(self._judgement)
 
     # Start and stop.
 
@@ -99,6 +116,33 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView):
         """
         exc = leaving_with(self._judgement, exc)
         block_of(self._judgement, judge=judge).__exit__(None, exc, None)
+
+    def clear(self, exc: Optional[BaseException] = ON_ITS_WAY, *, judge: bool = True) -> Awaitable[None]:
+        """End this script, and begin a new one: for a server that outlives a test.
+
+        Wait for the rest of the script, check it as leaving the server does, close every connection, and begin with an
+        empty script and transcript. The address, the options and the certificate stay. ::
+
+            self.addCleanup(server.clear)   # in setUp; the server is started in setUpClass
+
+        Raises `ExpectationError` if the clients did not do what the script says, and no report has said so yet: the
+        failure belongs to the test that clears. Everything else is as in `MockTCPServer.clear`.
+
+        It blocks. In a running event loop it does not: await what it returns.
+        """
+        self._script.check_started()
+        loop = events._get_running_loop()
+        if loop is self._thread.loop:
+            return self._server.clear(exc, judge=judge)
+        if loop is not None:
+            return self._clear_in_loop(exc, judge)
+        exc = leaving_with(self._judgement, exc)
+        block_of(self._judgement, judge=judge, clears=True).__exit__(None, exc, None)
+        return DONE
+
+    async def _clear_in_loop(self, exc: Optional[BaseException], judge: bool) -> None:
+        exc = leaving_with(self._judgement, exc)
+        await block_of(self._judgement, judge=judge, clears=True).__aexit__(None, exc, None)
 
     def open(self) -> None:
         """Bind, listen, and accept clients, as `start` does."""
