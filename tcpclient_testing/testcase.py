@@ -29,8 +29,6 @@ __all__ = ["MockTCPServerMixin", "ThreadedMockTCPServerMixin"]
 __unittest = True
 
 if TYPE_CHECKING:
-    from .server.judgement import Judgement
-    from .server.threaded.judgement import ThreadedJudgement
     from .server.threaded.server import ThreadedMockTCPServer
     _AsyncBase = unittest.IsolatedAsyncioTestCase
     _Base = unittest.TestCase
@@ -218,13 +216,13 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
         server = MockTCPServer(**{**self.tcpserver_options, **options})
         server.open(loop)
         self._tcpservers.add(server._judgement)
-        self._clean_up_tcpserver(self._end_tcpserver, server._judgement)
+        self._clean_up_tcpserver(self._end_tcpserver, server)
         return server
 
-    def _end_tcpserver(self, server: Judgement) -> None:
+    def _end_tcpserver(self, server: MockTCPServer) -> None:
         """Leave a server: without another run of the loop if there is nothing to wait for, else in one."""
         with self._giving_verdict():
-            if server.leave_at_once():
+            if server._judgement.leave_at_once():
                 return
         self._clean_up_tcpserver(self._leave_tcpserver, server)  # a clean-up that is added now runs next
 
@@ -235,9 +233,9 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
         runner = getattr(self, "_asyncioRunner", None)  # 3.11 and later
         return runner.get_loop() if runner is not None else getattr(self, "_asyncioTestLoop", None)
 
-    async def _leave_tcpserver(self, server: Judgement) -> None:
+    async def _leave_tcpserver(self, server: MockTCPServer) -> None:
         with self._giving_verdict():
-            await server.leave()
+            await server._judgement.leave()
 
     def addAsyncCleanup(self, func: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> None:
         """Add a coroutine function to be called after the test, as `unittest.IsolatedAsyncioTestCase` does."""
@@ -290,14 +288,14 @@ class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
         self._tcpservers.add(judgement)
         judgement.set_other_servers(self._tcpservers.servers)
         in_loop = isinstance(self, unittest.IsolatedAsyncioTestCase)
-        self._clean_up_tcpserver(self._leave_tcpserver_in_loop if in_loop else self._leave_tcpserver, judgement)
+        self._clean_up_tcpserver(self._leave_tcpserver_in_loop if in_loop else self._leave_tcpserver, server)
         return server
 
-    def _leave_tcpserver(self, server: ThreadedJudgement) -> None:
+    def _leave_tcpserver(self, server: ThreadedMockTCPServer) -> None:
         with self._giving_verdict():
-            without_waiting(server.leave(blocking=True))
+            without_waiting(server._judgement.leave(blocking=True))
 
-    async def _leave_tcpserver_in_loop(self, server: ThreadedJudgement) -> None:
+    async def _leave_tcpserver_in_loop(self, server: ThreadedMockTCPServer) -> None:
         """Leave a server while the test's loop goes on, since the client may live in it."""
         with self._giving_verdict():
-            await server.leave()
+            await server._judgement.leave()

@@ -244,6 +244,11 @@ class Host:
                                      hint=hint or advice_on(self.session, self.transcript))
         return ExpectationError(self._report, self._client_exception)
 
+    @property
+    def told(self) -> bool:
+        """Whether a test framework has shown the verdict as the report of a test."""
+        return self._report is not None and self._report.told
+
     def _about_time(self) -> list[str]:
         """Return the report's lines about scaled time-outs, and about virtual time that passed as real time."""
         about = []

@@ -16,6 +16,9 @@ else:
     from .fixtures import (
         TCPServerFactory,
         ThreadedTCPServerFactory,
+        _session_tcpserver,
+        borrow_tcpserver,
+        shared_threaded_tcpserver,
         tcpserver,
         tcpserver_factory,
         threaded_tcpserver,
@@ -35,7 +38,8 @@ else:
 __all__ = [
     "TCPServerFactory", "ThreadedTCPServerFactory",
     # What pytest finds here.
-    "tcpserver", "tcpserver_factory", "threaded_tcpserver", "threaded_tcpserver_factory", "_tcpserver_anyio_loop",
+    "tcpserver", "tcpserver_factory", "threaded_tcpserver", "threaded_tcpserver_factory", "borrow_tcpserver",
+    "shared_threaded_tcpserver", "_session_tcpserver", "_tcpserver_anyio_loop",
     "pytest_addoption", "pytest_configure", "pytest_unconfigure", "pytest_fixture_setup", "pytest_runtest_setup",
     "pytest_runtest_call", "pytest_runtest_teardown", "pytest_runtest_makereport", "pytest_report_teststatus",
 ]

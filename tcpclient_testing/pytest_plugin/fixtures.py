@@ -5,13 +5,14 @@
 - All servers of a test are of one kind: they run in its loop, or each runs in its own thread.
 - All servers of a test are kept together, in the stash of the test's item.
 - At tear-down, each fixture judges the servers that have not been judged before.
+- A server that outlives the test is borrowed: it is judged with the others, and cleared.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 import pytest
 
@@ -25,19 +26,22 @@ from .loops import check_clock, check_loop, loop_of
 from .options import server_options, wants_virtual_time
 from .servers import ServersOfFixtures
 
+S = TypeVar("S", bound="Union[MockTCPServer, ThreadedMockTCPServer]")
+
 if TYPE_CHECKING:
     from tcpclient_testing.server.threaded.server import ThreadedMockTCPServer
 
 __all__ = [
-    "FIXTURES", "SERVERS", "FixtureServer", "TCPServerFactory", "ThreadedTCPServerFactory", "servers_of", "tcpserver",
-    "tcpserver_factory", "threaded_tcpserver", "threaded_tcpserver_factory",
+    "FIXTURES", "SERVERS", "FixtureServer", "TCPServerFactory", "ThreadedTCPServerFactory", "borrow_tcpserver",
+    "servers_of", "shared_threaded_tcpserver", "tcpserver", "tcpserver_factory", "threaded_tcpserver",
+    "threaded_tcpserver_factory", "_session_tcpserver",
 ]
 
 __unittest = True
 
 __tracebackhide__ = True
 
-FIXTURES = ("tcpserver", "tcpserver_factory", "threaded_tcpserver", "threaded_tcpserver_factory")
+FIXTURES = ("tcpserver", "tcpserver_factory", "threaded_tcpserver", "threaded_tcpserver_factory", "borrow_tcpserver")
 SERVERS: pytest.StashKey[ServersOfFixtures] = pytest.StashKey()
 
 
@@ -152,13 +156,11 @@ def tcpserver(tcpserver_factory: TCPServerFactory) -> FixtureServer:
 def tcpserver_factory(request: pytest.FixtureRequest) -> Iterator[TCPServerFactory]:
     """A factory of servers like `tcpserver`: each call, which may be awaited, returns one. `stop()` judges them all."""
     servers = servers_of(request.node)
-    if servers.blocking:
-        _fail_for_both(request)
+    _use(request, servers, threaded=False)
     check_loop(request)
     options, loop = server_options(request), loop_of(request)
     check_clock(request, loop)
     factory = TCPServerFactory(servers, loop, options)
-    servers.uses_asynchronous()
     yield factory
     _finish(servers)
 
@@ -173,16 +175,77 @@ def threaded_tcpserver(threaded_tcpserver_factory: ThreadedTCPServerFactory) -> 
 def threaded_tcpserver_factory(request: pytest.FixtureRequest) -> Iterator[ThreadedTCPServerFactory]:
     """A factory of servers like `threaded_tcpserver`: each call returns one. `stop()` judges them all."""
     servers = servers_of(request.node)
-    if servers.asynchronous:
-        _fail_for_both(request)
+    _use(request, servers, threaded=True)
     options = server_options(request)
     if wants_virtual_time(request.node):
         pytest.fail(f"{request.node.name} asks for virtual_time=True, and threaded_tcpserver lives in a thread, in "
                     "which time is real: take the fixture tcpserver, in an asynchronous test", pytrace=False)
     factory = ThreadedTCPServerFactory(servers, options)
-    servers.uses_blocking()
     yield factory
     _finish(servers)
+
+
+@pytest.fixture
+def borrow_tcpserver(request: pytest.FixtureRequest) -> Iterator[Callable[[S], S]]:
+    """Let a test use a server that outlives it: judge the server after the test, as `tcpserver`, and clear it. ::
+
+        @pytest.fixture(scope="module")
+        def module_server():
+            with ThreadedMockTCPServer() as server:
+                yield server
+
+        @pytest.fixture
+        def server(module_server, borrow_tcpserver):
+            return borrow_tcpserver(module_server)
+
+    The test begins with an empty script: what happened before belongs to no test. A `MockTCPServer` must run in the
+    loop in which the test runs, such as that of ``loop_scope="module"`` of pytest-asyncio.
+
+    Raises `ScriptError` if the server does not run.
+    """
+    servers = servers_of(request.node)
+
+    def borrow(server: S) -> S:
+        if isinstance(server, MockTCPServer):
+            _use(request, servers, threaded=False)
+            check_loop(request)
+            server._lifetime.check_here()
+        else:
+            _use(request, servers, threaded=True)
+            server._script.check_started()
+        server._judgement.renew()
+        servers.add_server(server, outlives=True)
+        if not isinstance(server, MockTCPServer):
+            server._judgement.set_other_servers(servers.servers)
+        return server
+    yield borrow
+    _finish(servers)
+
+
+@pytest.fixture(scope="session")
+def _session_tcpserver(request: pytest.FixtureRequest) -> Iterator[ThreadedMockTCPServer]:
+    """The server of `shared_threaded_tcpserver`; it has no time-outs but those of the command line and the ini file."""
+    from tcpclient_testing.server.threaded.server import ThreadedMockTCPServer
+    server = ThreadedMockTCPServer(**server_options(request))
+    server.open()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def shared_threaded_tcpserver(request: pytest.FixtureRequest, _session_tcpserver: ThreadedMockTCPServer,
+                              borrow_tcpserver: Callable[[ThreadedMockTCPServer], ThreadedMockTCPServer],
+                              ) -> ThreadedMockTCPServer:
+    """A server like `threaded_tcpserver` that lives as long as the session, with one address for all tests.
+
+    Take it for a client that connects only once in the session, such as one that a session-wide fixture configures.
+    Each test has an empty script, and its own verdict. For another scope or options see `borrow_tcpserver`.
+    """
+    if any(marker.kwargs for marker in request.node.iter_markers("tcpserver")):
+        pytest.fail(f"{request.node.name} is marked with options of its own, and shared_threaded_tcpserver was made "
+                    "before it: take threaded_tcpserver, or borrow_tcpserver for a server with these options",
+                    pytrace=False)
+    return borrow_tcpserver(_session_tcpserver)
 
 
 def servers_of(item: pytest.Item) -> ServersOfFixtures:
@@ -192,7 +255,14 @@ def servers_of(item: pytest.Item) -> ServersOfFixtures:
     return item.stash[SERVERS]
 
 
-def _fail_for_both(request: pytest.FixtureRequest) -> None:
+def _use(request: pytest.FixtureRequest, servers: ServersOfFixtures, *, threaded: bool) -> None:
+    """Note which kind of servers the test uses. Fail if it uses the other kind, too."""
+    if not (servers.asynchronous if threaded else servers.blocking):
+        if threaded:
+            servers.uses_blocking()
+        else:
+            servers.uses_asynchronous()
+        return
     pytest.fail(f"{request.node.name} takes both tcpserver and threaded_tcpserver: all servers of a test are of one "
                 "kind; for several, use tcpserver_factory or threaded_tcpserver_factory", pytrace=False)
 

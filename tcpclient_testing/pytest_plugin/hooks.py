@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tcpclient_testing.harness.exceptions import raise_alone
+from tcpclient_testing.harness.exceptions import parts_of, raise_alone
 from tcpclient_testing.harness.tracebacks import hide_our_frames
 from tcpclient_testing.report.report import ExpectationError
 from tcpclient_testing.virtual_time.policies import current_policy, virtual_loops_of
@@ -146,6 +146,13 @@ def _replace_by_verdict(call: pytest.CallInfo[None], servers: ServersOfFixtures)
             call.excinfo = pytest.ExceptionInfo.from_current()
 
 
+def _note_as_told(error: BaseException) -> None:
+    """A test is reported with `error`: no server raises that verdict again when a fixture leaves or clears it."""
+    for part in parts_of(error):
+        if isinstance(part, ExpectationError):
+            part.report.tell()
+
+
 def _put_off_success(report: Any, servers: ServersOfFixtures) -> None:
     """Delay pytest's report that a test marked as xfail has passed, until that is certain: perhaps after tear-down."""
     if report.when == "call" and not servers.running and servers.undecided():
@@ -177,8 +184,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         _replace_by_verdict(call, servers)
     full = item.config.getoption("fulltrace", False)
     if call.excinfo is None or servers is None:
-        if call.excinfo is not None and not full:
-            hide_our_frames(call.excinfo.value)  # of a server that the test has made itself
+        if call.excinfo is not None:
+            _note_as_told(call.excinfo.value)
+            if not full:
+                hide_our_frames(call.excinfo.value)  # of a server that the test has made itself
         outcome = yield
         if servers is not None:
             _put_off_success(outcome.get_result(), servers)
@@ -193,6 +202,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             call.excinfo = pytest.ExceptionInfo.from_exc_info((type(verdict), verdict, located))
         else:
             hide_our_frames(error)
+    _note_as_told(error)
     if verdict is not None:
         verdict.report.leave_out_transcript()
     outcome = yield

@@ -62,6 +62,7 @@ class ServersOfFixtures(ServersOfTest):
         self.running = False
         self.success: dict[str, Any] = {}
         self._handles: dict[Judged, Any] = {}  # the servers as the test knows them
+        self._cleared: list[Judged] = []  # by the test itself
         self._function: Any = None  # the test function
         self._dropped = DroppedStreams()
         self._left_open: list[str] = []
@@ -70,10 +71,16 @@ class ServersOfFixtures(ServersOfTest):
         self._verdicts: list[BaseException] = []  # what was raised as the verdict: one, unless subtests report more
         self._told_verdict = False  # whether a verdict was reported, even if the test's own call of join() raised it
 
-    def add_server(self, server: Any) -> None:
-        """Add a server that the test has made; `server` is what the test gets."""
+    def add_server(self, server: Any, *, outlives: bool = False) -> None:
+        """Add a server that the test has made, or that `outlives` it; `server` is what the test gets."""
         self._handles[server._judgement] = server
-        self.add(server._judgement)
+        self.add(server._judgement, outlives=outlives)
+
+    def _go_on(self, cleared: Judged, server: Judged) -> None:
+        if not self._ending:
+            self._cleared.append(cleared)
+            self._handles[server] = self._handles[cleared]
+        super()._go_on(cleared, server)
 
     # What the hooks and the fixtures find out about the test.
 
@@ -295,7 +302,8 @@ class ServersOfFixtures(ServersOfTest):
 
     def sections(self, verdict: Optional[ExpectationError]) -> list[tuple[str, str]]:
         """Return the sections of a failed test's report. If it failed with a `verdict`, that shows the script."""
-        servers = self.servers
+        servers = [server for server in self.servers
+                   if server not in self._cleared or server.failed_at() < float("inf")]
         lines: list[str] = []
         for server in servers:
             if server.has_conversation():

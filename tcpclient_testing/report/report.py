@@ -30,14 +30,22 @@ _TRANSCRIPT = "  transcript"
 
 
 class Report:
-    """The text of a failure: `headline` is its first line, `body` the other lines."""
+    """The text of a failure: `headline` is its first line, `body` the other lines.
 
-    __slots__ = ("failure", "headline", "body")
+    `told` says that a test framework has shown it as the report of a test.
+    """
+
+    __slots__ = ("failure", "headline", "body", "told")
 
     def __init__(self, failure: Failure, headline: str, body: list[str]) -> None:
         self.failure = failure
         self.headline = headline
         self.body = body
+        self.told = False
+
+    def tell(self) -> None:
+        """Note that a test framework has shown this as the report of a test."""
+        self.told = True
 
     def leave_out_transcript(self) -> None:
         """Remove the transcript from the body, because it is shown elsewhere."""

@@ -123,7 +123,12 @@ class Judgement(Findings):
     @property
     def finished(self) -> bool:
         """Whether the server was closed, and has no failure that the test has not reported."""
-        return self._runtime.closed and (self._reported or self._failure is None)
+        return self._runtime.closed and (self._has_report or self._failure is None)
+
+    @property
+    def _has_report(self) -> bool:
+        """Whether the test has its report: nothing more is raised."""
+        return self._reported or self._runtime.host.told
 
     def attach(self, loop: Optional[asyncio.AbstractEventLoop]) -> None:
         """Run in `loop`, if the server has no loop yet."""
@@ -157,7 +162,7 @@ class Judgement(Findings):
         instead: Optional[BaseException] = None
         if exc is not None:
             instead = self._blame.instead_of(exc, interrupted=interrupted, attach=attach)
-        elif not self._reported:
+        elif not self._has_report:
             instead = self.error()
         if exc is not None or instead is not None:
             self._reported = True
@@ -165,7 +170,7 @@ class Judgement(Findings):
 
     def excuse(self, exc: Optional[BaseException] = None) -> None:
         """Give no verdict any more, since the test has its report. Attach the conversation to its exception `exc`."""
-        if exc is not None and not self._reported:
+        if exc is not None and not self._has_report:
             self._blame.instead_of(exc, interrupted=False)
         self._reported = True
 
@@ -212,7 +217,7 @@ class Judgement(Findings):
 
     async def _leave(self, end: Callable[[], None], implied_disconnect: bool) -> None:
         try:
-            if self._runtime.running and not self._reported:
+            if self._runtime.running and not self._has_report:
                 self._raise_failure()
                 if not self._runtime.closed:
                     self._lifetime.attach()
@@ -236,7 +241,7 @@ class Judgement(Findings):
             return False
         try:
             self._check.settle_now()
-            if not self._reported:
+            if not self._has_report:
                 self._raise_failure()
         except Exception:
             self._reported = True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from . import endings, failures, leaving, options
+from . import clearing, endings, failures, leaving, options
 from .case import Case
 
-CASES: dict[str, Case] = {case.name: case for case in (*options.CASES, *failures.CASES, *leaving.CASES, *endings.CASES)}
+CASES: dict[str, Case] = {case.name: case for case in (
+    *options.CASES, *failures.CASES, *leaving.CASES, *endings.CASES, *clearing.CASES)}

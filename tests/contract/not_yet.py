@@ -11,7 +11,7 @@ from .judging import Outcome, complaint
 NOT_YET: dict[str, tuple[str, tuple[str, ...]]] = {
     "tls_failure": (
         "the client's own exception is reported, in place of the verdict that says why the handshake failed",
-        ("asynchronous_mixin", "async_with", "start_and_stop", "tcpserver", "tcpserver_factory"),
+        ("asynchronous_mixin", "async_with", "start_and_stop", "start_and_clear", "tcpserver", "tcpserver_factory"),
     ),
 }
 

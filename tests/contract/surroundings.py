@@ -14,8 +14,9 @@ from tcpclient_testing import (
     ThreadedMockTCPServerMixin,
 )
 
-from .bodies import Tools, drive, drive_blocking
+from .bodies import Body, Tools, drive, drive_blocking
 from .case import Case
+from .clients import CLOSE, read, send
 from .judging import Outcome
 
 
@@ -185,6 +186,68 @@ def threaded_start_and_stop(case: Case) -> Outcome:
     return _outcome(None, _left_of(tools))
 
 
+# A server that outlives the test: there was a test before this one, and there is one after it.
+
+def another_test(case: Case, server: Any, asynchronous: bool) -> Body:
+    """The body of a test that has the same server before or after a case, and is sound."""
+    assert not server.connections and not list(server.transcript), "something is left of the test before this one"
+    if "tls" in case.options():
+        return
+    tools = Tools(server, tls=None, asynchronous=asynchronous)
+    server.expect_connect()
+    server.expect_bytes(b"EHLO")
+    server.send_bytes(b"HELLO")
+    server.expect_disconnect()
+    yield tools.run(send(b"EHLO"), read(5), CLOSE)
+    yield server.clear
+
+
+def start_and_clear(case: Case) -> Outcome:
+    """`start` of a `MockTCPServer`, and `clear` after each of three tests; this is the second of them."""
+    async def main(servers: list[Any]) -> None:
+        server = await MockTCPServer(**case.options()).start()
+        servers.append(server)
+        tools = Tools(server, tls=case.tls, asynchronous=True)
+        await drive(another_test(case, server, True))
+        try:
+            try:
+                await drive(method(case, tools))
+            finally:
+                await (server.stop() if server.closed else server.clear())
+        finally:
+            tools.close()
+            if not server.closed:
+                await drive(another_test(case, server, True))
+            await server.stop()
+    return _in_loop(main)
+
+
+def threaded_start_and_clear(case: Case) -> Outcome:
+    """The same of a `ThreadedMockTCPServer`."""
+    tools = None
+    try:
+        server = ThreadedMockTCPServer(**case.options()).start()
+        try:
+            tools = Tools(server, tls=case.tls, asynchronous=False)
+            drive_blocking(another_test(case, server, False))
+            try:
+                drive_blocking(method(case, tools))
+            finally:
+                if server.closed:
+                    server.stop()
+                else:
+                    server.clear()
+        finally:
+            if tools is not None:
+                tools.close()
+            if not server.closed:
+                drive_blocking(another_test(case, server, False))
+            server.stop()
+    except Exception as error:
+        return _outcome(error, _left_of(tools))
+    return _outcome(None, _left_of(tools))
+
+
 def _left_of(tools: Optional[Tools]) -> str:
     if tools is None:
         return ""
@@ -214,4 +277,6 @@ SURROUNDINGS = {
     "with_block": Surrounding(with_block, "threaded"),
     "start_and_stop": Surrounding(start_and_stop, "asynchronous", interrupts=False),
     "threaded_start_and_stop": Surrounding(threaded_start_and_stop, "threaded"),
+    "start_and_clear": Surrounding(start_and_clear, "asynchronous", interrupts=False),
+    "threaded_start_and_clear": Surrounding(threaded_start_and_clear, "threaded"),
 }

@@ -96,6 +96,37 @@ def test_{fixture}_{case}(kept, {fixture}):
 
 _WAITS = '@pytest.mark.usefixtures("short_moments")\n'
 
+# A server with the case's options that outlives its test; after all tests another one has it, and is sound.
+
+BORROWING_HEAD = """
+from tcpclient_testing import ThreadedMockTCPServer
+from tests.contract.surroundings import another_test
+
+@pytest.fixture(scope="module")
+def started():
+    servers = []
+    yield servers
+    for case, server in servers:
+        if not server.closed:
+            server.clear()
+            drive_blocking(another_test(case, server, False))
+        server.stop()
+
+@pytest.fixture
+def borrowed_threaded_tcpserver(started, borrow_tcpserver):
+    def borrow(case):
+        started.append((case, ThreadedMockTCPServer(**case.options()).start()))
+        return borrow_tcpserver(started[-1][1])
+    return borrow
+"""
+
+BORROWING = """
+{mark}def test_{fixture}_{case}(kept, {fixture}):
+    case = CASES["{case}"]
+    kept.append(Tools({fixture}(case), tls=case.tls, asynchronous=False))
+    drive_blocking(method(case, kept[-1]))
+"""
+
 
 class Session(NamedTuple):
     """A session of pytest: its plugin (a module; "" for none), the mode, how a test is marked, and the fixtures."""
@@ -108,7 +139,7 @@ class Session(NamedTuple):
     @property
     def name(self) -> str:
         """A name for people, and for the folder."""
-        return f"{self.plugin}_{self.mode}" if self.plugin else "threaded"
+        return f"{self.plugin}_{self.mode}" if self.plugin else self.fixtures[0].partition("_")[0]
 
     @property
     def kind(self) -> str:
@@ -123,6 +154,8 @@ class Session(NamedTuple):
     def source(self) -> str:
         """Return the module with the tests."""
         template, head = (ASYNCHRONOUS, ASYNCHRONOUS_HEAD) if self.plugin else (BLOCKING, BLOCKING_HEAD)
+        if self.name == "borrowed":
+            template, head = BORROWING, BLOCKING_HEAD + BORROWING_HEAD
         decorator = "import pytest_asyncio\n@pytest_asyncio.fixture" if self.plugin == "pytest_asyncio" else \
             "@pytest.fixture"
         return HEAD + head.format(fixture=decorator) + "".join(
@@ -139,6 +172,7 @@ SESSIONS = (
     Session("anyio", "strict", '@pytest.mark.anyio\n@pytest.mark.parametrize("anyio_backend", ["asyncio"])\n',
             _ASYNCHRONOUS),
     Session("", "strict", "", _THREADED),
+    Session("", "strict", "", ("borrowed_threaded_tcpserver",)),
 )
 
 
