@@ -284,18 +284,41 @@ class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
         from .server.threaded.server import ThreadedMockTCPServer
         server = ThreadedMockTCPServer(**{**self.tcpserver_options, **options})
         server.open()
+        self._take_tcpserver(server)
+        return server
+
+    def borrow_tcpserver(self, server: ThreadedMockTCPServer) -> ThreadedMockTCPServer:
+        """Use a server that outlives the test, such as one of `setUpClass`, and return it. ::
+
+            @classmethod
+            def setUpClass(cls):
+                cls.shared = ThreadedMockTCPServer().start()
+                cls.addClassCleanup(cls.shared.stop)
+
+            def setUp(self):
+                self.server = self.borrow_tcpserver(self.shared)
+
+        The test begins with an empty script. The server is judged like `tcpserver`, after the test and its clean-ups,
+        and then cleared, not closed. Raises `ScriptError` if it does not run.
+        """
+        server._script.check_started()
+        server._judgement.renew()
+        self._take_tcpserver(server, outlives=True)
+        return server
+
+    def _take_tcpserver(self, server: ThreadedMockTCPServer, *, outlives: bool = False) -> None:
+        """Make this one of the test's servers, and judge it after the test."""
         judgement = server._judgement
-        self._tcpservers.add(judgement)
+        self._tcpservers.add(judgement, outlives=outlives)
         judgement.set_other_servers(self._tcpservers.servers)
         in_loop = isinstance(self, unittest.IsolatedAsyncioTestCase)
         self._clean_up_tcpserver(self._leave_tcpserver_in_loop if in_loop else self._leave_tcpserver, server)
-        return server
 
     def _leave_tcpserver(self, server: ThreadedMockTCPServer) -> None:
         with self._giving_verdict():
-            without_waiting(server._judgement.leave(blocking=True))
+            without_waiting(self._tcpservers.leave(server._judgement, blocking=True))
 
     async def _leave_tcpserver_in_loop(self, server: ThreadedMockTCPServer) -> None:
         """Leave a server while the test's loop goes on, since the client may live in it."""
         with self._giving_verdict():
-            await server._judgement.leave()
+            await self._tcpservers.leave(server._judgement, blocking=False)

@@ -211,7 +211,8 @@ class PublicFaceTests(unittest.IsolatedAsyncioTestCase):
 
     def test_mixins(self) -> None:
         """Beside what they override of a test case."""
-        for mixin, more in (MockTCPServerMixin, ["virtual_time"]), (ThreadedMockTCPServerMixin, []):
+        for mixin, more in ((MockTCPServerMixin, ["virtual_time"]),
+                            (ThreadedMockTCPServerMixin, ["borrow_tcpserver"])):
             own = [name for name in shown(mixin) if not hasattr(unittest.IsolatedAsyncioTestCase, name)]
             self.assertEqual(own, sorted([*MIXIN, *more]))
 

@@ -209,7 +209,7 @@ class ServersOfTest:
         live = [server for server in self.live() if not (blocking and server.in_loop)]
         try:
             for server in live:
-                await self._leave_one(server, blocking)
+                await self.leave(server, blocking=blocking)
         except Exception as error:  # noqa: BLE001 - the caller raises it, or the verdict
             first = min(self._subtests.unreported(live), key=lambda server: server.failed_at(), default=None)
             verdict = None if first is None or first.finished else first.error()
@@ -218,7 +218,8 @@ class ServersOfTest:
             self._end(live)
         return None
 
-    async def _leave_one(self, server: Judged, blocking: bool) -> None:
+    async def leave(self, server: Judged, *, blocking: bool) -> None:
+        """Leave one of the servers, which closes it; clear it, if it outlives the test. Raise its verdict."""
         end = server.clear if server in self._outliving else server.leave
         self._ending = True
         try:

@@ -35,14 +35,15 @@ def _outcome(error: Optional[BaseException], left: str = "") -> Outcome:
 
 # unittest.
 
-def _case_class(base: type[Any], mixin: type[Any], case: Case, asynchronous: bool) -> type[Any]:
-    """Make a test case with one test."""
+def _case_class(base: type[Any], mixin: type[Any], case: Case, asynchronous: bool,
+                server: Callable[[Any], Any] = lambda self: self.tcpserver) -> type[Any]:
+    """Make a test case with one test. `server` returns its server."""
     def tools(self: Any) -> Tools:
         made: Optional[Tools] = self.__dict__.get("tools")
         if made is None:
             close: list[Callable[[], None]] = []
             self.addCleanup(lambda: [function() for function in close])  # after the verdict
-            made = self.tools = Tools(self.tcpserver, tls=case.tls, asynchronous=asynchronous, case=self)
+            made = self.tools = Tools(server(self), tls=case.tls, asynchronous=asynchronous, case=self)
             close.append(made.close)
         return made
 
@@ -94,6 +95,26 @@ def asynchronous_mixin(case: Case) -> Outcome:
 def threaded_mixin(case: Case) -> Outcome:
     """`ThreadedMockTCPServerMixin`."""
     return _run_case(_case_class(unittest.TestCase, ThreadedMockTCPServerMixin, case, False))
+
+
+def borrowing_mixin(case: Case) -> Outcome:
+    """`ThreadedMockTCPServerMixin` with a server that outlives the test."""
+    try:
+        server = ThreadedMockTCPServer(**case.options()).start()
+    except (TypeError, ValueError) as error:
+        return _outcome(error)
+
+    def borrow(self: Any) -> Any:
+        return self.borrow_tcpserver(server)
+    try:
+        drive_blocking(another_test(case, server, False))
+        outcome = _run_case(_case_class(unittest.TestCase, ThreadedMockTCPServerMixin, case, False, borrow))
+        if not server.closed:
+            drive_blocking(another_test(case, server, False))
+            outcome = outcome._replace(left="")
+        return outcome
+    finally:
+        server.stop()
 
 
 # Blocks of code.
@@ -273,6 +294,7 @@ class Surrounding(NamedTuple):
 SURROUNDINGS = {
     "asynchronous_mixin": Surrounding(asynchronous_mixin, "asynchronous", True),
     "threaded_mixin": Surrounding(threaded_mixin, "threaded", True),
+    "borrowing_mixin": Surrounding(borrowing_mixin, "threaded", True),
     "async_with": Surrounding(async_with, "asynchronous"),
     "with_block": Surrounding(with_block, "threaded"),
     "start_and_stop": Surrounding(start_and_stop, "asynchronous", interrupts=False),
