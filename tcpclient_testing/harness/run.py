@@ -97,6 +97,10 @@ class _ServerOfBlock(ServersOfTest):
         if self._body is not None:
             super()._follow(server)
 
+    def _go_on(self, cleared: Judged, server: Judged) -> None:
+        self.servers.remove(cleared)  # a block may clear its server any number of times
+        super()._go_on(cleared, server)
+
     def begin(self, *, cleaning: bool = False) -> None:
         super().begin(cleaning=cleaning)
         for server in self.servers:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import tempfile
 import unittest
 import unittest.mock
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,10 +19,10 @@ from tcpclient_testing import ExpectationError, MockTCPServer, Network, ScriptEr
 from tcpclient_testing.tls import client_context
 
 
-def exchange(server: MockTCPServer) -> None:
-    """PING, PONG, and the client closes."""
-    server.expect_connect()
-    server.expect_line(b"PING")
+def exchange(server: MockTCPServer, **timing: Any) -> None:
+    """PING, PONG, and the client closes; `timing` is that of the expectations."""
+    server.expect_connect(**timing)
+    server.expect_line(b"PING", **timing)
     server.send_line(b"PONG")
     server.expect_disconnect()
 
@@ -76,8 +78,8 @@ class ClearingTests(unittest.IsolatedAsyncioTestCase):
 
     async def test_unfinished_exchange(self) -> None:
         """The test that clears gets the failure; the next one is sound."""
-        async with MockTCPServer(timeout=0.05) as server:
-            exchange(server)
+        async with MockTCPServer() as server:
+            exchange(server, timeout=0.05)
             async with client(server):
                 with self.assertRaisesRegex(ExpectationError, "PING"):
                     await server.clear()
@@ -308,12 +310,12 @@ class ClearingTests(unittest.IsolatedAsyncioTestCase):
 
     async def test_arguments(self) -> None:
         """They are those of `stop`."""
-        async with MockTCPServer(timeout=0.01) as server:
+        async with MockTCPServer() as server:
             exchange(server)
             await server.clear(LookupError("on its way"))
             exchange(server)
             await server.clear(judge=False)
-            exchange(server)
+            exchange(server, timeout=0.01)
             with self.assertRaisesRegex(ExpectationError, "no client connected"):
                 await server.clear(None)
             exchange(server)
@@ -338,6 +340,22 @@ async def say(server: MockTCPServer, data: bytes = b"") -> None:
     """Let a client come, say something, and go."""
     async with client(server) as (_, writer):
         writer.write(data)
+
+
+class GarbageTests(unittest.IsolatedAsyncioTestCase):
+    """What is left of scripts that were cleared."""
+
+    async def test_old_scripts(self) -> None:
+        """A server keeps none of them, however often it is cleared."""
+        async with MockTCPServer() as server:
+            old = []
+            for _ in range(3):
+                exchange(server)
+                await ask(server)
+                old.append(weakref.ref(server._runtime))
+                await server.clear()
+            gc.collect()
+            self.assertEqual([each() for each in old], [None] * len(old))
 
 
 class HandlerTests(unittest.IsolatedAsyncioTestCase):
@@ -372,17 +390,17 @@ class HandlerTests(unittest.IsolatedAsyncioTestCase):
 
     async def test_timers(self) -> None:
         """Heartbeats, delayed sends and time-outs of the old script don't fire."""
-        async with MockTCPServer(timeout=0.05, allow_open=True) as server:
+        async with MockTCPServer(allow_open=True) as server:
             server.expect_connect()
             server.every(0.01, b"beat\r\n")
             server.delay(0.01)
             server.send_line(b"late")
-            server.expect_line(b"never")
+            server.expect_line(b"never", timeout=0.02)
             async with client(server):
                 await server.clear(judge=False)
                 exchange(server)
                 async with client(server) as (reader, writer):
-                    await asyncio.sleep(0.02)
+                    await asyncio.sleep(0.05)  # by then, what the old script has begun would have happened
                     writer.write(b"PING\r\n")
                     self.assertEqual(await reader.readline(), b"PONG\r\n")
 
