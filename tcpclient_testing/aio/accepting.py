@@ -108,7 +108,10 @@ class Reception:
             listener.close()
 
     def stop(self) -> None:
-        """Refuse clients from now on, since the script has failed. Nothing else gets the address until `close`."""
+        """Refuse clients from now on, since the script has failed. Keep the address until `close`.
+
+        The system gives it to nobody by itself. But another server that asks for this port gets it.
+        """
         listeners = self._ignore()
         if not self._accepting:
             self._kept = listeners

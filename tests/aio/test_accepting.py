@@ -46,6 +46,35 @@ class ReceptionTests(AsyncTestCase):
             return b""
 
 
+class KeepingTests(AsyncTestCase):
+    """The address of a server whose script has failed, until the server is left."""
+
+    async def test_address_that_is_kept(self) -> None:
+        """Clients are refused, and the system does not give it to others."""
+        server = await MockTCPServer(host="127.0.0.1").start()
+        server.expect_connect(timeout=0.01)
+        with self.assertRaises(ExpectationError):
+            await server.join()
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(server.address)
+        with socket.socket() as other, self.assertRaises(OSError) as caught:
+            other.bind(server.address)
+        self.assertEqual(caught.exception.errno, errno.EADDRINUSE)
+        server.close()
+        with socket.socket() as other:
+            other.bind(server.address)
+
+    async def test_clients_that_wait_when_the_sockets_are_released(self) -> None:
+        """They are reset, and the sockets listen on."""
+        server = await MockTCPServer(host="127.0.0.1").start()
+        with socket.create_connection(server.address) as early:
+            listener, = server._runtime.reception.release()
+            with listener, socket.create_connection(server.address):
+                self.assertRaises(ConnectionResetError, early.recv, 1)
+                listener.accept()[0].close()
+        server.close()
+
+
 class ExhaustionTests(AsyncTestCase):
     """The process has no file descriptor left for another client."""
 

@@ -105,6 +105,42 @@ def late_client(tools: Tools) -> Body:
     yield tools.run(*ASK, CLOSE)
 
 
+# `clear` looks at the exception that its caller handles, as `stop` does, so these are written out.
+
+def clears_in_finally(tools: Tools) -> Body:
+    """The test clears the server while an exception is on its way."""
+    async def in_loop() -> None:
+        try:
+            raise AssertionError("the test's own")
+        finally:
+            await tools.server.clear()
+
+    def blocking() -> None:
+        try:
+            raise AssertionError("the test's own")
+        finally:
+            tools.server.clear()
+    yield tools.run(*ASK)
+    yield in_loop if tools.asynchronous else blocking
+
+
+def clears_after_handling(tools: Tools) -> Body:
+    """The test clears the server where it handles an exception."""
+    async def in_loop() -> None:
+        try:
+            raise LookupError("handled")
+        except LookupError:
+            await tools.server.clear()
+
+    def blocking() -> None:
+        try:
+            raise LookupError("handled")
+        except LookupError:
+            tools.server.clear()
+    yield tools.run()
+    yield in_loop if tools.asynchronous else blocking
+
+
 def subtests_that_clear(tools: Tools) -> Body:
     """Of three subtests, each with a script of its own, the second fails."""
     for ask in (send(b"PING\r\n"), send(b"PUNG\r\n"), send(b"PING\r\n")):
@@ -129,5 +165,7 @@ CASES = (
     Case("asserts_after_clearing", raises(r"the test's own"), asserts_after_clearing, exchange),
     Case("hangs_after_clearing", fails(MISSPELLED), hangs_after_clearing, exchange, interrupted=True),
     Case("late_client", PASSES, late_client, exchange),
+    Case("clears_in_finally", raises(r"the test's own"), clears_in_finally, exchange),
+    Case("clears_after_handling", fails(r"PING"), clears_after_handling, in_time),
     Case("subtests_that_clear", fails(MISSPELLED), subtests_that_clear, parts=True),
 )

@@ -161,7 +161,7 @@ CASES = (
     Case("ending", PASSES, client(send(b"PING\n"), CLOSE),
          script(lambda s: s.expect_line(b"PING"), lambda s: s.expect_disconnect()), lambda: {"ending": b"\n"}),
     Case("ending_by_default", fails(r"PING"), client(send(b"PING\n"), read(1)),
-         script(lambda s: s.expect_line(b"PING"), lambda s: s.expect_disconnect()), lambda: {"timeout": 0.02}),
+         script(lambda s: s.expect_line(b"PING", timeout=0.02), lambda s: s.expect_disconnect())),
     Case("allow_open", PASSES, stays, script(lambda s: s.expect_line(b"PING"), lambda s: s.send_line(b"PONG")),
          lambda: {"allow_open": True}),
     Case("allow_open_by_default", fails(r"still connected"), stays,

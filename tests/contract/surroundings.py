@@ -215,10 +215,10 @@ def another_test(case: Case, server: Any, asynchronous: bool) -> Body:
     if "tls" in case.options():
         return
     tools = Tools(server, tls=None, asynchronous=asynchronous)
-    server.expect_connect()
-    server.expect_bytes(b"EHLO")
+    server.expect_connect(timeout=20)
+    server.expect_bytes(b"EHLO", timeout=20)
     server.send_bytes(b"HELLO")
-    server.expect_disconnect()
+    server.expect_disconnect(timeout=20)
     yield tools.run(send(b"EHLO"), read(5), CLOSE)
     yield server.clear
 
