@@ -62,7 +62,6 @@ class ServersOfFixtures(ServersOfTest):
         self.running = False
         self.success: dict[str, Any] = {}
         self._handles: dict[Judged, Any] = {}  # the servers as the test knows them
-        self._cleared: list[Judged] = []  # by the test itself
         self._function: Any = None  # the test function
         self._dropped = DroppedStreams()
         self._left_open: list[str] = []
@@ -77,9 +76,7 @@ class ServersOfFixtures(ServersOfTest):
         self.add(server._judgement, outlives=outlives)
 
     def _go_on(self, cleared: Judged, server: Judged) -> None:
-        if not self._ending:
-            self._cleared.append(cleared)
-            self._handles[server] = self._handles[cleared]
+        self._handles[server] = self._handles[cleared]
         super()._go_on(cleared, server)
 
     # What the hooks and the fixtures find out about the test.
@@ -302,8 +299,10 @@ class ServersOfFixtures(ServersOfTest):
 
     def sections(self, verdict: Optional[ExpectationError]) -> list[tuple[str, str]]:
         """Return the sections of a failed test's report. If it failed with a `verdict`, that shows the script."""
+        latest = {self._handles[server]: server for server in self.servers}
+        # Of a server that the test has cleared, show the last conversation, and each that failed.
         servers = [server for server in self.servers
-                   if server not in self._cleared or server.failed_at() < float("inf")]
+                   if latest[self._handles[server]] is server or server.failed_at() < float("inf")]
         lines: list[str] = []
         for server in servers:
             if server.has_conversation():
