@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import threading
 import unittest
@@ -144,8 +145,8 @@ class ClearingTests(unittest.TestCase):
             for thread in threads:
                 thread.start()
                 waiting.acquire()
-            host = server._runtime.host
-            while sum(len(each) for each in host.waiters._futures.values()) < len(calls):
+            futures = server._runtime.host.waiters._futures
+            while server._thread.call(lambda: sum(len(each) for each in futures.values())) < len(calls):
                 pass
             server.clear(judge=False)
             for thread in threads:
@@ -254,6 +255,15 @@ class InLoopTests(unittest.IsolatedAsyncioTestCase):
                 await server.clear()
                 exchange(server, timeout=0.05)
                 await asyncio.sleep(60)
+
+    async def test_await_that_was_forgotten(self) -> None:
+        """Python warns, and the script is still there."""
+        async with ThreadedMockTCPServer() as server:
+            exchange(server)
+            with self.assertWarnsRegex(RuntimeWarning, "never awaited"):
+                server.clear()
+                gc.collect()
+            self.assertEqual(await asyncio.get_running_loop().run_in_executor(None, ask, server), b"PONG\r\n")
 
     async def test_tasks_that_wait(self) -> None:
         """Whoever awaits a step of the old script gets an error that says so."""
