@@ -260,6 +260,7 @@ class Judgement(Findings):
         if not self._runtime.closed:
             self._runtime.close()
             self._check.close()
+            self._followers.clear()  # breaks a cycle: each of them refers to this
 
     def renew(self) -> None:
         """Close every connection at once, without a verdict, and let the server begin another script.
@@ -276,7 +277,8 @@ class Judgement(Findings):
         self._check.close()
         if listeners:
             successor = self._begin_anew(listeners, loop)
-            for tell in self._followers:
+            followers, self._followers = self._followers, []
+            for tell in followers:
                 tell(self, successor)
 
     def follow(self, tell: Callable[[Judgement, Judgement], None]) -> None:
