@@ -158,6 +158,7 @@ class Performer:
         failure = self._context.environment.failure
         if failure is not None and failure.at_end:
             self._host.failed_at_end()
+        self._host.failed()
         self._reception.stop()
         why = f"reset by the server: {self._host.giving_up}"
         for connection in list(self._connections.by_number.values()):

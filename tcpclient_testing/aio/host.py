@@ -16,10 +16,15 @@ from tcpclient_testing.aio.context import ServerContext
 from tcpclient_testing.engine.session.session import Session
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.engine.steps.timing import SCALE
+from tcpclient_testing.engine.wording import address_text
 from tcpclient_testing.harness.interruption import Body
 from tcpclient_testing.transcript.entries import Transcript
 
+from .lookout import Lookout
+
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Collection
+
     from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.harness.task_snapshot import TaskSnapshot
     from tcpclient_testing.report.report import ExpectationError, Report
@@ -36,17 +41,28 @@ _WORTH_TELLING = 0.5
 HandleFactory = Callable[["Conversation"], Any]
 
 
+async def _no_cause() -> None:
+    """Nothing is known that led to the failure."""
+
+
 class Waiters:
     """All waits for steps of one server.
 
-    `failure` makes the exception for waits that end without their step.
+    - `failure` makes the exception for waits that end without their step.
+    - `begin` is called when a wait begins.
+    - `cause` finds the client's exception that led to the failure, if there is one: then the wait ends with that.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, failure: Callable[[], BaseException]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, failure: Callable[[], BaseException],
+                 begin: Callable[[], None] = lambda: None,
+                 cause: Callable[[], Awaitable[Optional[BaseException]]] = _no_cause) -> None:
         self._loop = loop
         self._failure = failure
+        self._begin = begin
+        self._cause = cause
         self._futures: dict[Step[Any], list[asyncio.Future[None]]] = {}
-        self._tasks: dict[asyncio.Task[Any], int] = {}
+        self._tasks: dict[asyncio.Task[Any], list[asyncio.Future[None]]] = {}
+        self._raising: dict[asyncio.Future[None], BaseException] = {}
 
     def wait(self, step: Step[Any]) -> Generator[Any, None, None]:
         """Wait for `step`, which is not satisfied yet. Raise what `failure` makes if it never will be."""
@@ -56,18 +72,38 @@ class Waiters:
         self._futures.setdefault(step, []).append(future)
         task = asyncio.current_task()
         if task is not None:
-            self._tasks[task] = self._tasks.get(task, 0) + 1
+            self._tasks.setdefault(task, []).append(future)
+        self._begin()
         try:
             yield from future
+            cause = self._raising.pop(future, None) if self._raising else None
+        except AssertionError:
+            cause = yield from self._cause().__await__()
+            if cause is None:
+                raise
         finally:
             if task is not None:
-                self._tasks[task] -= 1
+                self._tasks[task].remove(future)
                 if not self._tasks[task]:
                     del self._tasks[task]
+        if cause is not None:
+            from tcpclient_testing.harness.exceptions import raise_alone
+            raise_alone(cause)
 
     def includes(self, task: asyncio.Task[Any]) -> bool:
         """Whether `task` waits for a step of this server."""
         return task in self._tasks
+
+    def tasks(self) -> Collection[asyncio.Task[Any]]:
+        """Return the tasks that wait for steps of this server, in the order in which they began."""
+        return self._tasks.keys()
+
+    def raise_in(self, task: asyncio.Task[Any], error: BaseException) -> None:
+        """End the wait of `task` with this error, which is the client's."""
+        for future in self._tasks[task]:
+            if not future.done():
+                self._raising[future] = error
+                future.set_result(None)
 
     def wake(self, step: Step[Any]) -> None:
         """End the waits for `step`, which is satisfied."""
@@ -105,7 +141,7 @@ class Host:
     - `transcript_limit`: in bytes, see `Transcript`.
     - `make_handle`, `make_handle_for_handler`: make the handle of a connection, for its script and for its handler.
     - `attach`: gives the server its loop, if a step is awaited before it has one.
-    - `address`: returns the address at which the server listens, as text.
+    - `address`: returns the address at which the server listens.
     """
 
     #: Whether the loop runs in a thread of its own, in which no test runs.
@@ -116,7 +152,7 @@ class Host:
 
     def __init__(self, timeout: Optional[float], idle_timeout: Optional[float], transcript_limit: int,
                  make_handle: HandleFactory, make_handle_for_handler: HandleFactory,
-                 attach: Callable[[asyncio.AbstractEventLoop], None], address: Callable[[], str]) -> None:
+                 attach: Callable[[asyncio.AbstractEventLoop], None], address: Callable[[], Any]) -> None:
         self.session = Session(self, timeout, idle_timeout)
         self.transcript = Transcript(0.0, transcript_limit)
         self.context = ServerContext(self.session, self.transcript, threaded=self.threaded)
@@ -129,10 +165,31 @@ class Host:
         self._address = address
         self._report: Optional[Report] = None
         self._client_exception: Optional[BaseException] = None
+        #: The exception of a client that has failed by itself, once the test has it: it is the test's report.
+        self.client_error: Optional[BaseException] = None
+        #: Whether the caller shows the conversation, so that it need not be attached to that exception.
+        self.shown_elsewhere = False
+        self._lookout: Optional[Lookout] = None
 
     def attached(self) -> None:
         """There is a loop: steps can be awaited from now on."""
-        self.waiters = Waiters(self.context.loop, self.error)
+        self._lookout = lookout = self._make_lookout()
+        self.waiters = Waiters(self.context.loop, self.error, lookout.begin, self.cause_of_end)
+
+    def _make_lookout(self) -> Lookout:
+        return Lookout(self.context, self._address, self._waiting, self._report_cause)
+
+    def _waiting(self) -> Collection[asyncio.Task[Any]]:
+        return self.waiters.tasks()
+
+    def show_elsewhere(self) -> None:
+        """The caller shows the conversation of a test that has failed."""
+        self.shown_elsewhere = True
+
+    def closed(self) -> None:
+        """The server is closed: look for no cause any more."""
+        if self._lookout is not None:
+            self._lookout.stop()
 
     @property
     def virtual(self) -> bool:
@@ -181,7 +238,7 @@ class Host:
 
     def listening_at(self) -> str:
         """Return the server's address as text, for reports."""
-        return self._address()
+        return address_text(self._address())
 
     def join(self, step: Step[Any]) -> JoinWait:
         """Return an awaitable that waits for `step`, on behalf of a join."""
@@ -212,7 +269,46 @@ class Host:
     def _interrupt(self, body: Body) -> None:
         body.interrupt()
 
+    # The client's own errors.
+
+    def _report_cause(self, error: BaseException) -> bool:
+        """Let the body, if it waits for a step, get `error`: the client has failed by itself, and all is at rest."""
+        waiters, body = self.waiters, self.body
+        task = next((each for each in waiters.tasks() if body is None or body.waits_by(each)), None)
+        if task is None:
+            return False
+        self._tell_of(error)
+        waiters.raise_in(task, error)
+        return True
+
+    def _tell_of(self, error: BaseException) -> None:
+        """The test's report is going to be `error`, the client's: the conversation is attached to it."""
+        from tcpclient_testing.harness.blame import Blame
+        self.client_error = error
+        Blame(self).attach_to_cause(error, conversation=not self.shown_elsewhere)
+
+    async def cause_of_end(self) -> Optional[BaseException]:
+        """Return the client's exception that made it end its stream, by which the script has failed; None for none."""
+        if self.task_snapshot is not None and self.client_error is None:
+            await self.task_snapshot.until_raised()
+        return self.cause_of_end_by_now()
+
+    def cause_of_end_by_now(self) -> Optional[BaseException]:
+        """The same, but without waiting until a task that was about to raise has done so."""
+        failure = self.session.environment.verdict
+        if self.client_error is None and failure is not None and failure.at_end and self._lookout is not None:
+            from tcpclient_testing.harness.blame import Blame
+            error = self._lookout.causes.of_end(Blame(self).raised_before)
+            if error is not None:
+                self._tell_of(error)
+        return self.client_error if failure is not None and failure.at_end else None
+
     # The verdict.
+
+    def failed(self) -> None:
+        """The script has failed just now: the errors of clients that there are came before."""
+        if self._lookout is not None:
+            self._lookout.causes.failed()
 
     def failed_at_end(self) -> None:
         """The script has failed at a client's end just now: keep what the tasks were doing, which may be the cause."""
@@ -237,11 +333,12 @@ class Host:
         if self._report is None:
             from tcpclient_testing.report.hints import advice_on
             environment, hint = self.session.environment, None
-            if self.body is not None and environment.failure is not None and environment.failure.overdue:
+            before = [] if self._lookout is None else self._lookout.named()
+            if not before and self.body is not None and environment.failure is not None and environment.failure.overdue:
                 hint = awaited_too_early(self.context, self.waiters)
             timed = environment.scale != 1 or hasattr(self.context.loop, "really_waited")
             self._report = Report.of(self.session, self.transcript, notes=self._about_time() if timed else [],
-                                     hint=hint or advice_on(self.session, self.transcript))
+                                     hint=hint or advice_on(self.session, self.transcript), before=before)
         return ExpectationError(self._report, self._client_exception)
 
     @property

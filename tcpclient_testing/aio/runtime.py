@@ -18,7 +18,6 @@ from tcpclient_testing.aio.connection.registry import Connections
 from tcpclient_testing.aio.context import is_virtual
 from tcpclient_testing.aio.sockets.listening import listen
 from tcpclient_testing.engine.commands import GiveUp
-from tcpclient_testing.engine.wording import address_text
 
 from .accepting import Reception
 from .commands import Performer
@@ -102,12 +101,14 @@ class Runtime:
             return
         if context.loop.is_closed():
             self.connections.abandon()
+            self.host.closed()
             return
         self.reception.give_up()
         self._performer.stop()
         self.connections.leave()
         context.close_probe()
         self.host.waiters.give_up()
+        self.host.closed()
 
     def clear(self) -> list[socket.socket]:
         """Close everything but the listening sockets, whatever the clients do, and return those sockets.
@@ -162,5 +163,5 @@ class Runtime:
             self.context.commands[:] = [GiveUp()]
             self.context.perform()
 
-    def _address(self) -> str:
-        return address_text(self.reception.address)
+    def _address(self) -> Any:
+        return self.reception.address

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         transcript: Transcript
         #: The loop's tasks when the script failed, if it failed at the end of a client's stream.
         task_snapshot: Optional[TaskSnapshot]
+        #: The client's exception, raised beside the body, that is the test's report already.
+        client_error: Optional[BaseException]
 
         @property
         def virtual(self) -> bool: ...
@@ -108,8 +110,14 @@ class Blame:
         """
         return exc is not None and any(self._part_by_itself(part) for part in parts_of(exc))
 
+    def raised_before(self, exc: BaseException) -> bool:
+        """Whether a client raised `exc` by itself, beside the body, before the script failed at the client's end."""
+        return self._by_itself(exc)
+
     def _part_by_itself(self, exc: BaseException) -> bool:
         failure = self._evidence.session.environment.verdict
+        if exc is self._evidence.client_error:
+            return True
         if getattr(exc, "has_conversation", False):
             return True  # a wait had timed out first; the script mostly fails then because the client goes away
         if failure is None or not failure.at_end:
@@ -136,16 +144,38 @@ class Blame:
     def _attach(self, exc: BaseException) -> None:
         """Let tracebacks of `exc` show the conversation: as a note, or (Python 3.9 and 3.10) in its chain."""
         evidence = self._evidence
-        if not len(evidence.transcript) or getattr(exc, "has_conversation", False):
+        if not len(evidence.transcript) or getattr(exc, "has_conversation", False) or exc is evidence.client_error:
             return
-        from tcpclient_testing.report.report import conversation_text, headline
-        failure = evidence.session.environment.verdict
-        text = "\n".join([*([] if failure is None else [headline(evidence.session, failure), ""]),
-                          f"the conversation with {evidence.listening_at()} until then",
-                          *conversation_text(evidence.session, evidence.transcript)])
-        note: Any = getattr(exc, "add_note", None)
-        if note is not None:
-            note(text)
-        else:
-            attach_by_chain(exc, ConversationSoFar("not an error: the conversation until the exception below was "
-                                                    f"raised\n{text}"))
+        _attach_text(exc, [*self._headline(), *self._conversation()])
+
+    def attach_to_cause(self, exc: BaseException, *, conversation: bool) -> None:
+        """Let tracebacks of `exc`, which a client has raised beside the body, show where the script was.
+
+        With `conversation`, they show the conversation, too.
+        """
+        from tcpclient_testing.report.report import waiting_for
+        place = self._headline()
+        if not place:
+            place = [f"a client had ended with {type(exc).__name__}; {waiting_for(self._evidence.session)}", ""]
+        _attach_text(exc, [*place, *self._conversation()] if conversation else place[:1])
+
+    def _headline(self) -> list[str]:
+        from tcpclient_testing.report.report import headline
+        failure = self._evidence.session.environment.verdict
+        return [] if failure is None else [headline(self._evidence.session, failure), ""]
+
+    def _conversation(self) -> list[str]:
+        from tcpclient_testing.report.report import conversation_text
+        evidence = self._evidence
+        return [f"the conversation with {evidence.listening_at()} until then",
+                *conversation_text(evidence.session, evidence.transcript)]
+
+
+def _attach_text(exc: BaseException, lines: list[str]) -> None:
+    text = "\n".join(lines)
+    note: Any = getattr(exc, "add_note", None)
+    if note is not None:
+        note(text)
+    else:
+        attach_by_chain(exc, ConversationSoFar("not an error: the conversation until the exception below was "
+                                                f"raised\n{text}"))

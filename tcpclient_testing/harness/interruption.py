@@ -54,6 +54,15 @@ class Body:
         """Whether this body has cancelled the task."""
         return self._cancelled > 0
 
+    def waits_by(self, task: asyncio.Task[Any]) -> bool:
+        """Whether `task` is the body, or the body awaits it: alone, or in a `wait_for` (before Python 3.12)."""
+        if task is self._task:
+            return True
+        awaited = getattr(self._task, "_fut_waiter", None)
+        callbacks = [callback for callback, _ in getattr(task, "_callbacks", None) or ()]
+        return awaited is not None and (awaited is task or any(
+            each is awaited for callback in callbacks for each in getattr(callback, "args", ())))
+
     def interrupt(self) -> None:
         """Cancel the task a moment from now (0.1 s, or 1 s while cleaning), if it is still running then."""
         if self._timer is None and not self._over:

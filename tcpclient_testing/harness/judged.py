@@ -98,6 +98,9 @@ class Judged(Protocol):
     def close(self) -> None:
         """Close everything at once, whatever the clients do, without a verdict."""
 
+    def show_elsewhere(self) -> None:
+        """The caller shows the conversation of a test that has failed: it need not be attached to an exception."""
+
     def has_conversation(self) -> bool:
         """Whether there is anything to show: a client has connected, or something has happened."""
 

@@ -22,6 +22,10 @@ __all__ = ["TaskSnapshot"]
 
 __unittest = True
 
+# How long a task that handles an exception may take to end: in turns of the loop, then in seconds.
+_TURNS = 16
+_MOMENT = 0.05
+
 
 class TaskSnapshot:
     """What can be seen in the tasks of `loop` when this is made: the lines on which they stand, and exceptions.
@@ -30,20 +34,34 @@ class TaskSnapshot:
     server is closed.
     """
 
-    __slots__ = ("_lines", "_raised")
+    __slots__ = ("_lines", "_raised", "_raising")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._lines: dict[tuple[int, CodeType], int] = {}
         self._raised: list[BaseException] = []
+        self._raising: list[asyncio.Task[Any]] = []  # the tasks that have exceptions on their way
         for task in asyncio.all_tasks(loop):
             waiting: Any = task.get_coro()
             while waiting is not None:
                 frame: Optional[FrameType] = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
                 if frame is not None:
                     self._lines[id(frame), frame.f_code] = frame.f_lineno
-                    self._raised += [each for each in gc.get_referents(waiting, frame)
-                                     if isinstance(each, BaseException)]
+                    raised = [each for each in gc.get_referents(waiting, frame) if isinstance(each, BaseException)]
+                    self._raised += raised
+                    self._raising += [task] if raised else []
                 waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
+
+    async def until_raised(self) -> None:
+        """Wait a moment, until the tasks have ended that were handling an exception, the caller aside."""
+        here = asyncio.current_task()
+        self._raising = [task for task in self._raising if task is not here]
+        for _ in range(_TURNS):
+            self._raising = [task for task in self._raising if not task.done()]
+            if not self._raising:
+                return
+            await asyncio.sleep(0)
+        await asyncio.wait(self._raising, timeout=_MOMENT)
+        self._raising = []
 
     def _was_raised(self, exc: BaseException) -> bool:
         return any(exc is each for each in self._raised)

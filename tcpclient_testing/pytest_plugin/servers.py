@@ -73,6 +73,7 @@ class ServersOfFixtures(ServersOfTest):
     def add_server(self, server: Any, *, outlives: bool = False) -> None:
         """Add a server that the test has made, or that `outlives` it; `server` is what the test gets."""
         self._handles[server._judgement] = server
+        server._judgement.show_elsewhere()
         self.add(server._judgement, outlives=outlives)
 
     def _go_on(self, cleared: Judged, server: Judged) -> None:

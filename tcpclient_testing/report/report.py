@@ -19,7 +19,9 @@ from tcpclient_testing.engine.wording import counted, shorten
 from tcpclient_testing.transcript import text
 from tcpclient_testing.transcript.entries import Transcript
 
-__all__ = ["ExpectationError", "Report", "conversation_text"]
+from .raised import summary
+
+__all__ = ["ExpectationError", "Report", "conversation_text", "headline", "place_of", "waiting_for"]
 
 __unittest = True
 
@@ -58,14 +60,19 @@ class Report:
 
     @classmethod
     def of(cls, session: Session, transcript: Transcript, *, hint: Optional[str] = None,
-           notes: Sequence[str] = ()) -> Report:
+           notes: Sequence[str] = (), before: Sequence[BaseException] = ()) -> Report:
         """Report the session's failure; `hint` is the one piece of advice that the evidence supports.
 
-        `notes` are further lines, on what the failure does not show: for example, that time-outs are scaled.
+        - `notes` are further lines, on what the failure does not show: for example, that time-outs are scaled.
+        - `before` are exceptions with which tasks and threads had ended by then. They are named first.
         """
         failure = session.environment.failure
         assert failure is not None
-        body = [f"  {line}" if line else "" for line in failure.mismatch.details]
+        body: list[str] = []
+        for exception in before:
+            body += ["  before that, a task or thread of this test had ended with",
+                     *(f"    {line}" for line in _exception_lines(exception))]
+        body += [f"  {line}" if line else "" for line in failure.mismatch.details]
         raised = getattr(failure.mismatch, "exception", None)
         if raised is not None:
             body += [f"  {line}" for line in _exception_lines(raised)]
@@ -73,7 +80,7 @@ class Report:
         if hint:
             body += ["  hint", f"    {hint}"]
         body += notes
-        return cls(failure, headline(session, failure), body)
+        return cls(failure, "; then: ".join([*map(summary, before[:1]), headline(session, failure)]), body)
 
 
 class ExpectationError(AssertionError):
@@ -142,6 +149,17 @@ def _where_and_what(session: Session, failure: Failure) -> str:
     places = str(lines[0]) + "".join(f", called from {line}" for line in lines[-1:] if len(lines) > 1)
     return (f"connection {number}, step {step.index + 1} of {len(steps)} ({places}): "
             f"{failure.mismatch.summary}")
+
+
+def place_of(step: Step[Any]) -> str:
+    """Say which step of which connection this is, and where it was written."""
+    return f"step {step.index + 1} of connection {step.cursor.number}, {step} ({step.lines()[0]})"
+
+
+def waiting_for(session: Session) -> str:
+    """Say what the script waits for."""
+    step = session.first_unsatisfied()
+    return "the script was complete" if step is None else f"the script waited for {place_of(step)}"
 
 
 def conversation_text(session: Session, transcript: Transcript) -> list[str]:

@@ -56,6 +56,11 @@ class Findings:
         failure = self._failure
         return None if failure is None else failure.step
 
+    def _is_verdict(self, exc: BaseException) -> bool:
+        """Whether `exc` says why the script has failed."""
+        report = getattr(exc, "report", None)
+        return self._failure is not None and getattr(report, "failure", None) is self._failure
+
     def undone(self) -> list[Step[Any]]:
         """Return the steps that are not satisfied."""
         return [step for conversation in self._runtime.session.connections.all
@@ -83,6 +88,10 @@ class Findings:
         return Blame(self._runtime.host)
 
     # For reports.
+
+    def show_elsewhere(self) -> None:
+        """The caller shows the conversation of a test that has failed: it need not be attached to an exception."""
+        self._runtime.host.show_elsewhere()
 
     def has_conversation(self) -> bool:
         """Whether there is anything to show: a client has connected, or something has happened."""
@@ -157,10 +166,15 @@ class Judgement(Findings):
 
         If there is an exception, it is the test's report: the server gives no verdict any more. `interrupted` says that
         the library has interrupted that part, and nobody else. If `exc` stands, the conversation is attached to it,
-        unless ``attach=False``: then the caller shows the conversation. It never waits, `blocking` or not.
+        unless ``attach=False``: then the caller shows the conversation.
         """
         instead: Optional[BaseException] = None
-        if exc is not None:
+        if self._failure is not None and not self._has_report and (exc is None or self._is_verdict(exc)):
+            host = self._runtime.host
+            instead = host.cause_of_end_by_now() if blocking else await host.cause_of_end()
+        if instead is not None:
+            pass  # the client has failed by itself, beside this part of the test
+        elif exc is not None:
             instead = self._blame.instead_of(exc, interrupted=interrupted, attach=attach)
         elif not self._has_report:
             instead = self.error()
@@ -178,6 +192,8 @@ class Judgement(Findings):
 
     async def join(self, *, final: bool = False) -> None:
         """Wait until every step added so far is satisfied; if `final`, then check what is left. Raise the verdict."""
+        if self._failure is not None and not self._runtime.closed:
+            await self._raise_verdict()
         self._lifetime.check_usable()
         runtime = self._runtime
         while True:
@@ -190,7 +206,7 @@ class Judgement(Findings):
         await self._check.look_at_streams(final=final)
         if final:
             await self._check.settle()
-        self._raise_failure()
+        await self._raise_verdict()
         if final:
             if runtime.cleared and not self._judged:
                 raise runtime.host.error()
@@ -218,7 +234,7 @@ class Judgement(Findings):
     async def _leave(self, end: Callable[[], None], implied_disconnect: bool) -> None:
         try:
             if self._runtime.running and not self._has_report:
-                self._raise_failure()
+                await self._raise_verdict()
                 if not self._runtime.closed:
                     self._lifetime.attach()
                     await self.judge(implied_disconnect=implied_disconnect)
@@ -249,6 +265,14 @@ class Judgement(Findings):
         finally:
             self.close()
         return True
+
+    async def _raise_verdict(self) -> None:
+        """Raise the verdict, if there is one; or the exception of a client that has failed by itself, and led to it."""
+        cause = None if self._failure is None else await self._runtime.host.cause_of_end()
+        if cause is not None:
+            from tcpclient_testing.harness.exceptions import raise_alone
+            raise_alone(cause)
+        self._raise_failure()
 
     def _raise_failure(self) -> None:
         error = self.error()

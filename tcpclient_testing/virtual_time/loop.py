@@ -105,6 +105,7 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         self._standing = earlier_threads()
         self._waited: dict[str, float] = {}
         self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._lookouts: list[Callable[[], None]] = []
         inner = selectors.DefaultSelector() if selector is None else selector
         super().__init__(DecidingSelector(inner, self, self._virtual_clock, DEFAULT_GRACE if grace is None else grace))
 
@@ -229,6 +230,14 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         finally:
             self._conditions.remove(lookout)
 
+    def look_before_jumps(self, look: Callable[[], None]) -> None:
+        """Call `look` before each jump: nothing can happen before the next timer then, unless `look` changes that."""
+        self._lookouts.append(look)
+
+    def look_no_more(self, look: Callable[[], None]) -> None:
+        """Don't call `look` any more."""
+        self._lookouts.remove(look)
+
     def _polls_conditions(self) -> bool:
         """Return whether any task is in `wait_until()`."""
         return bool(self._conditions)
@@ -256,6 +265,9 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
                         future.set_result(None)
                 except Exception as error:  # noqa: BLE001 - raised in the task that waits
                     future.set_exception(error)
+        if self._lookouts and not cast(Any, self)._ready:
+            for look in self._lookouts[:]:
+                look()
         return bool(cast(Any, self)._ready or cast(Any, self)._stopping)
 
     def _sockets(self) -> list[int]:

@@ -19,7 +19,7 @@ from typing import Any, Callable, Optional
 
 from tcpclient_testing.engine.session.session import Session
 from tcpclient_testing.engine.steps.base import Step
-from tcpclient_testing.report.report import conversation_text
+from tcpclient_testing.report.report import conversation_text, place_of
 from tcpclient_testing.transcript.entries import Transcript
 
 from .loop_thread import LoopThread
@@ -127,8 +127,3 @@ def late(what: str, seconds: float, step: Optional[Step[Any]], session: Session,
     """
     place = "" if step is None else f"; it waits for {place_of(step)}"
     return Late("\n".join([f"{what} after {seconds:g} s{place}", "", *conversation_text(session, transcript)]))
-
-
-def place_of(step: Step[Any]) -> str:
-    """Say which step of which connection this is, and where it was written."""
-    return f"step {step.index + 1} of connection {step.cursor.number}, {step} ({step.lines()[0]})"

@@ -1,0 +1,163 @@
+"""Finds out that the client has failed by itself, beside the test's body: in a task, or in a thread of an executor.
+
+Nobody else may ever tell: asyncio tells of an exception that nobody has taken when its task is collected, and the
+script only sees that nothing comes. The body meanwhile waits for the script.
+
+`Causes` belongs to one server. `Lookout` asks it while somebody waits for the script.
+
+- If nothing can happen any more (see `at_rest`), and a client has failed by itself, the body gets the client's
+  exception in place of a time-out.
+- If the script fails because a client ends its stream, that may be a consequence: `Causes.of_end` returns the cause.
+- Otherwise the exception is only named, first in the report, and makes no failure by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from tcpclient_testing.harness.client_errors import is_own, knows
+
+from .at_rest import is_ours, loop_is_at_rest, other_tasks
+
+if TYPE_CHECKING:
+    from tcpclient_testing.aio.context import ServerContext
+    from tcpclient_testing.engine.session.session import Session
+
+    from .unretrieved import Unretrieved
+
+__all__ = ["Causes"]
+
+__unittest = True
+
+_all: weakref.WeakSet[Causes] = weakref.WeakSet()
+
+
+class Causes:
+    """Looks for clients of one server that have failed by themselves. `address` is where the server listens.
+
+    `unretrieved` has what asyncio has told of.
+    """
+
+    def __init__(self, context: ServerContext, address: Any, unretrieved: Unretrieved) -> None:
+        self._context = context
+        self._address = address
+        self._unretrieved = unretrieved
+        self._before: Any = None
+        self._named: Optional[list[BaseException]] = None
+        _all.add(self)
+
+    # While somebody waits.
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has happened since the last call."""
+        context = self._context
+        seen = (context.environment.now, len(context.transcript),
+                {(id(task), id(getattr(task, "_fut_waiter", None))) for task in asyncio.all_tasks(context.loop)})
+        before, self._before = self._before, seen
+        return bool(seen == before)
+
+    def is_at_rest(self, waiting: Collection[asyncio.Task[Any]]) -> bool:
+        """Whether nothing can happen before the script's time-out; the tasks in `waiting` wait for steps."""
+        loop = self._context.loop
+        servers = [each for each in _all if each._context.loop is loop and not each._context.environment.over]
+        if not all(_waits_for_clients(each._context.session) for each in servers):
+            return False
+        until = min((deadline for each in servers for deadline in each._context.session.deadlines()),
+                    default=float("inf"))
+        return loop_is_at_rest(loop, until, [each._address for each in servers], waiting)
+
+    def cause(self, waiting: Collection[asyncio.Task[Any]]) -> Optional[BaseException]:
+        """Return the exception of a client that has failed by itself, the first one; None if there is none.
+
+        An exception is the client's if the code that raised it knew the server. Before any client has connected, it is
+        enough that there is no other task that could be the client.
+        """
+        found = self.errors()
+        for exc in found:
+            if knows(exc, self._address):
+                return exc
+        if not self._context.environment.accepted and not other_tasks(self._context.loop, waiting):
+            return next(iter(found), None)
+        return None
+
+    # What there is.
+
+    def errors(self) -> list[BaseException]:
+        """Return the exceptions with which tasks of the loop have ended, and which nobody has taken, in order."""
+        ended = self._has_ended_something()
+        found = self._unretrieved.exceptions()
+        found += [exc for _, exc in self._dead_futures()]
+        own: list[BaseException] = []
+        for exc in found:
+            if is_own(exc, ended=ended) and not any(exc is each for each in own):
+                own.append(exc)
+        return own
+
+    def _dead_futures(self) -> list[tuple[asyncio.Future[Any], BaseException]]:
+        """Return the futures and tasks of this loop that have an exception which nobody has taken, in order."""
+        loop = self._context.loop
+        found: list[Any] = [
+            each for each in gc.get_objects() if issubclass(type(each), asyncio.Future)
+            and getattr(each, "_log_traceback", False) and each.get_loop() is loop and not is_ours(each)]
+        return [(each, each._exception) for each in sorted(found, key=_number)]
+
+    def take(self, exceptions: Collection[BaseException]) -> None:
+        """These exceptions are reported: nobody has to tell of them again."""
+        self._unretrieved.forget(exceptions)
+        for future, exc in self._dead_futures():
+            if any(exc is each for each in exceptions):
+                future.exception()
+
+    def _has_ended_something(self) -> bool:
+        """Whether the script has ended, broken or refused a connection."""
+        session, environment = self._context.session, self._context.environment
+        return bool(environment.turned_away) or any(
+            step.refuses for step in session.order.settings.script.steps) or any(
+            each.inbox.closed or each.inbox.draining or each.outbox.ended for each in session.connections.all)
+
+    # After a failure.
+
+    def failed(self) -> None:
+        """The script has just failed: the errors that there are by now came before."""
+        self._named = self.errors()
+
+    def named(self) -> list[BaseException]:
+        """Return the errors that came before the failure, for its report: nobody has to tell of them again."""
+        named = self._named or []
+        if named:
+            self.take(named)
+        return named
+
+    def of_end(self, by_itself: Callable[[BaseException], bool]) -> Optional[BaseException]:
+        """The script has failed as a client ended its stream: return the exception that led to this, if there is one.
+
+        `by_itself` says whether an exception was raised before the failure.
+        """
+        for exc in [*(self._named or ()), *self.errors()]:
+            if by_itself(exc) and knows(exc, self._address):
+                self.take([exc])
+                return exc
+        return None
+
+
+def _waits_for_clients(session: Session) -> bool:
+    """Whether only a client can bring the script on: nothing is being sent, and no step waits for its time."""
+    for conversation in session.connections.all:
+        due, selection = conversation.script.due, conversation.selection
+        if conversation.outbox.sending or (selection is not None and selection.beats and conversation.inbox.open):
+            return False
+        if conversation.script.gate is None and due is not None and (
+                not due.is_expectation or due.takes_time or conversation.timer.alarm_at is not None):
+            return False
+    return True
+
+
+def _number(future: asyncio.Future[Any]) -> int:
+    """Return the number in a task's name, by which tasks are ordered; futures come last."""
+    name = future.get_name() if isinstance(future, asyncio.Task) else ""
+    digits = name.rpartition("-")[2]
+    return int(digits) if digits.isdigit() else 1 << 60

@@ -1,0 +1,108 @@
+"""Looks, while somebody waits for a server's script, whether the client has failed by itself: see `Causes`.
+
+    a wait begins -> look -> again, a moment later: nothing has happened -> at rest? -> the body gets the exception
+
+There is one timer for all waits of a server, so a wait costs nothing. A client's data may be under way for a moment.
+Hence the two looks: what was sent before the first has come by the second. On virtual time no timer is needed: the loop
+asks before each jump.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from .unretrieved import Unretrieved
+
+if TYPE_CHECKING:
+    from tcpclient_testing.aio.context import ServerContext
+
+    from .causes import Causes
+
+__all__ = ["Lookout"]
+
+__unittest = True
+
+# Seconds between two looks.
+_PAUSE = 0.025
+
+# After so many looks at which nothing had happened, there are fewer.
+_OFTEN, _SELDOM = 24, 8
+
+
+class Lookout:
+    """The looks of one server.
+
+    - `address` returns where the server listens.
+    - `waiting` returns the tasks that wait for its steps.
+    - `report` gives one of these, the body, an exception. It returns False if the body doesn't wait.
+    """
+
+    def __init__(self, context: ServerContext, address: Callable[[], Any],
+                 waiting: Callable[[], Collection[asyncio.Task[Any]]],
+                 report: Callable[[BaseException], bool]) -> None:
+        self._context = context
+        self._address = address
+        self._waiting = waiting
+        self._report = report
+        self._unretrieved = Unretrieved.of(context.loop)
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._causes: Optional[Causes] = None
+        self._looks = 0
+        self._stopped = False
+        if context.virtual:
+            loop: Any = context.loop
+            loop.look_before_jumps(self._look_at_once)
+
+    def stop(self) -> None:
+        """The server is closed: look no more."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._context.virtual:
+            loop: Any = self._context.loop
+            loop.look_no_more(self._look_at_once)
+        self._unretrieved.release()
+        self._causes = None
+
+    @property
+    def causes(self) -> Causes:
+        """What finds the exceptions; its code is loaded when it is first asked."""
+        if self._causes is None:
+            from .causes import Causes
+            self._causes = Causes(self._context, self._address(), self._unretrieved)
+        return self._causes
+
+    def named(self) -> list[BaseException]:
+        """Return the clients' errors that came before the failure, for its report."""
+        return [] if self._causes is None else self._causes.named()
+
+    def begin(self) -> None:
+        """Somebody waits for a step: look now and then, until nobody waits."""
+        if self._timer is None and not self._context.virtual and not self._stopped:
+            self._timer = self._context.loop.call_later(_PAUSE, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._waiting() or self._context.environment.over:
+            self._looks = 0
+            return
+        self.begin()
+        self._looks = self._looks + 1 if self.causes.is_quiet() else 0
+        if 0 < self._looks <= _OFTEN or (self._looks and not self._looks % _SELDOM):
+            self._look_at_once()
+
+    def _look_at_once(self) -> None:
+        """If nothing can happen any more, and a client has failed by itself, report its exception."""
+        waiting = self._waiting()
+        if not waiting or self._context.environment.over or self._stopped:
+            return
+        causes = self.causes
+        if causes.is_at_rest(waiting):
+            cause = causes.cause(waiting)
+            if cause is not None and self._report(cause):
+                causes.take([cause])
