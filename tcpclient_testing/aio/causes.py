@@ -14,14 +14,18 @@ script only sees that nothing comes. The body meanwhile waits for the script.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import gc
+import threading
 import weakref
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from tcpclient_testing.aio.process import thread_errors
+from tcpclient_testing.aio.process.quiescence import living_thread
 from tcpclient_testing.harness.client_errors import is_own, knows
 
-from .at_rest import is_ours, loop_is_at_rest, other_tasks
+from .at_rest import is_ours, loop_is_at_rest, nobody_else_lives, other_tasks
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.context import ServerContext
@@ -33,19 +37,26 @@ __all__ = ["Causes"]
 
 __unittest = True
 
+# How long a thread may take to end that has closed its connection on the way out; seconds between two looks at it.
+_MOMENT = 0.05
+_LOOK = 0.002
+
 _all: weakref.WeakSet[Causes] = weakref.WeakSet()
 
 
 class Causes:
     """Looks for clients of one server that have failed by themselves. `address` is where the server listens.
 
-    `unretrieved` has what asyncio has told of.
+    - `unretrieved` has what asyncio has told of.
+    - `waiting_threads` returns the threads that wait for servers, and those in which servers run.
     """
 
-    def __init__(self, context: ServerContext, address: Any, unretrieved: Unretrieved) -> None:
+    def __init__(self, context: ServerContext, address: Any, unretrieved: Unretrieved,
+                 waiting_threads: Callable[[], Collection[threading.Thread]]) -> None:
         self._context = context
         self._address = address
         self._unretrieved = unretrieved
+        self._waiting_threads = waiting_threads
         self._before: Any = None
         self._named: Optional[list[BaseException]] = None
         _all.add(self)
@@ -62,10 +73,13 @@ class Causes:
 
     def is_at_rest(self, waiting: Collection[asyncio.Task[Any]]) -> bool:
         """Whether nothing can happen before the script's time-out; the tasks in `waiting` wait for steps."""
-        loop = self._context.loop
-        servers = [each for each in _all if each._context.loop is loop and not each._context.environment.over]
+        loop, threaded = self._context.loop, self._context.threaded
+        servers = [each for each in _all if not each._context.environment.over
+                   and (each._context.threaded if threaded else each._context.loop is loop)]
         if not all(_waits_for_clients(each._context.session) for each in servers):
             return False
+        if threaded:
+            return nobody_else_lives(besides=self._waiting_threads())
         until = min((deadline for each in servers for deadline in each._context.session.deadlines()),
                     default=float("inf"))
         return loop_is_at_rest(loop, until, [each._address for each in servers], waiting)
@@ -77,9 +91,9 @@ class Causes:
         enough that there is no other task that could be the client.
         """
         found = self.errors()
-        for exc in found:
-            if knows(exc, self._address):
-                return exc
+        own = next((exc for exc in [*found, *self._of_jobs()] if knows(exc, self._address)), None)
+        if own is not None:
+            return own
         if not self._context.environment.accepted and not other_tasks(self._context.loop, waiting):
             return next(iter(found), None)
         return None
@@ -89,7 +103,7 @@ class Causes:
     def errors(self) -> list[BaseException]:
         """Return the exceptions with which tasks of the loop have ended, and which nobody has taken, in order."""
         ended = self._has_ended_something()
-        found = self._unretrieved.exceptions()
+        found = [*thread_errors.kept(), *self._unretrieved.exceptions()]
         found += [exc for _, exc in self._dead_futures()]
         own: list[BaseException] = []
         for exc in found:
@@ -105,9 +119,20 @@ class Causes:
             and getattr(each, "_log_traceback", False) and each.get_loop() is loop and not is_ours(each)]
         return [(each, each._exception) for each in sorted(found, key=_number)]
 
+    def _of_jobs(self) -> list[BaseException]:
+        """Return the exceptions of jobs that executors have done, and that nobody has taken.
+
+        They don't count when a failure is there for another reason: the test may have taken them long ago.
+        """
+        found: list[Any] = [each for each in gc.get_objects() if issubclass(type(each), concurrent.futures.Future)]
+        ended = self._has_ended_something()
+        exceptions = [each._exception for each in found]
+        return [exc for exc in exceptions if is_own(exc, ended=ended) and _is_fresh(exc)]
+
     def take(self, exceptions: Collection[BaseException]) -> None:
         """These exceptions are reported: nobody has to tell of them again."""
         self._unretrieved.forget(exceptions)
+        thread_errors.forget(exceptions)
         for future, exc in self._dead_futures():
             if any(exc is each for each in exceptions):
                 future.exception()
@@ -120,6 +145,15 @@ class Causes:
             each.inbox.closed or each.inbox.draining or each.outbox.ended for each in session.connections.all)
 
     # After a failure.
+
+    async def until_threads_ended(self) -> None:
+        """Wait a moment until a thread has ended with an exception, if there is one that may be about to."""
+        loop = self._context.loop
+        deadline = loop.time() + _MOMENT
+        while not thread_errors.kept() and loop.time() < deadline:
+            if living_thread(self._waiting_threads(), threading.enumerate()) is None:
+                return
+            await asyncio.sleep(_LOOK)
 
     def failed(self) -> None:
         """The script has just failed: the errors that there are by now came before."""
@@ -137,11 +171,18 @@ class Causes:
 
         `by_itself` says whether an exception was raised before the failure.
         """
-        for exc in [*(self._named or ()), *self.errors()]:
+        found: list[BaseException] = [*(self._named or ()), *self.errors()]
+        for exc in found:
             if by_itself(exc) and knows(exc, self._address):
                 self.take([exc])
                 return exc
         return None
+
+
+def _is_fresh(exc: BaseException) -> bool:
+    """Whether a job's exception has not been raised again, where somebody has taken it."""
+    entry = exc.__traceback__
+    return entry is not None and entry.tb_frame.f_globals.get("__name__") == "concurrent.futures.thread"
 
 
 def _waits_for_clients(session: Session) -> bool:

@@ -177,10 +177,15 @@ class Host:
         self.waiters = Waiters(self.context.loop, self.error, lookout.begin, self.cause_of_end)
 
     def _make_lookout(self) -> Lookout:
-        return Lookout(self.context, self._address, self._waiting, self._report_cause)
+        return Lookout(self.context, self._address, self._waiting, self._report_cause, tuple)
 
     def _waiting(self) -> Collection[asyncio.Task[Any]]:
         return self.waiters.tasks()
+
+    def hear_threads(self) -> None:
+        """A part of the test begins: hear of exceptions that end threads."""
+        if self._lookout is not None:
+            self._lookout.hear_threads()
 
     def show_elsewhere(self) -> None:
         """The caller shows the conversation of a test that has failed."""
@@ -274,12 +279,16 @@ class Host:
     def _report_cause(self, error: BaseException) -> bool:
         """Let the body, if it waits for a step, get `error`: the client has failed by itself, and all is at rest."""
         waiters, body = self.waiters, self.body
-        task = next((each for each in waiters.tasks() if body is None or body.waits_by(each)), None)
+        task = next((each for each in waiters.tasks() if body is None or self._waits(body, each)), None)
         if task is None:
             return False
         self._tell_of(error)
         waiters.raise_in(task, error)
         return True
+
+    def _waits(self, body: Body, task: asyncio.Task[Any]) -> bool:
+        """Whether `body` waits for a step by `task`."""
+        return body.waits_by(task)
 
     def _tell_of(self, error: BaseException) -> None:
         """The test's report is going to be `error`, the client's: the conversation is attached to it."""

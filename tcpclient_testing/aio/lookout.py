@@ -10,8 +10,11 @@ asks before each jump.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from tcpclient_testing.aio.process import thread_errors
 
 from .unretrieved import Unretrieved
 
@@ -37,16 +40,20 @@ class Lookout:
     - `address` returns where the server listens.
     - `waiting` returns the tasks that wait for its steps.
     - `report` gives one of these, the body, an exception. It returns False if the body doesn't wait.
+    - `waiting_threads` returns the threads that wait for servers, and those in which servers run.
     """
 
     def __init__(self, context: ServerContext, address: Callable[[], Any],
                  waiting: Callable[[], Collection[asyncio.Task[Any]]],
-                 report: Callable[[BaseException], bool]) -> None:
+                 report: Callable[[BaseException], bool],
+                 waiting_threads: Callable[[], Collection[threading.Thread]]) -> None:
         self._context = context
         self._address = address
         self._waiting = waiting
         self._report = report
+        self._waiting_threads = waiting_threads
         self._unretrieved = Unretrieved.of(context.loop)
+        thread_errors.acquire()
         self._timer: Optional[asyncio.TimerHandle] = None
         self._causes: Optional[Causes] = None
         self._looks = 0
@@ -67,14 +74,20 @@ class Lookout:
             loop: Any = self._context.loop
             loop.look_no_more(self._look_at_once)
         self._unretrieved.release()
+        thread_errors.release()
         self._causes = None
+
+    @staticmethod
+    def hear_threads() -> None:
+        """Hear of exceptions that end threads, whatever hook has been set meanwhile."""
+        thread_errors.hear()
 
     @property
     def causes(self) -> Causes:
         """What finds the exceptions; its code is loaded when it is first asked."""
         if self._causes is None:
             from .causes import Causes
-            self._causes = Causes(self._context, self._address(), self._unretrieved)
+            self._causes = Causes(self._context, self._address(), self._unretrieved, self._waiting_threads)
         return self._causes
 
     def named(self) -> list[BaseException]:
@@ -84,6 +97,7 @@ class Lookout:
     def begin(self) -> None:
         """Somebody waits for a step: look now and then, until nobody waits."""
         if self._timer is None and not self._context.virtual and not self._stopped:
+            thread_errors.hear()
             self._timer = self._context.loop.call_later(_PAUSE, self._look)
 
     def _look(self) -> None:

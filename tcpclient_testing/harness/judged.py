@@ -98,6 +98,9 @@ class Judged(Protocol):
     def close(self) -> None:
         """Close everything at once, whatever the clients do, without a verdict."""
 
+    def hear_threads(self) -> None:
+        """A part of the test begins: hear of exceptions that end threads."""
+
     def show_elsewhere(self) -> None:
         """The caller shows the conversation of a test that has failed: it need not be attached to an exception."""
 

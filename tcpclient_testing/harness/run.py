@@ -70,7 +70,7 @@ class RunningPart:
         return _left(exc, raised)
 
     def __enter__(self) -> None:
-        pass
+        self._servers.hear_threads()
 
     def __exit__(self, kind: Optional[type[BaseException]], exc: Optional[BaseException],
                  traceback: Optional[TracebackType]) -> bool:

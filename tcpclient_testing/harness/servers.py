@@ -103,6 +103,7 @@ class ServersOfTest:
 
     def begin(self, *, cleaning: bool = False) -> None:
         """Make the current task the body: it is interrupted when a script has failed. Without a loop, do nothing."""
+        self.hear_threads()
         if events._get_running_loop() is None:
             return  # the loop is trio's
         body = self._body = asyncio.current_task()
@@ -110,6 +111,11 @@ class ServersOfTest:
         self._cleaning = cleaning
         for server in self.live():
             server.set_body(body, cleaning=cleaning)
+
+    def hear_threads(self) -> None:
+        """A part of the test begins: let the servers hear of exceptions that end threads."""
+        for server in self.servers:
+            server.hear_threads()
 
     async def release(self) -> bool:
         """Don't interrupt the body any more. Return whether it was interrupted, and by nobody else."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Optional, TypeVar
 
+from tcpclient_testing.errors import ScriptError
+
 from .exceptions import parts_of
 
-__all__ = ["cut_to_test", "hide_our_frames"]
+__all__ = ["cut_to_test", "hide_our_frames", "told_of"]
 
 __unittest = True
 
@@ -40,6 +42,20 @@ def cut_to_test(error: E, *, verdict: bool) -> E:
         error = error.with_traceback(first)
     hide_our_frames(error)
     return error
+
+
+def told_of(error: BaseException) -> Optional[TracebackType]:
+    """Return the traceback of an exception that has come from another thread's loop, without the way that it came.
+
+    A verdict and a misuse have none: they are about the script. That of a client's exception begins with its own code.
+    """
+    from tcpclient_testing.report.report import ExpectationError
+    entry = error.__traceback__
+    if isinstance(error, (ExpectationError, ScriptError)):
+        return None
+    while entry is not None and _package_of(entry) in _FRAMEWORKS:
+        entry = entry.tb_next
+    return error.__traceback__ if entry is None else entry
 
 
 def hide_our_frames(error: BaseException) -> None:

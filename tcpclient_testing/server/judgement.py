@@ -87,6 +87,10 @@ class Findings:
         from tcpclient_testing.harness.blame import Blame
         return Blame(self._runtime.host)
 
+    def hear_threads(self) -> None:
+        """A part of the test begins: hear of exceptions that end threads."""
+        self._runtime.host.hear_threads()
+
     # For reports.
 
     def show_elsewhere(self) -> None:

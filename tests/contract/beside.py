@@ -233,7 +233,7 @@ def soon(server: Any) -> None:
 
 _OWN = raises(r"LookupError.*the client's own", r"(?s)script waited for step 4.*the conversation|transcript")
 
-_ALL = (
+CASES = (
     Case("client_fails_beside", _OWN, waits(Beside, *ASK, do(fail), wait=join), exchange),
     Case("client_fails_beside_unkept", _OWN, waits(Beside, *ASK, do(fail), wait=join, keeps=False), exchange),
     Case("client_fails_beside_and_closes", raises(r"LookupError.*the client's own"),
@@ -262,5 +262,3 @@ _ALL = (
     Case("background_dies_and_the_client_hangs", fails(r"LookupError: the background's own.*nothing received"),
          background_dies(False), soon, only="asynchronous"),
 )
-
-CASES = tuple(case._replace(only="asynchronous") for case in _ALL)

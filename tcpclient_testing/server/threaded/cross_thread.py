@@ -19,6 +19,7 @@ from typing import Any, Callable, Optional
 
 from tcpclient_testing.engine.session.session import Session
 from tcpclient_testing.engine.steps.base import Step
+from tcpclient_testing.harness.interruption import Body
 from tcpclient_testing.report.report import conversation_text, place_of
 from tcpclient_testing.transcript.entries import Transcript
 
@@ -38,6 +39,10 @@ class Awaiting:
     def includes(self, task: asyncio.Task[Any]) -> bool:
         """Whether `task` waits here. Call this in the thread of the task."""
         return task in self._tasks
+
+    def has_body(self, body: Body) -> bool:
+        """Whether `body` waits here."""
+        return any(body.waits_by(task) for task in list(self._tasks))
 
     def answer(self, future: Awaitable[Any]) -> Generator[Any, None, Any]:
         """Wait for `future` in the current task."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.harness.interruption import Body
+from tcpclient_testing.harness.tracebacks import told_of
 from tcpclient_testing.server.judgement import Findings, Judgement
 
 from .loop_thread import LoopThread
@@ -151,6 +152,5 @@ class ThreadedJudgement(Findings):
             return answer
         try:
             return await asyncio.wrap_future(future)
-        except (AssertionError, ScriptError) as error:
-            # The error is about the script: don't show the frames that it passed in the loop.
-            raise error.with_traceback(None)  # noqa: B904 - the same exception
+        except Exception as error:  # noqa: BLE001 - the same exception is raised
+            raise error.with_traceback(told_of(error))  # noqa: B904 - the same exception

@@ -27,8 +27,9 @@ from typing import Any, Callable, Optional, TypeVar
 from tcpclient_testing.aio.process.blocked_call import BlockedCall
 from tcpclient_testing.aio.process.debugger import debugger_active
 from tcpclient_testing.errors import ScriptError
+from tcpclient_testing.harness.tracebacks import told_of
 
-__all__ = ["LoopThread"]
+__all__ = ["LoopThread", "waiting_threads"]
 
 __unittest = True
 
@@ -134,6 +135,8 @@ class LoopThread:
         if self.is_current:
             raise ScriptError("this call would block the server's own thread: await it instead")
         deadline = None if timeout is None else time.monotonic() + timeout
+        caller = threading.current_thread()
+        _answering.append(caller)
         try:
             while not self._wait(future, deadline):
                 if deadline is not None and time.monotonic() >= deadline:
@@ -142,11 +145,13 @@ class LoopThread:
         except BaseException:
             future.cancel()
             raise
+        finally:
+            _answering.remove(caller)
         try:
             return future.result()
-        except (AssertionError, ScriptError) as error:
-            # These are about the script: leave out the traceback through the loop.
-            raise error.with_traceback(None)  # noqa: B904 - the same exception
+        except Exception as error:  # noqa: BLE001 - the same exception is raised
+            # Leave out the traceback through the loop: that of a verdict is about the script, others are the client's.
+            raise error.with_traceback(told_of(error))  # noqa: B904 - the same exception
         finally:
             del future  # breaks a cycle: the future has the exception, and its traceback has this frame
 
@@ -277,6 +282,15 @@ class LoopThread:
 # All that run, to be stopped at exit; and those of the parent process, which must not be collected in a forked child.
 _living: set[LoopThread] = set()
 _inherited: list[LoopThread] = []
+
+
+# The threads that wait for an answer, once for each wait.
+_answering: list[threading.Thread] = []
+
+
+def waiting_threads() -> set[threading.Thread]:
+    """Return the threads that wait for an answer, and those that run loops: they do nothing for a client."""
+    return {*_answering, *(each._thread for each in _living if each._thread is not None)}
 
 
 def _stop_all() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Generator, Sequence
 from typing import Any, Callable, ClassVar, Optional
 
 from tcpclient_testing.aio.host import Host, JoinWait
+from tcpclient_testing.aio.lookout import Lookout
 from tcpclient_testing.aio.runtime import Runtime
 from tcpclient_testing.engine.arguments import checked_seconds
 from tcpclient_testing.engine.mismatches import Mismatch
@@ -25,7 +26,7 @@ from tcpclient_testing.server.script import ServerScript
 from tcpclient_testing.server.server import MockTCPServer
 
 from .cross_thread import Awaiting
-from .loop_thread import LoopThread
+from .loop_thread import LoopThread, waiting_threads
 from .script import ThreadedScript
 
 __all__ = ["InnerServer", "ThreadedConnection", "ThreadedHost", "ThreadedRuntime"]
@@ -65,6 +66,18 @@ class ThreadedHost(Host):
             self._interrupt(body)
         for companion in self._companions():
             companion.fail_after(self)
+
+    def _make_lookout(self) -> Lookout:
+        return Lookout(self.context, self._address, self._waiting, self._report_cause, waiting_threads)
+
+    def _waits(self, body: Body, task: asyncio.Task[Any]) -> bool:
+        return self.awaiting.has_body(body)
+
+    async def cause_of_end(self) -> Optional[BaseException]:
+        failure = self.session.environment.verdict
+        if self.client_error is None and failure is not None and failure.at_end and self._lookout is not None:
+            await self._lookout.causes.until_threads_ended()
+        return self.cause_of_end_by_now()
 
     def set_companions(self, companions: Callable[[], Sequence[ThreadedHost]]) -> None:
         """Make this one of a test's `companions`: if its script fails, they fail too. Further ones may come."""
