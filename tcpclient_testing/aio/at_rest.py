@@ -41,22 +41,23 @@ _HANDLES_OF_UVLOOP = ("loop._on_idle", "loop._exec_queued_writes", "_read_from_s
 
 
 def loop_is_at_rest(loop: asyncio.AbstractEventLoop, until: float, addresses: Sequence[Any],
-                    waiting: Collection[asyncio.Task[Any]]) -> bool:
+                    waiting: Collection[asyncio.Task[Any]], besides: Collection[threading.Thread] = ()) -> bool:
     """Whether nothing can happen in `loop` before the time `until`, in seconds of its clock.
 
-    `addresses` are those of the servers, `waiting` the tasks that wait for steps. Call this in the loop, from a timer.
+    `addresses` are those of the servers, `waiting` the tasks that wait for steps. Threads in `besides` don't count.
+    Call this in the loop, from a timer.
     """
     inside: Any = loop
     ready, timers = getattr(inside, "_ready", None), getattr(inside, "_scheduled", None)
     selector = getattr(inside, "_selector", None)
     if ready is None or timers is None or selector is None:
-        return not other_tasks(loop, waiting) and not _has_handles(loop, until) and nobody_else_lives(loop)
+        return not other_tasks(loop, waiting) and not _has_handles(loop, until) and nobody_else_lives(loop, besides)
     if ready or any(timer.when() < until and not timer.cancelled() and not _is_our_timer(timer) for timer in timers):
         return False
     own = getattr(inside, "_ssock", None)
     own_fd = -1 if own is None else own.fileno()
     return all(key.fd == own_fd or _is_between_us(key.fd, addresses) for key in selector.get_map().values()) \
-        and nobody_else_lives(loop)
+        and nobody_else_lives(loop, besides)
 
 
 def _is_our_timer(timer: Any) -> bool:

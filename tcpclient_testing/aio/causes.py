@@ -17,7 +17,6 @@ import asyncio
 import concurrent.futures
 import gc
 import threading
-import weakref
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
@@ -41,25 +40,26 @@ __unittest = True
 _MOMENT = 0.05
 _LOOK = 0.002
 
-_all: weakref.WeakSet[Causes] = weakref.WeakSet()
-
 
 class Causes:
-    """Looks for clients of one server that have failed by themselves. `address` is where the server listens.
+    """Looks for clients of one server, in one `loop`, that have failed by themselves.
 
+    - `servers` returns the servers that run, each with the address where it listens; the server's own is `address`.
     - `unretrieved` has what asyncio has told of.
     - `waiting_threads` returns the threads that wait for servers, and those in which servers run.
     """
 
-    def __init__(self, context: ServerContext, address: Any, unretrieved: Unretrieved,
+    def __init__(self, context: ServerContext, loop: asyncio.AbstractEventLoop, address: Any,
+                 servers: Callable[[], list[tuple[ServerContext, Any]]], unretrieved: Unretrieved,
                  waiting_threads: Callable[[], Collection[threading.Thread]]) -> None:
         self._context = context
+        self._loop = loop
+        self._servers = servers
         self._address = address
         self._unretrieved = unretrieved
         self._waiting_threads = waiting_threads
         self._before: Any = None
         self._named: Optional[list[BaseException]] = None
-        _all.add(self)
 
     # While somebody waits.
 
@@ -67,22 +67,22 @@ class Causes:
         """Whether nothing has happened since the last call."""
         context = self._context
         seen = (context.environment.now, len(context.transcript),
-                {(id(task), id(getattr(task, "_fut_waiter", None))) for task in asyncio.all_tasks(context.loop)})
+                {(id(task), id(getattr(task, "_fut_waiter", None))) for task in asyncio.all_tasks(self._loop)})
         before, self._before = self._before, seen
         return bool(seen == before)
 
     def is_at_rest(self, waiting: Collection[asyncio.Task[Any]]) -> bool:
         """Whether nothing can happen before the script's time-out; the tasks in `waiting` wait for steps."""
-        loop, threaded = self._context.loop, self._context.threaded
-        servers = [each for each in _all if not each._context.environment.over
-                   and (each._context.threaded if threaded else each._context.loop is loop)]
-        if not all(_waits_for_clients(each._context.session) for each in servers):
+        loop, threaded = self._loop, self._context.threaded
+        servers = [(context, address) for context, address in self._servers()
+                   if not context.environment.over and (context.threaded if threaded else context.loop is loop)]
+        if not all(_waits_for_clients(context.session) for context, _ in servers):
             return False
-        if threaded:
+        if loop is self._context.loop and threaded:
             return nobody_else_lives(besides=self._waiting_threads())
-        until = min((deadline for each in servers for deadline in each._context.session.deadlines()),
+        until = min((deadline for context, _ in servers for deadline in context.session.deadlines()),
                     default=float("inf"))
-        return loop_is_at_rest(loop, until, [each._address for each in servers], waiting)
+        return loop_is_at_rest(loop, until, [address for _, address in servers], waiting, self._waiting_threads())
 
     def cause(self, waiting: Collection[asyncio.Task[Any]]) -> Optional[BaseException]:
         """Return the exception of a client that has failed by itself, the first one; None if there is none.
@@ -94,7 +94,7 @@ class Causes:
         own = next((exc for exc in [*found, *self._of_jobs()] if knows(exc, self._address)), None)
         if own is not None:
             return own
-        if not self._context.environment.accepted and not other_tasks(self._context.loop, waiting):
+        if not self._context.environment.accepted and not other_tasks(self._loop, waiting):
             return next(iter(found), None)
         return None
 
@@ -112,11 +112,15 @@ class Causes:
         return own
 
     def _dead_futures(self) -> list[tuple[asyncio.Future[Any], BaseException]]:
-        """Return the futures and tasks of this loop that have an exception which nobody has taken, in order."""
-        loop = self._context.loop
+        """Return the futures and tasks that have an exception which nobody has taken, in order.
+
+        They are those of the loop. A server in a thread may have clients in any loop.
+        """
+        loop = self._loop
         found: list[Any] = [
             each for each in gc.get_objects() if issubclass(type(each), asyncio.Future)
-            and getattr(each, "_log_traceback", False) and each.get_loop() is loop and not is_ours(each)]
+            and getattr(each, "_log_traceback", False) and (each.get_loop() is loop or self._context.threaded)
+            and not is_ours(each)]
         return [(each, each._exception) for each in sorted(found, key=_number)]
 
     def _of_jobs(self) -> list[BaseException]:

@@ -312,6 +312,14 @@ class Host:
                 self._tell_of(error)
         return self.client_error if failure is not None and failure.at_end else None
 
+    def errors_beside(self) -> list[BaseException]:
+        """Return the errors with which clients have ended beside the body, if the script has not failed."""
+        lookout = self._lookout
+        if lookout is None or self.session.environment.verdict is not None or lookout.stopped:
+            return []
+        lookout.causes.failed()
+        return lookout.causes.named()
+
     # The verdict.
 
     def failed(self) -> None:

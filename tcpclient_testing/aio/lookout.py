@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.aio.process import thread_errors
 
+from .context import is_virtual
 from .unretrieved import Unretrieved
 
 if TYPE_CHECKING:
@@ -34,8 +36,16 @@ _PAUSE = 0.025
 _OFTEN, _SELDOM = 24, 8
 
 
+_running: weakref.WeakSet[Lookout] = weakref.WeakSet()
+
+
+def running_servers() -> list[tuple[ServerContext, Any]]:
+    """Return the servers that run in this process, each with its address."""
+    return [(each._context, each._address()) for each in list(_running)]
+
+
 class Lookout:
-    """The looks of one server.
+    """The looks of one server: in its own loop, or in `loop`, where clients of a server in a thread run.
 
     - `address` returns where the server listens.
     - `waiting` returns the tasks that wait for its steps.
@@ -46,33 +56,39 @@ class Lookout:
     def __init__(self, context: ServerContext, address: Callable[[], Any],
                  waiting: Callable[[], Collection[asyncio.Task[Any]]],
                  report: Callable[[BaseException], bool],
-                 waiting_threads: Callable[[], Collection[threading.Thread]]) -> None:
+                 waiting_threads: Callable[[], Collection[threading.Thread]],
+                 loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
         self._context = context
+        self._loop = context.loop if loop is None else loop
+        self._virtual = is_virtual(self._loop)
         self._address = address
         self._waiting = waiting
         self._report = report
         self._waiting_threads = waiting_threads
-        self._unretrieved = Unretrieved.of(context.loop)
+        self._unretrieved = Unretrieved.of(self._loop)
         thread_errors.acquire()
         self._timer: Optional[asyncio.TimerHandle] = None
         self._causes: Optional[Causes] = None
         self._looks = 0
-        self._stopped = False
-        if context.virtual:
-            loop: Any = context.loop
-            loop.look_before_jumps(self._look_at_once)
+        self.stopped = False
+        if loop is None:
+            _running.add(self)
+        if self._virtual:
+            virtual: Any = self._loop
+            virtual.look_before_jumps(self._look_at_once)
 
     def stop(self) -> None:
         """The server is closed: look no more."""
-        if self._stopped:
+        if self.stopped:
             return
-        self._stopped = True
+        self.stopped = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._context.virtual:
-            loop: Any = self._context.loop
-            loop.look_no_more(self._look_at_once)
+        _running.discard(self)
+        if self._virtual:
+            virtual: Any = self._loop
+            virtual.look_no_more(self._look_at_once)
         self._unretrieved.release()
         thread_errors.release()
         self._causes = None
@@ -87,7 +103,8 @@ class Lookout:
         """What finds the exceptions; its code is loaded when it is first asked."""
         if self._causes is None:
             from .causes import Causes
-            self._causes = Causes(self._context, self._address(), self._unretrieved, self._waiting_threads)
+            self._causes = Causes(self._context, self._loop, self._address(), running_servers, self._unretrieved,
+                                  self._waiting_threads)
         return self._causes
 
     def named(self) -> list[BaseException]:
@@ -96,9 +113,9 @@ class Lookout:
 
     def begin(self) -> None:
         """Somebody waits for a step: look now and then, until nobody waits."""
-        if self._timer is None and not self._context.virtual and not self._stopped:
+        if self._timer is None and not self._virtual and not self.stopped:
             thread_errors.hear()
-            self._timer = self._context.loop.call_later(_PAUSE, self._look)
+            self._timer = self._loop.call_later(_PAUSE, self._look)
 
     def _look(self) -> None:
         self._timer = None
@@ -113,7 +130,7 @@ class Lookout:
     def _look_at_once(self) -> None:
         """If nothing can happen any more, and a client has failed by itself, report its exception."""
         waiting = self._waiting()
-        if not waiting or self._context.environment.over or self._stopped:
+        if not waiting or self._context.environment.over or self.stopped:
             return
         causes = self.causes
         if causes.is_at_rest(waiting):

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         @property
         def virtual(self) -> bool: ...
         def error(self) -> ExpectationError: ...
+        def errors_beside(self) -> list[BaseException]: ...
         def client_raised(self, exc: Optional[BaseException]) -> None: ...
         def listening_at(self) -> str: ...
 
@@ -146,7 +147,7 @@ class Blame:
         evidence = self._evidence
         if not len(evidence.transcript) or getattr(exc, "has_conversation", False) or exc is evidence.client_error:
             return
-        _attach_text(exc, [*self._headline(), *self._conversation()])
+        _attach_text(exc, [*self._headline(), *self._earlier(exc), *self._conversation()])
 
     def attach_to_cause(self, exc: BaseException, *, conversation: bool) -> None:
         """Let tracebacks of `exc`, which a client has raised beside the body, show where the script was.
@@ -158,6 +159,12 @@ class Blame:
         if not place:
             place = [f"a client had ended with {type(exc).__name__}; {waiting_for(self._evidence.session)}", ""]
         _attach_text(exc, [*place, *self._conversation()] if conversation else place[:1])
+
+    def _earlier(self, exc: BaseException) -> list[str]:
+        """Name the errors with which clients had ended beside the body, which did not lead to `exc` there."""
+        from tcpclient_testing.report.report import named
+        known = chain_of(exc)
+        return named([each for each in self._evidence.errors_beside() if not any(each is other for other in known)])
 
     def _headline(self) -> list[str]:
         from tcpclient_testing.report.report import headline

@@ -21,7 +21,7 @@ from tcpclient_testing.transcript.entries import Transcript
 
 from .raised import summary
 
-__all__ = ["ExpectationError", "Report", "conversation_text", "headline", "place_of", "waiting_for"]
+__all__ = ["ExpectationError", "Report", "conversation_text", "headline", "named", "place_of", "waiting_for"]
 
 __unittest = True
 
@@ -68,10 +68,7 @@ class Report:
         """
         failure = session.environment.failure
         assert failure is not None
-        body: list[str] = []
-        for exception in before:
-            body += ["  before that, a task or thread of this test had ended with",
-                     *(f"    {line}" for line in _exception_lines(exception))]
+        body = named(before)
         body += [f"  {line}" if line else "" for line in failure.mismatch.details]
         raised = getattr(failure.mismatch, "exception", None)
         if raised is not None:
@@ -149,6 +146,15 @@ def _where_and_what(session: Session, failure: Failure) -> str:
     places = str(lines[0]) + "".join(f", called from {line}" for line in lines[-1:] if len(lines) > 1)
     return (f"connection {number}, step {step.index + 1} of {len(steps)} ({places}): "
             f"{failure.mismatch.summary}")
+
+
+def named(exceptions: Sequence[BaseException]) -> list[str]:
+    """Return the section about exceptions with which tasks and threads had ended."""
+    lines: list[str] = []
+    for exception in exceptions:
+        lines += ["  before that, a task or thread of this test had ended with",
+                  *(f"    {line}" for line in _exception_lines(exception))]
+    return lines
 
 
 def place_of(step: Step[Any]) -> str:

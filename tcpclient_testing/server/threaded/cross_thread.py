@@ -25,15 +25,19 @@ from tcpclient_testing.transcript.entries import Transcript
 
 from .loop_thread import LoopThread
 
-__all__ = ["Awaiting", "DONE", "answer", "Late", "late", "place_of"]
+__all__ = ["Awaiting", "DONE", "Waiting", "answer", "Late", "late", "place_of"]
 
 __unittest = True
 
 
 class Awaiting:
-    """The tasks of other loops that await an answer. The answer reports a failure, so they need no interruption."""
+    """The tasks of other loops that await an answer. The answer reports a failure, so they need no interruption.
 
-    def __init__(self) -> None:
+    `begin` is called when such a wait begins.
+    """
+
+    def __init__(self, begin: Callable[[], None] = lambda: None) -> None:
+        self._begin = begin
         self._tasks: dict[asyncio.Task[Any], int] = {}
 
     def includes(self, task: asyncio.Task[Any]) -> bool:
@@ -44,17 +48,34 @@ class Awaiting:
         """Whether `body` waits here."""
         return any(body.waits_by(task) for task in list(self._tasks))
 
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """Return the tasks of the running loop that wait here."""
+        loop = asyncio.get_running_loop()
+        return [task for task in list(self._tasks) if task.get_loop() is loop]
+
     def answer(self, future: Awaitable[Any]) -> Generator[Any, None, Any]:
         """Wait for `future` in the current task."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks[task] = self._tasks.get(task, 0) + 1
+        self._begin()
         try:
             return (yield from future.__await__())
         finally:
             self._tasks[task] -= 1
             if not self._tasks[task]:
                 del self._tasks[task]
+
+
+class Waiting:
+    """An awaitable for `future`, by which the current task counts among those that wait."""
+
+    def __init__(self, awaiting: Awaiting, future: Awaitable[Any]) -> None:
+        self._awaiting = awaiting
+        self._future = future
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._awaiting.answer(self._future)
 
 
 def answer(thread: LoopThread, coroutine: Coroutine[Any, Any, None], timeout: Optional[float],

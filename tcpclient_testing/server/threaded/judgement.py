@@ -13,6 +13,7 @@ from tcpclient_testing.harness.interruption import Body
 from tcpclient_testing.harness.tracebacks import told_of
 from tcpclient_testing.server.judgement import Findings, Judgement
 
+from .cross_thread import Waiting
 from .loop_thread import LoopThread
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ class ThreadedJudgement(Findings):
             answer: T = await sys.modules["trio"].to_thread.run_sync(thread.answer, future)
             return answer
         try:
-            return await asyncio.wrap_future(future)
+            result: T = await Waiting(self.host.awaiting, asyncio.wrap_future(future))
+            return result
         except Exception as error:  # noqa: BLE001 - the same exception is raised
             raise error.with_traceback(told_of(error))  # noqa: B904 - the same exception
