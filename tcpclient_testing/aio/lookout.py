@@ -66,12 +66,13 @@ class Lookout:
         self._report = report
         self._waiting_threads = waiting_threads
         self._unretrieved = Unretrieved.of(self._loop)
-        thread_errors.acquire()
         self._timer: Optional[asyncio.TimerHandle] = None
         self._causes: Optional[Causes] = None
         self._looks = 0
         self.stopped = False
+        self._hears_threads = loop is None
         if loop is None:
+            thread_errors.acquire()
             _running.add(self)
         if self._virtual:
             virtual: Any = self._loop
@@ -90,7 +91,8 @@ class Lookout:
             virtual: Any = self._loop
             virtual.look_no_more(self._look_at_once)
         self._unretrieved.release()
-        thread_errors.release()
+        if self._hears_threads:
+            thread_errors.release()
         self._causes = None
 
     @staticmethod

@@ -11,6 +11,7 @@ A hook that the test has set itself is called at once, and stays where it is.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Collection
 from typing import Any, Callable
@@ -40,6 +41,8 @@ def acquire() -> None:
 def release() -> None:
     """A server is closed. After the last one, pass on what no report has named."""
     global _servers
+    if not _servers:
+        return  # in a forked child
     _servers -= 1
     if _servers:
         return
@@ -82,3 +85,17 @@ def _only_tells(hook: Any) -> bool:
     hook = getattr(hook, "func", hook)  # pytest's may be a partial function
     module = getattr(hook, "__module__", None) or type(hook).__module__
     return module.partition(".")[0] in _TELLING
+
+
+def _let_go_in_child() -> None:
+    """In a forked child: its servers are the parent's, and so is what was kept."""
+    global _servers
+    _servers = 0
+    _kept.clear()
+    if threading.excepthook is _hook:
+        threading.excepthook = _before[-1] if _before else _first
+    _before.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)

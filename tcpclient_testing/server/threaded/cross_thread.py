@@ -12,11 +12,13 @@ If a wait is over while the script goes on, the caller gets a `TimeoutError`. It
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from asyncio import events
 from collections.abc import Awaitable, Coroutine, Generator
 from concurrent.futures import Future
 from typing import Any, Callable, Optional
 
+from tcpclient_testing.aio.lookout import Lookout
 from tcpclient_testing.engine.session.session import Session
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.harness.interruption import Body
@@ -33,12 +35,28 @@ __unittest = True
 class Awaiting:
     """The tasks of other loops that await an answer. The answer reports a failure, so they need no interruption.
 
-    `begin` is called when such a wait begins.
+    While they wait, a `Lookout` looks in their loop whether the client has failed by itself. `lookout` makes it.
     """
 
-    def __init__(self, begin: Callable[[], None] = lambda: None) -> None:
-        self._begin = begin
+    def __init__(self, lookout: Optional[Callable[[asyncio.AbstractEventLoop], Lookout]] = None) -> None:
+        self._make_lookout = lookout
+        self._lookouts: dict[asyncio.AbstractEventLoop, Lookout] = {}
         self._tasks: dict[asyncio.Task[Any], int] = {}
+
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._make_lookout is not None:
+            if loop not in self._lookouts:
+                self._lookouts[loop] = self._make_lookout(loop)
+            self._lookouts[loop].begin()
+
+    def close(self) -> None:
+        """The server is closed: look no more."""
+        self._make_lookout = None
+        for loop, lookout in list(self._lookouts.items()):
+            with contextlib.suppress(RuntimeError):  # that loop is closed
+                loop.call_soon_threadsafe(lookout.stop)
+        self._lookouts.clear()
 
     def includes(self, task: asyncio.Task[Any]) -> bool:
         """Whether `task` waits here. Call this in the thread of the task."""

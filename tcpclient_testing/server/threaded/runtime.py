@@ -45,8 +45,7 @@ class ThreadedHost(Host):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.awaiting = Awaiting(self._begin_elsewhere)
-        self._elsewhere: dict[asyncio.AbstractEventLoop, Lookout] = {}
+        self.awaiting = Awaiting(self._make_lookout_in)
         self._companions: Callable[[], Sequence[ThreadedHost]] = tuple
         self._followed: Optional[ThreadedHost] = None
 
@@ -71,15 +70,9 @@ class ThreadedHost(Host):
     def _make_lookout(self) -> Lookout:
         return Lookout(self.context, self._address, self._waiting, self._report_cause, waiting_threads)
 
-    def _begin_elsewhere(self) -> None:
-        """A task of another loop, the running one, begins to wait: look there, too, whether a client has failed."""
-        loop = asyncio.get_running_loop()
-        lookout = self._elsewhere.get(loop)
-        if lookout is None and not self.context.closed:
-            lookout = self._elsewhere[loop] = Lookout(self.context, self._address, self.awaiting.tasks,
-                                                      self._report_elsewhere, waiting_threads, loop)
-        if lookout is not None:
-            lookout.begin()
+    def _make_lookout_in(self, loop: asyncio.AbstractEventLoop) -> Lookout:
+        """A task of another loop begins to wait: look there, too, whether a client has failed."""
+        return Lookout(self.context, self._address, self.awaiting.tasks, self._report_elsewhere, waiting_threads, loop)
 
     def _report_elsewhere(self, error: BaseException) -> bool:
         with contextlib.suppress(RuntimeError):  # the server's loop is closed
@@ -89,10 +82,7 @@ class ThreadedHost(Host):
 
     def closed(self) -> None:
         super().closed()
-        for loop, lookout in list(self._elsewhere.items()):
-            with contextlib.suppress(RuntimeError):  # that loop is closed
-                loop.call_soon_threadsafe(lookout.stop)
-        self._elsewhere.clear()
+        self.awaiting.close()
 
     def _waits(self, body: Body, task: asyncio.Task[Any]) -> bool:
         return self.awaiting.has_body(body)
