@@ -25,6 +25,7 @@ from typing import Any
 
 from tcpclient_testing.aio.process.quiescence import child_lives, living_thread
 from tcpclient_testing.harness.client_errors import belongs_to
+from tcpclient_testing.harness.interruption import awaits
 
 __all__ = ["is_ours", "loop_is_at_rest", "nobody_else_lives", "other_tasks"]
 
@@ -111,7 +112,8 @@ def nobody_else_lives(loop: Any = None, besides: Collection[threading.Thread] = 
 
 def other_tasks(loop: asyncio.AbstractEventLoop, waiting: Collection[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
     """Return the living tasks of `loop` that may be the client's: none that waits for a step, none of ours."""
-    return [task for task in asyncio.all_tasks(loop) if task not in waiting and not is_ours(task)]
+    return [task for task in asyncio.all_tasks(loop) if task not in waiting and not is_ours(task)
+            and not any(awaits(task, each) for each in waiting)]
 
 
 def is_ours(task: asyncio.Future[Any]) -> bool:

@@ -100,9 +100,12 @@ class Causes:
 
     # What there is.
 
-    def errors(self) -> list[BaseException]:
-        """Return the exceptions with which tasks of the loop have ended, and which nobody has taken, in order."""
-        ended = self._has_ended_something()
+    def errors(self, *, expected: bool = False) -> list[BaseException]:
+        """Return the exceptions with which tasks and threads have ended, and which nobody has taken, in order.
+
+        Include those that the script makes a client expect, if `expected`.
+        """
+        ended = not expected and self._has_ended_something()
         found = [*thread_errors.kept(), *self._unretrieved.exceptions()]
         found += [exc for _, exc in self._dead_futures()]
         own: list[BaseException] = []
@@ -161,7 +164,7 @@ class Causes:
 
     def failed(self) -> None:
         """The script has just failed: the errors that there are by now came before."""
-        self._named = self.errors()
+        self._named = self.errors(expected=True)
 
     def named(self) -> list[BaseException]:
         """Return the errors that came before the failure, for its report: nobody has to tell of them again."""

@@ -18,7 +18,7 @@ import threading
 import weakref
 from typing import Any, Callable, Optional
 
-__all__ = ["Body", "consequence", "ends_with_ctrl_c"]
+__all__ = ["Body", "awaits", "consequence", "ends_with_ctrl_c"]
 
 __unittest = True
 
@@ -55,13 +55,8 @@ class Body:
         return self._cancelled > 0
 
     def waits_by(self, task: asyncio.Task[Any]) -> bool:
-        """Whether `task` is the body, or the body awaits it: alone, or in a `wait_for` (before Python 3.12)."""
-        if task is self._task:
-            return True
-        awaited = getattr(self._task, "_fut_waiter", None)
-        callbacks = [callback for callback, _ in getattr(task, "_callbacks", None) or ()]
-        return awaited is not None and (awaited is task or any(
-            each is awaited for callback in callbacks for each in getattr(callback, "args", ())))
+        """Whether `task` is the body, or the body awaits it."""
+        return task is self._task or awaits(self._task, task)
 
     def interrupt(self) -> None:
         """Cancel the task a moment from now (0.1 s, or 1 s while cleaning), if it is still running then."""
@@ -110,6 +105,14 @@ class Body:
     def _cancelled_by_others(self) -> int:
         """How often anybody but a server has cancelled the task; 0 before Python 3.11, where tasks don't count that."""
         return self._task.cancelling() - _ours.get(self._task, 0) if hasattr(self._task, "cancelling") else 0
+
+
+def awaits(waiting: asyncio.Task[Any], task: asyncio.Task[Any]) -> bool:
+    """Whether `waiting` awaits `task`: alone, or in a `wait_for`, which has a task of its own before Python 3.12."""
+    awaited = getattr(waiting, "_fut_waiter", None)
+    callbacks = [callback for callback, _ in getattr(task, "_callbacks", None) or ()]
+    return awaited is not None and (awaited is task or any(
+        each is awaited for callback in callbacks for each in getattr(callback, "args", ())))
 
 
 def ends_with_ctrl_c() -> bool:

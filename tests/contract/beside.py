@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Optional
 
 from .bodies import Body, Tools
@@ -183,6 +186,34 @@ def restarts(tools: Tools) -> Body:
     yield lambda: tasks[1]
 
 
+def fails_while_another_goes_on(tools: Tools) -> Body:
+    """The client fails when it has done its part; another one, in a thread of its own, takes its time for the rest."""
+    def later() -> None:
+        time.sleep(0.2)
+        another.run_blocking()
+    first, another = Beside(tools, *ASK, do(fail), closes=True), Beside(tools, *ASK, CLOSE)
+    pool = ThreadPoolExecutor(2)
+    jobs = yield lambda: [pool.submit(first.run_blocking), pool.submit(later)]
+    yield tools.join()
+    assert isinstance(jobs[0].exception(), LookupError)
+    pool.shutdown()
+
+
+def in_a_group(tools: Tools) -> Body:
+    """A task group ends with the client's exception, which is handled; then another client does the rest."""
+    first = Beside(tools, *ASK, do(fail), closes=True)
+
+    async def run() -> None:
+        with contextlib.suppress(Exception):
+            async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined,unused-ignore]
+                group.create_task(first.run())
+        await asyncio.sleep(0.2)
+        await Beside(tools, *ASK, CLOSE).run()
+    [task] = yield lambda: begin(run())
+    yield tools.join()
+    yield lambda: task
+
+
 def background_dies(slowly: bool) -> Callable[[Tools], Body]:
     """Make a body with a task that has nothing to do with the client, and fails."""
     async def background() -> None:
@@ -257,6 +288,9 @@ CASES = (
     Case("client_gathered", PASSES, gathered, twice, only="asynchronous", options=lambda: {"watch_streams": False}),
     Case("client_reconnects", PASSES, reconnects, twice, only="asynchronous", options=lambda: {"watch_streams": False}),
     Case("client_restarts", PASSES, restarts, twice, only="asynchronous", options=lambda: {"watch_streams": False}),
+    *([Case("client_in_a_task_group", PASSES, in_a_group, twice, only="asynchronous",
+            options=lambda: {"watch_streams": False})] if sys.version_info >= (3, 11) else []),
+    Case("client_fails_while_another_goes_on", PASSES, fails_while_another_goes_on, twice, only="threaded"),
     Case("background_dies", PASSES, background_dies(True), exchange, only="asynchronous"),
     Case("background_dies_and_the_server_is_slow", PASSES, background_dies(True), delayed, only="asynchronous"),
     Case("background_dies_and_the_client_hangs", fails(r"LookupError: the background's own.*nothing received"),
