@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import gc
 import threading
 from collections.abc import Collection
@@ -40,6 +41,8 @@ __unittest = True
 _MOMENT = 0.05
 _LOOK = 0.002
 
+_TRIES = 100
+
 
 class Causes:
     """Looks for clients of one server, in one `loop`, that have failed by themselves.
@@ -59,6 +62,7 @@ class Causes:
         self._unretrieved = unretrieved
         self._waiting_threads = waiting_threads
         self._before: Any = None
+        self._dead: list[tuple[asyncio.Future[Any], BaseException]] = []
         self._named: Optional[list[BaseException]] = None
 
     # While somebody waits.
@@ -100,29 +104,30 @@ class Causes:
 
     # What there is.
 
-    def errors(self, *, expected: bool = False) -> list[BaseException]:
+    def errors(self, *, after_failure: bool = False) -> list[BaseException]:
         """Return the exceptions with which tasks and threads have ended, and which nobody has taken, in order.
 
-        Include those that the script makes a client expect, if `expected`.
+        `after_failure` includes those that the script makes a client expect: they are only named. Futures that are no
+        tasks are left out then, since that takes no time.
         """
-        ended = not expected and self._has_ended_something()
-        found = [*thread_errors.kept(), *self._unretrieved.exceptions()]
-        found += [exc for _, exc in self._dead_futures()]
+        ended = not after_failure and self._has_ended_something()
+        self._dead = self._dead_futures(_tasks() if after_failure else None)
+        found = [*thread_errors.kept(), *self._unretrieved.exceptions(), *(exc for _, exc in self._dead)]
         own: list[BaseException] = []
         for exc in found:
             if is_own(exc, ended=ended) and not any(exc is each for each in own):
                 own.append(exc)
         return own
 
-    def _dead_futures(self) -> list[tuple[asyncio.Future[Any], BaseException]]:
+    def _dead_futures(self, among: Optional[list[Any]]) -> list[tuple[asyncio.Future[Any], BaseException]]:
         """Return the futures and tasks that have an exception which nobody has taken, in order.
 
-        They are those of the loop. A server in a thread may have clients in any loop.
+        They are those of the loop; a server in a thread may have clients in any loop. Look `among` these only, if that
+        is not None.
         """
-        loop = self._loop
         found: list[Any] = [
-            each for each in gc.get_objects() if issubclass(type(each), asyncio.Future)
-            and getattr(each, "_log_traceback", False) and (each.get_loop() is loop or self._context.threaded)
+            each for each in (gc.get_objects() if among is None else among) if issubclass(type(each), asyncio.Future)
+            and getattr(each, "_log_traceback", False) and (each.get_loop() is self._loop or self._context.threaded)
             and not is_ours(each)]
         return [(each, each._exception) for each in sorted(found, key=_number)]
 
@@ -140,7 +145,7 @@ class Causes:
         """These exceptions are reported: nobody has to tell of them again."""
         self._unretrieved.forget(exceptions)
         thread_errors.forget(exceptions)
-        for future, exc in self._dead_futures():
+        for future, exc in self._dead:
             if any(exc is each for each in exceptions):
                 future.exception()
 
@@ -164,7 +169,7 @@ class Causes:
 
     def failed(self) -> None:
         """The script has just failed: the errors that there are by now came before."""
-        self._named = self.errors(expected=True)
+        self._named = self.errors(after_failure=True)
 
     def named(self) -> list[BaseException]:
         """Return the errors that came before the failure, for its report: nobody has to tell of them again."""
@@ -178,12 +183,23 @@ class Causes:
 
         `by_itself` says whether an exception was raised before the failure.
         """
-        found: list[BaseException] = [*(self._named or ()), *self.errors()]
+        found: list[BaseException] = [*(self._named or ()), *self.errors(after_failure=True)]
         for exc in found:
             if by_itself(exc) and knows(exc, self._address):
                 self.take([exc])
                 return exc
         return None
+
+
+def _tasks() -> Optional[list[Any]]:
+    """Return the tasks that there are, ended ones included; None if asyncio (3.14) doesn't keep them in a set."""
+    kept = getattr(asyncio.tasks, "_all_tasks", getattr(asyncio.tasks, "_scheduled_tasks", None))
+    if kept is None:
+        return None
+    for _ in range(_TRIES):
+        with contextlib.suppress(RuntimeError):  # another thread has just begun a task
+            return list(kept)
+    return None
 
 
 def _is_fresh(exc: BaseException) -> bool:
