@@ -50,8 +50,8 @@ def loop_is_at_rest(loop: asyncio.AbstractEventLoop, until: float, addresses: Se
     """
     inside: Any = loop
     ready, timers = getattr(inside, "_ready", None), getattr(inside, "_scheduled", None)
-    selector = getattr(inside, "_selector", None)
-    if ready is None or timers is None or selector is None:
+    selector: Any = getattr(inside, "_selector", None)  # Windows' proactor has no map of what it watches
+    if ready is None or timers is None or not hasattr(selector, "get_map"):
         return not other_tasks(loop, waiting) and not _has_handles(loop, until) and nobody_else_lives(loop, besides)
     if ready or any(timer.when() < until and not timer.cancelled() and not _is_our_timer(timer) for timer in timers):
         return False

@@ -95,7 +95,10 @@ class Causes:
         enough that there is no other task that could be the client.
         """
         found = self.errors()
-        own = next((exc for exc in [*found, *self._of_jobs()] if knows(exc, self._address)), None)
+        own = next((exc for exc in found if knows(exc, self._address)), None)
+        if own is None:
+            found = self.errors(thorough=True)
+            own = next((exc for exc in [*found, *self._of_jobs()] if knows(exc, self._address)), None)
         if own is not None:
             return own
         if not self._context.environment.accepted and not other_tasks(self._loop, waiting):
@@ -104,14 +107,14 @@ class Causes:
 
     # What there is.
 
-    def errors(self, *, after_failure: bool = False) -> list[BaseException]:
+    def errors(self, *, after_failure: bool = False, thorough: bool = False) -> list[BaseException]:
         """Return the exceptions with which tasks and threads have ended, and which nobody has taken, in order.
 
         `after_failure` includes those that the script makes a client expect: they are only named. Futures that are no
-        tasks are left out then, since that takes no time.
+        tasks are found only if the search is `thorough`, which takes some time.
         """
         ended = not after_failure and self._has_ended_something()
-        self._dead = self._dead_futures(_tasks() if after_failure else None)
+        self._dead = self._dead_futures(None if thorough else _tasks())
         found = [*thread_errors.kept(), *self._unretrieved.exceptions(), *(exc for _, exc in self._dead)]
         own: list[BaseException] = []
         for exc in found:
