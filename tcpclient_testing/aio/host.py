@@ -41,7 +41,11 @@ _WORTH_TELLING = 0.5
 HandleFactory = Callable[["Conversation"], Any]
 
 
-async def _no_cause() -> None:
+#: Returns what a task that has waited is to raise instead of the verdict, or None.
+Finding = Callable[[Optional["asyncio.Task[Any]"]], "Awaitable[Optional[BaseException]]"]
+
+
+async def _no_cause(_: object) -> None:
     """Nothing is known that led to the failure."""
 
 
@@ -50,12 +54,11 @@ class Waiters:
 
     - `failure` makes the exception for waits that end without their step.
     - `begin` is called when a wait begins.
-    - `cause` finds the client's exception that led to the failure, if there is one: then the wait ends with that.
+    - `cause` finds the client's exception that led to the failure, if a task that waited is to raise that.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, failure: Callable[[], BaseException],
-                 begin: Callable[[], None] = lambda: None,
-                 cause: Callable[[], Awaitable[Optional[BaseException]]] = _no_cause) -> None:
+                 begin: Callable[[], None] = lambda: None, cause: Finding = _no_cause) -> None:
         self._loop = loop
         self._failure = failure
         self._begin = begin
@@ -78,7 +81,7 @@ class Waiters:
             yield from future
             cause = self._raising.pop(future, None) if self._raising else None
         except AssertionError:
-            cause = yield from self._cause().__await__()
+            cause = yield from self._cause(task).__await__()
             if cause is None:
                 raise
         finally:
@@ -174,7 +177,7 @@ class Host:
     def attached(self) -> None:
         """There is a loop: steps can be awaited from now on."""
         self._lookout = lookout = self._make_lookout()
-        self.waiters = Waiters(self.context.loop, self.error, lookout.begin, self.cause_of_end)
+        self.waiters = Waiters(self.context.loop, self.error, lookout.begin, self._cause_for)
 
     def _make_lookout(self) -> Lookout:
         return Lookout(self.context, self._address, self._waiting, self._report_cause, tuple)
@@ -295,6 +298,13 @@ class Host:
         from tcpclient_testing.harness.blame import Blame
         self.client_error = error
         Blame(self).attach_to_cause(error, conversation=not self.shown_elsewhere)
+
+    async def _cause_for(self, task: Optional[asyncio.Task[Any]]) -> Optional[BaseException]:
+        """Return what `task`, which waited for a step, is to raise instead of the verdict: the body, not others."""
+        body = self.body
+        if body is not None and task is not None and not self._waits(body, task):
+            return None
+        return await self.cause_of_end()
 
     async def cause_of_end(self) -> Optional[BaseException]:
         """Return the client's exception that made it end its stream, by which the script has failed; None for none."""

@@ -13,8 +13,6 @@ import socket
 from types import CodeType, CoroutineType, FrameType, FunctionType, GeneratorType, ModuleType
 from typing import Any, Optional
 
-from tcpclient_testing.errors import ScriptError
-
 from .exceptions import chain_of, is_control, parts_of
 
 __all__ = ["belongs_to", "is_own", "knows"]
@@ -43,7 +41,7 @@ def is_own(exc: Optional[BaseException], *, ended: bool) -> bool:
         return False
     from tcpclient_testing.report.report import ExpectationError
     parts = parts_of(exc)
-    if any(isinstance(part, (ExpectationError, ScriptError)) for part in parts):
+    if any(isinstance(part, ExpectationError) for part in parts):
         return False
     return not (ended and all(isinstance(part, (ConnectionError, EOFError)) for part in parts))
 
