@@ -65,15 +65,15 @@ class _ServersMixin(Generic[S], _Base):
 
     def _tcpserver_part(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function that runs one of the test's own as a part of the test."""
-        servers = self._tcpservers
+        # Look up the servers when the part runs: the test may run again, and then has others.
         # unittest awaits the result if the function is a coroutine function, so the wrapper must be of the same kind.
         if self._is_awaited(function):
             async def in_loop(*args: Any, **kwargs: Any) -> Any:
                 if part == BODY:
                     self._check_tcpserver_loop()
-                return await run(servers, part, function, *args, **kwargs)
+                return await run(self._tcpservers, part, function, *args, **kwargs)
             return in_loop
-        return lambda *args, **kwargs: run_blocking(servers, part, function, *args, **kwargs)
+        return lambda *args, **kwargs: run_blocking(self._tcpservers, part, function, *args, **kwargs)
 
     def _is_awaited(self, function: Callable[..., Any]) -> bool:
         """Whether unittest awaits what a function of the test returns."""
@@ -95,9 +95,13 @@ class _ServersMixin(Generic[S], _Base):
         return nullcontext()
 
     def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
-        """Run the test, with wrappers around its parts that know when these end."""
+        """Run the test, with wrappers around its parts that know when these end. It may be run again."""
         with self._tcpserver_loops(), MethodWrappers(self, self._tcpserver_wrappers()):
-            return super().run(result)
+            try:
+                return super().run(result)
+            except BaseException:
+                self._tcpservers.close()  # Ctrl-C: unittest runs no clean-ups after it
+                raise
 
     def debug(self) -> None:
         """Run the test without collecting errors."""
@@ -124,7 +128,23 @@ class _ServersMixin(Generic[S], _Base):
 
     # How unittest calls the parts of a test.
 
+    def _setupAsyncioRunner(self) -> None:
+        """Make the loop's runner. If the test runs again, make another one; each run begins with the same context."""
+        test: Any = self
+        if test._asyncioRunner is not None and test._outcome is None:  # it runs no more
+            test._asyncioRunner.close()
+            test._asyncioRunner = None
+        test._asyncioTestContext = self.__dict__.setdefault("_tcpserver_context", test._asyncioTestContext).copy()
+        super()._setupAsyncioRunner()  # type: ignore[misc] # Python 3.9 and 3.10 have a loop without a runner
+
     def _callSetUp(self) -> None:
+        # Here, and not in run(): a base class between this one and unittest's may have a run() that runs it repeatedly.
+        if self.__dict__.get("_tcpserver_has_run"):
+            self._tcpservers.excuse()  # after Ctrl-C, their clean-ups are still to come
+            self._tcpservers.close()
+            for name in ("_tcpserver", "_servers_of_test", "_tcpserver_failure_expected"):
+                self.__dict__.pop(name, None)
+        self.__dict__["_tcpserver_has_run"] = True
         self._call_cut(super()._callSetUp)  # type: ignore[misc]
 
     def _callTestMethod(self, method: Callable[..., Any]) -> Any:

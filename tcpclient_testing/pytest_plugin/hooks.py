@@ -78,6 +78,8 @@ def _may_close_clients(function: Any) -> bool:
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, None]:
     """If a script has failed while fixtures were set up, report that as the test's failure."""
+    if SERVERS in item.stash:
+        del item.stash[SERVERS]  # of an earlier run: the test is run again, and begins with nothing
     outcome = yield
     servers = item.stash.get(SERVERS, None)
     if servers is not None and outcome.excinfo is not None and isinstance(outcome.excinfo[1], Exception):
