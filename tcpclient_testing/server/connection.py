@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.engine.conversation.rules import Allowed, Every
 
-__all__ = ["Connection", "Messages", "next_timing"]
+__all__ = ["Connection", "Handles", "Messages", "next_timing"]
 
 __unittest = True
 
@@ -180,3 +180,23 @@ class Messages(AsyncIterator[T]):
                 return result  # type: ignore[no-any-return]
             self._ended = True
         raise StopAsyncIteration
+
+
+class Handles:
+    """Makes the handles of one server's connections. It refers to the script of the server, and not to the server."""
+
+    def __init__(self, kind: type[Connection]) -> None:
+        self._kind = kind
+        self._script: ServerScript
+
+    def write_with(self, script: ServerScript) -> None:
+        """Handles that are made from now on write this script."""
+        self._script = script
+
+    def make(self, conversation: Conversation) -> Connection:
+        """Make the handle of a connection."""
+        return self._kind(self._script, conversation)
+
+    def make_for_handler(self, conversation: Conversation) -> Connection:
+        """Make the handle with which a handler serves a connection."""
+        return self._kind(self._script, conversation, for_handler=True)

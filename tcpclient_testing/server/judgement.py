@@ -283,6 +283,13 @@ class Judgement(Findings):
         if error is not None:
             raise error
 
+    def abandon(self) -> None:
+        """Nobody can stop the server any more: close it if its loop is closed; else the loop's other code goes on."""
+        if self.loop is None or self.loop.is_closed():
+            self.close()
+        else:
+            self._check.close()
+
     def close(self) -> None:
         """Close everything at once, whatever the clients do, without a verdict."""
         if not self._runtime.closed:

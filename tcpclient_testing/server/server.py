@@ -27,7 +27,8 @@ from tcpclient_testing.engine.steps.timing import UNSET, timing_of
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.harness.judged import ON_ITS_WAY
 
-from .connection import Connection
+from .connection import Connection, Handles
+from .forgotten import Forgettable
 from .judgement import Judgement
 from .leaving import FinalCheck
 from .lifetime import Lifetime
@@ -39,10 +40,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from tcpclient_testing.aio.runtime import Runtime
-    from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.engine.steps.base import Step
     from tcpclient_testing.harness.run import RunningPart
     from tcpclient_testing.network.conditions import Network
+    from tcpclient_testing.report.report import ExpectationError
 
 __all__ = ["ConnectStep", "MockTCPServer"]
 
@@ -67,7 +68,7 @@ class ConnectStep(ExpectConnect[C]):
         return handle
 
 
-class MockTCPServer(ServerScriptWriter, ServerView):
+class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
     """A real TCP server on the local machine that checks its clients against a script.
 
     It runs in the running event loop: use ``async with MockTCPServer() as server``, or ``await server.start()`` and
@@ -153,6 +154,7 @@ class MockTCPServer(ServerScriptWriter, ServerView):
     def _begin(self) -> None:
         """Make what one script needs, from its connections to its judgement; `clear` begins another one."""
         options = self._options
+        self._handles = Handles(self._connection_type)
         runtime = self._runtime = self._make_runtime(options)
         if options.settings:
             runtime.session.environment.configure(**options.settings)
@@ -165,6 +167,7 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         self._judgement = Judgement(runtime, lifetime, check, cancel_body=options.cancel_body,
                                     begin_anew=self._begin_anew)
         self._script = self._make_script(options)
+        self._handles.write_with(self._script)
 
     def _begin_anew(self, listeners: list[socket.socket], loop: Optional[asyncio.AbstractEventLoop]) -> Judgement:
         """Begin another script, on these listening sockets and in this loop. Return its judgement."""
@@ -175,8 +178,8 @@ class MockTCPServer(ServerScriptWriter, ServerView):
     def _make_runtime(self, options: ServerOptions) -> Runtime:
         """Make the inner part of the server. Its code is loaded with the first server, not with the package."""
         from tcpclient_testing.aio.runtime import Runtime
-        return Runtime(options.timeout, options.idle_timeout, options.transcript_limit, self._make_handle,
-                       self._make_handle_for_handler)
+        return Runtime(options.timeout, options.idle_timeout, options.transcript_limit, self._handles.make,
+                       self._handles.make_for_handler)
 
     def _make_script(self, options: ServerOptions) -> ServerScript:
         return ServerScript(self._runtime, options.framing, options.ending, self._lifetime.check_usable)
@@ -260,10 +263,17 @@ class MockTCPServer(ServerScriptWriter, ServerView):
         `ScriptError` if there is neither.
         """
         self._lifetime.open(loop)
+        self._remember()
 
     def close(self) -> None:
         """Close everything at once, whatever the clients do, without a verdict."""
         self._judgement.close()
+
+    def _failure(self) -> Optional[ExpectationError]:
+        return self._judgement.error()
+
+    def _abandon(self) -> None:
+        self._judgement.abandon()
 
     # The script.
 
@@ -286,12 +296,6 @@ class MockTCPServer(ServerScriptWriter, ServerView):
                                                     timing_of("expect_connect", timeout, within, after))
         self._script.add_connection(step)
         return step
-
-    def _make_handle_for_handler(self, conversation: Conversation) -> Connection:
-        return self._connection_type(self._script, conversation, for_handler=True)
-
-    def _make_handle(self, conversation: Conversation) -> Connection:
-        return self._connection_type(self._script, conversation)
 
     def _add(self, step: Step[Any]) -> None:
         # Long scripts are written this way: while the last step can only wait, the next one is just appended.

@@ -21,8 +21,9 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tcpclient_testing.engine.environment import Failure
 from tcpclient_testing.engine.mismatches import Mismatch
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["DeadlockGuard", "in_one_sleep", "waits_elsewhere"]
 
 __unittest = True
+
+T = TypeVar("T")
 
 _DEFAULT = 5.0  # seconds, if the server has no time-out, or one in virtual seconds
 _OVERDUE = 5.0  # seconds by which a step may exceed its time-out before it counts as long overdue
@@ -66,7 +69,10 @@ class DeadlockGuard:
         timeout = context.environment.timeout
         self._virtual = context.virtual
         bound = _DEFAULT if timeout is None or self._virtual else timeout
-        self._watch = watch(context.loop, self._ident, bound, self._attention, self._free)
+        # The watch must not keep alive a server that nobody has stopped, and whose loop is closed.
+        attention, free = weakref.WeakMethod(self._attention), weakref.WeakMethod(self._free)
+        self._watch = watch(context.loop, self._ident, bound, lambda: _call(attention, False),
+                            lambda blocked: _call(free, None, blocked))
 
     def stop(self) -> None:
         """Stop watching."""
@@ -123,6 +129,12 @@ class DeadlockGuard:
                     context.transcript.received(loop.time(), conversation.number, data)
         connected = [*(sock for _, sock in pairs), *self._accepted()]
         free_sockets(connected, self._listeners(), reset=blocked.attempt > 1)
+
+
+def _call(method: weakref.WeakMethod[Callable[..., T]], default: T, *args: Any) -> T:
+    """Call a method if its object is still there; else return `default`."""
+    function = method()
+    return default if function is None else function(*args)
 
 
 class _Blocked(Mismatch):

@@ -28,6 +28,7 @@ from tcpclient_testing.aio.process.blocked_call import BlockedCall
 from tcpclient_testing.aio.process.debugger import debugger_active
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.harness.tracebacks import told_of
+from tcpclient_testing.server.forgotten import tell_of_all
 
 __all__ = ["LoopThread", "waiting_threads"]
 
@@ -180,6 +181,12 @@ class LoopThread:
         if thread.is_alive():
             raise self._blocked()
 
+    def stop_later(self) -> None:
+        """Stop the loop and the thread, without waiting for that. Call this from any thread, at any time."""
+        if not self.ended:
+            with contextlib.suppress(RuntimeError):
+                self.loop.call_soon_threadsafe(self._stop_running)
+
     # Called in the thread.
 
     def _run(self) -> None:
@@ -294,9 +301,12 @@ def waiting_threads() -> set[threading.Thread]:
 
 
 def _stop_all() -> None:
-    for thread in list(_living):
-        with contextlib.suppress(Exception):
-            thread.stop()
+    try:
+        tell_of_all()
+    finally:  # the warning may be an error
+        for thread in list(_living):
+            with contextlib.suppress(Exception):
+                thread.stop()
 
 
 def _let_go_in_child() -> None:

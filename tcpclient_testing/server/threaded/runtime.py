@@ -191,15 +191,15 @@ class InnerServer(MockTCPServer):
         """The thread in which the server runs; it stays the same for all scripts of the server."""
         if self._thread is None:
             timeout = self._options.timeout
-            self._thread = LoopThread(5.0 if timeout is None else max(timeout, 1.0), self.close, self._abandon)
+            self._thread = LoopThread(5.0 if timeout is None else max(timeout, 1.0), self.close, self._let_go)
         return self._thread
 
-    def _abandon(self) -> None:
+    def _let_go(self) -> None:
         self._runtime.abandon()
 
     def _make_runtime(self, options: ServerOptions) -> Runtime:
-        runtime = ThreadedRuntime(options.timeout, options.idle_timeout, options.transcript_limit, self._make_handle,
-                                  self._make_handle_for_handler)
+        runtime = ThreadedRuntime(options.timeout, options.idle_timeout, options.transcript_limit, self._handles.make,
+                                  self._handles.make_for_handler)
         runtime.host.run_in(self.thread)
         return runtime
 

@@ -15,12 +15,14 @@ import sys
 from asyncio import events
 from collections.abc import Awaitable
 from types import TracebackType
-from typing import Any, Optional, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Optional, TypeVar, cast
+from weakref import WeakMethod
 
 from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.steps.timing import UNSET, timing_of
 from tcpclient_testing.harness.judged import ON_ITS_WAY
 from tcpclient_testing.harness.run import block_of, leaving_with
+from tcpclient_testing.server.forgotten import Forgettable
 from tcpclient_testing.server.judgement import Judgement
 from tcpclient_testing.server.properties import ServerView
 from tcpclient_testing.server.script import ServerScriptWriter
@@ -31,13 +33,16 @@ from .judgement import ThreadedJudgement
 from .runtime import InnerServer, ThreadedConnection, ThreadedRuntime
 from .script import ThreadedScript
 
+if TYPE_CHECKING:
+    from tcpclient_testing.report.report import ExpectationError
+
 __all__ = ["ThreadedMockTCPServer"]
 
 __unittest = True
 
 S = TypeVar("S", bound="ThreadedMockTCPServer")
 
-class ThreadedMockTCPServer(ServerScriptWriter, ServerView):
+class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
     """A real TCP server for clients that block, with the scripting methods and the reports of `MockTCPServer`.
 
     It runs in a thread of its own. Use ``with ThreadedMockTCPServer() as server``, or call ``server.start()`` and
@@ -71,9 +76,15 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView):
         self._lifetime = inner._lifetime
         self._script = inner._script
         self._judgement = ThreadedJudgement(inner._runtime, inner._judgement, inner.thread)
-        inner._judgement.follow(self._go_on)
+        go_on = WeakMethod(self._go_on)  # nothing in the thread refers to the server that the test has
 
-    def _go_on(self, *_: Judgement) -> None:
+        def tell(*_: Judgement) -> None:
+            method = go_on()
+            if method is not None:
+                method()
+        inner._judgement.follow(tell)
+
+    def _go_on(self) -> None:
         # Called in the thread: the inner server has begun another script.
         cleared = self._judgement
         self._begin()
@@ -153,18 +164,21 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView):
             return
         self._thread.start("tcpclient_testing server")
         try:
-            self._thread.call(self._open)
+            self._thread.call(self._lifetime.open)  # in the thread: the server takes the loop that is running there
         except BaseException:
             self._thread.stop()
             raise
-
-    def _open(self) -> None:
-        # Called in the thread, since the server takes the loop that is running there.
-        self._server.open()
+        self._remember()
 
     def close(self) -> None:
         """Close everything at once, whatever the clients are doing, and judge nothing."""
         self._judgement.close()
+
+    def _failure(self) -> Optional[ExpectationError]:
+        return self._judgement.error()
+
+    def _abandon(self) -> None:
+        self._thread.stop_later()
 
     @property
     def connections(self) -> list[ThreadedConnection]:  # type: ignore[override]
