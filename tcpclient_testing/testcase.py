@@ -29,6 +29,7 @@ __all__ = ["MockTCPServerMixin", "ThreadedMockTCPServerMixin"]
 __unittest = True
 
 if TYPE_CHECKING:
+    from .harness.judged import Judged
     from .server.threaded.server import ThreadedMockTCPServer
     _AsyncBase = unittest.IsolatedAsyncioTestCase
     _Base = unittest.TestCase
@@ -180,15 +181,19 @@ class _ServersMixin(Generic[S], _Base):
             del raised  # breaks a cycle: its traceback has this frame
 
     @contextmanager
-    def _giving_verdict(self) -> Iterator[None]:
+    def _giving_verdict(self, server: Judged) -> Iterator[None]:
         """Leave a server in this context: its failure is the test's one report, and the other servers give none.
+
+        If it tells what a subtest has reported, it is no report.
 
         unittest calls this a clean-up, but the failure counts as the test's own. So a test with `expectedFailure` has
         failed as expected.
         """
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, AssertionError) and self._tcpservers.is_reported(server):
+                return
             self._tcpservers.excuse()
             mark = "__unittest_expecting_failure__"
             outcome: Any = self._outcome  # type: ignore[attr-defined] # what unittest checks next; None in debug()
@@ -241,7 +246,7 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
 
     def _end_tcpserver(self, server: MockTCPServer) -> None:
         """Leave a server: without another run of the loop if there is nothing to wait for, else in one."""
-        with self._giving_verdict():
+        with self._giving_verdict(server._judgement):
             if server._judgement.leave_at_once():
                 return
         self._clean_up_tcpserver(self._leave_tcpserver, server)  # a clean-up that is added now runs next
@@ -254,7 +259,7 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
         return runner.get_loop() if runner is not None else getattr(self, "_asyncioTestLoop", None)
 
     async def _leave_tcpserver(self, server: MockTCPServer) -> None:
-        with self._giving_verdict():
+        with self._giving_verdict(server._judgement):
             await server._judgement.leave()
 
     def addAsyncCleanup(self, func: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> None:
@@ -335,10 +340,10 @@ class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
         self._clean_up_tcpserver(self._leave_tcpserver_in_loop if in_loop else self._leave_tcpserver, server)
 
     def _leave_tcpserver(self, server: ThreadedMockTCPServer) -> None:
-        with self._giving_verdict():
+        with self._giving_verdict(server._judgement):
             without_waiting(self._tcpservers.leave(server._judgement, blocking=True))
 
     async def _leave_tcpserver_in_loop(self, server: ThreadedMockTCPServer) -> None:
         """Leave a server while the test's loop goes on, since the client may live in it."""
-        with self._giving_verdict():
+        with self._giving_verdict(server._judgement):
             await self._tcpservers.leave(server._judgement, blocking=False)

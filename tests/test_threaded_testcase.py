@@ -393,6 +393,23 @@ class AsynchronousTests(unittest.TestCase):
             case.client = asyncio.ensure_future(talk(case))
         self.assertEqual(self.outcome_of(test=test, tcpserver_options={}).kinds, [])
 
+    def test_server_that_fails_because_that_of_a_subtest_has_failed(self) -> None:
+        """What a subtest has reported is not reported again by another server, which has failed because of that."""
+        def test(case: Any) -> None:
+            script(case)
+            with connect(case.tcpserver.address) as client:
+                with case.subTest("one"):
+                    server = case.start_tcpserver()
+                    server.expect_connect()
+                    server.expect_bytes(b"hello")
+                    with connect(server.address) as other:
+                        other.sendall(b"howdy")
+                        server.join()
+                client.recv(1)  # until the other server has failed, too
+        outcome = threaded_outcome_of(test=test, tcpserver_options={})
+        self.assertEqual(outcome.kinds, ["failure"], outcome)
+        self.assertIn("got b'howdy'", outcome.text)
+
     def test_debug(self) -> None:
         """debug() runs the body, and raises what it raises."""
         async def test(case: Any) -> None:

@@ -142,6 +142,12 @@ class Blame:
             evidence.client_raised(exc)
         return True
 
+    def show_in(self, exc: BaseException) -> None:
+        """Let tracebacks of `exc` show the conversation, unless it is a verdict, which shows one already."""
+        from tcpclient_testing.report.report import ExpectationError
+        if not isinstance(exc, ExpectationError):
+            self._attach(exc)
+
     def _attach(self, exc: BaseException) -> None:
         """Let tracebacks of `exc` show the conversation: as a note, or (Python 3.9 and 3.10) in its chain."""
         evidence = self._evidence

@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Mapping, Sequence
+
     from tcpclient_testing.engine.steps.base import Step
     from tcpclient_testing.report.report import ExpectationError
 
@@ -42,14 +44,26 @@ class Judged(Protocol):
     def failed_at(self) -> float:
         """Return when the script failed; infinity if it has not."""
 
-    def failed_step(self) -> Optional[Step[Any]]:
-        """Return the step at which the script failed, if it has failed at a step."""
+    def failed_in(self, steps: Container[Step[Any]]) -> bool:
+        """Whether the script failed at one of these steps or, at no step, on a connection that has one of them."""
 
     def settled(self) -> bool:
         """Whether all is done: every step is satisfied, and every client has ended its stream."""
 
+    def follows(self, servers: Sequence[Judged]) -> bool:
+        """Whether the script failed only because that of one of these servers had failed."""
+
     def undone(self) -> list[Step[Any]]:
         """Return the steps that are not satisfied."""
+
+    def written(self) -> dict[Any, int]:
+        """Return how many steps the script of each connection has."""
+
+    def written_since(self, before: Mapping[Any, int]) -> list[Step[Any]]:
+        """Return the steps that were written since `written` has returned `before`."""
+
+    def forgive(self, steps: Container[Step[Any]]) -> None:
+        """Judge no more how a client's stream was closed, if the last step of its script is one of these."""
 
     @property
     def interrupts_body(self) -> bool:
@@ -75,6 +89,9 @@ class Judged(Protocol):
         the library has interrupted that part, and nobody else. If `exc` stands, the conversation is attached to it,
         unless ``attach=False``: then the caller shows the conversation.
         """
+
+    async def show_conversation(self, exc: BaseException, *, blocking: bool = False) -> None:
+        """Attach the conversation to `exc`, the report on a part of the test. The verdict comes all the same."""
 
     async def judge(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
         """Wait for the rest of the script, and check what is left; raise the verdict.
@@ -103,6 +120,9 @@ class Judged(Protocol):
 
     def show_elsewhere(self) -> None:
         """The caller shows the conversation of a test that has failed: it need not be attached to an exception."""
+
+    def has_happened(self) -> int:
+        """Return how many entries the transcript has."""
 
     def has_conversation(self) -> bool:
         """Whether there is anything to show: a client has connected, or something has happened."""

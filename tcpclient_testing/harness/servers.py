@@ -22,9 +22,7 @@ from .subtests import SubtestReports
 from .tracebacks import hide_our_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Sequence
-
-    from tcpclient_testing.engine.steps.base import Step
+    from collections.abc import Coroutine, Iterator, Mapping, Sequence
 
     from .judged import Judged
 
@@ -178,7 +176,7 @@ class ServersOfTest:
         `verdicts` has, for each server of `live`, what it returned as the exception to raise instead. If there is a
         verdict, or an `exc`, the test has its report.
         """
-        self._subtests.tell_of_cut_short(self.live(), ended=exc is None)
+        self._subtests.tell_of_consequences(self.live(), ended=exc is None)
         known = self._subtests.unreported([server for server, _ in verdicts])
         instead = next((verdict for server, verdict in verdicts if verdict is not None and server in known), None)
         if exc is not None or instead is not None:
@@ -254,18 +252,18 @@ class ServersOfTest:
     def subtest(self) -> Iterator[None]:
         """Run a subtest. If it raises after a script has failed, raise the verdict; that is the test's report.
 
-        If the subtest fails by itself, that failure also counts as the report on the steps that it has written and that
-        are not satisfied.
+        If the subtest fails by itself, that failure also counts as the report on the steps that it has written. The
+        conversations on the servers that it has used are attached to it.
         """
-        before = set(self._undone())
+        before = {server: (server.written(), server.has_happened()) for server in self.unreported()}
         try:
             yield
             return
         except BaseException as exc:
             told = self.reported_by_subtest(exc)
             if told is exc:
-                if is_error(exc) and not is_control(exc):
-                    self._subtests.cut_short([step for step in self._undone() if step not in before])
+                if isinstance(exc, Exception) or is_error(exc):
+                    self._cut_short(exc, before)
                 hide_our_frames(exc)
                 raise
             if told is None:
@@ -281,7 +279,7 @@ class ServersOfTest:
             any(server.interrupts_body for server in self.live())
         if not (is_error(exc) or interrupted) or is_control(exc):
             return exc
-        self._subtests.tell_of_cut_short(self.live())
+        self._subtests.tell_of_consequences(self.live())
         failed = [server for server in self.unreported() if server.failed_at() < float("inf")]
         if not failed:
             return None if self._subtests.explain(exc, self.live()) else exc
@@ -292,6 +290,18 @@ class ServersOfTest:
         self._subtests.tell(failed)
         return exc if instead is None else instead
 
-    def _undone(self) -> list[Step[Any]]:
-        """Return the unsatisfied steps of all servers that may still give a verdict."""
-        return [step for server in self.unreported() for step in server.undone()]
+    def _cut_short(self, exc: BaseException, before: Mapping[Judged, tuple[Mapping[Any, int], int]]) -> None:
+        """A subtest is ended by `exc`, its own report. `before` says what each server had when the subtest began."""
+        for server in self.unreported():
+            if server.failed_at() < float("inf"):
+                continue
+            had, happened = before.get(server, ({}, 0))
+            steps = server.written_since(had)
+            if self.attaches and not is_control(exc) and (steps or server.has_happened() > happened):
+                without_waiting(server.show_conversation(exc, blocking=True))
+            self._subtests.cut_short(server, steps)
+
+    def is_reported(self, server: Judged) -> bool:
+        """Whether a subtest has reported what the verdict of this server would tell."""
+        self._subtests.tell_of_consequences([server])
+        return not self._subtests.unreported([server])

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Container, Mapping, Sequence
 
     from tcpclient_testing.aio.runtime import Runtime
+    from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.engine.environment import Failure
     from tcpclient_testing.engine.steps.base import Step
     from tcpclient_testing.harness.blame import Blame
+    from tcpclient_testing.harness.judged import Judged
     from tcpclient_testing.report.report import ExpectationError
 
     from .leaving import FinalCheck
@@ -51,10 +54,13 @@ class Findings:
         failure = self._failure
         return float("inf") if failure is None else failure.now
 
-    def failed_step(self) -> Optional[Step[Any]]:
-        """Return the step at which the script failed; None if it has not failed, or if no step is at fault."""
+    def failed_in(self, steps: Container[Step[Any]]) -> bool:
+        """Whether the script failed at one of these steps or, at no step, on a connection that has one of them."""
         failure = self._failure
-        return None if failure is None else failure.step
+        if failure is None or failure.step is not None:
+            return failure is not None and failure.step in steps
+        return any(step in steps for each in self._runtime.session.connections.all
+                   if each.number == failure.number for step in each.script.steps)
 
     def _is_verdict(self, exc: BaseException) -> bool:
         """Whether `exc` says why the script has failed."""
@@ -65,6 +71,19 @@ class Findings:
         """Return the steps that are not satisfied."""
         return [step for conversation in self._runtime.session.connections.all
                 for step in conversation.script.steps[conversation.script.cursor.position:]]
+
+    def follows(self, servers: Sequence[Judged]) -> bool:
+        """Whether the script failed only because that of one of these servers had failed."""
+        return False
+
+    def written(self) -> dict[Conversation, int]:
+        """Return how many steps the script of each connection has."""
+        return {each: len(each.script.steps) for each in self._runtime.session.connections.all}
+
+    def written_since(self, before: Mapping[Conversation, int]) -> list[Step[Any]]:
+        """Return the steps that were written since `written` has returned `before`."""
+        return [step for each in self._runtime.session.connections.all
+                for step in each.script.steps[before.get(each, 0):]]
 
     def settled(self) -> bool:
         """Return whether all is done: every step is satisfied, and every client has ended its stream."""
@@ -96,6 +115,10 @@ class Findings:
     def show_elsewhere(self) -> None:
         """The caller shows the conversation of a test that has failed: it need not be attached to an exception."""
         self._runtime.host.show_elsewhere()
+
+    def has_happened(self) -> int:
+        """Return how many entries the transcript has."""
+        return len(self._runtime.transcript)
 
     def has_conversation(self) -> bool:
         """Whether there is anything to show: a client has connected, or something has happened."""
@@ -185,6 +208,14 @@ class Judgement(Findings):
         if exc is not None or instead is not None:
             self._reported = True
         return instead
+
+    async def show_conversation(self, exc: BaseException, *, blocking: bool = False) -> None:
+        """Attach the conversation to `exc`, the report on a part of the test. The verdict comes all the same."""
+        self._blame.show_in(exc)
+
+    def forgive(self, steps: Container[Step[Any]]) -> None:
+        """Judge no more how a client's stream was closed, if the last step of its script is one of these."""
+        self._check.forgive(steps)
 
     def excuse(self, exc: Optional[BaseException] = None) -> None:
         """Give no verdict any more, since the test has its report. Attach the conversation to its exception `exc`."""

@@ -42,6 +42,11 @@ class Tools:
         self._clients.append(self._kind(self.server.address, self._tls))
         return self._clients[-1]
 
+    def use(self, server: Any) -> None:
+        """Talk to another server from now on, with another client."""
+        self.server = server
+        self.another()
+
     def run(self, *program: Operation) -> Wish:
         """Let the client do this."""
         client = self.client

@@ -15,10 +15,16 @@ class Expected(NamedTuple):
     kind: str
     pattern: str = ""
     shows: str = ""  # found anywhere in the report, with its sections
+    skips: bool = False  # whether a part of the test is skipped
+    following: Optional[Expected] = None  # what a second report tells
+
+    def and_then(self, following: Expected) -> Expected:
+        """There is a second report."""
+        return self._replace(following=following)
 
 
 PASSES = Expected("passes")
-SKIPS = Expected("skips")
+SKIPS = Expected("skips", skips=True)
 
 
 def fails(pattern: str, shows: str = "") -> Expected:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import beside, clearing, endings, failures, leaving, options
+from . import beside, clearing, endings, failures, leaving, options, subtests
 from .case import Case
 
 CASES: dict[str, Case] = {case.name: case for case in (
-    *options.CASES, *failures.CASES, *leaving.CASES, *endings.CASES, *clearing.CASES, *beside.CASES)}
+    *options.CASES, *failures.CASES, *leaving.CASES, *endings.CASES, *clearing.CASES, *beside.CASES, *subtests.CASES)}

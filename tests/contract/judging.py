@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import NamedTuple, Optional
 
-from .case import Case
+from .case import Case, Expected
 
 
 class Outcome(NamedTuple):
@@ -22,20 +23,30 @@ def complaint(case: Case, outcome: Outcome) -> Optional[str]:
     shown = "\n".join(["", *reports])
     if outcome.left:
         return f"left behind: {outcome.left}"
-    if outcome.skipped != (expected.kind == "skips"):
+    if outcome.skipped != expected.skips:
         return f"skipped: {outcome.skipped}{shown}"
     if expected.kind in ("passes", "skips"):
         return f"it fails:{shown}" if reports else None
-    if len(reports) != 1:
+    wanted = [expected] if expected.following is None else [expected, expected.following]
+    if len(reports) != len(wanted):
         return f"{len(reports)} reports:{shown}"
+    # unittest sorts them by kind, before Python 3.11.
+    for order in itertools.permutations(reports):
+        complaints = [_complaint(*pair) for pair in zip(wanted, order)]
+        if not any(complaints):
+            return None
+    return "".join(filter(None, complaints)) + shown
+
+
+def _complaint(expected: Expected, report: str) -> Optional[str]:
     if expected.kind == "fails":
-        first = re.search(r"ExpectationError: (.*)", reports[0])
+        first = re.search(r"ExpectationError: (.*)", report)
         if first is None or not re.search(expected.pattern, first.group(1)):
-            return f"no verdict that matches {expected.pattern!r}:{shown}"
-    elif not re.search(expected.pattern, reports[0]):
-        return f"no error that matches {expected.pattern!r}:{shown}"
-    elif "ExpectationError: " in reports[0]:
-        return f"a verdict:{shown}"
-    if expected.shows and not re.search(expected.shows, reports[0]):
-        return f"it does not show {expected.shows!r}:{shown}"
+            return f"no verdict that matches {expected.pattern!r}"
+    elif not re.search(expected.pattern, report):
+        return f"no error that matches {expected.pattern!r}"
+    elif "ExpectationError: " in report:
+        return "a verdict"
+    if expected.shows and not re.search(expected.shows, report):
+        return f"it does not show {expected.shows!r}"
     return None

@@ -233,29 +233,6 @@ def fail_in_set_up(tools: Tools) -> Body:
     yield tools.run(send(b"PUNG\r\n"), READ_END, read(1))
 
 
-def in_subtest(tools: Tools) -> Body:
-    """The script fails in a subtest."""
-    with tools.case.subTest("one"):
-        yield tools.run(send(b"PUNG\r\n"), read(6))
-
-
-def subtest_fails_by_itself(tools: Tools) -> Body:
-    """An assertion fails in a subtest, which leaves the script undone."""
-    with tools.case.subTest("one"):
-        exchange(tools.server)
-        yield tools.run(*ASK)
-        raise AssertionError("the test's own")
-
-
-def subtests(tools: Tools) -> Body:
-    """All is well in two subtests."""
-    for name in "one", "two":
-        with tools.case.subTest(name):
-            exchange(tools.server)
-            tools.another()
-            yield tools.run(*ASK, CLOSE)
-
-
 CASES = (
     Case("asserts", raises(r"the test's own"), asserts, exchange),
     Case("asserts_in_the_middle", raises(r"the test's own"), asserts_in_the_middle, exchange),
@@ -290,8 +267,5 @@ CASES = (
     Case("tear_down_raises_after_the_failure", fails(MISSPELLED), misspells, exchange, tear_down=raise_at_the_end),
     Case("set_up_raises", raises(r"in the set-up", ""), asks, set_up=raise_in_set_up),
     Case("set_up_fails", fails(MISSPELLED), asks, set_up=fail_in_set_up),
-    Case("subtest_fails", fails(MISSPELLED), in_subtest, exchange, parts=True),
-    Case("subtest_fails_by_itself", raises(r"the test's own", ""), subtest_fails_by_itself, parts=True),
-    Case("subtests", PASSES, subtests, parts=True),
     Case("expected_failure", PASSES, misspells, exchange, parts=True, marks=("expectedFailure",)),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio import events
-from collections.abc import Coroutine, Sequence
+from collections.abc import Container, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 from tcpclient_testing.errors import ScriptError
@@ -17,6 +17,9 @@ from .cross_thread import Waiting
 from .loop_thread import LoopThread
 
 if TYPE_CHECKING:
+    from tcpclient_testing.engine.steps.base import Step
+    from tcpclient_testing.harness.judged import Judged
+
     from .runtime import ThreadedHost, ThreadedRuntime
 
 __all__ = ["ThreadedJudgement"]
@@ -64,6 +67,10 @@ class ThreadedJudgement(Findings):
         for host in hosts():
             host.fail_if_failed(self.host)
 
+    def follows(self, servers: Sequence[Judged]) -> bool:
+        """Whether the script failed only because that of one of these servers had failed."""
+        return any(isinstance(each, ThreadedJudgement) and self.host.follows(each.host) for each in servers)
+
     # The body.
 
     def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
@@ -91,6 +98,14 @@ class ThreadedJudgement(Findings):
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
         return await self._inner.conclude(exc, interrupted=interrupted, attach=attach)
+
+    async def show_conversation(self, exc: BaseException, *, blocking: bool = False) -> None:
+        """Attach the conversation to `exc`, as `Judgement.show_conversation` does."""
+        await self._answer(self._inner.show_conversation(exc), blocking)
+
+    def forgive(self, steps: Container[Step[Any]]) -> None:
+        """Judge no more how these steps were met, as `Judgement.forgive` does."""
+        self._inner.forgive(steps)
 
     def excuse(self, exc: Optional[BaseException] = None) -> None:
         """Give no verdict any more: the test has its one report. Attach the conversation to its exception, `exc`."""

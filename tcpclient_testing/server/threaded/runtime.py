@@ -126,6 +126,10 @@ class ThreadedHost(Host):
         self.giving_up = "the script of another server failed"
         self.context.fail(None, None, Mismatch("the script of another server of this test had failed"))
 
+    def follows(self, failed: ThreadedHost) -> bool:
+        """Whether this one has failed because `failed` had."""
+        return self._followed is not None and (self._followed is failed or self._followed.follows(failed))
+
     def error(self) -> ExpectationError:
         return super().error() if self._followed is None else self._followed.error()
 
