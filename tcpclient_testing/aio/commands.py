@@ -200,6 +200,11 @@ class Performer:
     def _await(self, command: commands.Await) -> None:
         self._tasks().hold(command)
 
+    @property
+    def step_tasks(self) -> Optional[StepTasks]:
+        """The tasks that wait for something on behalf of steps; None if no step has needed one."""
+        return self._step_tasks
+
     def _tasks(self) -> StepTasks:
         """Return the tasks that wait for something on behalf of steps; they are made when the first step needs one."""
         if self._step_tasks is None:

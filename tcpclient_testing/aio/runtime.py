@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tcpclient_testing.network.conditions import Network
 
     from .handlers import Handlers
+    from .tasks import StepTasks
 
 __all__ = ["Runtime"]
 
@@ -148,6 +149,11 @@ class Runtime:
     def handlers(self) -> Optional[Handlers]:
         """The tasks that run handlers; None if no handler has been started."""
         return self._performer.handlers if self.context.attached else None
+
+    @property
+    def step_tasks(self) -> Optional[StepTasks]:
+        """The tasks that compute replies and wait for events; None if no step has needed one."""
+        return self._performer.step_tasks if self.context.attached else None
 
     def splits_of(self, number: int) -> tuple[int, ...]:
         """Return the offsets at which the outgoing stream of a connection was certainly split."""

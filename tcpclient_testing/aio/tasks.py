@@ -26,6 +26,9 @@ __unittest = True
 # Seconds between two polls of a threading.Event, which can't be awaited. A thread for each would cost more.
 _LOOK = 0.002
 
+# How long a reply to a client that has gone is computed at most, without a time-out of the server's, in seconds.
+_LONGEST = 5.0
+
 
 class StepTasks:
     """The tasks of one server that compute replies and wait for events."""
@@ -33,6 +36,7 @@ class StepTasks:
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._replies: dict[asyncio.Task[Any], Conversation] = {}  # those that compute what belongs to no step
 
     def cancel(self) -> None:
         """Cancel all tasks, without passing anything to the conversations."""
@@ -42,7 +46,22 @@ class StepTasks:
     def compute(self, command: RunCoroutine) -> None:
         """Run the coroutine that computes what a step sends, then report `computed` to the conversation."""
         context = getattr(command.target.source, "context", None)  # that of the callable, if it is one of the test's
-        self._start(self._compute(command), context).add_done_callback(lambda _: command.drop())
+        task = self._start(self._compute(command), context)
+        task.add_done_callback(lambda _: command.drop())
+        if not isinstance(command.target, Step):
+            self._replies[task] = self._conversation(command)
+            task.add_done_callback(self._replies.pop)
+
+    def replies(self) -> list[asyncio.Task[Any]]:
+        """Return the tasks that compute a reply, of `allow()`, to a client that has gone. They may still raise."""
+        return [task for task, conversation in self._replies.items()
+                if conversation.inbox.ended or conversation.inbox.closed]
+
+    async def finish_replies(self) -> None:
+        """Wait for those tasks, but not longer than for a step: the reply that they compute is for nobody."""
+        replies, timeout = self.replies(), self._context.environment.timeout
+        if replies:
+            await asyncio.wait(replies, timeout=_LONGEST if timeout is None else timeout)
 
     def hold(self, command: Await) -> None:
         """Wait for the event that holds a step, then report `released` to the conversation."""

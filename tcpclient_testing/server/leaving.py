@@ -76,6 +76,8 @@ class FinalCheck:
         await self._wait_until(self._settled, fewest=_FEWEST_TURNS)
         if runtime.handlers is not None:
             await runtime.handlers.finish(allow_open=self._allow_open)
+        if runtime.step_tasks is not None:
+            await runtime.step_tasks.finish_replies()
         self.settle_now()
 
     def settle_now(self) -> None:
@@ -170,6 +172,8 @@ class FinalCheck:
         if runtime.reception.attaching or runtime.connections.in_doubt:
             return False
         if runtime.handlers is not None and runtime.handlers.busy(allow_open=self._allow_open):
+            return False
+        if runtime.step_tasks is not None and runtime.step_tasks.replies():
             return False
         return all(conversation.inbox.closed and conversation.inbox.ended and not conversation.inbox.pending
                    and conversation.script.steps and self._is_content(conversation)

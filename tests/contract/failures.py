@@ -94,6 +94,18 @@ async def reply_later(*_: Any) -> bytes:
     return b"PONG\r\n"
 
 
+async def boom_afterwards(*_: Any) -> bytes:
+    """Raise, as a coroutine function of a script, when the client has gone."""
+    await asyncio.sleep(0.02)
+    raise LookupError("no such reply")
+
+
+async def reply_afterwards(*_: Any) -> bytes:
+    """Return a reply when the client has gone."""
+    await asyncio.sleep(0.02)
+    return b"PONG\r\n"
+
+
 async def handler_raises(connection: Any) -> None:
     """Raise at once."""
     await connection.expect_line(b"PING")
@@ -278,6 +290,10 @@ CASES = (
     Case("allowed_coroutine", PASSES, client(send(b"BEAT\r\n"), read(6), send(b"PING\r\n"), CLOSE),
          allowed(reply_later)),
     Case("allowed_coroutine_raises", fails(r"no such reply"), client(send(b"BEAT\r\n"), READ_END), allowed(boom_later)),
+    Case("allowed_coroutine_raises_late", fails(r"no such reply"), client(send(b"BEAT\r\nPING\r\n"), CLOSE),
+         allowed(boom_afterwards)),
+    Case("allowed_coroutine_returns_late", PASSES, client(send(b"BEAT\r\nPING\r\n"), CLOSE),
+         allowed(reply_afterwards)),
     Case("context_of_a_callable", PASSES, in_context(lambda s: (s.expect_line(), s.send_bytes(number)))),
     Case("context_of_a_coroutine", PASSES, in_context(lambda s: (s.expect_line(), s.send_bytes(number_later)))),
     Case("context_of_a_predicate", PASSES, in_context(lambda s: (s.expect_line(asked()), s.send_bytes(number)))),
