@@ -37,7 +37,8 @@ __unittest = True
 
 _REST = 0.25  # seconds
 # Packages whose threads only help to run tests, and never serve a test.
-_TOOLS = frozenset({"execnet", "pytest_timeout", "debugpy", "pydevd", "_pydevd_bundle", "tqdm", "IPython", "ipykernel"})
+_TOOLS = frozenset({"execnet", "pytest_rerunfailures", "pytest_timeout", "debugpy", "pydevd", "_pydevd_bundle", "tqdm",
+                    "IPython", "ipykernel"})
 # Modules in whose code a thread waits for another Python thread, not for a C library's thread or callback.
 _WAITING_MODULES = frozenset({"threading", "queue", "concurrent.futures.thread"})
 # Where the workers of a pool wait for work, with a time limit after which they end: (module, function).

@@ -179,6 +179,17 @@ class ToolsTests(BystanderTestCase):
         began.wait()
         self.assertIsNone(living_thread())
 
+    def test_thread_of_rerunfailures_is_not_counted(self):
+        """The thread in which pytest-rerunfailures counts for the workers of pytest-xdist serves no test."""
+        before = _thread._count()
+        work, began = self.running_in("pytest_rerunfailures")
+        self.addCleanup(self.wait_for_count, before)
+        self.addCleanup(self.over.set)
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        began.wait()
+        self.assertTrue(threads.is_tools_thread(thread))
+
     def wait_for_count(self, count):
         while _thread._count() > count:
             time.sleep(0.001)
