@@ -18,9 +18,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,12 +29,13 @@ from tcpclient_testing.engine.steps.base import TimedStep
 from tcpclient_testing.engine.wording import seconds
 
 from .blocked_call import BlockedCall, free_sockets, readable, writable
+from .waiting import waits_for_client
 from .watchdog import watch
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.context import Link, ServerContext
 
-__all__ = ["DeadlockGuard", "in_one_sleep", "waits_elsewhere"]
+__all__ = ["DeadlockGuard"]
 
 __unittest = True
 
@@ -44,7 +43,6 @@ T = TypeVar("T")
 
 _DEFAULT = 5.0  # seconds, if the server has no time-out, or one in virtual seconds
 _OVERDUE = 5.0  # seconds by which a step may exceed its time-out before it counts as long overdue
-_A_WHILE = 0.05  # seconds in which a polling thread wakes up at least once
 
 
 class DeadlockGuard:
@@ -81,15 +79,16 @@ class DeadlockGuard:
     # What follows is called in the watchdog's thread, while the loop's thread blocks.
 
     def _attention(self) -> bool:
-        """Return whether the server has something to do for a client, and the test does not merely sleep.
+        """Return whether the server has something to do for a client, and the test waits for that.
 
         After the failure: whether clients are still connected, or wait to be accepted.
         """
         environment = self._context.environment
-        if environment.over or not (self._wants_a_turn() or self._action_is_due() or self._sockets_are_ready()
-                                    or self._step_is_long_overdue()):
-            return environment.over and self._clients_wait()
-        return not in_one_sleep(self._thread)
+        if environment.over:
+            return self._clients_wait()
+        wanted = self._wants_a_turn() or self._action_is_due() or self._sockets_are_ready()
+        return (wanted or self._step_is_long_overdue()) \
+            and waits_for_client(self._thread, self._ident, self._listeners(), unless_known=wanted)
 
     def _clients_wait(self) -> bool:
         """Return whether clients are still connected, or wait to be accepted."""
@@ -110,10 +109,9 @@ class DeadlockGuard:
                    for due, alarm_at in [(timer.due, timer.alarm_at) for timer in timers])
 
     def _step_is_long_overdue(self) -> bool:
-        """Return whether the client is very late, and the loop's thread doesn't wait for something else."""
+        """Return whether the client is very late."""
         now = self._context.loop.time()
-        return any(self._virtual or deadline + _OVERDUE <= now for deadline in self._context.session.deadlines()) \
-            and not waits_elsewhere(self._thread, self._ident)
+        return any(self._virtual or deadline + _OVERDUE <= now for deadline in self._context.session.deadlines())
 
     def _free(self, blocked: BlockedCall) -> None:
         context, session, loop = self._context, self._context.session, self._context.loop
@@ -172,67 +170,3 @@ def _unread(sock: Any) -> bytes:
     with contextlib.suppress(OSError), socket.socket(fileno=socket.dup(sock.fileno())) as copy:
         return copy.recv(65536, socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0))
     return b""
-
-
-# The numbers of the system calls in which a thread sleeps: those that always sleep, and those that sleep if they have
-# no descriptors to wait for (time.sleep() of Python 3.9 and 3.10 is a select(0, ...)). From the kernel's tables.
-_SLEEPS = {"x86_64": ({35, 230}, {23, 270}), "aarch64": ({101, 115}, {72})}
-
-
-def in_one_sleep(native_id: int) -> bool:
-    """Return whether a thread is in one long `time.sleep`, rather than in a series of short ones.
-
-    Such a sleep ends by itself, so it is no deadlock. Return False where the system doesn't say (proc(5):
-    /proc/pid/syscall). It may take 0.05 seconds.
-    """
-    if sys.platform != "linux":
-        return False
-    calls = _SLEEPS.get(os.uname().machine)
-    if calls is None:
-        return False
-    try:
-        before = _state(native_id)
-        number, _, arguments = before[0].partition(b" ")
-        if int(number) not in calls[0] and not (int(number) in calls[1] and arguments.startswith(b"0x0 ")):
-            return False
-        time.sleep(_A_WHILE)
-        return _state(native_id) == before
-    except (OSError, ValueError):
-        return False
-
-
-# The numbers of the system calls in which a thread waits for another thread or a child process: futex, wait4, waitid.
-# From the same tables.
-_WAITS = {"x86_64": {202, 61, 247}, "aarch64": {98, 260, 95}}
-# Modules whose code may wait for a pipe. A pipe is not a client's socket.
-_OF_CHILDREN = frozenset({"subprocess", "multiprocessing"})
-
-
-def waits_elsewhere(native_id: int, ident: int) -> bool:
-    """Return whether a thread waits for another thread or a process, rather than on a socket.
-
-    Such a wait may end by itself. Return True, too, where the system doesn't say (proc(5): /proc/pid/syscall).
-    """
-    if sys.platform != "linux":
-        return True
-    waits = _WAITS.get(os.uname().machine)
-    if waits is None:
-        return True
-    frame = sys._current_frames().get(ident)
-    while frame is not None:
-        if str(frame.f_globals.get("__name__")).partition(".")[0] in _OF_CHILDREN:
-            return True
-        frame = frame.f_back
-    try:
-        return int(_state(native_id)[0].partition(b" ")[0]) in waits
-    except (OSError, ValueError):
-        return True
-
-
-def _state(native_id: int) -> tuple[bytes, bytes]:
-    """Return which system call a thread is in, and how often it has slept so far (voluntary context switches)."""
-    with open(f"/proc/self/task/{native_id}/syscall", "rb") as file:
-        call = file.read()
-    with open(f"/proc/self/task/{native_id}/status", "rb") as file:
-        switches = file.read().rpartition(b"\nvoluntary_ctxt_switches:")[2]
-    return call, switches

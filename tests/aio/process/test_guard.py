@@ -18,8 +18,7 @@ from typing import Any, Callable
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin
-from tcpclient_testing.aio.process import watchdog
-from tcpclient_testing.aio.process.guard import in_one_sleep
+from tcpclient_testing.aio.process import system_calls, watchdog
 from tcpclient_testing.virtual_time.loop import VirtualClockEventLoop
 from tests.support.blocking import Worker, connect
 
@@ -108,7 +107,7 @@ class BlockedTests(unittest.TestCase):
                 client.recv(7)
         self.blocked(body, "client.recv(7)")
 
-    @unittest.skipUnless(sys.platform == "linux" and os.uname().machine in ("x86_64", "aarch64"), "asks the kernel")
+    @unittest.skipUnless(system_calls.known(), "asks the kernel")
     def test_client_that_waits_for_what_the_script_does_not_have(self) -> None:
         """A client blocks although it would be its turn: it is left alone for longer, but not for ever."""
         async def body(server: MockTCPServer) -> None:
@@ -149,7 +148,7 @@ class BlockedTests(unittest.TestCase):
                     except BlockingIOError:
                         pass
                     time.sleep(0.002)
-        with mock.patch("tcpclient_testing.aio.process.guard._A_WHILE", 0.02):
+        with mock.patch("tcpclient_testing.aio.process.waiting._A_WHILE", 0.02):
             self.blocked(body, "time.sleep(0.002)")
 
     def test_client_in_a_thread_that_is_joined(self) -> None:
@@ -164,6 +163,29 @@ class BlockedTests(unittest.TestCase):
             assert worker.error is not None
             raise worker.error
         self.assertIsInstance(self.blocked(body, "worker.join()").client_exception, ConnectionResetError)
+
+    @unittest.skipUnless(system_calls.known(), "asks the kernel")
+    def test_client_in_a_thread_that_waits_for_what_the_script_does_not_have(self) -> None:
+        """It is its turn, but it waits as well: the test that joins it would wait for ever."""
+        async def body(server: MockTCPServer) -> None:
+            client = connect(server.address)
+            await server.join()
+            server.expect_line(b"QUIT")
+            await asyncio.sleep(0)
+            worker = Worker(client.recv, 1)
+            worker.join()
+            client.close()
+        with mock.patch("tcpclient_testing.aio.process.guard._OVERDUE", TIMEOUT / 2):
+            self.blocked(body, "worker.join()")
+
+    def test_client_in_a_process(self) -> None:
+        """A client in a process whose end the test awaits by blocking is freed all the same."""
+        program = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1]))).recv(1)"
+
+        async def body(server: MockTCPServer) -> None:
+            command = [sys.executable, "-c", program, str(server.address[1])]
+            subprocess.run(command, stderr=subprocess.PIPE, check=True)
+        self.blocked(body, "subprocess.run(command, stderr=subprocess.PIPE, check=True)")
 
     def test_client_of_the_standard_library(self) -> None:
         """The test's line is named, not the library's."""
@@ -239,10 +261,28 @@ class UntouchedTests(unittest.IsolatedAsyncioTestCase):
             await writer.wait_closed()
         await with_server(body, **options)
 
-    @unittest.skipUnless(sys.platform == "linux" and os.uname().machine in ("x86_64", "aarch64"), "asks the kernel")
+    @unittest.skipUnless(system_calls.known(), "asks the kernel")
     async def test_test_that_sleeps(self) -> None:
         """A test that sleeps is left alone, although the server has work."""
         await self.converse(lambda: time.sleep(6 * TIMEOUT))
+
+    @unittest.skipUnless(system_calls.known(), "asks the kernel")
+    async def test_test_that_waits_for_what_is_no_client(self) -> None:
+        """A test that waits for a thread or a process is left alone if that is no client, although one has work."""
+        def nap() -> None:
+            for _ in range(30):
+                time.sleep(0.2 * TIMEOUT)
+
+        thread = threading.Thread(target=time.sleep, args=(6 * TIMEOUT,))
+        thread.start()
+        process = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({6 * TIMEOUT})"],
+                                   stdout=subprocess.PIPE)
+        waits: dict[str, Callable[[], object]] = {
+            "join": thread.join, "Event.wait": lambda: threading.Event().wait(6 * TIMEOUT),
+            "communicate": process.communicate, "naps": nap}
+        for name, wait in waits.items():
+            with self.subTest(name):
+                await self.converse(wait)
 
     @unittest.skipUnless(sys.platform == "linux", "needs a clock for each thread")
     async def test_test_that_computes(self) -> None:
@@ -295,45 +335,3 @@ class UntouchedTests(unittest.IsolatedAsyncioTestCase):
                 client.recv(1)
         with mock.patch.dict(os.environ, TCPCLIENT_TESTING_WATCHDOG="0"):
             await with_server(body)
-
-
-@unittest.skipUnless(sys.platform == "linux" and os.uname().machine in ("x86_64", "aarch64"), "asks the kernel")
-class SleepTests(unittest.TestCase):
-    """Which threads sleep, by the kernel's word."""
-
-    def start(self, function: Callable[[], object]) -> int:
-        """Start a thread that does this; return its number."""
-        thread = threading.Thread(target=function, daemon=True)
-        thread.start()
-        self.addCleanup(thread.join)
-        assert thread.native_id is not None
-        return thread.native_id
-
-    def sleeps_long(self) -> bool:
-        """Whether the kernel says so of a thread that does."""
-        number = self.start(lambda: time.sleep(0.1))
-        time.sleep(0.02)  # let it get there
-        return in_one_sleep(number)
-
-    def test_in_one_sleep(self) -> None:
-        """A long sleep is one; many short ones, and waiting for a lock or a socket, are not."""
-        def naps() -> None:
-            while not over.is_set():
-                time.sleep(0.003)
-
-        over = threading.Event()
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            try:
-                others = [self.start(other) for other in (naps, over.wait, lambda: ours.recv(1))]
-                # On a busy machine the sleep may be over before it was looked at twice.
-                self.assertTrue(any(self.sleeps_long() for _ in range(5)))
-                self.assertEqual([in_one_sleep(number) for number in others], [False, False, False])
-            finally:
-                over.set()
-                theirs.send(b"x")
-                self.doCleanups()
-
-    def test_in_one_sleep_when_the_thread_has_ended(self) -> None:
-        """A thread that is no more does not sleep."""
-        self.assertFalse(in_one_sleep(2 ** 22 + 1))
