@@ -159,6 +159,12 @@ class Runtime:
         """Return the offsets at which the outgoing stream of a connection was certainly split."""
         return self.connections.splits_of(number) if self.context.attached else ()
 
+    def look_back(self) -> None:
+        """The test has raised: if a client has blocked the loop until now, let the script fail because of that."""
+        mismatch = None if self._guard is None else self._guard.look_back()
+        if mismatch is not None:
+            self.context.fail(None, None, mismatch)
+
     def _wants_a_turn(self) -> bool:
         """Return whether the script waits only for the next iteration of the loop."""
         return self._performer.busy or self.reception.attaching

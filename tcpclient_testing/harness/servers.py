@@ -145,6 +145,7 @@ class ServersOfTest:
         - A body is followed by the verdict, if there is one by then.
         - What a tear-down raises after a script has failed is a consequence: the report shows it.
         """
+        self._look_back(exc)
         interrupted = False if blocking else await self.release()
         if part == TEAR_DOWN:
             return None if exc is not None and self._is_dropped(exc, interrupted) else exc
@@ -159,6 +160,12 @@ class ServersOfTest:
         if instead is None and not self._subtests.explain(exc, self.live()):
             return exc
         return instead
+
+    def _look_back(self, exc: Optional[BaseException]) -> None:
+        """If `exc` is an error of a client that had blocked the loop until now, its server's script has failed."""
+        if exc is not None and is_error(exc) and not is_control(exc):
+            for server in self.live():
+                server.look_back()
 
     def _is_dropped(self, exc: BaseException, interrupted: bool) -> bool:
         """Whether `exc`, which a tear-down has raised, is a consequence."""
@@ -279,6 +286,7 @@ class ServersOfTest:
             any(server.interrupts_body for server in self.live())
         if not (is_error(exc) or interrupted) or is_control(exc):
             return exc
+        self._look_back(exc)
         self._subtests.tell_of_consequences(self.live())
         failed = [server for server in self.unreported() if server.failed_at() < float("inf")]
         if not failed:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import socket
 from typing import Any
 
 from .bodies import Body, Tools
@@ -221,6 +223,48 @@ def half_closed(tools: Tools) -> Body:
     assert tools.client.got == b"PONG\r\n"
 
 
+def quietly() -> None:
+    """Let asyncio say nothing of what blocks on purpose."""
+    asyncio.get_running_loop().slow_callback_duration = 60
+
+
+def gives_up(tools: Tools) -> Body:
+    """A blocking client blocks the loop of its server, until it gives up."""
+    def block() -> None:
+        quietly()
+        with socket.create_connection(tools.server.address, timeout=0.3) as client:
+            client.recv(1)
+    yield block
+
+
+def gives_up_and_asserts(tools: Tools) -> Body:
+    """It does so, and makes nothing of that."""
+    got = b""
+
+    def block() -> None:
+        nonlocal got
+        quietly()
+        with socket.create_connection(tools.server.address, timeout=0.3) as client, contextlib.suppress(OSError):
+            got = client.recv(1)
+    yield block
+    assert got == b"h", "the test's own"
+
+
+def gives_up_elsewhere(tools: Tools) -> Body:
+    """A call that has nothing to do with the server blocks the loop, and gives up, while the client asks."""
+    def block() -> None:
+        quietly()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.settimeout(0.1)
+            try:
+                ours.recv(1)
+            except OSError as error:
+                raise LookupError("gave up elsewhere") from error
+    yield tools.run(send(b"PING\r\n"))
+    yield block
+
+
 def forgets_to_wait(tools: Tools) -> Body:
     """The client closes, and does not wait for that."""
     yield tools.run(*ASK, DROP)
@@ -269,6 +313,12 @@ CASES = (
     Case("reply_unread", fails(r"reset|unread"), client(send(b"PING\r\n"), CLOSE),
          script(lambda s: s.expect_line(b"PING"), lambda s: s.send_bytes(b"x" * 70000),
                 lambda s: s.expect_disconnect())),
+    Case("gives_up", fails(r"client.recv\(1\).* blocked the event loop.*ThreadedMockTCPServer", "timed out"), gives_up,
+         script(lambda s: s.send_line(b"hello")), only="asynchronous", waits=True),
+    Case("gives_up_and_asserts", fails(r"client.recv\(1\).* blocked the event loop", "the test's own"),
+         gives_up_and_asserts, script(lambda s: s.send_line(b"hello")), only="asynchronous", waits=True),
+    Case("gives_up_elsewhere", raises(r"LookupError.*gave up elsewhere"), gives_up_elsewhere, exchange,
+         only="asynchronous", waits=True),
     Case("fault", PASSES, is_broken, faulty(3)),
     Case("fault_that_never_strikes", fails(r"reset_after\(1000\) never took effect"), asks, faulty(1000)),
     Case("handler_raises", fails(r"no such reply"), client(send(b"PING\r\n"), READ_END),

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Generator
 from unittest import mock
 
+from tcpclient_testing.aio.process import watchdog
 from tcpclient_testing.harness import interruption
 from tcpclient_testing.server import leaving
 
@@ -17,7 +18,7 @@ SHORT = 0.02
 
 @contextlib.contextmanager
 def shortened() -> Generator[None, None, None]:
-    """Shorten how long a body may go on after the failure, and how long clients have to close."""
+    """Shorten how long a body may go on after the failure, how long clients have to close, and what goes unnoticed."""
     with mock.patch.multiple(interruption, _PATIENCE=SHORT, _INSISTENCE=SHORT), \
-            mock.patch.object(leaving, "_MOMENT", SHORT):
+            mock.patch.object(leaving, "_MOMENT", SHORT), mock.patch.object(watchdog, "_NOTICE", SHORT):
         yield

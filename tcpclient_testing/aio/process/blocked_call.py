@@ -49,6 +49,10 @@ class BlockedCall:
         self.seconds = seconds
         self.attempt = attempt
 
+    def last(self, seconds: float) -> None:
+        """The loop hasn't turned for so long by now."""
+        self.seconds = seconds
+
     def __repr__(self) -> str:
         place = self.place
         return f"<BlockedCall {place.filename}:{place.lineno} in {place.name}, {self.seconds:.1f} s>"

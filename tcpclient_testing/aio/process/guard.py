@@ -1,6 +1,7 @@
 """What a server does about a client that blocks its event loop: it fails the script and breaks the sockets.
 
-The watchdog detects such a client, and calls this.
+The watchdog detects such a client, and calls this. A client that has a time-out of its own gives up earlier: then the
+test raises, and `look_back` says why.
 
     watching --blocked--> failed --the loop turns--> given up
 
@@ -21,7 +22,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 from tcpclient_testing.engine.environment import Failure
 from tcpclient_testing.engine.mismatches import Mismatch
@@ -75,6 +76,14 @@ class DeadlockGuard:
     def stop(self) -> None:
         """Stop watching."""
         self._watch.stop()
+
+    def look_back(self) -> Optional[Mismatch]:
+        """Return the failure if a client has blocked the loop until now, and has given up by itself; else None.
+
+        Call this in the loop, where the test has raised.
+        """
+        call = self._watch.noticed()
+        return None if call is None or self._context.environment.over else _Blocked(call)
 
     # What follows is called in the watchdog's thread, while the loop's thread blocks.
 

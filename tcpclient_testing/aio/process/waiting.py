@@ -16,6 +16,7 @@ there is one, or where the system doesn't say (macOS, Windows, a sandbox), the a
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 import time
@@ -58,13 +59,20 @@ def waits_for_client(native_id: int, ident: int, listeners: Iterable[Any], *, un
 
 
 class _Search:
-    """One search for the client for which a thread waits."""
+    """One search for the client for which a thread waits. What takes time is asked for only when it is needed."""
 
     def __init__(self, listeners: list[Any]) -> None:
-        self._own = _sockets_of(_SELF)
-        self._certain, self._strangers = _tcp_clients(listeners)
-        self._clients = self._certain | _unix_clients(listeners, self._own)
+        self._names = [listener.getsockname() for listener in listeners if listener.fileno() >= 0]
         self._seen: set[str] = set()
+        self._own: dict[int, str]  # the sockets of this process, from `_look_around` on
+        self._certain: set[str]  # the clients' sockets, those that are certainly connected to ours
+        self._clients: set[str]
+        self._strangers = False
+
+    def _look_around(self) -> None:
+        self._own = _sockets_of(_SELF)
+        self._certain, self._strangers = _tcp_clients(self._names)
+        self._clients = self._certain | _unix_clients(self._names, self._own)
 
     def reaches(self, native_id: int, ident: int) -> Optional[bool]:
         """Whether this thread of the process waits for a client; None if it may wait for one that can't be seen."""
@@ -73,6 +81,10 @@ class _Search:
         call = call_of(_SELF, tid)
         if call.kind == RUNNING or (call.kind == NAP and _stays(_SELF, tid)):
             return False
+        if call.kind == DESCRIPTORS and any(_is_connected_to(self._names, each) for each in call.descriptors):
+            return True
+        if len(self._seen) == 1:
+            self._look_around()
         if self._has_client(call, self._own) or (call.kind == NAP and self._may_poll(_SELF, self._own)):
             return True
         processes = _descendants()
@@ -124,9 +136,20 @@ class _Search:
 
 # The clients' sockets.
 
-def _tcp_clients(listeners: list[Any]) -> tuple[set[str], bool]:
+def _is_connected_to(names: list[Any], descriptor: int) -> bool:
+    """Return whether a descriptor of this process is certainly a socket that is connected to one of these addresses."""
+    if socket.getdefaulttimeout() is not None:
+        return False  # making an object for the socket would make it non-blocking
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            name = sock.getpeername()
+    except OSError:
+        return False
+    return (name[:2] in [each[:2] for each in names]) if isinstance(name, tuple) else name in names
+
+
+def _tcp_clients(names: list[Any]) -> tuple[set[str], bool]:
     """Return the inodes of the sockets that are connected to these, and whether there is a client without one."""
-    names = [listener.getsockname() for listener in listeners if listener.fileno() >= 0]
     addresses = {(b"%04X" % name[1], _last_word(name[0])) for name in names if isinstance(name, tuple)}
     inodes, connected, served = set(), set(), set()
     for table in ("tcp", "tcp6") if addresses else ():
@@ -146,13 +169,13 @@ def _rows(table: str, ports: set[bytes]) -> Iterator[tuple[bytes, bytes, bytes, 
     """Yield each TCP connection with one of these ports (hex): both addresses, the state, and the inode."""
     try:
         with open(f"/proc/self/net/{table}", "rb") as file:
-            lines = file.read().splitlines()[1:]
+            data = file.read()
     except FileNotFoundError:  # no IPv6
         return
-    for line in lines:
+    # There may be thousands of others.
+    for line in re.findall(rb"^.*:(?:%s) .*$" % b"|".join(ports), data, re.MULTILINE):
         words = line.split()
-        if words[1][-4:] in ports or words[2][-4:] in ports:
-            yield words[1], words[2], words[3], words[9]
+        yield words[1], words[2], words[3], words[9]
 
 
 def _last_word(host: str) -> bytes:
@@ -166,31 +189,21 @@ def _is_among(address: bytes, addresses: set[tuple[bytes, bytes]]) -> bool:
     return any(port == other and host.endswith(word) for other, word in addresses)
 
 
-def _unix_clients(listeners: list[Any], own: dict[int, str]) -> set[str]:
+def _unix_clients(names: list[Any], own: dict[int, str]) -> set[str]:
     """Return the inodes of the Unix sockets that may be connected to these.
 
     Of this process (`own`), they are connected to one of the paths. Of other processes, they are connected and have no
     path: the kernel doesn't say more.
     """
-    names = [listener.getsockname() for listener in listeners if listener.fileno() >= 0]
-    paths = [name for name in names if not isinstance(name, tuple)]
-    if not paths:
+    names = [name for name in names if not isinstance(name, tuple)]
+    if not names:
         return set()
     with open("/proc/self/net/unix", "rb") as file:
         rows = [line.split() for line in file.read().splitlines()[1:]]
     found = {f"socket:[{row[6].decode()}]" for row in rows if row[5] == _UNIX_CONNECTED and len(row) == 7}
-    found.difference_update(inode for descriptor, inode in own.items() if not _may_be_connected_to(paths, descriptor))
+    if socket.getdefaulttimeout() is None:
+        found.difference_update(inode for descriptor, inode in own.items() if not _is_connected_to(names, descriptor))
     return found
-
-
-def _may_be_connected_to(paths: list[Any], descriptor: int) -> bool:
-    if socket.getdefaulttimeout() is not None:
-        return True  # then making an object for the socket would make it non-blocking
-    try:
-        with socket.socket(fileno=os.dup(descriptor)) as sock:
-            return sock.family == socket.AF_UNIX and sock.getpeername() in paths
-    except OSError:
-        return False
 
 
 # Processes and threads.

@@ -10,8 +10,12 @@ daemon thread per process watches from outside. It acts only when all of this ho
   sleeps is left alone, even if it closes its client just before the loop turns.
 - No debugger is active.
 
-The cost while nothing blocks: each watch posts one callback in its loop every quarter of its timeout. The first comes
-after a quarter, so most tests never see one.
+A client may give up by itself before that. So the thread looks in between, too, every tenth of a second: if the loop's
+thread waits for a client, it notes the call. `Watch.noticed` returns that for as long as the loop hasn't turned since.
+
+The cost while nothing blocks: each watch posts one callback in its loop every quarter of its timeout, and the thread
+wakes up every tenth of a second (0.15 % of a processor; less often if there are many watches). The first comes after
+a tenth, so most tests never see one.
 
 Limit. A client that holds the GIL while it blocks can't be detected.
 
@@ -34,6 +38,7 @@ from typing import Optional
 
 from .blocked_call import BlockedCall
 from .debugger import debugger_active
+from .watched_thread import WatchedThread
 
 __all__ = ["Watch", "watch"]
 
@@ -42,6 +47,8 @@ __unittest = True
 LINGER = 1.0  # seconds that the thread keeps running without a watch, so that the next test can use it
 _SHORTEST, _LONGEST = 0.1, 5.0  # limits of the seconds between two checks of a loop
 _AGAIN = 0.1  # seconds that the server must want attention, and seconds between attempts to free a blocked call
+_NOTICE = 0.1  # seconds between two looks for a client that may give up by itself; for one of many watches,
+_NOTICE_EACH = 0.002  # so many for each of them, if that is more
 _QUIET = 0.05  # the share of a processor below which a thread counts as asleep
 _OVERSLEPT = 0.5  # a check later than this (seconds) means that the process was stopped or starved
 _monotonic = time.monotonic  # the real clock, even if a test replaces time.monotonic
@@ -59,12 +66,10 @@ class Watch:
         free: Callable[[BlockedCall], None],
     ) -> None:
         self._loop = loop
-        self._thread_id = thread_id
+        self._thread = WatchedThread(thread_id)
         self._timeout = timeout
         self._attention = attention
         self._free = free
-        self._native_id: Optional[int] = None
-        self._processor_time: Optional[Callable[[], float]] = None  # set by the first `look`
         self._period = min(max(timeout / 4, _SHORTEST), _LONGEST)
         self._lock = threading.RLock()  # held while `attention` and `free` run
         self._stopped = False
@@ -75,6 +80,9 @@ class Watch:
         self._wanted_since: Optional[float] = None  # since when each check has found that the server wants it
         self._looked_at = _monotonic()
         self._used = 0.0  # processor time at the last check
+        self._noticed: Optional[BlockedCall] = None  # what has blocked the loop since `_posted_at`
+        self._used_at_notice = 0.0
+        self._notice_at = self._looked_at + _NOTICE
         self.due = self._looked_at + self._period  # when to check next
 
     def beat(self) -> None:
@@ -87,29 +95,77 @@ class Watch:
             self._stopped = True
         _remove(self)
 
+    @property
+    def wakes_at(self) -> float:
+        """When to call `notice`, or `look`."""
+        return min(self.due, self._notice_at)
+
+    def noticed(self) -> Optional[BlockedCall]:
+        """Return the call that has blocked the loop until now, if one was noticed. Call this in the loop's thread."""
+        call = self._noticed
+        if call is None or not self._posted or self._stopped:
+            return None
+        call.last(_monotonic() - self._posted_at)
+        return call
+
+    def notice(self) -> None:
+        """Check whether a call blocks the loop, and `look` if that is `due`. The watchdog's thread calls this."""
+        now = _monotonic()
+        if self.due <= now:
+            self.look()
+        if self._notice_at > now or self._stopped:
+            return
+        elapsed = now - self._notice_at + _NOTICE
+        self._notice_at = now + max(_NOTICE, _NOTICE_EACH * len(_watches))
+        used = self._processor()
+        if used is None:
+            return
+        busy, self._used_at_notice = used - self._used_at_notice > _QUIET * elapsed, used
+        if busy or self._attempt or self._thread.idles():
+            return
+        if not self._posted:
+            self._post(now, used)
+        if self._noticed is None and self._thread.sleeps() and self._wanted():
+            frame = self._thread.frame()
+            if frame is not None and self._posted:
+                self._noticed = BlockedCall(frame, _monotonic() - self._posted_at, 0)
+
+    def _processor(self) -> Optional[float]:
+        """Return the processor time that the loop's thread has used. If it has ended, stop and return None."""
+        try:
+            return self._thread.used()
+        except OSError:
+            self.stop()
+            return None
+
+    def _post(self, now: float, used: float) -> None:
+        """Post a callback in the loop, and wait for it from now on. If the loop is closed, stop."""
+        self._posted, self._posted_at, self._attempt, self._asleep = True, now, 0, 0.0
+        self._looked_at, self._used = now, used
+        self._wanted_since = self._noticed = None
+        self.due = now + self._period
+        try:
+            self._loop.call_soon_threadsafe(self.beat)
+        except RuntimeError:
+            self.stop()
+
     def look(self) -> None:
-        """Check whether the loop has turned since the last call. The watchdog's thread calls this when it is `due`."""
+        """Check whether the loop has turned since the last call. Call this when it is `due`."""
         now = _monotonic()
         late = now - self.due > _OVERSLEPT
         elapsed, self._looked_at = now - self._looked_at, now
         self.due = now + self._period
-        if self._processor_time is None:
-            self._native_id, self._processor_time = _thread_meters(self._thread_id)
-        try:
-            used = self._processor_time()
-            if not self._posted:
-                self._posted, self._posted_at, self._attempt, self._asleep, self._used = True, now, 0, 0.0, used
-                self._wanted_since = None
-                self._loop.call_soon_threadsafe(self.beat)
-                return
-        except (OSError, RuntimeError):  # the thread has ended, or the loop is closed
-            self.stop()
+        used = self._processor()
+        if used is None:
+            return
+        if not self._posted:
+            self._post(now, used)
             return
         busy = used - self._used > _QUIET * elapsed
         self._used = used
         # If this thread is late, the whole process was stopped or starved. Then the sleep proves nothing.
         self._asleep = 0.0 if busy or late else self._asleep + elapsed
-        if not self._asleep or not _sleeps(self._native_id) or not self._wanted():
+        if not self._asleep or not self._thread.sleeps() or not self._wanted():
             self._wanted_since = None
         elif self._wanted_since is None:
             self._wanted_since = now
@@ -132,7 +188,7 @@ class Watch:
         with self._lock:
             if self._stopped or not self._posted:
                 return
-            frame = sys._current_frames().get(self._thread_id)
+            frame = self._thread.frame()
             if frame is None or not self._posted:
                 return
             self._attempt += 1
@@ -169,32 +225,6 @@ def watch(
     return made
 
 
-def _thread_meters(thread_id: int) -> tuple[Optional[int], Callable[[], float]]:
-    """Return the kernel's number of a thread, and a function that returns the processor time it has used (seconds).
-
-    Without a clock per thread (macOS, Windows), the clock of the process is used. Then a client that blocks while
-    another thread computes isn't detected until the other thread has finished computing.
-    """
-    thread = next((thread for thread in threading.enumerate() if thread.ident == thread_id), None)
-    native_id = None if thread is None else thread.native_id
-    if sys.platform not in ("darwin", "win32") and thread is not None and thread.is_alive():
-        with contextlib.suppress(AttributeError, OSError):
-            clock = time.pthread_getcpuclockid(thread_id)  # undefined for a thread that has ended
-            time.clock_gettime(clock)
-            return native_id, lambda: time.clock_gettime(clock)
-    return native_id, time.process_time
-
-
-def _sleeps(native_id: Optional[int]) -> bool:
-    """Return whether a thread sleeps in the kernel (proc(5)); True if the system doesn't say."""
-    try:
-        with open(f"/proc/self/task/{native_id}/stat", "rb") as file:
-            # The thread's name, in parentheses, may contain anything: the state follows the last parenthesis.
-            return file.read().rpartition(b")")[2].split()[0] == b"S"
-    except (OSError, IndexError):
-        return True
-
-
 # The thread. Everything below is guarded by `_condition`.
 
 _condition = threading.Condition()
@@ -205,7 +235,7 @@ _ends_at = 0.0  # from when on the thread ends if there is no watch
 
 
 class _Watchdog(threading.Thread):
-    """The thread that calls `look` of each watch when it is due. An exception ends only the watch that raised it."""
+    """The thread that calls `notice` of each watch when it is due. An exception ends only the watch that raised it."""
 
     tcpclient_testing_owned = True
 
@@ -216,10 +246,10 @@ class _Watchdog(threading.Thread):
     def run(self) -> None:
         while self._wait():
             with _condition:
-                due = [watch for watch in _watches if watch.due <= _monotonic()]
+                due = [watch for watch in _watches if watch.wakes_at <= _monotonic()]
             for watch in due:
                 try:
-                    watch.look()
+                    watch.notice()
                 except BaseException:  # noqa: BLE001 - the other watches must go on
                     watch.stop()
                     _report()
@@ -233,7 +263,7 @@ class _Watchdog(threading.Thread):
                 _thread, _last = None, self
                 return False
             until = now + LINGER if _watches else _ends_at
-            self.wakes_at = min((watch.due for watch in _watches), default=until)
+            self.wakes_at = min((watch.wakes_at for watch in _watches), default=until)
             self.wakes_at = min(self.wakes_at, until)
             # At most a second, whatever the clock says: a clock that was set back must not stop the checks for hours.
             _condition.wait(min(max(0.0, self.wakes_at - now), LINGER))
@@ -257,7 +287,7 @@ def _add(watch: Watch) -> None:
             except RuntimeError:  # too many threads, the interpreter is shutting down, or it is a subinterpreter
                 _thread = None
                 _watches.discard(watch)
-        elif watch.due < _thread.wakes_at:
+        elif watch.wakes_at < _thread.wakes_at:
             _condition.notify()
 
 

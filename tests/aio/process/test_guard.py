@@ -7,12 +7,16 @@ import contextlib
 import functools
 import http.client
 import os
+import select
+import smtplib
 import socket
 import subprocess
 import sys
 import threading
 import time
+import traceback
 import unittest
+import urllib.request
 from collections.abc import Coroutine
 from typing import Any, Callable
 from unittest import mock
@@ -241,6 +245,163 @@ class BlockedTests(unittest.TestCase):
         self.assertEqual(result.errors, [])
         self.assertIn("(client.recv(1)) blocked the event loop", report)
         self.assertIn("then the client raised", report)
+
+
+class GivesUpTests(unittest.TestCase):
+    """Clients with a time-out of their own, which ends before the watchdog comes."""
+
+    OWN = 0.15  # seconds
+
+    def setUp(self) -> None:
+        patch = mock.patch.object(watchdog, "_NOTICE", 0.01)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def run_body(self, body: Body) -> None:
+        """Run the body with a server that has something to send."""
+        async def sends(server: MockTCPServer) -> None:
+            server.send_line(b"hello")
+            await body(server)
+        asyncio.run(with_server(sends, timeout=PATIENT))
+
+    def blamed(self, body: Body, line: str) -> ExpectationError:
+        """Return the report on a body that blocks at `line` until its client gives up."""
+        with self.assertRaises(ExpectationError) as caught:
+            self.run_body(body)
+        self.assertIn(f"({line}) blocked the event loop that the server lives in for 0.",
+                      str(caught.exception).partition("\n")[0])
+        self.assertIn("ThreadedMockTCPServer", str(caught.exception))
+        return caught.exception
+
+    def test_client_that_times_out(self) -> None:
+        """The verdict names the line that has blocked the loop, and the client's own exception follows from that."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address, self.OWN) as client:
+                client.recv(1)
+        self.assertIsInstance(self.blamed(body, "client.recv(1)").client_exception, socket.timeout)
+
+    def test_client_that_was_accepted(self) -> None:
+        """A client that waits for its second answer is noticed as well."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address, self.OWN) as client:
+                await server.join()
+                server.expect_line(b"PING")
+                client.sendall(b"PING\r\n")
+                client.recv(7)
+                client.recv(1)
+        self.blamed(body, "client.recv(1)")
+
+    def test_client_that_selects(self) -> None:
+        """A client that finds nothing to read, and raises an error of its own, has blocked the loop."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                if not select.select([client], [], [], self.OWN)[0]:
+                    raise LookupError("no answer")
+        self.assertIsInstance(self.blamed(body, "if not select.select([client], [], [], self.OWN)[0]:")
+                              .client_exception, LookupError)
+
+    def test_clients_of_the_standard_library(self) -> None:
+        """The line of the test is named, whatever the library makes of the time-out."""
+        async def requests(server: MockTCPServer) -> None:
+            urllib.request.urlopen("http://{}:{}/".format(*server.address), timeout=self.OWN)
+
+        async def mails(server: MockTCPServer) -> None:
+            smtplib.SMTP(*server.address, timeout=self.OWN)
+        self.blamed(requests, 'urllib.request.urlopen("http://{}:{}/".format(*server.address), timeout=self.OWN)')
+        self.blamed(mails, "smtplib.SMTP(*server.address, timeout=self.OWN)")
+
+    def test_client_whose_time_out_is_caught(self) -> None:
+        """An assertion about what the client has got fails as a consequence."""
+        async def body(server: MockTCPServer) -> None:
+            got = b""
+            with connect(server.address, self.OWN) as client, contextlib.suppress(socket.timeout):
+                got = client.recv(1)
+            assert got == b"hello", got
+        self.assertIsInstance(self.blamed(body, "got = client.recv(1)").client_exception, AssertionError)
+
+    def test_parts_of_a_test_case(self) -> None:
+        """In each part of a test, and in a subtest, it is reported once, as a failure."""
+        def converse(case: Any) -> None:
+            asyncio.get_running_loop().slow_callback_duration = 60
+            case.tcpserver.expect_connect()
+            case.tcpserver.send_line(b"hello")
+            with connect(case.tcpserver.address, self.OWN) as client:
+                client.recv(1)
+
+        def part(case: type[Any]) -> type[Any]:
+            case.tcpserver_options = {"timeout": PATIENT}
+            return case
+
+        class Base(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+            async def test_it(self) -> None:
+                """It does nothing."""
+
+        class SetUp(Base):
+            async def asyncSetUp(self) -> None:
+                converse(self)
+
+        class TearDown(Base):
+            async def asyncTearDown(self) -> None:
+                converse(self)
+
+        class Subtest(Base):
+            async def test_it(self) -> None:
+                """It has a subtest."""
+                with self.subTest("one"):
+                    converse(self)
+
+        for case in SetUp, TearDown, Subtest:
+            with self.subTest(case.__name__):
+                result = unittest.TestResult()
+                part(case)("test_it").run(result)
+                ((_, report),) = result.failures + result.errors
+                self.assertIn("(client.recv(1)) blocked the event loop", report)
+
+    def assertStands(self, error: type[Exception], body: Body) -> None:
+        """Assert that the body's own error is the report."""
+        with self.assertRaises(error) as caught:
+            self.run_body(body)
+        self.assertNotIn("blocked the event loop", "".join(traceback.format_exception(
+            type(caught.exception), caught.exception, caught.exception.__traceback__)))
+
+    def test_errors_that_stand(self) -> None:
+        """A time-out in another thread or of an `await`, and an error after something else, stand by themselves."""
+        def converse(server: MockTCPServer) -> None:
+            with connect(server.address, self.OWN) as client:
+                while client.recv(7):
+                    pass
+
+        async def in_a_thread(server: MockTCPServer) -> None:
+            await asyncio.get_running_loop().run_in_executor(None, converse, server)
+
+        async def awaits(server: MockTCPServer) -> None:
+            with connect(server.address, self.OWN):
+                await asyncio.wait_for(asyncio.Event().wait(), self.OWN)
+
+        async def elsewhere(server: MockTCPServer) -> None:
+            ours, theirs = socket.socketpair()
+            ours.settimeout(self.OWN)
+            with connect(server.address), ours, theirs:
+                ours.recv(1)
+
+        async def sleeps(server: MockTCPServer) -> None:
+            with connect(server.address):
+                time.sleep(self.OWN)
+                raise LookupError("the test's own")
+
+        async def computes(server: MockTCPServer) -> None:
+            with connect(server.address):
+                deadline = time.monotonic() + self.OWN
+                while time.monotonic() < deadline:
+                    sum(range(1000))
+                raise LookupError("the test's own")
+
+        self.assertStands(asyncio.TimeoutError, awaits)
+        self.assertStands(socket.timeout, in_a_thread)
+        if system_calls.known():
+            self.assertStands(socket.timeout, elsewhere)
+            self.assertStands(LookupError, sleeps)
+            self.assertStands(LookupError, computes)
 
 
 class UntouchedTests(unittest.IsolatedAsyncioTestCase):

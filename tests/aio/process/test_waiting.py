@@ -145,6 +145,11 @@ class SocketTests(Case):
             with self.subTest(name):
                 self.assertWaits(way, self.client())
 
+    def test_calls_where_sockets_have_a_default_time_out(self) -> None:
+        """The socket is found by its inode: making an object for it would make it non-blocking."""
+        with mock.patch.object(socket, "getdefaulttimeout", lambda: 5.0):
+            self.assertWaits(self.client().recv, 1)
+
     def test_calls_on_other_sockets(self) -> None:
         """A socket that is connected to something else is none of ours, though there is a client."""
         self.client()

@@ -280,12 +280,14 @@ class LookTests(unittest.TestCase):
         patcher = mock.patch.object(watchdog, "_monotonic", lambda: self.now)
         patcher.start()
         self.addCleanup(patcher.stop)
-        for name, value in ("_sleeps", lambda number: True), ("debugger_active", lambda: False):
-            patch = mock.patch.object(watchdog, name, value)
-            patch.start()
-            self.addCleanup(patch.stop)
+        patch = mock.patch.object(watchdog, "debugger_active", lambda: False)
+        patch.start()
+        self.addCleanup(patch.stop)
         self.watch = Watch(self.loop, threading.get_ident(), 4.0, lambda: True, self.freed.append)
-        self.watch._processor_time = lambda: self.processor
+        self.thread = mock.Mock(wraps=self.watch._thread)
+        self.thread.used = lambda: self.processor
+        self.thread.sleeps.return_value, self.thread.idles.return_value = True, False
+        self.watch._thread = self.thread
         self.look()  # posts the callback
 
     def look(self, *, late: float = 0.0, busy: float = 0.0, times: int = 1) -> None:
@@ -295,6 +297,12 @@ class LookTests(unittest.TestCase):
             self.now = self.watch.due + late
             self.processor += busy * (self.now - before)
             self.watch.look()
+
+    def notice(self, *, busy: float = 0.0) -> None:
+        """Notice what there is when it is time for that, the thread having used this share of a processor since."""
+        before, self.now = self.now, max(self.now + 0.1, self.watch.wakes_at)
+        self.processor += busy * (self.now - before)
+        self.watch.notice()
 
     def test_look_when_the_loop_does_not_turn(self) -> None:
         """A call is freed after the time-out, and then every tenth of a second."""
@@ -318,6 +326,56 @@ class LookTests(unittest.TestCase):
         self.look(times=4)
         self.assertEqual(len(self.freed), 1)
 
+    def test_notice_when_the_loop_does_not_turn(self) -> None:
+        """What blocks the loop is noticed long before it is freed, and is known until the loop turns."""
+        self.assertIsNone(self.watch.noticed())
+        self.notice()
+        call = self.watch.noticed()
+        assert call is not None
+        self.assertEqual(call.place.name, "notice")
+        begun = call.seconds
+        self.now += 1.0
+        self.assertIs(self.watch.noticed(), call)
+        self.assertAlmostEqual(call.seconds, begun + 1.0)
+        self.watch.beat()
+        self.assertIsNone(self.watch.noticed())
+        self.assertEqual(self.freed, [])
+
+    def test_notice_when_the_loop_has_turned(self) -> None:
+        """What is noticed next is another call; the loop must not have turned since then."""
+        self.notice()
+        self.watch.beat()
+        self.notice()
+        call = self.watch.noticed()
+        assert call is not None
+        self.assertAlmostEqual(call.seconds, 0.0)
+        self.assertEqual(self.loop.call_soon_threadsafe.call_count, 2)
+
+    def test_notice_when_nothing_blocks(self) -> None:
+        """Nothing is noticed, nor posted, while the thread works, or waits in its loop; nor after the watch."""
+        self.watch.beat()
+        self.notice(busy=0.9)
+        self.thread.idles.return_value = True
+        self.notice()
+        self.watch.stop()
+        self.notice()
+        self.assertIsNone(self.watch.noticed())
+        self.loop.call_soon_threadsafe.assert_called_once_with(self.watch.beat)
+
+    def test_notice_when_a_look_is_due(self) -> None:
+        """The loop that doesn't turn is noticed, and then freed."""
+        deadline = self.now + 4.0
+        while self.now < deadline:
+            self.notice()
+        self.assertEqual([call.attempt for call in self.freed], [1])
+
+    def test_notice_when_many_watch(self) -> None:
+        """The more watches there are, the less often each looks."""
+        self.notice()
+        with mock.patch.object(watchdog, "_watches", range(1000)):
+            self.notice()
+        self.assertGreater(self.watch._notice_at, self.now + 1.9)
+
     def test_look_when_the_thread_works_now_and_then(self) -> None:
         """A little processor time is what a client that retries needs; more is work."""
         self.look(times=3, busy=0.04)
@@ -339,7 +397,7 @@ class LookTests(unittest.TestCase):
 
     def test_look_when_the_thread_runs(self) -> None:
         """A thread that doesn't sleep at the last moment isn't blocked."""
-        with mock.patch.object(watchdog, "_sleeps", return_value=False):
+        with mock.patch.object(self.thread, "sleeps", return_value=False):
             self.look(times=8)
         self.assertEqual(self.freed, [])
 
@@ -373,7 +431,7 @@ class LookTests(unittest.TestCase):
         with mock.patch.object(sys, "_current_frames", return_value={}):
             self.look(times=4)
         self.assertEqual(self.freed, [])
-        self.watch._processor_time = mock.Mock(side_effect=OSError)
+        self.thread.used = mock.Mock(side_effect=OSError)
         self.look()
         self.assertTrue(self.watch._stopped)
 
@@ -382,48 +440,6 @@ class LookTests(unittest.TestCase):
         for timeout, expected in (0.01, 0.1), (2.0, 0.5), (86400.0, 5.0):
             made = Watch(self.loop, threading.get_ident(), timeout, bool, self.freed.append)
             self.assertAlmostEqual(made.due - self.now, expected)
-
-
-class MeterTests(unittest.TestCase):
-    """What is known of a thread from outside."""
-
-    @linux
-    def test_processor_time_of_a_thread(self) -> None:
-        """It is that thread's alone, not this one's."""
-        done = threading.Event()
-        thread = threading.Thread(target=done.wait)
-        thread.start()
-        native_id, used = watchdog._thread_meters(thread.ident or 0)
-        self.assertEqual(native_id, thread.native_id)
-        before = used()
-        self.assertNotEqual(used, time.process_time)
-        deadline = time.monotonic() + 10
-        while not watchdog._sleeps(native_id) and time.monotonic() < deadline:
-            sum(range(1000))
-        self.assertLess(used() - before, 0.05)
-        done.set()
-        thread.join()
-        with contextlib.suppress(OSError):  # musl may still answer
-            used()
-
-    def test_processor_time_of_an_unknown_thread(self) -> None:
-        """For a thread that nobody knows the process must do, and it is taken to sleep."""
-        native_id, used = watchdog._thread_meters(0)
-        self.assertIsNone(native_id)
-        self.assertIs(used, time.process_time)
-        self.assertTrue(watchdog._sleeps(native_id))
-
-    def test_processor_time_elsewhere(self) -> None:
-        """Where the system has no clock for one thread, or refuses to read it, the process must do."""
-        with mock.patch.object(sys, "platform", "darwin"):
-            self.assertIs(watchdog._thread_meters(threading.get_ident())[1], time.process_time)
-        with mock.patch.object(time, "clock_gettime", side_effect=OSError, create=True):
-            self.assertIs(watchdog._thread_meters(threading.get_ident())[1], time.process_time)
-
-    @linux
-    def test_sleeps_of_this_thread(self) -> None:
-        """The thread that asks is running."""
-        self.assertFalse(watchdog._sleeps(threading.get_native_id()))
 
 
 if __name__ == "__main__":
