@@ -163,6 +163,12 @@ class Link:
         self.script_bytes_end = 0
         self._when_lost: Optional[list[Callable[[], None]]] = None
 
+    @property
+    def socket(self) -> Any:
+        """The connection's socket; None before there is one, and after it is lost."""
+        known = self.transport is not None and not self.lost and self.conversation is not None
+        return self.transport.get_extra_info("socket") if known and self.transport is not None else None
+
     # The connection's life.
 
     def opened(self, transport: asyncio.Transport) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any, ClassVar, Optional
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
 from tcpclient_testing.aio.connection.registry import Connections
 from tcpclient_testing.aio.context import is_virtual
@@ -25,6 +25,7 @@ from .host import HandleFactory, Host
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.process.guard import DeadlockGuard
+    from tcpclient_testing.aio.process.thread_guard import ThreadGuard
     from tcpclient_testing.network.conditions import Network
 
     from .handlers import Handlers
@@ -51,7 +52,7 @@ class Runtime:
         self.running = False
         self.connections: Connections
         self._performer: Performer
-        self._guard: Optional[DeadlockGuard] = None
+        self._guard: Union[DeadlockGuard, ThreadGuard, None] = None
         self._network: Optional[Network] = None
 
     def set_network(self, network: Optional[Network]) -> None:
@@ -80,13 +81,15 @@ class Runtime:
         context.attach(loop, self._performer.perform, self._performer.perform_deferred)
         host.attached()
         self.reception.open(self.connections.accept)
-        if not context.threaded:
-            from tcpclient_testing.aio.process.guard import DeadlockGuard  # a server in a thread of its own has none
-            reception = self.reception
-            self._guard = DeadlockGuard(context, self.connections.links, lambda: reception.listeners,
-                                        lambda: reception.accepted, self._wants_a_turn, self._fail_from_outside)
+        self._guard = self._make_guard()
         self.session.begin_time(loop.time())
         context.perform()
+
+    def _make_guard(self) -> Union[DeadlockGuard, ThreadGuard]:
+        from tcpclient_testing.aio.process.guard import DeadlockGuard
+        reception = self.reception
+        return DeadlockGuard(self.context, self.connections.links, lambda: reception.listeners,
+                             lambda: reception.accepted, self._wants_a_turn, self._fail_from_outside)
 
     def close(self) -> None:
         """Close everything at once, whatever the clients do."""

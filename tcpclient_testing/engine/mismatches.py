@@ -57,6 +57,9 @@ class Mismatch:
     expected: Any
     received: Any
 
+    #: Whether the test itself has kept the server from serving: all that its client raises follows from that.
+    by_the_test = False
+
     def __init__(self, summary: Optional[str] = None, *, details: Optional[tuple[str, ...]] = None,
                  expected: Any = None, received: Any = None, offset: Optional[int] = None) -> None:
         self._summary = summary

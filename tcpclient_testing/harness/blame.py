@@ -119,6 +119,8 @@ class Blame:
         failure = self._evidence.session.environment.verdict
         if exc is self._evidence.client_error:
             return True
+        if failure is not None and failure.mismatch.by_the_test:
+            return False
         if getattr(exc, "has_conversation", False):
             return True  # a wait had timed out first; the script mostly fails then because the client goes away
         if failure is None or not failure.at_end:

@@ -315,6 +315,12 @@ class Judgement(Findings):
             raise_alone(cause)
         self._raise_failure()
 
+    def raise_unreported(self) -> None:
+        """Raise the verdict, unless the test has its report."""
+        if not self._has_report:
+            self._reported = True
+            self._raise_failure()
+
     def _raise_failure(self) -> None:
         error = self.error()
         if error is not None:
@@ -356,3 +362,8 @@ class Judgement(Findings):
     def follow(self, tell: Callable[[Judgement, Judgement], None]) -> None:
         """Call `tell` with this and with the next judgement when the server begins another script."""
         self._followers.append(tell)
+
+    def let_go(self) -> None:
+        """The server's thread was given up: mark the server as closed, without the loop, which does the rest."""
+        self._runtime.context.close()
+        self._check.close()

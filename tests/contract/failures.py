@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import contextvars
 import socket
+import threading
+import time
 from typing import Any
 
 from .bodies import Body, Tools
@@ -265,6 +267,30 @@ def gives_up_elsewhere(tools: Tools) -> Body:
     yield block
 
 
+def blocks_the_thread(tools: Tools) -> Body:
+    """A callable of the script waits for what the test does only after the client has got its reply."""
+    go_on = threading.Event()
+    server = tools.server
+    server.expect_connect(timeout=30)
+    server.expect_line(b"PING", timeout=30)
+    server.send_line(lambda _: b"PONG" if go_on.wait(30) else b"")
+    try:
+        yield tools.run(*ASK)
+    finally:
+        go_on.set()
+
+
+def is_slow(server: Any) -> None:
+    """A callable of the script takes a moment, and no more."""
+    def reply_slowly(_: bytes) -> bytes:
+        time.sleep(0.02)
+        return b"PONG"
+    server.expect_connect()
+    server.expect_line(b"PING")
+    server.send_line(reply_slowly)
+    server.expect_disconnect()
+
+
 def forgets_to_wait(tools: Tools) -> Body:
     """The client closes, and does not wait for that."""
     yield tools.run(*ASK, DROP)
@@ -319,6 +345,9 @@ CASES = (
          gives_up_and_asserts, script(lambda s: s.send_line(b"hello")), only="asynchronous", waits=True),
     Case("gives_up_elsewhere", raises(r"LookupError.*gave up elsewhere"), gives_up_elsewhere, exchange,
          only="asynchronous", waits=True),
+    Case("callable_blocks", fails(r"the server's thread is blocked at failures.py:\d+ .*go_on.wait.*must not wait"),
+         blocks_the_thread, options=lambda: {"timeout": 0.1}, only="threaded", waits=True),
+    Case("callable_is_slow", PASSES, asks, is_slow, only="threaded"),
     Case("fault", PASSES, is_broken, faulty(3)),
     Case("fault_that_never_strikes", fails(r"reset_after\(1000\) never took effect"), asks, faulty(1000)),
     Case("handler_raises", fails(r"no such reply"), client(send(b"PING\r\n"), READ_END),

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Generator
 from unittest import mock
 
-from tcpclient_testing.aio.process import watchdog
+from tcpclient_testing.aio.process import thread_guard, watchdog
 from tcpclient_testing.harness import interruption
 from tcpclient_testing.server import leaving
 
@@ -20,5 +20,6 @@ SHORT = 0.02
 def shortened() -> Generator[None, None, None]:
     """Shorten how long a body may go on after the failure, how long clients have to close, and what goes unnoticed."""
     with mock.patch.multiple(interruption, _PATIENCE=SHORT, _INSISTENCE=SHORT), \
-            mock.patch.object(leaving, "_MOMENT", SHORT), mock.patch.object(watchdog, "_NOTICE", SHORT):
+            mock.patch.object(leaving, "_MOMENT", SHORT), mock.patch.object(watchdog, "_NOTICE", SHORT), \
+            mock.patch.object(thread_guard, "_MORE", 0.0):
         yield

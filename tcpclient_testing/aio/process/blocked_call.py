@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Iterable
 from typing import Any, Optional
 
-__all__ = ["BlockedCall", "free_sockets", "readable", "writable"]
+__all__ = ["BlockedCall", "close_listeners", "free_sockets", "readable", "writable"]
 
 __unittest = True
 
@@ -141,6 +141,13 @@ def free_sockets(connections: Iterable[Any], listeners: Iterable[Any], *, reset:
                 with client:
                     _reset_on_close(client)
     return unread
+
+
+def close_listeners(listeners: Iterable[Any]) -> None:
+    """Listen no more, from another thread: clients are refused. The descriptors stay open until their owner closes."""
+    for listener in listeners:
+        with contextlib.suppress(OSError):
+            _replace(_descriptor(listener))
 
 
 def _duplicate(sock: Any) -> socket.socket:

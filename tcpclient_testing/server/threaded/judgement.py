@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from asyncio import events
-from collections.abc import Container, Coroutine, Sequence
+from collections.abc import Container, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 from tcpclient_testing.errors import ScriptError
@@ -88,7 +89,9 @@ class ThreadedJudgement(Findings):
     async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False, attach: bool = True,
                        blocking: bool = False) -> Optional[BaseException]:
         """A part of the test has ended with `exc`, or without, as for `Judgement.conclude`."""
-        return await self._answer(self._conclude(exc, interrupted, attach), blocking)
+        with self._unless_given_up():
+            return await self._answer(lambda: self._conclude(exc, interrupted, attach), blocking)
+        return await self._inner.conclude(exc, interrupted=interrupted, attach=attach)
 
     async def _conclude(self, exc: Optional[BaseException], interrupted: bool,
                         attach: bool) -> Optional[BaseException]:
@@ -101,7 +104,10 @@ class ThreadedJudgement(Findings):
 
     async def show_conversation(self, exc: BaseException, *, blocking: bool = False) -> None:
         """Attach the conversation to `exc`, as `Judgement.show_conversation` does."""
-        await self._answer(self._inner.show_conversation(exc), blocking)
+        with self._unless_given_up():
+            await self._answer(lambda: self._inner.show_conversation(exc), blocking)
+            return
+        await self._inner.show_conversation(exc)
 
     def forgive(self, steps: Container[Step[Any]]) -> None:
         """Judge no more how these steps were met, as `Judgement.forgive` does."""
@@ -115,18 +121,28 @@ class ThreadedJudgement(Findings):
 
     async def judge(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
         """Do what ``join(final=True)`` does; see `Judgement.judge`."""
-        await self._answer(self._inner.judge(implied_disconnect=implied_disconnect), blocking)
+        with self._unless_given_up():
+            await self._answer(lambda: self._inner.judge(implied_disconnect=implied_disconnect), blocking)
+            return
+        self._inner.raise_unreported()
 
     async def leave(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
         """Wait for the rest of the script, raise the verdict unless the test has its report, and close everything."""
         try:
-            await self._answer(self._inner.leave(implied_disconnect=implied_disconnect), blocking)
+            with self._unless_given_up():
+                await self._answer(lambda: self._inner.leave(implied_disconnect=implied_disconnect), blocking)
+                return
+            self._inner.raise_unreported()
         finally:
             self._end()
 
     async def clear(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
         """Do what `leave` does, but keep the server: it begins another script, whatever is raised."""
-        await self._answer(self._inner.clear(implied_disconnect=implied_disconnect), blocking)
+        with self._unless_given_up():
+            await self._answer(lambda: self._inner.clear(implied_disconnect=implied_disconnect), blocking)
+            return
+        self._inner.raise_unreported()
+        self._end()
 
     def renew(self) -> None:
         """Close every connection at once, without a verdict, and let the server begin another script."""
@@ -146,21 +162,36 @@ class ThreadedJudgement(Findings):
     def _end(self) -> None:
         """End the thread, after the verdict. Raise `ScriptError` if the thread had ended with an error before."""
         error = self._thread.error
-        self._thread.stop()
+        self.close()
         if error is not None:
             self._thread.forget_error()
             raise ScriptError(f"the server's thread has ended: {type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         """Close everything at once, whatever the clients are doing, and judge nothing."""
-        self._thread.stop()
+        try:
+            self._thread.stop()
+        finally:
+            if self._thread.given_up:
+                self._inner.let_go()
 
-    async def _answer(self, coroutine: Coroutine[Any, Any, T], blocking: bool) -> T:
+    @contextlib.contextmanager
+    def _unless_given_up(self) -> Iterator[None]:
+        """Drop the exception of a call to the thread if the thread was given up: the verdict says why."""
+        try:
+            yield
+        except (AssertionError, ScriptError):
+            if not self._thread.given_up:
+                raise
+
+    async def _answer(self, make: Callable[[], Coroutine[Any, Any, T]], blocking: bool) -> T:
         """Run a coroutine in the server's thread; block until it has ended, or await that in another loop."""
         thread = self._thread
+        if thread.given_up:
+            raise thread.gone()
         if thread.ended:
-            return await coroutine  # all is closed, and nothing can change any more
-        future = thread.submit(coroutine)
+            return await make()  # all is closed, and nothing can change any more
+        future = thread.submit(make())
         if blocking:
             return thread.answer(future)
         if events._get_running_loop() is None:

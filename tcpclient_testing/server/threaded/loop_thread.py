@@ -4,8 +4,9 @@
 
 - Every caller gets an answer: the result, a time-out, or the reason why the thread has ended. When the thread ends,
   calls that are still unanswered get that reason.
-- A loop that is blocked by what it runs (for example, by a callable of the test that waits) can't answer. Its callers
-  notice that it does not turn, and get an error that names the blocked line.
+- A loop that is blocked by what it runs (for example, by a callable of the test that waits) can't answer. The watchdog
+  notices that, or else its callers, as it does not turn. Then it is given up: callers get an error that names the
+  blocked line, and nobody waits for the thread any more. If it goes on some time, it ends by itself.
 - At the interpreter's exit, threads that still run are stopped. A forked child has no such thread, only copies of its
   descriptors. They are closed there without touching the loop, whose locks and sockets belong to the parent.
 """
@@ -44,18 +45,26 @@ _TURNS = 3
 class LoopThread:
     """An event loop and its thread.
 
-    `patience` is the number of seconds after which a loop that does not turn counts as blocked. `ending` is called in
-    the thread when it ends; it closes what the loop has opened. `forked` is called in a forked child; it closes the
-    same, but only as raw descriptors.
+    - `patience` is the number of seconds after which a caller asks whether the loop turns. If it does not for as long
+      again, it counts as blocked.
+    - `ending` is called in the thread when it ends; it closes what the loop has opened.
+    - `forked` is called in a forked child; it closes the same, but only as raw descriptors.
+    - `blocked` is called in another thread when the loop is given up, with the call that blocks it.
+    - `why` makes the exception that callers get then.
     """
 
-    def __init__(self, patience: float, ending: Callable[[], None], forked: Callable[[], None]) -> None:
+    def __init__(self, patience: float, ending: Callable[[], None], forked: Callable[[], None],
+                 blocked: Callable[[BlockedCall], None], why: Callable[[], Exception]) -> None:
         self.loop: asyncio.AbstractEventLoop
         self.error: Optional[BaseException] = None
         self.forked = False
+        self.given_up = False
         self._patience = patience
         self._close = ending
         self._close_in_child = forked
+        self._when_blocked = blocked
+        self._why = why
+        self._lock = threading.Lock()  # held while it is given up
         self._selector: selectors.BaseSelector
         self._winding_up = False
         self._owed: set[concurrent.futures.Future[Any]] = set()
@@ -85,8 +94,10 @@ class LoopThread:
         """Whether the thread has ended, or was never started in this process."""
         return self.forked or self._thread is None or self not in _living
 
-    def gone(self) -> ScriptError:
+    def gone(self) -> Exception:
         """Make an exception that says why nothing can be called in this thread any more."""
+        if self.given_up:
+            return self._why()
         if self.forked:
             return ScriptError("this server belongs to the parent process; make a new one in this process")
         if self.error is None:
@@ -108,11 +119,12 @@ class LoopThread:
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
         def answer() -> None:
-            if future.set_running_or_notify_cancel():
+            if _is_waited_for(future):
                 try:
                     future.set_result(function(*args))
                 except BaseException as error:  # noqa: BLE001 - every exception goes to the caller
-                    future.set_exception(error)
+                    with contextlib.suppress(concurrent.futures.InvalidStateError):
+                        future.set_exception(error)
         self._post(future, answer)
         return self.answer(future)
 
@@ -130,8 +142,8 @@ class LoopThread:
                late: Callable[[], TimeoutError] = TimeoutError) -> T:
         """Wait for a future of `submit`. Return its result, or raise its exception.
 
-        After `timeout` seconds, cancel the future and raise the `TimeoutError` that `late` makes. Raises `ScriptError`
-        if the loop is blocked, or if the caller is in this thread.
+        After `timeout` seconds, cancel the future and raise the `TimeoutError` that `late` makes. If the loop is
+        blocked, it is given up. Raises `ScriptError` if the caller is in this thread.
         """
         if self.is_current:
             raise ScriptError("this call would block the server's own thread: await it instead")
@@ -168,7 +180,8 @@ class LoopThread:
     def stop(self) -> None:
         """Stop the loop and the thread, and wait until they have ended. A second call does nothing.
 
-        Raises `ScriptError` if the loop is blocked, or if the caller is in this thread.
+        If the loop is blocked, it is given up, and what callers get then is raised. Raises `ScriptError` if the caller
+        is in this thread.
         """
         thread = self._thread
         if self.ended or thread is None:
@@ -179,7 +192,21 @@ class LoopThread:
             self.loop.call_soon_threadsafe(self._stop_running)
         thread.join(self._patience + 2 * _PATIENCE)
         if thread.is_alive():
-            raise self._blocked()
+            self._give_up_here()
+            raise self.gone()
+
+    def give_up(self, call: BlockedCall) -> None:
+        """The loop is blocked by this call: let everybody who waits get the reason, and wait for the thread no more."""
+        with self._lock:
+            if self.ended:
+                return
+            self._when_blocked(call)
+            self.given_up = True
+            _living.discard(self)
+            _given_up.add(self)
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._stop_running)
+        self._fail_owed()
 
     def stop_later(self) -> None:
         """Stop the loop and the thread, without waiting for that. Call this from any thread, at any time."""
@@ -200,6 +227,7 @@ class LoopThread:
                 self._wind_up()
             finally:
                 _living.discard(self)
+                _given_up.discard(self)
                 loop.close()
                 self._fail_owed()
 
@@ -222,13 +250,13 @@ class LoopThread:
         loop.run_until_complete(loop.shutdown_asyncgens())
 
     def _begin(self, coroutine: Coroutine[Any, Any, T], future: concurrent.futures.Future[T]) -> None:
-        if future.cancelled():
+        if future.done():
             coroutine.close()
             return
         task = self.loop.create_task(coroutine)
 
         def pass_on(task: asyncio.Task[T]) -> None:
-            if not future.set_running_or_notify_cancel():
+            if not _is_waited_for(future):
                 if not task.cancelled():
                     task.exception()  # mark it as retrieved: nobody waits any more
             elif task.cancelled():
@@ -265,29 +293,36 @@ class LoopThread:
                 future.set_exception(self.gone())
 
     def _assert_turning(self) -> None:
-        """Raise `ScriptError` if the loop does not turn within another `patience` seconds."""
+        """Give the loop up if it does not turn within another `patience` seconds."""
         if self.ended:
             self._fail_owed()
             return
-        turned = threading.Event()
-        with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(turned.set)
-            if not turned.wait(self._patience) and not self.ended and not debugger_active():
-                raise self._blocked()
+        turned: concurrent.futures.Future[None] = concurrent.futures.Future()
+        try:
+            self._post(turned, lambda: turned.set_result(None) if _is_waited_for(turned) else None)
+            turned.exception(self._patience)
+        except concurrent.futures.TimeoutError:
+            if not self.ended and not debugger_active():
+                self._give_up_here()
+        except (AssertionError, ScriptError):
+            pass  # it has ended, and so has what it owed
 
-    def _blocked(self) -> ScriptError:
+    def _give_up_here(self) -> None:
         ident = None if self._thread is None else self._thread.ident
         frame = sys._current_frames().get(ident) if ident is not None else None
-        if frame is None:
-            return self.gone()
-        place = BlockedCall(frame, self._patience, 1).place
-        return ScriptError(f"the server's thread is blocked at {os.path.basename(place.filename)}:{place.lineno} "
-                           f"({(place.line or place.name).strip()}): "
-                           "functions that the server calls for a script must not wait")
+        if frame is not None:
+            self.give_up(BlockedCall(frame, self._patience, 1))
 
 
-# All that run, to be stopped at exit; and those of the parent process, which must not be collected in a forked child.
+def _is_waited_for(future: concurrent.futures.Future[Any]) -> bool:
+    """Return whether somebody waits for the future, and has no answer yet."""
+    return not future.done() and future.set_running_or_notify_cancel()
+
+
+# All that run, to be stopped at exit; those that were given up; and those of the parent process, which must not be
+# collected in a forked child.
 _living: set[LoopThread] = set()
+_given_up: set[LoopThread] = set()
 _inherited: list[LoopThread] = []
 
 
@@ -305,13 +340,17 @@ def _stop_all() -> None:
         tell_of_all()
     finally:  # the warning may be an error
         for thread in list(_living):
-            with contextlib.suppress(Exception):
+            try:
                 thread.stop()
+            except Exception as error:  # noqa: BLE001 - the others must be stopped
+                if thread.given_up:
+                    sys.stderr.write(str(error).partition("\n")[0] + "\n")
 
 
 def _let_go_in_child() -> None:
-    _inherited.extend(_living)
+    _inherited.extend(_living | _given_up)
     _living.clear()
+    _given_up.clear()
     for thread in _inherited:
         if not thread.forked:
             thread.forked = True

@@ -14,8 +14,11 @@ from typing import Any, Callable, ClassVar, Optional
 
 from tcpclient_testing.aio.host import Host, JoinWait
 from tcpclient_testing.aio.lookout import Lookout
+from tcpclient_testing.aio.process.blocked_call import BlockedCall, close_listeners, free_sockets
+from tcpclient_testing.aio.process.thread_guard import PATIENCE, ThreadBlocked, ThreadGuard
 from tcpclient_testing.aio.runtime import Runtime
 from tcpclient_testing.engine.arguments import checked_seconds
+from tcpclient_testing.engine.environment import Failure
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.harness.interruption import Body
@@ -52,6 +55,10 @@ class ThreadedHost(Host):
     def run_in(self, thread: LoopThread) -> None:
         """Let `thread` be the one in which the server's loop runs."""
         self._thread = thread
+
+    def thread_is_blocked(self, call: BlockedCall) -> None:
+        """The thread is blocked by this call: give it up."""
+        self._thread.give_up(call)
 
     def wait_for(self, step: Step[Any]) -> Generator[Any, None, None]:
         if events._get_running_loop() is self.context.loop:
@@ -165,6 +172,22 @@ class ThreadedRuntime(Runtime):
     host_type = ThreadedHost
     host: ThreadedHost
 
+    def _make_guard(self) -> ThreadGuard:
+        return ThreadGuard(self.context, self.host.thread_is_blocked)
+
+    def give_thread_up(self, call: BlockedCall) -> None:
+        """The server's thread is blocked by this call: let the script fail, break all sockets, interrupt the body.
+
+        This is called in another thread, while nothing runs in the server's.
+        """
+        context, session, reception = self.context, self.session, self.reception
+        if session.environment.verdict is None:
+            session.end_with(Failure(None, None, ThreadBlocked(call), context.loop.time()))
+        free_sockets([*(sock for link in self.connections.links() if (sock := link.socket) is not None),
+                      *reception.accepted], reception.listeners, reset=True)
+        close_listeners(reception.listeners)
+        self.host.interrupt_body()
+
 
 class ThreadedConnection(Connection):
     """One connection of a `ThreadedMockTCPServer`. It is the handle that writes its script, and works in any thread."""
@@ -195,11 +218,25 @@ class InnerServer(MockTCPServer):
         """The thread in which the server runs; it stays the same for all scripts of the server."""
         if self._thread is None:
             timeout = self._options.timeout
-            self._thread = LoopThread(5.0 if timeout is None else max(timeout, 1.0), self.close, self._let_go)
+            # A blocked thread is noticed twice its patience after the call: five seconds after the time-out. The guard
+            # is earlier, if it can be had.
+            self._thread = LoopThread(((PATIENCE if timeout is None else timeout) + 5.0) / 2, self._wind_up,
+                                      self._let_go, self._give_thread_up, self._thread_error)
         return self._thread
+
+    def _wind_up(self) -> None:
+        if self.thread.given_up:
+            self._runtime.close()  # it was marked as closed, by another thread, and no more
+        self.close()
 
     def _let_go(self) -> None:
         self._runtime.abandon()
+
+    def _give_thread_up(self, call: BlockedCall) -> None:
+        self._runtime.give_thread_up(call)
+
+    def _thread_error(self) -> Exception:
+        return self._runtime.host.error()
 
     def _make_runtime(self, options: ServerOptions) -> Runtime:
         runtime = ThreadedRuntime(options.timeout, options.idle_timeout, options.transcript_limit, self._handles.make,

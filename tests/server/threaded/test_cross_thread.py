@@ -88,21 +88,6 @@ class WaitingTests(unittest.TestCase):
         self.assertTrue(worker.ended())
         self.assertLess(time.monotonic() - started, 10)
 
-    def test_join_when_a_callable_blocks_the_server(self) -> None:
-        """A callable that waits in the server's thread is named, instead of waiting for it for ever."""
-        release = threading.Event()
-        with self.assertRaisesRegex(ScriptError, r"thread is blocked at test_cross_thread.py:\d+ .*release.wait"), \
-                ThreadedMockTCPServer(timeout=0.1) as server:
-            server._thread._patience = 0.05
-            server._thread.loop.slow_callback_duration = 60  # says nothing of what blocks on purpose
-            server.expect_connect(timeout=30)
-            server.send_bytes(lambda _: b"x" if release.wait(30) else b"")
-            with connect(server.address):
-                try:
-                    server.join()
-                finally:
-                    release.set()
-
     def test_thread_when_it_ends(self) -> None:
         """When something ends the server's thread, clients are let go, and whoever waits is told."""
         with self.assertRaisesRegex(ScriptError, "thread has ended: SystemExit: enough") as caught, \
