@@ -30,17 +30,18 @@ __all__ = ["waits_for_client"]
 
 __unittest = True
 
-_A_WHILE = 0.05  # seconds in which a polling thread wakes up at least once
+_A_WHILE = 0.06  # seconds in which a polling thread wakes up at least once
 _ENDED = (b"03", b"06", b"07", b"0A")  # states of connections with nobody at the client's end, and listening sockets
 _UNIX_CONNECTED = b"03"
 _SELF = "self"
 
 
-def _stays(pid: str, tid: str) -> bool:
-    """Return whether a thread sleeps without waking up for a while."""
+def _polls(pid: str, tid: str) -> bool:
+    """Return whether a thread that sleeps does so again and again, rather than once. It takes a while to find out."""
     before = state_of(pid, tid)
     time.sleep(_A_WHILE)
-    return state_of(pid, tid) == before
+    # If it sleeps no more, it was in one sleep, which has ended.
+    return state_of(pid, tid) != before and call_of(pid, tid).kind == NAP
 
 
 def waits_for_client(native_id: int, ident: int, listeners: Iterable[Any], *, unless_known: bool) -> bool:
@@ -79,7 +80,7 @@ class _Search:
         tid = str(native_id)
         self._seen.add(tid)
         call = call_of(_SELF, tid)
-        if call.kind == RUNNING or (call.kind == NAP and _stays(_SELF, tid)):
+        if call.kind == RUNNING or (call.kind == NAP and not _polls(_SELF, tid)):
             return False
         if call.kind == DESCRIPTORS and any(_is_connected_to(self._names, each) for each in call.descriptors):
             return True
@@ -121,7 +122,7 @@ class _Search:
         """Whether a thread is in a call on a client's socket, or polls, and may poll such a socket."""
         call = call_of(pid, tid)
         return self._has_client(call, sockets) or (
-            call.kind == NAP and self._may_poll(pid, sockets) and not _stays(pid, tid))
+            call.kind == NAP and self._may_poll(pid, sockets) and _polls(pid, tid))
 
     def _has_client(self, call: Call, sockets: dict[int, str]) -> bool:
         return call.kind == DESCRIPTORS and any(sockets.get(each) in self._clients for each in call.descriptors)
@@ -154,13 +155,11 @@ def _tcp_clients(names: list[Any]) -> tuple[set[str], bool]:
     inodes, connected, served = set(), set(), set()
     for table in ("tcp", "tcp6") if addresses else ():
         for local, remote, state, inode in _rows(table, {port for port, _ in addresses}):
-            if state in _ENDED:
-                continue
             if _is_among(remote, addresses):
                 connected.add(local[-13:])
-                if inode != b"0":  # else the client has closed it
+                if inode != b"0" and state not in _ENDED:  # without an inode the client has closed it
                     inodes.add(f"socket:[{inode.decode()}]")
-            elif _is_among(local, addresses):
+            elif state not in _ENDED and _is_among(local, addresses):
                 served.add(remote[-13:])
     return inodes, not served <= connected
 

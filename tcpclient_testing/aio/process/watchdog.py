@@ -102,7 +102,8 @@ class Watch:
 
     def noticed(self) -> Optional[BlockedCall]:
         """Return the call that has blocked the loop until now, if one was noticed. Call this in the loop's thread."""
-        call = self._noticed
+        with self._lock:
+            call = self._noticed
         if call is None or not self._posted or self._stopped:
             return None
         call.last(_monotonic() - self._posted_at)
@@ -125,10 +126,14 @@ class Watch:
             return
         if not self._posted:
             self._post(now, used)
-        if self._noticed is None and self._thread.sleeps() and self._wanted():
-            frame = self._thread.frame()
-            if frame is not None and self._posted:
-                self._noticed = BlockedCall(frame, _monotonic() - self._posted_at, 0)
+        frame = self._thread.frame() if self._noticed is None and self._thread.sleeps() else None
+        if frame is None:
+            return
+        call = BlockedCall(frame, _monotonic() - self._posted_at, 0)  # now: the call may return at any moment
+        del frame
+        with self._lock:
+            if self._wanted():
+                self._noticed = call
 
     def _processor(self) -> Optional[float]:
         """Return the processor time that the loop's thread has used. If it has ended, stop and return None."""

@@ -182,9 +182,11 @@ class ThreadedRuntime(Runtime):
         """
         context, session, reception = self.context, self.session, self.reception
         if session.environment.verdict is None:
-            session.end_with(Failure(None, None, ThreadBlocked(call), context.loop.time()))
-        free_sockets([*(sock for link in self.connections.links() if (sock := link.socket) is not None),
-                      *reception.accepted], reception.listeners, reset=True)
+            session.end_with(Failure(None, None, ThreadBlocked(call), context.now()))
+        links = [link for link in self.connections.links() if link.socket is not None] if context.attached else []
+        for link in links:
+            link.note(f"reset by the server: {self.host.giving_up}")
+        free_sockets([*(link.socket for link in links), *reception.accepted], reception.listeners, reset=True)
         close_listeners(reception.listeners)
         self.host.interrupt_body()
 
