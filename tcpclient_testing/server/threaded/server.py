@@ -6,7 +6,7 @@
 
 Methods may be called in any thread: each call is carried out in the server's thread, while the caller waits. Steps are
 created in the caller's thread, so that they know the line that wrote them. Handlers, and the callables in a script, run
-in the server's thread; no method blocks there.
+in the server's thread; no method blocks there. A callable that blocks there ends the test.
 """
 
 from __future__ import annotations
