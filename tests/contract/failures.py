@@ -10,6 +10,8 @@ import threading
 import time
 from typing import Any
 
+from tests.support.watchdogs import receive_in_vain
+
 from .bodies import Body, Tools
 from .case import PASSES, Case, fails, raises
 from .clients import CLOSE, DROP, END, READ_END, RESET, do, read, send
@@ -234,8 +236,8 @@ def gives_up(tools: Tools) -> Body:
     """A blocking client blocks the loop of its server, until it gives up."""
     def block() -> None:
         quietly()
-        with socket.create_connection(tools.server.address, timeout=0.3) as client:
-            client.recv(1)
+        with socket.create_connection(tools.server.address, timeout=20) as client:
+            receive_in_vain(tools.server, client)
     yield block
 
 
@@ -246,8 +248,8 @@ def gives_up_and_asserts(tools: Tools) -> Body:
     def block() -> None:
         nonlocal got
         quietly()
-        with socket.create_connection(tools.server.address, timeout=0.3) as client, contextlib.suppress(OSError):
-            got = client.recv(1)
+        with socket.create_connection(tools.server.address, timeout=20) as client, contextlib.suppress(OSError):
+            got = receive_in_vain(tools.server, client)
     yield block
     assert got == b"h", "the test's own"
 

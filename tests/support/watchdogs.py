@@ -6,13 +6,16 @@ import asyncio
 import socket
 import sys
 import threading
+import time
 import unittest
 from typing import Any, Optional
 
 from tcpclient_testing.aio.process.blocked_call import BlockedCall, free_sockets, readable
 from tcpclient_testing.aio.process.watchdog import watch
 
-__all__ = ["TIMEOUT", "LONGER", "SHORTEST", "AGAIN", "BOUND", "watchdogs", "Connection", "Server", "linux"]
+__all__ = [
+    "TIMEOUT", "LONGER", "SHORTEST", "AGAIN", "BOUND", "watchdogs", "Connection", "Server", "linux", "receive_in_vain",
+]
 
 TIMEOUT = 0.02
 # For what is left alone: a machine that stands still for so long must not look like a loop that does.
@@ -86,3 +89,15 @@ class Server:
     def _free(self, blocked: BlockedCall) -> None:
         self.freed.append(blocked)
         self.unread.append(free_sockets(self._sockets(), self.server.sockets, reset=blocked.attempt >= self.reset_from))
+
+
+def receive_in_vain(server: Any, client: socket.socket) -> bytes:
+    """Receive from the server whose loop this blocks, with a time-out: it ends as soon as the watchdog has noticed."""
+    client.settimeout(0.01)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return client.recv(1)
+        except socket.timeout:
+            if server._runtime._guard._watch._noticed is not None or time.monotonic() > deadline:
+                raise

@@ -25,6 +25,7 @@ from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixi
 from tcpclient_testing.aio.process import system_calls, watchdog
 from tcpclient_testing.virtual_time.loop import VirtualClockEventLoop
 from tests.support.blocking import Worker, connect
+from tests.support.watchdogs import receive_in_vain
 
 TIMEOUT = 0.02
 LONGER = 0.1  # for a test that computes: a machine that stands still for so long must not make it look asleep
@@ -250,7 +251,7 @@ class BlockedTests(unittest.TestCase):
 class GivesUpTests(unittest.TestCase):
     """Clients with a time-out of their own, which ends before the watchdog comes."""
 
-    OWN = 0.15  # seconds
+    OWN = 0.25  # seconds
 
     def setUp(self) -> None:
         patch = mock.patch.object(watchdog, "_NOTICE", 0.01)
@@ -283,13 +284,13 @@ class GivesUpTests(unittest.TestCase):
     def test_client_that_was_accepted(self) -> None:
         """A client that waits for its second answer is noticed as well."""
         async def body(server: MockTCPServer) -> None:
-            with connect(server.address, self.OWN) as client:
+            with connect(server.address) as client:
                 await server.join()
                 server.expect_line(b"PING")
                 client.sendall(b"PING\r\n")
                 client.recv(7)
-                client.recv(1)
-        self.blamed(body, "client.recv(1)")
+                receive_in_vain(server, client)
+        self.blamed(body, "return client.recv(1)")
 
     def test_client_that_selects(self) -> None:
         """A client that finds nothing to read, and raises an error of its own, has blocked the loop."""
@@ -314,10 +315,10 @@ class GivesUpTests(unittest.TestCase):
         """An assertion about what the client has got fails as a consequence."""
         async def body(server: MockTCPServer) -> None:
             got = b""
-            with connect(server.address, self.OWN) as client, contextlib.suppress(socket.timeout):
-                got = client.recv(1)
+            with connect(server.address) as client, contextlib.suppress(socket.timeout):
+                got = receive_in_vain(server, client)
             assert got == b"hello", got
-        self.assertIsInstance(self.blamed(body, "got = client.recv(1)").client_exception, AssertionError)
+        self.assertIsInstance(self.blamed(body, "return client.recv(1)").client_exception, AssertionError)
 
     def test_parts_of_a_test_case(self) -> None:
         """In each part of a test, and in a subtest, it is reported once, as a failure."""
@@ -325,8 +326,8 @@ class GivesUpTests(unittest.TestCase):
             asyncio.get_running_loop().slow_callback_duration = 60
             case.tcpserver.expect_connect()
             case.tcpserver.send_line(b"hello")
-            with connect(case.tcpserver.address, self.OWN) as client:
-                client.recv(1)
+            with connect(case.tcpserver.address) as client:
+                receive_in_vain(case.tcpserver, client)
 
         def part(case: type[Any]) -> type[Any]:
             case.tcpserver_options = {"timeout": PATIENT}
@@ -355,7 +356,7 @@ class GivesUpTests(unittest.TestCase):
                 result = unittest.TestResult()
                 part(case)("test_it").run(result)
                 ((_, report),) = result.failures + result.errors
-                self.assertIn("(client.recv(1)) blocked the event loop", report)
+                self.assertIn("(return client.recv(1)) blocked the event loop", report)
 
     def assertStands(self, error: type[Exception], body: Body) -> None:
         """Assert that the body's own error is the report."""
@@ -367,7 +368,7 @@ class GivesUpTests(unittest.TestCase):
     def test_errors_that_stand(self) -> None:
         """A time-out in another thread or of an `await`, and an error after something else, stand by themselves."""
         def converse(server: MockTCPServer) -> None:
-            with connect(server.address, self.OWN) as client:
+            with connect(server.address, 0.08) as client:
                 while client.recv(7):
                     pass
 
@@ -375,23 +376,23 @@ class GivesUpTests(unittest.TestCase):
             await asyncio.get_running_loop().run_in_executor(None, converse, server)
 
         async def awaits(server: MockTCPServer) -> None:
-            with connect(server.address, self.OWN):
-                await asyncio.wait_for(asyncio.Event().wait(), self.OWN)
+            with connect(server.address, 0.08):
+                await asyncio.wait_for(asyncio.Event().wait(), 0.08)
 
         async def elsewhere(server: MockTCPServer) -> None:
             ours, theirs = socket.socketpair()
-            ours.settimeout(self.OWN)
+            ours.settimeout(0.08)
             with connect(server.address), ours, theirs:
                 ours.recv(1)
 
         async def sleeps(server: MockTCPServer) -> None:
             with connect(server.address):
-                time.sleep(self.OWN)
+                time.sleep(0.08)
                 raise LookupError("the test's own")
 
         async def computes(server: MockTCPServer) -> None:
             with connect(server.address):
-                deadline = time.monotonic() + self.OWN
+                deadline = time.monotonic() + 0.08
                 while time.monotonic() < deadline:
                     sum(range(1000))
                 raise LookupError("the test's own")
