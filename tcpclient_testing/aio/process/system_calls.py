@@ -25,15 +25,18 @@ _TABLES = {
     "x86_64": {
         "first": {0, 1, 19, 20, 40, 42, 43, 44, 45, 46, 47, 288, 299, 307},
         "poll": {7, 271}, "select": {23, 270}, "epoll": {232, 281, 441}, "process": {61, 247}, "nap": {35, 230},
+        "restart": {219}, "futex": {202},
     },
     "aarch64": {
         "first": {63, 64, 65, 66, 71, 202, 203, 206, 207, 211, 212, 242, 243, 269},
         "poll": {73}, "select": {72}, "epoll": {22, 441}, "process": {260, 95}, "nap": {101, 115},
+        "restart": {128}, "futex": {98},
     },
 }
 _TABLE = _TABLES.get(os.uname().machine) if sys.platform == "linux" else None
 _WAITID = {247, 95}
 _P_PID = 1
+_FUTEX_PRIVATE, _FUTEX_COMMAND, _FUTEX_WAITS = 0x80, 0x7F, (0, 9)  # linux/futex.h
 _POLLFD = struct.Struct("ihh")
 _MOST = 4096  # descriptors in one call
 _TRIES = 5
@@ -87,6 +90,8 @@ def _parsed(pid: str, number: int, arguments: list[int]) -> Call:
     if table is None:
         raise OSError("the system calls of this machine are not known")
     first, second = arguments[0], arguments[1]
+    if number in table["restart"]:
+        number = _interrupted(table, first, second)
     if number in table["first"]:
         return Call(DESCRIPTORS, frozenset((first & 0x7FFFFFFF,)))
     if number in table["epoll"]:
@@ -103,6 +108,19 @@ def _parsed(pid: str, number: int, arguments: list[int]) -> Call:
         child = _child(number, first, second)
         return Call(PROCESS, process=child)
     return Call(NAP if number in table["nap"] else OTHER)
+
+
+def _interrupted(table: dict[str, set[int]], first: int, second: int) -> int:
+    """Return which call goes on after a signal, as restart_syscall(2): the arguments are still those of the call.
+
+    There are poll(address, small number), futex(address, operation), nanosleep(address, address), and
+    clock_nanosleep(small number, ...).
+    """
+    if first < _MOST:
+        return min(table["nap"])
+    if second & _FUTEX_PRIVATE and second & _FUTEX_COMMAND in _FUTEX_WAITS:
+        return min(table["futex"])
+    return min(table["poll"] if 0 < second <= _MOST else table["nap"])
 
 
 def _child(number: int, first: int, second: int) -> Optional[int]:

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import pathlib
 import select
 import selectors
+import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +34,11 @@ CONNECTS = ("import socket, sys, time; c = socket.create_connection(('127.0.0.1'
 READS = CONNECTS + "c.recv(1)"
 SLEEPS = CONNECTS + "time.sleep(30)"
 POLLS = CONNECTS + "c.setblocking(False)\nwhile True: time.sleep(0.002)"
+
+
+def sleeps_in_the_kernel(pid: int) -> bool:
+    """Whether a process sleeps, rather than runs or stands still."""
+    return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "S"
 
 
 def setUpModule() -> None:
@@ -144,6 +151,25 @@ class SocketTests(Case):
         for name, way in ways.items():
             with self.subTest(name):
                 self.assertWaits(way, self.client())
+
+    def test_calls_that_go_on_after_a_stop(self) -> None:
+        """A process that was stopped goes on with what it did, in another system call; that is understood as well."""
+        waits = {"poll": READS.replace("c.recv", "c.settimeout(60); c.recv"), "recv": READS}
+        others = {"sleep": SLEEPS, "lock": CONNECTS + "import threading; threading.Event().wait(60)"}
+        for expected, programs in (True, waits), (False, others):
+            for name, program in programs.items():
+                with self.subTest(name):
+                    child = self.child(program)
+                    self.assertTrue(eventually(lambda child=child: sleeps_in_the_kernel(child.pid)))
+                    child.send_signal(signal.SIGSTOP)
+                    self.assertTrue(eventually(lambda child=child: not sleeps_in_the_kernel(child.pid)))
+                    child.send_signal(signal.SIGCONT)
+                    self.assertTrue(eventually(lambda child=child: sleeps_in_the_kernel(child.pid)))
+                    with self.waiter(child.wait) as thread:
+                        if expected:
+                            self.assertTrue(eventually(lambda thread=thread: self.asks(thread)))
+                        else:
+                            self.assertFalse(self.asks(thread))
 
     def test_calls_where_sockets_have_a_default_time_out(self) -> None:
         """The socket is found by its inode: making an object for it would make it non-blocking."""
