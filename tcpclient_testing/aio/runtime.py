@@ -162,9 +162,9 @@ class Runtime:
         """Return the offsets at which the outgoing stream of a connection was certainly split."""
         return self.connections.splits_of(number) if self.context.attached else ()
 
-    def look_back(self) -> None:
-        """The test has raised: if a client has blocked the loop until now, let the script fail because of that."""
-        mismatch = None if self._guard is None else self._guard.look_back()
+    def look_back(self, exc: BaseException) -> None:
+        """The test has raised `exc`: if a client has blocked the loop until now, that is why the script fails."""
+        mismatch = None if self._guard is None else self._guard.look_back(exc)
         if mismatch is not None:
             self.context.fail(None, None, mismatch)
 

@@ -69,8 +69,8 @@ class Judged(Protocol):
     def interrupts_body(self) -> bool:
         """Whether the body of the test was interrupted, and is still running."""
 
-    def look_back(self) -> None:
-        """The test has just raised an error: find out whether a client had blocked the server's loop until then."""
+    def look_back(self, exc: BaseException) -> None:
+        """The test has just raised `exc`: find out whether a client had blocked the server's loop until then."""
 
     def blames(self, exc: BaseException) -> bool:
         """Whether the script had failed before `exc` was raised, after the body. If so, the report shows `exc`."""

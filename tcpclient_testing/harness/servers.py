@@ -165,7 +165,7 @@ class ServersOfTest:
         """If `exc` is an error of a client that had blocked the loop until now, its server's script has failed."""
         if exc is not None and is_error(exc) and not is_control(exc):
             for server in self.live():
-                server.look_back()
+                server.look_back(exc)
 
     def _is_dropped(self, exc: BaseException, interrupted: bool) -> bool:
         """Whether `exc`, which a tear-down has raised, is a consequence."""

@@ -96,8 +96,8 @@ class Findings:
         body = self._runtime.host.body
         return body is not None and body.interrupted
 
-    def look_back(self) -> None:
-        """The test has just raised an error: find out whether a client had blocked the server's loop until then."""
+    def look_back(self, exc: BaseException) -> None:
+        """The test has just raised `exc`: find out whether a client had blocked the server's loop until then."""
 
     def blames(self, exc: BaseException) -> bool:
         """Whether the script had failed before `exc` was raised, after the body. If so, the report shows `exc`."""
@@ -185,8 +185,8 @@ class Judgement(Findings):
         if self.cancels_body and context.attached and context.loop is task.get_loop():
             self._runtime.host.begin_body(task, cleaning=cleaning)
 
-    def look_back(self) -> None:
-        self._runtime.look_back()
+    def look_back(self, exc: BaseException) -> None:
+        self._runtime.look_back(exc)
 
     async def release_body(self) -> bool:
         """The body has ended: don't interrupt it any more. Return whether it was interrupted, and by nobody else."""

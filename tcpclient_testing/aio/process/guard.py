@@ -28,6 +28,7 @@ from tcpclient_testing.engine.environment import Failure
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import TimedStep
 from tcpclient_testing.engine.wording import seconds
+from tcpclient_testing.harness.exceptions import chain_of
 
 from .blocked_call import BlockedCall, free_sockets, readable, writable
 from .waiting import waits_for_client
@@ -67,6 +68,7 @@ class DeadlockGuard:
         self._thread, self._ident = threading.get_native_id(), threading.get_ident()
         timeout = context.environment.timeout
         self._virtual = context.virtual
+        self._certain = False  # whether the system has said what the loop's thread waits for
         bound = _DEFAULT if timeout is None or self._virtual else timeout
         # The watch must not keep alive a server that nobody has stopped, and whose loop is closed.
         attention, free = weakref.WeakMethod(self._attention), weakref.WeakMethod(self._free)
@@ -77,13 +79,16 @@ class DeadlockGuard:
         """Stop watching."""
         self._watch.stop()
 
-    def look_back(self) -> Optional[Mismatch]:
+    def look_back(self, exc: BaseException) -> Optional[Mismatch]:
         """Return the failure if a client has blocked the loop until now, and has given up by itself; else None.
 
-        Call this in the loop, where the test has raised.
+        Call this in the loop, where the test has raised `exc`. Where nobody knows what it waited for, a time-out of a
+        call that blocks shows that.
         """
         call = self._watch.noticed()
-        return None if call is None or self._context.environment.over else _Blocked(call)
+        if call is None or self._context.environment.over or not (self._certain or _timed_out(exc)):
+            return None
+        return _Blocked(call)
 
     # What follows is called in the watchdog's thread, while the loop's thread blocks.
 
@@ -96,8 +101,11 @@ class DeadlockGuard:
         if environment.over:
             return self._clients_wait()
         wanted = self._wants_a_turn() or self._action_is_due() or self._sockets_are_ready()
-        return (wanted or self._step_is_long_overdue()) \
-            and waits_for_client(self._thread, self._ident, self._listeners(), unless_known=wanted)
+        if not wanted and not self._step_is_long_overdue():
+            return False
+        answer = waits_for_client(self._thread, self._ident, self._listeners())
+        self._certain = answer is not None
+        return wanted if answer is None else answer
 
     def _clients_wait(self) -> bool:
         """Return whether clients are still connected, or wait to be accepted."""
@@ -142,6 +150,24 @@ def _call(method: weakref.WeakMethod[Callable[..., T]], default: T, *args: Any) 
     """Call a method if its object is still there; else return `default`."""
     function = method()
     return default if function is None else function(*args)
+
+
+def _timed_out(exc: BaseException) -> bool:
+    """Return whether a call that blocks has timed out, rather than an `await`, or a call in another thread."""
+    return any(isinstance(each, (socket.timeout, TimeoutError)) and not _modules_of(each) & _ASYNCHRONOUS
+               for each in chain_of(exc))
+
+
+_ASYNCHRONOUS = frozenset({"asyncio", "concurrent", "anyio", "async_timeout"})
+
+
+def _modules_of(exc: BaseException) -> set[str]:
+    """Return the packages whose code an exception has passed."""
+    found, entry = set(), exc.__traceback__
+    while entry is not None:
+        found.add(str(entry.tb_frame.f_globals.get("__name__")).partition(".")[0])
+        entry = entry.tb_next
+    return found
 
 
 class _Blocked(Mismatch):

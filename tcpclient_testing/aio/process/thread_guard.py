@@ -42,7 +42,7 @@ class ThreadGuard:
         """Stop watching."""
         self._watch.stop()
 
-    def look_back(self) -> Optional[Mismatch]:
+    def look_back(self, exc: BaseException) -> Optional[Mismatch]:
         """Return None: a test does not block this thread."""
         return None
 

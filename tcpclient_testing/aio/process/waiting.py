@@ -10,7 +10,7 @@ A client's socket is one that is connected to an address of the server. The kern
 /proc/net/tcp), with their inodes; /proc/pid/fd has the inodes of a process.
 
 Some clients can't be seen: on another machine, in a container, in a process that is no descendant of this one. If
-there is one, or where the system doesn't say (macOS, Windows, a sandbox), the answer is yes.
+there is one, or where the system doesn't say (macOS, Windows, a sandbox), nobody knows.
 """
 
 from __future__ import annotations
@@ -44,19 +44,17 @@ def _polls(pid: str, tid: str) -> bool:
     return state_of(pid, tid) != before and call_of(pid, tid).kind == NAP
 
 
-def waits_for_client(native_id: int, ident: int, listeners: Iterable[Any], *, unless_known: bool) -> bool:
+def waits_for_client(native_id: int, ident: int, listeners: Iterable[Any]) -> Optional[bool]:
     """Return whether a thread waits for a client of the server with these listening sockets.
 
-    It asks once; a thread that polls may be asked about at the wrong moment. Return `unless_known` where the system
-    doesn't say.
+    It asks once; a thread that polls may be asked about at the wrong moment. Return None where nobody knows.
     """
     if not known():
-        return unless_known
+        return None
     try:
-        answer = _Search(list(listeners)).reaches(native_id, ident)
+        return _Search(list(listeners)).reaches(native_id, ident)
     except (OSError, ValueError):
-        return unless_known
-    return unless_known if answer is None else answer
+        return None
 
 
 class _Search:

@@ -22,7 +22,7 @@ from typing import Any, Callable
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin
-from tcpclient_testing.aio.process import system_calls, watchdog
+from tcpclient_testing.aio.process import system_calls, waiting, watchdog
 from tcpclient_testing.virtual_time.loop import VirtualClockEventLoop
 from tests.support.blocking import Worker, connect
 from tests.support.watchdogs import receive_in_vain
@@ -399,10 +399,37 @@ class GivesUpTests(unittest.TestCase):
 
         self.assertStands(asyncio.TimeoutError, awaits)
         self.assertStands(socket.timeout, in_a_thread)
-        if system_calls.known():
+        self.assertStands(LookupError, sleeps)
+        self.assertStands(LookupError, computes)
+        if waiting.known():
             self.assertStands(socket.timeout, elsewhere)
-            self.assertStands(LookupError, sleeps)
-            self.assertStands(LookupError, computes)
+
+
+class UnknownTests(GivesUpTests):
+    """The same where the system doesn't say what a thread waits for: then the client's own time-out must show it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        patch = mock.patch.object(waiting, "known", lambda: False)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_client_that_selects(self) -> None:
+        """An error that is no time-out stands by itself."""
+        async def body(server: MockTCPServer) -> None:
+            with connect(server.address) as client:
+                if not select.select([client], [], [], 0.08)[0]:
+                    raise LookupError("no answer")
+        self.assertStands(LookupError, body)
+
+    def test_client_whose_time_out_is_caught(self) -> None:
+        """So does an assertion about what the client has got."""
+        async def body(server: MockTCPServer) -> None:
+            got = b""
+            with connect(server.address) as client, contextlib.suppress(socket.timeout):
+                got = receive_in_vain(server, client)
+            assert got == b"hello", got
+        self.assertStands(AssertionError, body)
 
 
 class UntouchedTests(unittest.IsolatedAsyncioTestCase):
