@@ -6,8 +6,8 @@ daemon thread per process watches from outside. It acts only when all of this ho
 - The loop hasn't turned for `timeout` seconds of real time: a callback that the thread posted has not run.
 - The loop's thread has slept in the kernel all that time: it used next to no processor time, and it sleeps now. A test
   that computes is left alone, however long it takes.
-- The server says that something wants its attention, and has said so for a tenth of a second. A test that merely
-  sleeps is left alone, even if it closes its client just before the loop turns.
+- The server says that something wants its attention, and that the thread waits for that. It has said so for a tenth of
+  a second. A test that merely sleeps is left alone, even if it closes its client just before the loop turns.
 - No debugger is active.
 
 A client may give up by itself before that. So the thread looks in between, too, every tenth of a second: if the loop's
@@ -215,7 +215,8 @@ def watch(
     - `thread_id` is ``threading.get_ident()`` of the loop's thread.
     - `timeout` is the time for which the loop must not have turned, in real seconds. The call is detected at most a
       quarter of it (0.1 s at least, 5 s at most) later, or a tenth of a second after something began to want attention.
-    - `attention()` returns whether one of the server's sockets is `readable()`, or an action is due.
+    - `attention()` returns whether one of the server's sockets is `readable()`, or an action is due, and the loop's
+      thread waits for that.
     - `free(blocked)` must break the sockets, with `free_sockets()`, so that the call returns. It is called again every
       tenth of a second in which the thread sleeps, with a higher `attempt`, until the loop turns.
 
