@@ -94,6 +94,7 @@ OPTIONS = {
     "transcript_limit": 1024 * 1024,
     "handler": None,
     "pipelining": True,
+    "pipelining_grace": 0.01,
     "network": None,
 }
 

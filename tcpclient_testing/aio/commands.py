@@ -11,10 +11,12 @@ of the test.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.aio.process.debugger import debugger_active
 from tcpclient_testing.engine import commands
+from tcpclient_testing.engine.conversation.pipelining import client_must_wait
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.connection.protocol import ConnectionProtocol
@@ -98,21 +100,17 @@ class Performer:
 
     def _send(self, command: commands.Send) -> None:
         connection = self._connection(command)
-        if connection.link.conversation.outbox.unfinished:
+        if self._context.environment.looks_first and client_must_wait(connection.link.conversation):
+            connection.early_input.look(partial(self._send_late, connection))
+        elif connection.link.conversation.outbox.unfinished:
             # An iterator may have no end, and the client may be quick: give everybody else a turn before each write.
-            self._context.loop.call_soon(self._send_late, command)
-        elif self._context.environment.pipelining:
-            connection.sending.send()
+            self._context.loop.call_soon(self._send_late, connection)
         else:
-            # What the client sent without waiting for this is in the socket by now: read it first. Wait two iterations
-            # of the loop, since sockets that select() finds ready come after the callbacks already scheduled for that
-            # iteration.
-            loop = self._context.loop
-            loop.call_soon(loop.call_soon, self._send_late, command)
+            connection.sending.send()
 
-    def _send_late(self, command: commands.Send) -> None:
+    def _send_late(self, connection: ConnectionProtocol) -> None:
         if not self._context.environment.over:
-            self._connection(command).sending.send()
+            connection.sending.send()
             self.perform()
 
     def _send_interleaved(self, command: commands.SendInterleaved) -> None:

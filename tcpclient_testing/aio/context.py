@@ -78,7 +78,13 @@ class ServerContext:
         self.ending_of: Callable[[Conversation], str] = lambda _: "ended its stream"
         #: Called when a client has connected, with its address.
         self.address_taken: Callable[[Conversation, Any], None] = lambda *_: None
+        #: How long (seconds, real) to look for what a client in another thread or process sends before an answer.
+        self.grace = 0.0
         self._probe: Optional[PeerProbe] = None
+
+    def set_grace(self, seconds: float) -> None:
+        """Look so long (seconds, real) for what a client in another thread or process sends before an answer."""
+        self.grace = seconds
 
     def attach(self, loop: asyncio.AbstractEventLoop, perform: Callable[[], None],
                perform_script: Callable[[], None]) -> None:

@@ -68,14 +68,16 @@ class Environment:
 
     And the state:
 
+    - `looks_first`: whether some answers go out only when the adapter has looked for what the client has sent by then;
+      `client_must_wait` says which
     - `now`: the time of the latest news, in seconds; `awake_since`: when the time-outs were last restarted
     - `reminder`: when `Session.tick` is called next; None if it is not
     - `accepted`: how many clients were accepted; `turned_away`: how many fail_connections() has reset
     """
 
     __slots__ = ("host", "timeout", "idle_timeout", "scale", "tls_context", "can_reset", "pipelining", "allow_extra",
-                 "now", "awake_since", "reminder", "accepted", "turned_away", "commands", "failure", "over", "_calls",
-                 "_calling")
+                 "looks_first", "now", "awake_since", "reminder", "accepted", "turned_away", "commands", "failure",
+                 "over", "_calls", "_calling")
 
     def __init__(self, host: Host, timeout: Optional[float], idle_timeout: Optional[float]) -> None:
         self.host = host
@@ -86,6 +88,7 @@ class Environment:
         self.can_reset = True
         self.pipelining = True
         self.allow_extra = False
+        self.looks_first = False
         self.now = 0.0
         self.awake_since = 0.0
         self.reminder: Optional[float] = None
@@ -103,6 +106,12 @@ class Environment:
             if name not in _SETTINGS:
                 raise TypeError(f"there is no setting {name!r}")
             setattr(self, name, value)
+        if not self.pipelining:
+            self.looks_first = True
+
+    def look_first(self) -> None:
+        """From now on, some answers may go out only when the adapter has looked for what the client has sent."""
+        self.looks_first = True
 
     def call(self, callbacks: Iterable[Callable[[], None]]) -> None:
         """Make these calls, one after another. Calls that they cause are queued, so a long chain does not recurse."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tcpclient_testing.engine.framing.base import Framing
     from tcpclient_testing.network.conditions import Network
 
-__all__ = ["ServerOptions", "checked_timeout", "checked_unix_path", "timeout_scale"]
+__all__ = ["ServerOptions", "checked_grace", "checked_timeout", "checked_unix_path", "timeout_scale"]
 
 __unittest = True
 
@@ -21,7 +21,7 @@ __unittest = True
 class ServerOptions(NamedTuple):
     """The options of a `MockTCPServer`, checked.
 
-    - `timeout`, `idle_timeout`: multiplied by the scale; `timeouts_given`: whether the test has chosen them.
+    - `timeout`, `idle_timeout`, `pipelining_grace`: multiplied by the scale; `timeouts_given`: whether the test has chosen them.
     - `address`: host, port, and whether other machines may reach them.
     - `settings`: those of the engine's `Environment` that differ from its defaults.
     - `handler`: with the context in which it was given to the server.
@@ -42,6 +42,7 @@ class ServerOptions(NamedTuple):
     transcript_limit: int
     handler: Any
     network: Optional[Network]
+    pipelining_grace: float
 
 
 def checked_unix_path(path: Any, host: Any, port: Any) -> str:
@@ -53,6 +54,14 @@ def checked_unix_path(path: Any, host: Any, port: Any) -> str:
 def checked_timeout(name: str, value: Any) -> Optional[float]:
     """Check a default time-out, in seconds, and return it."""
     return checked_seconds(f"MockTCPServer({name}=...)", value, positive=True)
+
+
+def checked_grace(value: Any) -> float:
+    """Check how long to look for more before an answer, in seconds, and return it."""
+    seconds = checked_seconds("MockTCPServer(pipelining_grace=...)", value)
+    if seconds is None:
+        raise ValueError(f"MockTCPServer(pipelining_grace=...) is a number of seconds, not {value!r}; 0 is none at all")
+    return seconds
 
 
 def timeout_scale() -> float:

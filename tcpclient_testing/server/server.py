@@ -32,7 +32,7 @@ from .forgotten import Forgettable
 from .judgement import Judgement
 from .leaving import FinalCheck
 from .lifetime import Lifetime
-from .options import ServerOptions, checked_timeout, checked_unix_path, timeout_scale
+from .options import ServerOptions, checked_grace, checked_timeout, checked_unix_path, timeout_scale
 from .properties import ServerView
 from .script import ServerScript, ServerScriptWriter
 
@@ -99,6 +99,10 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
     - `pipelining`: with False, the client must wait for the answer to each request. The test fails if the client sends
       anything after an expected message until the last byte of the first send that follows it has been handed over to
       the operating system.
+    - `pipelining_grace`: how long the server looks for more before it answers, in seconds of real time; by default
+      0.01. It does so with ``pipelining=False``, and before the go-ahead for TLS, if the client may be in another thread or
+      process. (A client in the server's own loop is given as many turns as it needs.) A client that is slower to send
+      what it should not have sent is not caught.
     - `handler`: a coroutine function that serves the connections that the script does not mention. It is called with
       each connection that is accepted when every `expect_connect()` written so far has its connection; with
       `any_order()`, with each that matches none of its scripts. It awaits steps, and reads with
@@ -123,7 +127,7 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
                  allow_extra: bool = False, allow_remote: bool = False, cancel_body: bool = True,
                  transcript_limit: int = 1024 * 1024,
                  handler: Optional[Callable[[Connection], Awaitable[None]]] = None, pipelining: bool = True,
-                 network: Optional[Network] = None) -> None:
+                 pipelining_grace: float = 0.01, network: Optional[Network] = None) -> None:
         if framing is not None and not isinstance(framing, Framing):
             raise TypeError(f"framing is a Framing such as LengthPrefixed(4), not {framing!r}")
         ending = checked_ending("MockTCPServer(ending=...)", ending)
@@ -148,7 +152,7 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
             (host, port, allow_remote), unix_path, None if timeout is None else timeout * scale,
             None if idle_timeout is None else idle_timeout * scale, timeouts_given, settings,
             LengthPrefixed(4) if framing is None else framing, ending, watch_streams, allow_open, allow_extra,
-            cancel_body, transcript_limit, handler, network)
+            cancel_body, transcript_limit, handler, network, checked_grace(pipelining_grace) * scale)
         self._begin()
 
     def _begin(self) -> None:
@@ -158,6 +162,7 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         runtime = self._runtime = self._make_runtime(options)
         if options.settings:
             runtime.session.environment.configure(**options.settings)
+        runtime.context.set_grace(options.pipelining_grace)
         if options.handler is not None:
             runtime.session.connections.serve_with(options.handler)
         runtime.set_network(options.network)

@@ -106,6 +106,21 @@ def in_turn(tools: Tools) -> Body:
     yield tools.run(*ASK, *ASK, CLOSE)
 
 
+def sends_more_unanswered(tools: Tools) -> Body:
+    """The client sends its second request when the server has the first, and has not answered it yet."""
+    server = tools.server
+    server.expect_connect()
+    first = server.expect_line(b"PING")
+    server.send_line(b"PONG")
+    server.expect_line(b"PING")
+    server.send_line(b"PONG")
+    server.expect_disconnect()
+    yield tools.run(send(b"PING\r\n"))
+    yield tools.result(first)
+    yield tools.run(send(b"PING\r\n"))
+    yield tools.pause()
+
+
 def split(tools: Tools) -> Body:
     """The client gets the reply in pieces."""
     yield tools.run(*ASK, CLOSE)
@@ -184,6 +199,9 @@ CASES = (
     Case("handler_partial_line", fails(r"PIN"), client(send(b"PIN"), END, READ_END), options=lambda: {"handler": echo}),
     Case("pipelining_off", fails(r"before|answer|pipelin"), pipelines, twice, lambda: {"pipelining": False}),
     Case("pipelining_off_in_turn", PASSES, in_turn, twice, lambda: {"pipelining": False}),
+    Case("pipelining_grace", PASSES, in_turn, twice, lambda: {"pipelining": False, "pipelining_grace": 0.001}),
+    Case("pipelining_grace_of_a_client_that_does_not_wait", fails(r"before it was answered"), sends_more_unanswered,
+         options=lambda: {"pipelining": False, "pipelining_grace": 20}),
     Case("pipelining_by_default", PASSES, pipelines, twice),
     Case("network", PASSES, split, exchange, lambda: {"network": Network(chunk=2)}),
     Case("network_wrong_byte", fails(MISSPELLED), misspells, exchange, lambda: {"network": Network(chunk=1)}),

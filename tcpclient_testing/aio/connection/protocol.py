@@ -6,13 +6,13 @@ It receives what the transport calls, and passes it to the part that it is for. 
 script in the transport's callback, while they are still in the buffer that all connections of a loop share.
 
 Each part gets the connection's `Link`, and at most the parts made before it. They are `ClientEnd`, `Sending`, and, made
-when they are first needed, `Closing` and `Reading`.
+when they are first needed, `Closing`, `Reading` and `EarlyInput`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, Optional, cast
+from typing import TYPE_CHECKING, Any, Callable, Optional, cast
 
 from tcpclient_testing.aio.context import Link, ServerContext
 
@@ -21,6 +21,9 @@ from .client_end import ClientEnd
 from .closing import Closing
 from .reading import Reading
 from .sending import Sending
+
+if TYPE_CHECKING:
+    from .early_input import EarlyInput
 
 __all__ = ["ConnectionProtocol"]
 
@@ -34,7 +37,8 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
     engine know the connection.
     """
 
-    __slots__ = ("link", "client_end", "sending", "_reading", "_closing", "_context", "_register")
+    __slots__ = ("link", "client_end", "sending", "_reading", "_closing", "_early_input", "_context",
+                 "_register")
 
     def __init__(self, context: ServerContext, buffer: memoryview, peername: Any,
                  register: Callable[[ConnectionProtocol], None]) -> None:
@@ -43,6 +47,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         self.sending = Sending(link, self.client_end)
         self._reading: Optional[Reading] = None
         self._closing: Optional[Closing] = None
+        self._early_input: Optional[EarlyInput] = None
         self._context = context
         self._register = register
 
@@ -59,6 +64,14 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         if self._closing is None:
             self._closing = Closing(self.link, self.sending)
         return self._closing
+
+    @property
+    def early_input(self) -> EarlyInput:
+        """The part that looks for what the client sends before it is answered."""
+        if self._early_input is None:
+            from .early_input import EarlyInput
+            self._early_input = EarlyInput(self.link)
+        return self._early_input
 
     # What the transport calls.
 

@@ -31,7 +31,7 @@ from collections.abc import Collection
 from types import FrameType
 from typing import Optional
 
-__all__ = ["is_tools_frame", "is_tools_thread", "sleeps", "earlier_threads"]
+__all__ = ["another_runs", "earlier_threads", "is_tools_frame", "is_tools_thread", "sleeps"]
 
 __unittest = True
 
@@ -92,6 +92,24 @@ def sleeps(thread: threading.Thread) -> bool:
         _observed[thread] = _Observation(mark, waits)
         return False
     return observation.waits and _monotonic() - observation.since >= _REST
+
+
+def another_runs() -> bool:
+    """Return whether another thread of this process runs, or waits for nothing but a processor (Linux only)."""
+    own = str(threading.get_native_id())
+    try:
+        others = [name for name in os.listdir("/proc/self/task") if name != own]
+    except OSError:
+        return False
+    return any(_runs(name) for name in others)
+
+
+def _runs(native_id: str) -> bool:
+    try:
+        # The state follows the name, which is in parentheses and may contain anything (proc_pid_stat(5)).
+        return _read(f"/proc/self/task/{native_id}/stat").rpartition(b")")[2].split()[0] == b"R"
+    except (OSError, IndexError):
+        return False  # the thread has ended
 
 
 def _is_worker_at_rest(frame: Optional[FrameType]) -> bool:

@@ -69,15 +69,18 @@ class PeerState:
     It is false for a half-closed socket. It is also false in TIME_WAIT, where the kernel can't tell.
 
     `state` is the name of the socket's TCP state: "ESTABLISHED", "CLOSE_WAIT", "FIN_WAIT2" ... (RFC 9293, 3.3.2).
+
+    `inode` is the socket's number, which ``os.fstat()`` shows to the processes that have it open; 0 if none has.
     """
 
-    __slots__ = ("unread", "bytes_received", "closed", "state")
+    __slots__ = ("unread", "bytes_received", "closed", "state", "inode")
 
-    def __init__(self, unread: int, bytes_received: Optional[int], closed: bool, state: str) -> None:
+    def __init__(self, unread: int, bytes_received: Optional[int], closed: bool, state: str, inode: int = 0) -> None:
         self.unread = unread
         self.bytes_received = bytes_received
         self.closed = closed
         self.state = state
+        self.inode = inode
 
     def __repr__(self) -> str:
         closed = ", closed" if self.closed else ""
@@ -196,7 +199,7 @@ def _parsed(message: bytes, port: int) -> Optional[PeerState]:
         elif kind == _INET_DIAG_SHUTDOWN and length > _ATTRIBUTE.size:
             closed = closed or message[start] == 3
         offset += (length + 3) & ~3
-    return PeerState(unread, received, closed, name)
+    return PeerState(unread, received, closed, name, inode)
 
 
 _available: Optional[bool] = None

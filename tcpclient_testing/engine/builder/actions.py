@@ -165,8 +165,8 @@ class ActionMethods:
         `expect_tls_failure` follows.
 
         The go-ahead is what the script sends last before this step. Bytes that the client sends in clear before the
-        go-ahead are a failure. To be sure to catch a client that does not wait for it, write ``expect_silence(0.05)``
-        before the go-ahead.
+        go-ahead are a failure. The server looks for them before it sends the go-ahead: see the option
+        `pipelining_grace`. A client that is slower than that is not caught.
         """
         from tcpclient_testing.engine.steps.starttls import StartTLSStep
         return self._append(StartTLSStep(self._server_context(context), origin_of(sys._getframe(1)),

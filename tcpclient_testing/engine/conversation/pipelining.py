@@ -1,4 +1,8 @@
-"""What a server with ``pipelining=False`` judges: a client's next request must not come before the last is answered."""
+"""Which answers a client has to wait for: with ``pipelining=False`` all of them, and always the go-ahead for TLS.
+
+The client must send nothing before such an answer. Whether it has sent more shows a moment later, so the adapter looks
+once more before the first byte of the answer goes out.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from tcpclient_testing.engine.wording import counted, shorten
 if TYPE_CHECKING:
     from .context import ConversationContext
 
-__all__ = ["judge_answering"]
+__all__ = ["client_must_wait", "judge_answering"]
 
 __unittest = True
 
@@ -27,6 +31,25 @@ def judge_answering(conversation: ConversationContext) -> None:
         conversation.fail(answer, Mismatch(
             f"the client sent {counted(len(early), 'byte')} before it was answered (pipelining=False): "
             f"{shorten(early)}", offset=0))
+
+
+def client_must_wait(conversation: ConversationContext) -> bool:
+    """Whether the client has to wait for what is about to be sent, before it may send more."""
+    return _is_go_ahead(conversation) or (not conversation.environment.pipelining
+                                          and _answer_under_way(conversation.script) is not None)
+
+
+def _is_go_ahead(conversation: ConversationContext) -> bool:
+    """Whether the send that is due is the go-ahead for TLS: the last one before `start_tls()`."""
+    steps, position = conversation.script.steps, conversation.script.cursor.position
+    between = False
+    while position < len(steps) and not steps[position].is_expectation:
+        step = steps[position]
+        if step.starts_tls or (step.sends and between):
+            return step.starts_tls
+        between = between or not step.sends
+        position += 1
+    return False
 
 
 def _answer_under_way(script: Script) -> Optional[Step[Any]]:

@@ -421,6 +421,8 @@ class Script:
         self.settled = False
         if step.hands_over:
             self.handed_over = step
+        if step.starts_tls:
+            self.cursor.environment.look_first()
         if step.ends_output:
             self.output_ended = step
         if step.ends_input:
