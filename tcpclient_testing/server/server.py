@@ -100,9 +100,9 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
       anything after an expected message until the last byte of the first send that follows it has been handed over to
       the operating system.
     - `pipelining_grace`: how long the server looks for more before it answers, in seconds of real time; by default
-      0.01. It does so with ``pipelining=False``, and before the go-ahead for TLS, if the client may be in another thread or
-      process. (A client in the server's own loop is given as many turns as it needs.) A client that is slower to send
-      what it should not have sent is not caught.
+      0.01. It does so with ``pipelining=False``, and before the go-ahead for TLS, if the client may be in another
+      thread or process. (A client in the server's own loop is given as many turns as it needs.) A client that is slower
+      to send what it should not have sent is not caught.
     - `handler`: a coroutine function that serves the connections that the script does not mention. It is called with
       each connection that is accepted when every `expect_connect()` written so far has its connection; with
       `any_order()`, with each that matches none of its scripts. It awaits steps, and reads with
