@@ -260,7 +260,7 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
 
     async def _leave_tcpserver(self, server: MockTCPServer) -> None:
         with self._giving_verdict(server._judgement):
-            await server._judgement.leave()
+            await self._tcpservers.leave(server._judgement, blocking=False)
 
     def addAsyncCleanup(self, func: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> None:
         """Add a coroutine function to be called after the test, as `unittest.IsolatedAsyncioTestCase` does."""

@@ -28,6 +28,12 @@ __unittest = True
 _SETTINGS = frozenset({"timeout", "idle_timeout", "scale", "tls_context", "can_reset", "pipelining", "allow_extra"})
 
 
+# Time-outs of two servers that are apart by no more than this (seconds) count as one, and so do the events that a loop
+# finds in one turn.
+_SAME_TIME_OUT = 0.05
+_SAME_MOMENT = 0.001
+
+
 class Failure:
     """The verdict on a script that the client did not keep to: where it failed, when, and how.
 
@@ -45,6 +51,25 @@ class Failure:
         self.now = now
         self.overdue = overdue
         self.at_end = at_end
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether the server has only waited in vain: nothing came, or the client went away.
+
+        The cause may be elsewhere: perhaps the client is stuck since it has misbehaved towards another server.
+        """
+        return (self.overdue or self.at_end) and not self.mismatch.received
+
+    @property
+    def order(self) -> float:
+        """The time (seconds) by which failures of several servers are put in order: the earliest is the cause.
+
+        It is `now`, but for failures at about the same time: a part of a message tells more than silence, and a
+        mismatch more than the client's end.
+        """
+        if self.overdue:
+            return self.now - (0.0 if self.in_vain else _SAME_TIME_OUT)
+        return self.now + _SAME_MOMENT if self.in_vain else self.now
 
 
 class LeftEarly(Failure):

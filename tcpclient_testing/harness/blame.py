@@ -93,7 +93,7 @@ class Blame:
         """Return our own verdict if the other server's `verdict` came later, mostly as a consequence; else None."""
         evidence, failure, other = self._evidence, self._evidence.session.environment.verdict, verdict.report.failure
         # Times on a virtual clock can't be compared with those of another server.
-        if failure is None or failure is other or failure.now >= other.now or evidence.virtual:
+        if failure is None or failure is other or failure.order >= other.order or evidence.virtual:
             return None
         return evidence.error()
 

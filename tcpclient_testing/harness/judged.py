@@ -42,7 +42,13 @@ class Judged(Protocol):
         """Return a new exception that says why the script has failed; None if it has not."""
 
     def failed_at(self) -> float:
-        """Return when the script failed; infinity if it has not."""
+        """Return when the script failed, for comparing it with other servers; infinity if it has not failed."""
+
+    def waited_until(self) -> Optional[float]:
+        """Return until when the server has waited, if its script has failed only since it waited in vain; else None."""
+
+    async def look_for_cause(self, until: float, *, blocking: bool = False) -> None:
+        """Another server has waited in vain `until` then: fail if a client had done something that no step explains."""
 
     def failed_in(self, steps: Container[Step[Any]]) -> bool:
         """Whether the script failed at one of these steps or, at no step, on a connection that has one of them."""

@@ -119,7 +119,13 @@ class _ServerOfBlock(ServersOfTest):
         if not self._judges:
             self.excuse()
         verdict = await self.leave_all(blocking=blocking)
-        return verdict if raised is None else raised
+        if raised is None:
+            raised = verdict
+        if raised is not exc and not isinstance(exc, AssertionError):
+            report: Any = getattr(raised, "report", None)
+            if report is not None:
+                report.give_on_leaving()  # for the other servers whose blocks this one is in
+        return raised
 
 
 def block_of(server: Judged, *, judge: bool = True, clears: bool = False) -> RunningPart:

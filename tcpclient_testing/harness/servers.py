@@ -1,6 +1,8 @@
 """The servers of one test: their verdicts make one report.
 
 - The earliest failure is the verdict; what is raised after it is a consequence.
+- If that server has only waited in vain, the cause may be that the client is stuck since it has misbehaved towards
+  another server: then that one gives the verdict, if it shows.
 - When the test has its report, the other servers give none.
 
 What is decided when a part of the test ends is written once, as coroutines. Code that blocks runs them by
@@ -45,6 +47,12 @@ def without_waiting(coroutine: Coroutine[Any, Any, T]) -> T:
         return result
     coroutine.close()
     raise RuntimeError("a coroutine waits, where only blocking is possible")
+
+
+def _awaited(exc: Optional[BaseException]) -> bool:
+    """Whether `exc` is a verdict that the body itself has waited for. Then it may not have written its whole script."""
+    report: Any = getattr(exc, "report", None)
+    return report is not None and not getattr(report, "given_on_leaving", False)
 
 
 class ServersOfTest:
@@ -151,6 +159,8 @@ class ServersOfTest:
             return None if exc is not None and self._is_dropped(exc, interrupted) else exc
         if exc is None and part == SET_UP:
             return None  # the test raises the verdict; then the tear-down runs
+        if len(self.servers) > 1 and not _awaited(exc):
+            await self._look_for_cause(self.live(), blocking=blocking)
         instead = self._concluded(exc, [
             (server, await server.conclude(exc, interrupted=interrupted and server.failed_at() < float("inf"),
                                            attach=self.attaches, blocking=blocking))
@@ -220,8 +230,9 @@ class ServersOfTest:
         live = [server for server in self.live() if not (blocking and server.in_loop)]
         try:
             for server in live:
-                await self.leave(server, blocking=blocking)
+                await self._leave(server, blocking=blocking)
         except Exception as error:  # noqa: BLE001 - the caller raises it, or the verdict
+            await self._look_for_cause(live, blocking=blocking)
             first = min(self._subtests.unreported(live), key=lambda server: server.failed_at(), default=None)
             verdict = None if first is None or first.finished else first.error()
             return error if verdict is None else verdict
@@ -230,6 +241,23 @@ class ServersOfTest:
         return None
 
     async def leave(self, server: Judged, *, blocking: bool) -> None:
+        """Leave one of several servers, and raise the verdict, which may be another server's: see `_look_for_cause`."""
+        try:
+            await self._leave(server, blocking=blocking)
+            return
+        except Exception:
+            if server.waited_until() is None:
+                raise
+            others = [other for other in self.unreported() if other is not server]
+            await self._look_for_cause([server, *others], blocking=blocking)
+            first = min(others, key=lambda other: other.failed_at(), default=server)
+            if first.failed_at() >= server.failed_at():
+                raise
+        verdict = first.error()
+        assert verdict is not None
+        raise_alone(verdict)
+
+    async def _leave(self, server: Judged, *, blocking: bool) -> None:
         """Leave one of the servers, which closes it; clear it, if it outlives the test. Raise its verdict."""
         end = server.clear if server in self._outliving else server.leave
         self._ending = True
@@ -237,6 +265,16 @@ class ServersOfTest:
             await end(implied_disconnect=self.implied_disconnect, blocking=blocking)
         finally:
             self._ending = False
+
+    async def _look_for_cause(self, servers: Sequence[Judged], *, blocking: bool) -> None:
+        """If the first of these servers that failed has only waited in vain, let the others look for the cause."""
+        first = min(servers, key=lambda server: server.failed_at(), default=None)
+        until = None if first is None else first.waited_until()
+        if until is None:
+            return
+        for server in servers:
+            if server is not first and server.failed_at() == float("inf"):
+                await server.look_for_cause(until, blocking=blocking)
 
     def close(self) -> None:
         """Close all servers at once, without a verdict. Those that outlive the test begin another script."""

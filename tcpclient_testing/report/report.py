@@ -34,20 +34,26 @@ _TRANSCRIPT = "  transcript"
 class Report:
     """The text of a failure: `headline` is its first line, `body` the other lines.
 
-    `told` says that a test framework has shown it as the report of a test.
+    - `told`: whether a test framework has shown it as the report of a test
+    - `given_on_leaving`: whether the server gave its verdict when it was left, not while the test awaited it
     """
 
-    __slots__ = ("failure", "headline", "body", "told")
+    __slots__ = ("failure", "headline", "body", "told", "given_on_leaving")
 
     def __init__(self, failure: Failure, headline: str, body: list[str]) -> None:
         self.failure = failure
         self.headline = headline
         self.body = body
         self.told = False
+        self.given_on_leaving = False
 
     def tell(self) -> None:
         """Note that a test framework has shown this as the report of a test."""
         self.told = True
+
+    def give_on_leaving(self) -> None:
+        """The server gives its verdict as it is left."""
+        self.given_on_leaving = True
 
     def leave_out_transcript(self) -> None:
         """Remove the transcript from the body, because it is shown elsewhere."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from tcpclient_testing.harness.interruption import waited_in_vain
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Container, Mapping, Sequence
@@ -50,9 +52,17 @@ class Findings:
         return None if self._failure is None else self._runtime.host.error()
 
     def failed_at(self) -> float:
-        """Return when the script failed, in seconds of the loop's clock; infinity if it has not."""
+        """Return when the script failed, in seconds of the loop's clock; infinity if it has not.
+
+        It is for comparing with other servers: see `Failure.order`.
+        """
         failure = self._failure
-        return float("inf") if failure is None else failure.now
+        return float("inf") if failure is None else failure.order
+
+    def waited_until(self) -> Optional[float]:
+        """Return until when the server has waited, if its script has failed only since it waited in vain; else None."""
+        failure = self._failure
+        return failure.now if failure is not None and failure.in_vain else None
 
     def failed_in(self, steps: Container[Step[Any]]) -> bool:
         """Whether the script failed at one of these steps or, at no step, on a connection that has one of them."""
@@ -208,6 +218,9 @@ class Judgement(Findings):
         if instead is not None:
             pass  # the client has failed by itself, beside this part of the test
         elif exc is not None:
+            until = waited_in_vain(exc)
+            if until is not None and not interrupted:
+                await self.look_for_cause(until)
             instead = self._blame.instead_of(exc, interrupted=interrupted, attach=attach)
         elif not self._has_report:
             instead = self.error()
@@ -222,6 +235,19 @@ class Judgement(Findings):
     def forgive(self, steps: Container[Step[Any]]) -> None:
         """Judge no more how a client's stream was closed, if the last step of its script is one of these."""
         self._check.forgive(steps)
+
+    async def look_for_cause(self, until: float, *, blocking: bool = False) -> None:
+        """Another server has waited in vain `until` then: fail if a client had done something that no step explains.
+
+        If the client is stuck because of that, this is the cause.
+        """
+        runtime = self._runtime
+        if self._reported or runtime.closed or runtime.context.environment.over:
+            return
+        from tcpclient_testing.engine.session.leftovers import judge_earlier
+        connections = runtime.session.connections
+        judge_earlier(connections.all, connections.expected, until)
+        runtime.context.perform()
 
     def excuse(self, exc: Optional[BaseException] = None) -> None:
         """Give no verdict any more, since the test has its report. Attach the conversation to its exception `exc`."""

@@ -21,7 +21,8 @@ __unittest = True
 class ServerOptions(NamedTuple):
     """The options of a `MockTCPServer`, checked.
 
-    - `timeout`, `idle_timeout`, `pipelining_grace`: multiplied by the scale; `timeouts_given`: whether the test has chosen them.
+    - `timeout`, `idle_timeout`, `pipelining_grace`: multiplied by the scale.
+    - `timeouts_given`: whether the test has chosen the first two.
     - `address`: host, port, and whether other machines may reach them.
     - `settings`: those of the engine's `Environment` that differ from its defaults.
     - `handler`: with the context in which it was given to the server.

@@ -212,7 +212,8 @@ def threaded_start_and_stop(case: Case) -> Outcome:
 def another_test(case: Case, server: Any, asynchronous: bool) -> Body:
     """The body of a test that has the same server before or after a case, and is sound."""
     assert not server.connections and not list(server.transcript), "something is left of the test before this one"
-    if "tls" in case.options():
+    options = case.options()
+    if "tls" in options or options.get("pipelining_grace", 0) > 1:
         return
     tools = Tools(server, tls=None, asynchronous=asynchronous)
     server.expect_connect(timeout=20)

@@ -42,9 +42,11 @@ _GRACES = 5
 class EarlyInput:
     """Looks before the answers of one connection. There is one answer at a time."""
 
-    __slots__ = ("_link", "_callback", "_graces", "_until", "_descriptor")
+    __slots__ = ("looking", "_link", "_callback", "_graces", "_until", "_descriptor")
 
     def __init__(self, link: Link) -> None:
+        #: Whether an answer waits for this.
+        self.looking = False
         self._link = link
         self._callback: Callable[[], None] = lambda: None
         self._graces = 0
@@ -54,13 +56,14 @@ class EarlyInput:
     def look(self, callback: Callable[[], None]) -> None:
         """Receive what the client has sent without waiting, then call `callback`."""
         self._callback = callback
+        self.looking = True
         link = self._link
         when_at_rest(link.loop, max(_BOUND, link.context.grace), self._at_rest)
 
     def _at_rest(self) -> None:
         link = self._link
         if not link.context.grace or self._has_ended() or self._lives_in_loop():
-            self._callback()
+            self._end()
         else:
             self._graces = 0
             self._begin_grace()
@@ -89,7 +92,11 @@ class EarlyInput:
             self._begin_grace()
         else:
             # Some loops run timers before they look at sockets (uvloop).
-            when_at_rest(self._link.loop, _BOUND, self._callback)
+            when_at_rest(self._link.loop, _BOUND, self._end)
+
+    def _end(self) -> None:
+        self.looking = False
+        self._callback()
 
     # Where the client lives.
 

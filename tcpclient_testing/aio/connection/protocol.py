@@ -159,7 +159,8 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             self.sending.measure()
             return
         in_doubt = self.client_end.in_doubt
-        if in_doubt or self.sending.held_back or (self._closing is not None and self._closing.waiting):
+        if in_doubt or self.sending.held_back or (self._closing is not None and self._closing.waiting) \
+                or (self._early_input is not None and self._early_input.looking):
             # We make the client wait: report progress of 0 bytes, so that no time-out counts against it.
             now = link.loop.time()
             link.conversation.progressed(now, 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Optional
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.wording import address_text, seconds
 
-from .leftovers import unexplained
+from .leftovers import done_at, unexplained, unexplained_since
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
@@ -93,7 +93,7 @@ def idle_until(environment: Environment,
         latest = max(latest, _latest(conversation))
         if waiting is None and (conversation.inbox.open or _kept_open(conversation)):
             waiting = conversation
-        since = _unexplained_since(conversation)
+        since = unexplained_since(conversation)
         if since is not None and not environment.allow_extra:
             since = max(since, environment.awake_since)
             if extra is None or since < extra[0]:
@@ -111,7 +111,7 @@ def _waits_for_somebody(conversation: Conversation) -> bool:
 
 def _latest(conversation: Conversation) -> float:
     """When something last happened on this connection."""
-    return max(conversation.inbox.progress, conversation.outbox.taken_at, _done_at(conversation))
+    return max(conversation.inbox.progress, conversation.outbox.taken_at, done_at(conversation))
 
 
 def _kept_open(conversation: Conversation) -> bool:
@@ -119,22 +119,6 @@ def _kept_open(conversation: Conversation) -> bool:
     inbox, handed_over = conversation.inbox, conversation.script.handed_over
     done = not inbox.ended or inbox.reset or inbox.closed or inbox.draining
     return not done and handed_over is not None and handed_over.satisfied
-
-
-def _unexplained_since(conversation: Conversation) -> Optional[float]:
-    """Since when a connection whose script is complete has something that no step explains; None if it has nothing."""
-    inbox = conversation.inbox
-    if not conversation.script.steps:
-        return inbox.accepted_at
-    if inbox.pending:
-        return max(_done_at(conversation), inbox.unclaimed_at)
-    return inbox.progress if inbox.draining and inbox.open else None
-
-
-def _done_at(conversation: Conversation) -> float:
-    """When a step was last satisfied; 0 if none was."""
-    marks = conversation.script.cursor.marks
-    return marks[-1][1] if marks else 0.0
 
 
 def _nothing(conversation: Conversation) -> str:

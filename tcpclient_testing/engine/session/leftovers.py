@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.engine.environment import Environment
 
-__all__ = ["judge_leftovers", "unexplained", "unexpected_connections"]
+__all__ = ["done_at", "judge_earlier", "judge_leftovers", "unexpected_connections", "unexplained", "unexplained_since"]
 
 __unittest = True
 
@@ -56,6 +56,21 @@ def judge_leftovers(conversations: Sequence[Conversation], expected: int, *, all
                 f"{unexpected_connections(conversation.environment, conversations)}"))
 
 
+def judge_earlier(conversations: Sequence[Conversation], expected: int, until: float) -> None:
+    """Fail the script for what a client had done by `until`, and no step explains; the failure gets that time.
+
+    Another server has waited in vain until then. `expected` connections have a script.
+    """
+    for conversation in conversations:
+        script, environment = conversation.script, conversation.environment
+        if environment.allow_extra or not script.complete or script.gate is not None or script.handed_over is not None:
+            continue
+        since, extra = unexplained_since(conversation), unexplained(conversation, expected)
+        if conversation.inbox.accepted and since is not None and since <= until and extra is not None:
+            environment.set_time(since)
+            conversation.fail(None, Mismatch(extra, received=conversation.inbox.unclaimed(), offset=0))
+
+
 def unexplained(conversation: Conversation, expected: int) -> Optional[str]:
     """Describe what no step explains on a connection whose script is complete; return None if there is nothing.
 
@@ -72,6 +87,22 @@ def unexplained(conversation: Conversation, expected: int) -> Optional[str]:
         used = conversation.used_up()
         return f"the script is complete, but the client sent {counted(len(came), 'more byte')}: {shorten(came)}{used}"
     return None
+
+
+def unexplained_since(conversation: Conversation) -> Optional[float]:
+    """Since when a connection whose script is complete has something that no step explains; None if it has nothing."""
+    inbox = conversation.inbox
+    if not conversation.script.steps:
+        return inbox.accepted_at
+    if inbox.pending:
+        return max(done_at(conversation), inbox.unclaimed_at)
+    return inbox.progress if inbox.draining and inbox.open else None
+
+
+def done_at(conversation: Conversation) -> float:
+    """When a step was last satisfied; 0 if none was."""
+    marks = conversation.script.cursor.marks
+    return marks[-1][1] if marks else 0.0
 
 
 def unexpected_connections(environment: Environment, conversations: Sequence[Conversation]) -> str:

@@ -113,6 +113,12 @@ class ThreadedJudgement(Findings):
         """Judge no more how these steps were met, as `Judgement.forgive` does."""
         self._inner.forgive(steps)
 
+    async def look_for_cause(self, until: float, *, blocking: bool = False) -> None:
+        """Another server has waited in vain, as for `Judgement.look_for_cause`."""
+        if self._runtime.running and not self._runtime.closed:
+            with self._unless_given_up():
+                await self._answer(lambda: self._inner.look_for_cause(until), blocking)
+
     def excuse(self, exc: Optional[BaseException] = None) -> None:
         """Give no verdict any more: the test has its one report. Attach the conversation to its exception, `exc`."""
         self._inner.excuse(exc)
@@ -141,12 +147,16 @@ class ThreadedJudgement(Findings):
         with self._unless_given_up():
             await self._answer(lambda: self._inner.clear(implied_disconnect=implied_disconnect), blocking)
             return
-        self._inner.raise_unreported()
-        self._end()
+        try:
+            self._inner.raise_unreported()
+        finally:
+            self._end()
 
     def renew(self) -> None:
         """Close every connection at once, without a verdict, and let the server begin another script."""
-        if not self._thread.ended:
+        if self._thread.given_up:
+            self.close()
+        elif not self._thread.ended:
             self._thread.call(self._inner.renew)
 
     def follow(self, tell: Callable[[ThreadedJudgement, ThreadedJudgement], None]) -> None:
