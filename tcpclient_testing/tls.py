@@ -22,6 +22,8 @@ Why it is safe to trust the authority:
 
 The certificates' own private keys are public: use them only for tests on one machine.
 
+From a package in a zip archive, the paths are those of copies, which exist until the process exits.
+
 Two limits:
 
 - Client libraries that don't support name constraints (Mbed TLS) refuse the authority, as RFC 5280 requires.
@@ -55,7 +57,36 @@ __all__ = [
 
 __unittest = True
 
-_FOLDER = pathlib.Path(__file__).resolve().parent / "certificates"
+
+def _find_folder() -> pathlib.Path:
+    """The folder with the shipped certificates.
+
+    OpenSSL and other processes need files. If the package is in a zip archive, copies are put into a temporary folder,
+    which is removed when the process exits.
+    """
+    folder = pathlib.Path(__file__).resolve().parent / "certificates"
+    return folder if folder.is_dir() else _copied()
+
+
+def _copied() -> pathlib.Path:
+    import atexit
+    import importlib.resources
+    import shutil
+    import tempfile
+
+    copies, made_by = pathlib.Path(tempfile.mkdtemp(prefix="tcpclient_testing-")), os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == made_by:  # not in a forked child, which uses the copies of its parent
+            shutil.rmtree(copies, ignore_errors=True)
+
+    atexit.register(remove)
+    for file in importlib.resources.files(__package__ or "tcpclient_testing").joinpath("certificates").iterdir():
+        (copies / file.name).write_bytes(file.read_bytes())
+    return copies
+
+
+_FOLDER = _find_folder()
 
 #: The authority's certificate (PEM), which a client must trust. Its private key no longer exists.
 authority_path = _FOLDER / "authority.pem"
