@@ -18,7 +18,7 @@ import os
 import socket
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from tcpclient_testing.aio.sockets.attaching import Attaching
 from tcpclient_testing.aio.sockets.listening import BACKLOG, LINGER_RESET, listening, refusing
@@ -63,7 +63,7 @@ class Reception:
         self.address: Any = None
         self.listeners: list[socket.socket] = []
         self._kept: list[socket.socket] = []  # bound to the addresses after `stop`
-        self._addresses: frozenset[tuple[str, int]] = frozenset()
+        self._addresses: frozenset[Any] = frozenset()
         self._attaching: set[Attaching] = set()
         self._delayed_resets: set[DelayedReset] = set()
         self._accepting = True
@@ -75,7 +75,7 @@ class Reception:
         # A socket that took another's place at a path was bound to another name before.
         names = [getattr(listener, "path", None) or listener.getsockname() for listener in listeners]
         self.address = names[0]
-        self._addresses = frozenset(name[:2] for name in names if isinstance(name, tuple))
+        self._addresses = frozenset(name[:2] if isinstance(name, tuple) else name for name in names)
         self.listeners = listeners
 
     def open(self, make_protocol: Callable[[memoryview, Any], asyncio.BaseProtocol]) -> None:
@@ -153,8 +153,8 @@ class Reception:
         for listener in [*self.listeners, *self._kept]:
             os.close(listener.detach())  # listener.close() would also remove the path of a Unix-domain socket
 
-    def listens_at(self, address: tuple[str, int]) -> bool:
-        """Whether `address`, as a client sees it, is one of the listening addresses."""
+    def listens_at(self, address: Union[tuple[str, int], str]) -> bool:
+        """Whether `address`, as a client sees it, is one of the listening addresses: host and port, or a path."""
         return address in self._addresses
 
     # Accepting.
@@ -178,6 +178,9 @@ class Reception:
                 self._fail(accepted, peername)
                 continue
             accepted.setblocking(False)
+            if isinstance(peername, str):
+                from tcpclient_testing.aio.sockets.unix_diag import UnixPeername, peer_of
+                peername = UnixPeername(peername, peer_of(accepted) or 0)
             factory = partial(self._make_protocol, _receive_buffer(context.loop), peername)
             attaching = Attaching(context.loop, factory, accepted, self._attached)
             self._attaching.add(attaching)
@@ -239,7 +242,10 @@ class Reception:
     def _refusing(self, listeners: list[socket.socket]) -> list[socket.socket]:
         if isinstance(self.address, str):
             from tcpclient_testing.aio.sockets.unix import refusing_unix
-            return [refusing_unix(listener, self.address) for listener in listeners]
+            successors: list[socket.socket] = [refusing_unix(listener, self.address) for listener in listeners]
+            # Clients see the name to which a socket was bound, although its file has another name by now.
+            self._addresses = self._addresses.union(listener.getsockname() for listener in successors)
+            return successors
         return refusing(listeners)
 
 

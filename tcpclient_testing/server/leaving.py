@@ -183,6 +183,8 @@ class FinalCheck:
 
     def _address_taken(self, conversation: Conversation, peername: Any) -> None:
         """A client has connected. If it reuses an earlier client's address, keep their streams apart."""
+        if not isinstance(peername, tuple):
+            return  # no two clients of a Unix-domain socket are known by the same inode
         earlier = self._latest_at.get(peername)
         self._latest_at[peername] = conversation
         if earlier is not None and self._watch is not None:

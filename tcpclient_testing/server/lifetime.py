@@ -30,7 +30,7 @@ class Lifetime:
 
     - `address`: host, port, and whether other machines may reach them. `unix_path`, if it is not None, is used instead.
     - `timeouts_given`: whether the test has chosen `timeout`, and `idle_timeout`, itself.
-    - `listening`: called once the server listens on a port; None to call nothing.
+    - `listening`: called once the server listens; None to call nothing.
     """
 
     def __init__(self, runtime: Runtime, address: tuple[Optional[str], int, bool], unix_path: Optional[str],
@@ -63,9 +63,9 @@ class Lifetime:
         if self.unix_path is not None:
             from tcpclient_testing.aio.sockets.unix import listen_unix
             runtime.bind([listen_unix(self.unix_path)])
-            return  # a client of a Unix-domain socket has no address by which its streams could be found
-        host, port, allow_remote = self._address
-        runtime.listen(host, port, allow_remote=allow_remote)
+        else:
+            host, port, allow_remote = self._address
+            runtime.listen(host, port, allow_remote=allow_remote)
         if self._listening is not None:
             self._listening()
 

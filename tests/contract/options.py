@@ -15,7 +15,7 @@ from tcpclient_testing.framing import LengthPrefixed, Netstring
 
 from .bodies import Body, Tools
 from .case import PASSES, Case, fails, raises
-from .clients import CLOSE, END, READ_END, read, send
+from .clients import CLOSE, DROP, END, READ_END, read, send
 from .moments import SHORT
 from .scripts import ASK, MISSPELLED, asks, client, exchange, misspells, script
 
@@ -165,6 +165,7 @@ CASES = (
     Case("tls_wrong_byte", fails(MISSPELLED), misspells, exchange, lambda: {"tls": True}, tls=True),
     Case("tls_plain_client", fails(r"TLS"), client(send(b"PING\r\n"), READ_END), exchange, lambda: {"tls": True}),
     Case("unix_path", PASSES, unix, exchange, unix_path),
+    Case("unix_path_watched", fails(r"wait_closed"), client(*ASK, DROP), exchange, unix_path, only="asynchronous"),
     Case("unix_path_wrong_byte", fails(MISSPELLED), misspells, exchange, unix_path),
     Case("framing", PASSES, client(send(b"4:PING,"), CLOSE),
          script(lambda s: s.expect_frame(b"PING"), lambda s: s.expect_disconnect()), lambda: {"framing": Netstring()}),

@@ -15,9 +15,6 @@ from tcpclient_testing import (
     ThreadedMockTCPServerMixin,
 )
 
-#: The time-out of the server that waits, in seconds.
-_SHORT = {"timeout": 0.05}
-
 _MORE = r"the script is complete, but the client sent 6 more bytes: b'QUIT"
 _TWICE = r"the client connected twice, but the script expects 1 connection"
 _WAITS = r"that is b'STEP', nothing received"
@@ -31,13 +28,13 @@ def asked(server: Any) -> None:
 
 
 def waited(server: Any) -> None:
-    """Write the script of the server that waits."""
+    """Write the script of the server that waits: for a short time, from the moment when the client has connected."""
     server.expect_connect()
-    server.expect_line(b"STEP")
+    server.expect_line(b"STEP", timeout=0.05)
 
 
 class Client:
-    """A client of two servers, which it greets one after the other."""
+    """A client of two servers, which asks one, and then connects to the other."""
 
     def __init__(self, waits: Any, asks: Any) -> None:
         self.to_waits, self.to_asks = waits.address, asks.address
@@ -47,14 +44,16 @@ class Client:
 
         A client that is `stuck` waits for something of its own instead, and must be interrupted.
         """
-        streams = [await asyncio.open_connection(*address) for address in (self.to_waits, self.to_asks)]
-        (waits, _), (reader, writer) = streams
+        streams = [await asyncio.open_connection(*self.to_asks)]
+        (reader, writer), = streams
         try:
             writer.write(b"PING\r\n")
             await reader.readline()
             writer.write(more)
             if again:
                 streams.append(await asyncio.open_connection(*self.to_asks))
+            streams.append(await asyncio.open_connection(*self.to_waits))
+            waits = streams[-1][0]
             try:
                 await (asyncio.Event().wait() if stuck else waits.read())
             finally:
@@ -65,11 +64,12 @@ class Client:
 
     def run_blocking(self, *, more: bytes = b"") -> None:
         """The same with sockets that block."""
-        with socket.create_connection(self.to_waits) as waits, socket.create_connection(self.to_asks) as asks:
+        with socket.create_connection(self.to_asks) as asks:
             asks.sendall(b"PING\r\n")
             asks.recv(100)
             asks.sendall(more)
-            waits.recv(100)
+            with socket.create_connection(self.to_waits) as waits:
+                waits.recv(100)
 
 
 def outcome_of(case: unittest.TestCase) -> str:
@@ -84,7 +84,7 @@ def start_both(start: Callable[..., Any], waits_first: bool) -> tuple[Any, Any]:
     """Start the server that waits, and the one that is asked, in this order or the other; write their scripts."""
     servers: dict[bool, Any] = {}
     for waits in (waits_first, not waits_first):
-        servers[waits] = start(allow_open=True, **_SHORT if waits else {})
+        servers[waits] = start(allow_open=True)
     waited(servers[True])
     asked(servers[False])
     return servers[True], servers[False]
@@ -174,7 +174,7 @@ class NestedTests(unittest.IsolatedAsyncioTestCase):
         """Check the verdict, whichever block is the outer one."""
         for waits_first in (True, False):
             with self.subTest(waits_first=waits_first):
-                servers = [MockTCPServer(watch_streams=False, allow_open=True, **given) for given in (_SHORT, {})]
+                servers = [MockTCPServer(watch_streams=False, allow_open=True) for _ in range(2)]
                 with self.assertRaisesRegex(ExpectationError, expected):
                     await self.run_in(*servers, waits_first=waits_first, **options)
 

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 from tcpclient_testing.aio.process.quiescence import child_lives, living_thread
 from tcpclient_testing.aio.process.rest import when_at_rest
 from tcpclient_testing.aio.process.threads import another_runs
-from tcpclient_testing.aio.sockets.inet_diag import PeerState, on_this_machine
+from tcpclient_testing.aio.sockets.inet_diag import on_this_machine
+from tcpclient_testing.aio.sockets.unix_diag import UnixPeername
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.context import Link
@@ -115,24 +116,25 @@ class EarlyInput:
 
     def _find_descriptor(self) -> Optional[int]:
         """Return the number under which this process has the client's socket open; None if that is not known."""
-        state = self._peer()
-        if state is None or not state.inode:
+        inode = self._peers_inode()
+        if not inode:
             return None
-        if not _is_socket(self._descriptor, state.inode):
-            found = (number for number in _open_descriptors() if _is_socket(number, state.inode))
-            self._descriptor = next(found, -1)
+        if not _is_socket(self._descriptor, inode):
+            self._descriptor = next((number for number in _open_descriptors() if _is_socket(number, inode)), -1)
         return None if self._descriptor < 0 else self._descriptor
 
-    def _peer(self) -> Optional[PeerState]:
+    def _peers_inode(self) -> int:
+        """Return the inode of the client's socket; 0 if that is not known, or closed."""
         link = self._link
+        if isinstance(link.peername, UnixPeername):
+            return link.peername.inode
         local: Any = None if link.transport is None else link.transport.get_extra_info("sockname")
         probe = link.context.probe() if on_this_machine(local, link.peername) else None
-        if probe is None:
-            return None
         try:
-            return probe.look(local, link.peername)
+            state = None if probe is None else probe.look(local, link.peername)
         except OSError:
-            return None
+            return 0
+        return 0 if state is None else state.inode
 
 
 def _open_descriptors() -> list[int]:
@@ -146,7 +148,7 @@ def _open_descriptors() -> list[int]:
 def _is_socket(descriptor: int, inode: int) -> bool:
     """Whether this descriptor is the socket with that inode."""
     try:
-        return descriptor >= 0 and os.fstat(descriptor).st_ino == inode
+        return descriptor >= 0 and os.fstat(descriptor).st_ino & 0xFFFFFFFF == inode
     except OSError:
         return False
 

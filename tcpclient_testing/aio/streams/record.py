@@ -11,8 +11,8 @@ Invariants:
   So everything that the client drops is collected, and warned about by Python, at the same time as without us.
 - Some facts can be read only from a living writer. They are read a last time when it is collected, and stay so.
 
-Limit: a client may upgrade to TLS by hand (``loop.start_tls()`` and a new writer, as before Python 3.11) and keep the
-old writer to the end. That looks the same as a client that never closed the old writer.
+A client may make another writer for the same protocol, for example when it upgrades to TLS by hand
+(``loop.start_tls()``, as before Python 3.11). Then the calls of both are recorded, and the newest writer is asked.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class ClientStream:
         "wait_closed_done",
     )
 
-    #: The client's address, as the server sees it: (host, port).
+    #: The client's address, as the server sees it: (host, port), or ("", inode) of a Unix-domain socket.
     client_address: Endpoint
     #: The client called ``writer.close()``. The call that a collected `StreamWriter` makes by itself doesn't count.
     close_called: bool
@@ -91,6 +91,14 @@ class ClientStream:
         self._closed_directly = self._handed_over = False
         self._task: Callable[[], asyncio.Task[Any] | None] = _gone
         self._acted()
+
+    def continues_with(self, writer: asyncio.StreamWriter, protocol: asyncio.BaseProtocol) -> bool:
+        """Take note of another writer, if it is for the same protocol. Return whether it is."""
+        if self._protocol() is not protocol:
+            return False
+        self._writer = weakref.ref(writer)
+        self._acted()
+        return True
 
     def half_closes(self) -> None:
         """Note that the client calls ``writer.write_eof()``."""
@@ -187,6 +195,8 @@ class ClientStream:
         self._closed_directly = closing and without_error and not self._handed_over
 
     def _writer_collected(self, writer: asyncio.StreamWriter) -> None:
+        if self._writer() not in (None, writer):
+            return  # another writer goes on
         self.collected = not self.close_called
         self._look(writer)
         # If warnings are errors, the ResourceWarning keeps the writer alive after all. It has closed itself by then.

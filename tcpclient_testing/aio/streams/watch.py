@@ -3,26 +3,32 @@
 While at least one `StreamWatch` runs, ``asyncio.streams.StreamWriter`` is a subclass that records calls. That is the
 global from which ``open_connection()`` makes its writers. No other name is replaced:
 
-- ``asyncio.StreamWriter`` stays the original class, so ``isinstance()`` gives the same answers as before.
+- ``asyncio.StreamWriter`` stays the original class, so ``isinstance()`` gives the same answers as before. Its
+  constructor is replaced: a client's writer that is built by hand from it changes to the subclass.
 - ``StreamReader`` stays, because the writer asserts on its class.
+
+Clients of Unix-domain sockets have no address. They are known by their sockets' inodes, which the kernel tells on
+Linux.
 
 Invariants:
 
 - A stream that is not a client's stream to one of our servers gets a writer of the original class. The writer's
   constructor decides that once, from the peer's address.
-- When the last watch stops, the original class gets its name back, unless somebody else has replaced ours since. A
-  stand-in class that somebody else kept goes on working, and records nothing.
+- When the last watch stops, the original class gets its name and its constructor back, unless somebody else has
+  replaced ours since. A stand-in class that somebody else kept goes on working, and records nothing.
+- Writers for the same protocol share one record: it is one stream, whichever of them closes it.
 - `_watches` is a tuple that is replaced, never changed: constructors in other threads read it without the lock.
 
 Limits. These are not seen:
 
-- a writer that is built by hand, from a class imported before the watch began;
-- streams to Unix sockets, whose clients have no address.
+- writers that are built by hand from a class of the client's own;
+- streams to Unix-domain sockets on other systems than Linux.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from asyncio import streams
 from typing import TYPE_CHECKING, Any
@@ -43,13 +49,14 @@ __unittest = True
 class StreamWatch:
     """Finds and keeps the records of this process's client streams that are connected to one server.
 
-    `owns` is called with the address, (host, port), to which a stream is connected. It returns whether that is an
-    address of the server. It is called in the thread that opens the connection: it must be quick, and must not raise.
+    `owns` is called with the address to which a stream is connected: (host, port), or the path of a Unix-domain socket.
+    It returns whether that is an address of the server. It is called in the thread that opens the connection: it must
+    be quick, and must not raise.
     """
 
     __slots__ = ("_owns", "_streams")
 
-    def __init__(self, owns: Callable[[Endpoint], bool]) -> None:
+    def __init__(self, owns: Callable[[Endpoint | str], bool]) -> None:
         self._owns = owns
         self._streams: dict[Endpoint, ClientStream] = {}
 
@@ -69,12 +76,13 @@ class StreamWatch:
             if not _watches:
                 _restore()
 
-    def stream_of(self, client_address: tuple[Any, ...]) -> ClientStream | None:
+    def stream_of(self, client_address: Any) -> ClientStream | None:
         """Return the latest stream from a client's address, the server's ``peername``; None if there is none.
 
         A client's stream exists only some turns after its connection does. So ask late: at the end of the connection.
         """
-        endpoint = _endpoint(client_address)
+        inode = getattr(client_address, "inode", None)
+        endpoint = _endpoint(client_address) if inode is None else ("", inode)
         return None if endpoint is None else self._streams.get(endpoint)
 
     def forget(self, stream: ClientStream) -> None:
@@ -107,17 +115,31 @@ def _record(
     # Leave out the streams of an asyncio server (start_server): they have a callback, and their peer is a client.
     if not _watches or getattr(protocol, "_client_connected_cb", None) is not None:
         return None
-    peer = _endpoint(transport.get_extra_info("peername"))
+    name = transport.get_extra_info("peername")
+    peer = name if isinstance(name, str) and name else _endpoint(name)
     if peer is None:
         return None
     owners = [watch for watch in _watches if watch._owns(peer)]
-    own = _endpoint(transport.get_extra_info("sockname")) if owners else None
+    own = _own_endpoint(transport, peer) if owners else None
     if own is None:
         return None
-    stream = ClientStream(own, writer, protocol, reader)
+    stream = next((watch._streams[own] for watch in owners if own in watch._streams), None)
+    if stream is None or not stream.continues_with(writer, protocol):
+        stream = ClientStream(own, writer, protocol, reader)
     for watch in owners:
         watch._streams[own] = stream
     return stream
+
+
+def _own_endpoint(transport: asyncio.BaseTransport, peer: Endpoint | str) -> Endpoint | None:
+    """Return what the server knows a client by: its address, or the inode of its Unix-domain socket."""
+    if isinstance(peer, str):
+        sock = transport.get_extra_info("socket")
+        try:
+            return "", os.fstat(sock.fileno()).st_ino & 0xFFFFFFFF  # the server is told as many bits
+        except (OSError, ValueError, AttributeError):
+            return None  # it is closed
+    return _endpoint(transport.get_extra_info("sockname"))
 
 
 class _StandIn(type):
@@ -189,6 +211,25 @@ class _WatchedStreamWriter(asyncio.StreamWriter, metaclass=_StandIn):
             original()
 
 
+_original_init = asyncio.StreamWriter.__init__
+
+
+def _init_and_watch(
+    self: asyncio.StreamWriter,
+    transport: asyncio.WriteTransport,
+    protocol: asyncio.BaseProtocol,
+    reader: asyncio.StreamReader | None,
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """Construct a writer. One that is built by hand, and a client's, records calls as those of `open_connection()`."""
+    _original_init(self, transport, protocol, reader, loop)
+    if type(self) is _WatchedStreamWriter.stands_for:
+        stream = _record(self, transport, protocol, reader)
+        if stream is not None:
+            self.__class__ = _WatchedStreamWriter
+            self._client_stream = stream  # type: ignore[attr-defined]
+
+
 def is_of_dropped_stream(traceback: TracebackType | None) -> bool:
     """Whether an exception with this traceback is about a client's stream that was dropped without being closed."""
     return traceback is not None and traceback.tb_frame.f_code is _WatchedStreamWriter.__del__.__code__
@@ -200,6 +241,8 @@ _WatchedStreamWriter.__name__ = "StreamWriter"  # for its repr, which is part of
 def _substitute() -> None:
     current: Any = streams.StreamWriter
     original = _WatchedStreamWriter.stands_for
+    if original.__init__ is _original_init:
+        original.__init__ = _init_and_watch  # type: ignore[method-assign]
     if current is original:
         streams.StreamWriter = _WatchedStreamWriter  # type: ignore[misc]
     elif type(current) is type and issubclass(current, original):  # another tool's, which must keep working
@@ -210,6 +253,9 @@ def _substitute() -> None:
 
 
 def _restore() -> None:
+    original = _WatchedStreamWriter.stands_for
+    if original.__init__ is _init_and_watch:
+        original.__init__ = _original_init  # type: ignore[method-assign]
     current: Any = streams.StreamWriter
     if isinstance(current, _StandIn) and _is_stand_in(current):
         streams.StreamWriter = current.stands_for  # type: ignore[misc]

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import ssl
 import sys
+import tempfile
 import threading
 import unittest
 from collections.abc import Iterator
@@ -165,6 +166,24 @@ class InLoopTests(unittest.IsolatedAsyncioTestCase):
             for request in (b"1\r\n", b"2\r\n"):
                 await loop.sock_sendall(client, request)
                 await loop.sock_recv(client, 100)
+
+    async def by_unix_protocol(self, server: Any) -> None:
+        """A client with a protocol of its own, over a Unix-domain socket."""
+        received: asyncio.Queue[bytes] = asyncio.Queue()
+        protocol = type("Client", (asyncio.Protocol,), {"data_received": lambda _, data: received.put_nowait(data)})()
+        transport, _ = await asyncio.get_running_loop().create_unix_connection(lambda: protocol, server.address)
+        for request in (b"1\r\n", b"2\r\n"):
+            transport.write(request)
+            await received.get()
+        transport.close()
+
+    @unittest.skipUnless(sys.platform == "linux", "needs unix_diag")
+    async def test_no_grace_over_unix_sockets(self) -> None:
+        """The kernel tells which socket is the client's there, too."""
+        with tempfile.TemporaryDirectory() as folder, another_thread():
+            async with MockTCPServer(pipelining=False, pipelining_grace=_LONG, unix_path=f"{folder}/s") as server:
+                twice(server)
+                await self.by_unix_protocol(server)
 
     async def each(self, **options: Any) -> None:
         """Let each kind of client ask such a server, and wait for its answers."""

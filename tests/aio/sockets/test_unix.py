@@ -28,17 +28,17 @@ class UnixTestCase(MockTCPServerMixin, AsyncTestCase):
 
 class ConversationTests(UnixTestCase):
     async def test_script_is_held_against_a_client(self) -> None:
-        """Streams over a Unix-domain socket talk, close, and are left alone by the watch."""
+        """Streams over a Unix-domain socket talk and close."""
         server = self.start_tcpserver(unix_path=self.path)
         server.expect_connect()
         server.expect_line(b"hello")
         server.send_line(b"world")
         server.expect_disconnect()
         reader, writer = await asyncio.open_unix_connection(server.unix_path)
-        self.assertIs(type(writer), asyncio.StreamWriter)
         writer.write(b"hello\r\n")
         self.assertEqual(await reader.readline(), b"world\r\n")
         writer.close()
+        await writer.wait_closed()
         await server.join()
         self.assertEqual(server.connections[0].peername, "")
         self.assertEqual(next(iter(server.transcript)).content, "client connected from (unnamed)")
@@ -155,6 +155,7 @@ class RefusalTests(UnixTestCase):
                 reader, writer = await asyncio.open_unix_connection(self.path)
                 self.assertEqual(await reader.readline(), b"hello\r\n")
                 writer.close()
+                await writer.wait_closed()
                 await server.join()
         self.assertEqual(os.listdir(os.path.dirname(self.path)), [])
 

@@ -368,28 +368,55 @@ class TLSTests(unittest.IsolatedAsyncioTestCase):
             self.assertTrue(stream.wait_closed_done)
             self.assertEqual(complaint(stream), "the client left 7 bytes of the server's reply unread: b'client!'")
 
+    async def upgraded_by_hand(self, server: Server) -> tuple[ClientStream, asyncio.StreamWriter, asyncio.StreamWriter]:
+        """Let a client upgrade as before Python 3.11, by another writer; return its record, the old writer, the new."""
+        reader, writer = await open_connection(*server.address)
+        stream, loop = server.stream(writer), asyncio.get_running_loop()
+        task, options = await self.upgrade(server)
+        transport: Any = writer.transport
+        protocol = transport.get_protocol()
+        secured: Any = await loop.start_tls(
+            transport, protocol, options["ssl"], server_hostname=options["server_hostname"]
+        )
+        await task
+        protocol._over_ssl = True  # as such clients do: the protocol was told of no TLS
+        return stream, writer, ORIGINAL(secured, protocol, reader, loop)
+
     async def test_nobody_is_blamed_when_the_client_upgrades_by_hand(self) -> None:
-        """Before Python 3.11 the way to STARTTLS was another writer for the new transport; the old one is dropped."""
+        """The old writer may be dropped if the new one is closed."""
         async with Server() as server:
-            reader, writer = await open_connection(*server.address)
-            stream, loop = server.stream(writer), asyncio.get_running_loop()
-            task, options = await self.upgrade(server)
-            transport: Any = writer.transport
-            protocol = transport.get_protocol()
-            secured: Any = await loop.start_tls(
-                transport, protocol, options["ssl"], server_hostname=options["server_hostname"]
-            )
-            await task
-            protocol._over_ssl = True  # as such clients do: the protocol was told of no TLS
-            new_writer = ORIGINAL(secured, protocol, reader, loop)
-            self.assertTrue(stream.handed_over)
-            self.assertIsNone(complaint(stream))
+            stream, writer, new_writer = await self.upgraded_by_hand(server)
+            self.assertIs(server.stream(new_writer), stream)
+            self.assertFalse(stream.handed_over)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ResourceWarning)  # 3.11+: the old writer closes what it can
                 del writer
+            self.assertFalse(stream.collected)
             await close(new_writer)
-            self.assertTrue(stream.connection_lost and stream.collected)
+            self.assertTrue(stream.connection_lost)
             self.assertIsNone(complaint(stream))
+
+    async def test_another_writer_is_seen_when_it_is_built_by_hand(self) -> None:
+        """It is watched like the first one, although its class is asyncio's own."""
+        async with Server() as server:
+            stream, writer, new_writer = await self.upgraded_by_hand(server)
+            self.assertEqual(complaint(stream), "the client never called writer.close()")
+            new_writer.close()
+            self.assertEqual(complaint(stream), "the client closed its stream without awaiting wait_closed()")
+            await new_writer.wait_closed()
+            self.assertIsNone(complaint(stream))
+            writer.close()
+
+    async def test_a_stream_is_closed_when_either_of_two_writers_is(self) -> None:
+        """A client that makes a second writer for its plain connection may close the first one."""
+        for closes_first in (True, False):
+            with self.subTest(closes_first=closes_first):
+                async with Server() as server:
+                    reader, writer = await open_connection(*server.address)
+                    protocol: Any = writer.transport.get_protocol()  # type: ignore[attr-defined]
+                    second = ORIGINAL(writer.transport, protocol, reader, asyncio.get_running_loop())
+                    await close(writer if closes_first else second)
+                    self.assertIsNone(complaint(server.stream(second)))
 
 
 @unittest.skipUnless(importlib.util.find_spec("uvloop"), "needs uvloop")

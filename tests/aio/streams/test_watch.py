@@ -52,6 +52,22 @@ class SubstitutionTests(unittest.TestCase):
             self.assertIs(streams.StreamWriter, ORIGINAL)
             self.watch.stop()
 
+    def test_the_constructor_is_replaced_while_watching(self) -> None:
+        """The original class gets its constructor back, unless somebody else has replaced ours since."""
+        before = ORIGINAL.__init__
+        self.watch.start()
+        ours = ORIGINAL.__init__
+        self.assertIsNot(ours, before)
+        self.watch.stop()
+        self.assertIs(ORIGINAL.__init__, before)
+        self.watch.start()
+        with mock.patch.object(ORIGINAL, "__init__") as theirs:
+            self.watch.stop()
+            self.assertIs(ORIGINAL.__init__, theirs)
+        self.watch.start()
+        self.watch.stop()
+        self.assertIs(ORIGINAL.__init__, before)
+
     def test_the_name_is_kept_until_the_last_watch_stops(self) -> None:
         """Watches overlap in any order."""
         other = StreamWatch(lambda address: False)
@@ -202,17 +218,25 @@ class OtherStreamsTests(WatchedServerTestCase):
         self.assertIsNot(type(writer), ORIGINAL)
 
     @unittest.skipUnless(hasattr(asyncio, "open_unix_connection"), "needs Unix sockets")
-    async def test_the_original_class_is_used_on_unix_sockets(self) -> None:
-        """A Unix client has no address by which its record could be found."""
-        self.server.watch._owns = lambda address: True
+    async def test_the_original_class_is_used_on_other_unix_sockets(self) -> None:
+        """A Unix-domain socket of somebody else is none of our business, nor is the side of a stream server."""
         with tempfile.TemporaryDirectory() as folder:
-            server = await asyncio.start_unix_server(lambda reader, writer: writer.close(), f"{folder}/socket")
-            reader, writer = await asyncio.open_unix_connection(f"{folder}/socket")
-            self.assertIs(type(writer), ORIGINAL)
-            await reader.read()
-            await close(writer)
+            path, writers = f"{folder}/socket", []
+
+            def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                writers.append(writer)
+                writer.close()
+
+            server = await asyncio.start_unix_server(serve, path)
+            for owned in ("", path):
+                self.server.watch._owns = lambda address: address == owned  # noqa: B023
+                reader, writer = await asyncio.open_unix_connection(path)
+                self.assertEqual(type(writer) is ORIGINAL, not owned)
+                await reader.read()
+                await close(writer)
             server.close()
-        self.assertIsNone(self.server.watch.stream_of(""))  # type: ignore[arg-type]
+        self.assertEqual([type(each) for each in writers], [ORIGINAL, ORIGINAL])
+        self.assertIsNone(self.server.watch.stream_of(""))
 
     async def test_another_tools_writer_is_used_and_watched_when_it_was_there_before(self) -> None:
         """Its class goes on working, below ours."""
