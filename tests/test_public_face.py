@@ -95,6 +95,7 @@ OPTIONS = {
     "handler": None,
     "pipelining": True,
     "pipelining_grace": 0.01,
+    "outside_clients": False,
     "network": None,
 }
 

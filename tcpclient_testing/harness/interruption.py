@@ -18,7 +18,7 @@ import threading
 import weakref
 from typing import Any, Callable, Optional
 
-__all__ = ["Body", "awaits", "consequence", "ends_with_ctrl_c", "waited_in_vain"]
+__all__ = ["Body", "awaits", "consequence", "ends_with_ctrl_c", "is_verdict", "waited_in_vain"]
 
 __unittest = True
 
@@ -121,6 +121,11 @@ def awaits(waiting: asyncio.Task[Any], task: asyncio.Task[Any]) -> bool:
         each is awaited for callback in callbacks for each in getattr(callback, "args", ())))
 
 
+def is_verdict(exc: Optional[BaseException]) -> bool:
+    """Whether `exc` is an `ExpectationError`; this doesn't import its class, which only failures need."""
+    return hasattr(getattr(exc, "report", None), "given_on_leaving")
+
+
 def waited_in_vain(exc: BaseException) -> Optional[float]:
     """Return until when another server has waited in vain, if that has made a block of code end with `exc`; else None.
 
@@ -128,8 +133,8 @@ def waited_in_vain(exc: BaseException) -> Optional[float]:
     has failed, and the running task is its body). A verdict that the test itself has awaited does not count: the test
     may not have written its whole script.
     """
-    report: Any = getattr(exc, "report", None)
-    if report is not None:
+    if is_verdict(exc):
+        report: Any = exc.report  # type: ignore[attr-defined]
         return report.failure.now if report.given_on_leaving and report.failure.in_vain else None
     try:
         task = asyncio.current_task()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from .exceptions import raise_alone
 from .in_flight import is_propagating
+from .interruption import is_verdict
 from .judged import ON_ITS_WAY
 from .servers import BODY, TEAR_DOWN, ServersOfTest, without_waiting
 from .tracebacks import hide_our_frames
@@ -121,10 +122,8 @@ class _ServerOfBlock(ServersOfTest):
         verdict = await self.leave_all(blocking=blocking)
         if raised is None:
             raised = verdict
-        if raised is not exc and not isinstance(exc, AssertionError):
-            report: Any = getattr(raised, "report", None)
-            if report is not None:
-                report.give_on_leaving()  # for the other servers whose blocks this one is in
+        if is_verdict(raised) and not is_verdict(exc):
+            raised.report.give_on_leaving()  # type: ignore[union-attr] # for the servers of the blocks around this one
         return raised
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar
 from tcpclient_testing.errors import ScriptError
 
 from .exceptions import is_control, is_error, raise_alone
-from .interruption import consequence
+from .interruption import consequence, is_verdict
 from .subtests import SubtestReports
 from .tracebacks import hide_our_frames
 
@@ -51,8 +51,7 @@ def without_waiting(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def _awaited(exc: Optional[BaseException]) -> bool:
     """Whether `exc` is a verdict that the body itself has waited for. Then it may not have written its whole script."""
-    report: Any = getattr(exc, "report", None)
-    return report is not None and not getattr(report, "given_on_leaving", False)
+    return is_verdict(exc) and not exc.report.given_on_leaving  # type: ignore[union-attr]
 
 
 class ServersOfTest:

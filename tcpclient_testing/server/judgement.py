@@ -6,6 +6,9 @@ The harness asks this when a part of the test ends, and when the server is left.
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.harness.interruption import waited_in_vain
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from tcpclient_testing.harness.judged import Judged
     from tcpclient_testing.report.report import ExpectationError
 
+    from .absent import AbsentClient
     from .leaving import FinalCheck
     from .lifetime import Lifetime
 
@@ -151,6 +155,7 @@ class Judgement(Findings):
 
     - `lifetime` attaches the server to its loop, `check` judges what is left at the end.
     - `cancel_body` says whether to interrupt the body of the test when the script has failed.
+    - `outside_clients` says whether a client may come from outside of the test's process and its children.
     - `begin_anew` lets the server begin another script, on these listening sockets and in this loop, and returns its
       judgement.
     """
@@ -159,8 +164,9 @@ class Judgement(Findings):
     in_loop = True
 
     def __init__(self, runtime: Runtime, lifetime: Lifetime, check: FinalCheck, *, cancel_body: bool,
-                 begin_anew: BeginAnew) -> None:
+                 outside_clients: bool, begin_anew: BeginAnew) -> None:
         super().__init__(runtime)
+        self._outside_clients = outside_clients
         self.cancels_body = cancel_body
         self._lifetime = lifetime
         self._check = check
@@ -290,29 +296,51 @@ class Judgement(Findings):
             await self._check.imply_disconnects()
         await self.join(final=True)
 
-    async def leave(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
-        """Wait for the rest of the script, raise the verdict unless the test has its report, and close everything."""
-        await self._leave(self.close, implied_disconnect)
+    async def leave(self, *, implied_disconnect: bool = False, blocking: bool = False,
+                    idle: Optional[Callable[[], Collection[threading.Thread]]] = None) -> None:
+        """Wait for the rest of the script, raise the verdict unless the test has its report, and close everything.
 
-    async def clear(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
+        For a server in a thread, `idle` returns those threads that can't be the client.
+        """
+        await self._leave(self.close, implied_disconnect, idle)
+
+    async def clear(self, *, implied_disconnect: bool = False, blocking: bool = False,
+                    idle: Optional[Callable[[], Collection[threading.Thread]]] = None) -> None:
         """Do what `leave` does, but keep the server: it begins another script, whatever is raised."""
-        await self._leave(self.renew, implied_disconnect)
+        await self._leave(self.renew, implied_disconnect, idle)
 
-    async def _leave(self, end: Callable[[], None], implied_disconnect: bool) -> None:
+    async def _leave(self, end: Callable[[], None], implied_disconnect: bool,
+                     idle: Optional[Callable[[], Collection[threading.Thread]]]) -> None:
+        absent: Optional[AbsentClient] = None
         try:
             if self._runtime.running and not self._has_report:
                 await self._raise_verdict()
                 if not self._runtime.closed:
                     self._lifetime.attach()
+                    absent = self._look_for_client(idle)
                     await self.judge(implied_disconnect=implied_disconnect)
         except Exception:
             self._reported = True
             raise
         finally:
+            if absent is not None:
+                absent.stop()
             handlers = None if self._runtime.closed else self._runtime.handlers
             end()
             if handlers is not None:
                 await handlers.cancelled()
+
+    def _look_for_client(self, idle: Optional[Callable[[], Collection[threading.Thread]]]) -> Optional[AbsentClient]:
+        """If steps are left, begin to look whether anything could still be the client; None if it may be anybody."""
+        runtime = self._runtime
+        if self._outside_clients or runtime.session.complete:
+            return None
+        from tcpclient_testing.aio.process.life import idle_workers
+
+        from .absent import AbsentClient
+        absent = AbsentClient(runtime, partial(idle_workers, runtime.context.loop) if idle is None else idle)
+        absent.start()
+        return absent
 
     def leave_at_once(self) -> bool:
         """Do what `leave` does if nothing has to be waited for: the script is done, clients and the body are gone.

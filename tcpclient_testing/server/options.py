@@ -44,6 +44,7 @@ class ServerOptions(NamedTuple):
     handler: Any
     network: Optional[Network]
     pipelining_grace: float
+    outside_clients: bool
 
 
 def checked_unix_path(path: Any, host: Any, port: Any) -> str:

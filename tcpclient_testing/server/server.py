@@ -114,6 +114,10 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
       all that was sent.
     - `allow_open`: True permits clients to be still connected when the server is left.
     - `allow_extra`: True permits bytes and connections that no step explains.
+    - `outside_clients`: True says that the client may be a program that this process has not started. Without it, when
+      the test is over and nothing in its process or its child processes can connect any more, an `expect_connect()`
+      without a time-out of its own fails at once. A server with a `port`, a `unix_path` or ``allow_remote=True`` always
+      waits.
     - `cancel_body`: with False, the body of the test is not interrupted when the script has failed.
     - `transcript_limit`: how many bytes of what clients sent the transcript keeps whole.
     """
@@ -127,7 +131,8 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
                  allow_extra: bool = False, allow_remote: bool = False, cancel_body: bool = True,
                  transcript_limit: int = 1024 * 1024,
                  handler: Optional[Callable[[Connection], Awaitable[None]]] = None, pipelining: bool = True,
-                 pipelining_grace: float = 0.01, network: Optional[Network] = None) -> None:
+                 pipelining_grace: float = 0.01, network: Optional[Network] = None,
+                 outside_clients: bool = False) -> None:
         if framing is not None and not isinstance(framing, Framing):
             raise TypeError(f"framing is a Framing such as LengthPrefixed(4), not {framing!r}")
         ending = checked_ending("MockTCPServer(ending=...)", ending)
@@ -152,7 +157,8 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
             (host, port, allow_remote), unix_path, None if timeout is None else timeout * scale,
             None if idle_timeout is None else idle_timeout * scale, timeouts_given, settings,
             LengthPrefixed(4) if framing is None else framing, ending, watch_streams, allow_open, allow_extra,
-            cancel_body, transcript_limit, handler, network, checked_grace(pipelining_grace) * scale)
+            cancel_body, transcript_limit, handler, network, checked_grace(pipelining_grace) * scale,
+            outside_clients or port != 0 or unix_path is not None or allow_remote)
         self._begin()
 
     def _begin(self) -> None:
@@ -170,7 +176,7 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         lifetime = self._lifetime = Lifetime(runtime, options.address, options.unix_path, options.timeouts_given,
                                              check.watch_streams if options.watch_streams else None)
         self._judgement = Judgement(runtime, lifetime, check, cancel_body=options.cancel_body,
-                                    begin_anew=self._begin_anew)
+                                    outside_clients=options.outside_clients, begin_anew=self._begin_anew)
         self._script = self._make_script(options)
         self._handles.write_with(self._script)
 

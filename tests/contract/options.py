@@ -121,6 +121,12 @@ def sends_more_unanswered(tools: Tools) -> Body:
     yield tools.pause()
 
 
+def forgets_the_client(tools: Tools) -> Body:
+    """The test ends without having begun its client."""
+    return
+    yield
+
+
 def split(tools: Tools) -> Body:
     """The client gets the reply in pieces."""
     yield tools.run(*ASK, CLOSE)
@@ -196,6 +202,10 @@ CASES = (
     Case("transcript_limit", PASSES, forgets_the_beginning,
          script(lambda s: s.expect_bytes(_LONG), lambda s: s.expect_disconnect()), lambda: {"transcript_limit": 2}),
     Case("transcript_limit_by_default", PASSES, remembers_all, exchange),
+    Case("outside_clients", fails(r"no client connected to .* for 0\.0"), forgets_the_client, exchange,
+         lambda: {"outside_clients": True, "timeout": 0.02}),
+    Case("outside_clients_by_default", fails(r"nothing is left that could connect"), forgets_the_client, exchange,
+         lambda: {"timeout": 2}),
     Case("handler", PASSES, client(send(b"PING\r\n"), read(6), CLOSE), options=lambda: {"handler": echo}),
     Case("handler_partial_line", fails(r"PIN"), client(send(b"PIN"), END, READ_END), options=lambda: {"handler": echo}),
     Case("pipelining_off", fails(r"before|answer|pipelin"), pipelines, twice, lambda: {"pipelining": False}),

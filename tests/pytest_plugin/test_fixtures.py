@@ -216,6 +216,40 @@ class ThreadedTests(PluginTestCase):
         """, "expected b'hello', got b'hullo'", "then the client raised", "the script of another server failed")
         self.assertNotIn("1 error", text)
 
+    def test_client_that_is_stuck_since_it_misbehaved(self) -> None:
+        """The server that waits in vain is not reported, but the one that got what no step explains."""
+        self.fails_once("""
+            def test_it(threaded_tcpserver, threaded_tcpserver_factory):
+                other = threaded_tcpserver_factory(allow_open=True)
+                for server, more in ((other, {}), (threaded_tcpserver, {"timeout": 0.05})):
+                    server.expect_connect()
+                    server.expect_bytes(b"hello", **more)
+                with socket.create_connection(other.address) as client:
+                    client.sendall(b"hello, server")
+                    with socket.create_connection(threaded_tcpserver.address) as client:
+                        client.recv(1)
+        """, "the script is complete, but the client sent 8 more bytes: b', server'")
+
+    @needs("pytest_asyncio")
+    def test_asynchronous_client_that_is_stuck_since_it_misbehaved(self) -> None:
+        """The same with a client that has to be interrupted."""
+        self.fails_once("""
+            @pytest.mark.asyncio
+            async def test_it(tcpserver, tcpserver_factory):
+                other = tcpserver_factory(allow_open=True)
+                for server, more in ((other, {}), (tcpserver, {"timeout": 0.05})):
+                    server.expect_connect()
+                    server.expect_bytes(b"hello", **more)
+                reader, writer = await asyncio.open_connection(*other.address)
+                writer.write(b"hello, server")
+                _, another = await asyncio.open_connection(*tcpserver.address)
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    writer.close()
+                    another.close()
+        """, "the script is complete, but the client sent 8 more bytes: b', server'")
+
     def test_fixture_closes_the_client(self) -> None:
         """What only the tear-down of a fixture does is judged after it."""
         self.run_tests("""

@@ -362,7 +362,7 @@ class ScaleTests(unittest.TestCase):
         """The report of a server that nobody connects to, on virtual time, whose seconds are exact."""
         async def nobody_connects() -> None:
             with unittest.mock.patch.dict(os.environ, TCPCLIENT_TESTING_TIMEOUT_SCALE="4"):
-                server = MockTCPServer(timeout=2)
+                server = MockTCPServer(timeout=2, outside_clients=True)
             async with server:
                 server.expect_connect(**step)
         loop = VirtualClockEventLoop()

@@ -14,9 +14,12 @@ from .messages import T
 from .timing import DEFAULT_TIMING, Timing
 
 if TYPE_CHECKING:
+    from tcpclient_testing.engine.environment import Environment
+
     from .base import Context
 
-__all__ = ["ExpectConnect", "ExpectDisconnect", "ExpectEof", "ExpectReset", "ExpectSilence", "failure_may_be_wanted"]
+__all__ = ["ExpectConnect", "ExpectDisconnect", "ExpectEof", "ExpectReset", "ExpectSilence", "failure_may_be_wanted",
+           "nobody_left"]
 
 __unittest = True
 
@@ -36,6 +39,20 @@ def failure_may_be_wanted(context: Context, step: Step[Any]) -> bool:
     """Whether the step after `step`, which begins TLS, expects that to fail, or is not written yet."""
     steps = context.script.steps
     return step.index + 1 == len(steps) or steps[step.index + 1].wants_tls_failure
+
+
+def nobody_left(environment: Environment) -> Mismatch:
+    """The mismatch of a client that is missing when the test is over, and nothing can connect any more."""
+    return Mismatch(_not_connected(environment, "") + ", and nothing is left that could connect; "
+                                                      "was a coroutine not awaited?")
+
+
+def _not_connected(environment: Environment, lateness: str) -> str:
+    """Say that no client has connected, where, and how late that is."""
+    turned_away = environment.turned_away
+    what = "the client did not connect again" if environment.accepted or turned_away else "no client connected"
+    why = f" after fail_connections() had reset {counted(turned_away, 'connection')}" if turned_away else ""
+    return f"{what} to {environment.host.listening_at()}{lateness}{why}"
 
 
 class ExpectConnect(Step[T]):
@@ -82,11 +99,7 @@ class ExpectConnect(Step[T]):
             from tcpclient_testing.engine.connection.tls_failure import unfinished_handshake
             handshake = context.handshake
             return unfinished_handshake(0 if handshake is None else handshake.received, duration, silent)
-        environment = context.environment
-        turned_away = environment.turned_away
-        what = "the client did not connect again" if environment.accepted or turned_away else "no client connected"
-        why = f" after fail_connections() had reset {counted(turned_away, 'connection')}" if turned_away else ""
-        return Mismatch(f"{what} to {environment.host.listening_at()} {lateness(duration, silent)}{why}")
+        return Mismatch(_not_connected(context.environment, f" {lateness(duration, silent)}"))
 
 
 def _reached(context: Context) -> int:

@@ -14,6 +14,7 @@ from tcpclient_testing.harness.interruption import Body
 from tcpclient_testing.harness.tracebacks import told_of
 from tcpclient_testing.server.judgement import Findings, Judgement
 
+from .caller import Caller
 from .cross_thread import Waiting
 from .loop_thread import LoopThread
 
@@ -134,19 +135,27 @@ class ThreadedJudgement(Findings):
 
     async def leave(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
         """Wait for the rest of the script, raise the verdict unless the test has its report, and close everything."""
+        caller = Caller(blocking=blocking)
         try:
             with self._unless_given_up():
-                await self._answer(lambda: self._inner.leave(implied_disconnect=implied_disconnect), blocking)
+                await self._answer(lambda: self._inner.leave(implied_disconnect=implied_disconnect, idle=caller.idle),
+                                   blocking)
                 return
             self._inner.raise_unreported()
         finally:
+            caller.left()
             self._end()
 
     async def clear(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
         """Do what `leave` does, but keep the server: it begins another script, whatever is raised."""
-        with self._unless_given_up():
-            await self._answer(lambda: self._inner.clear(implied_disconnect=implied_disconnect), blocking)
-            return
+        caller = Caller(blocking=blocking)
+        try:
+            with self._unless_given_up():
+                await self._answer(lambda: self._inner.clear(implied_disconnect=implied_disconnect, idle=caller.idle),
+                                   blocking)
+                return
+        finally:
+            caller.left()
         try:
             self._inner.raise_unreported()
         finally:

@@ -31,7 +31,7 @@ from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.harness.tracebacks import told_of
 from tcpclient_testing.server.forgotten import tell_of_all
 
-__all__ = ["LoopThread", "waiting_threads"]
+__all__ = ["LoopThread", "idle_threads", "server_threads", "waiting_threads"]
 
 __unittest = True
 
@@ -40,6 +40,17 @@ T = TypeVar("T")
 # How many seconds cancelled tasks may take to end, and in how many turns the loop closes its transports.
 _PATIENCE = 1.0
 _TURNS = 3
+
+
+def server_threads() -> list[threading.Thread]:
+    """Return the threads of all servers."""
+    return [each.thread for each in list(_living) if each.thread is not None]
+
+
+def idle_threads(caller: threading.Thread) -> list[threading.Thread]:
+    """Return `caller`, and the threads of those servers that only wait for clients: they have no handler, say."""
+    return [caller, *(each.thread for each in list(_living) if each.thread is not None
+                      and not asyncio.all_tasks(each.loop))]
 
 
 class LoopThread:
@@ -83,6 +94,11 @@ class LoopThread:
             _living.discard(self)
             self.loop.close()
             raise
+
+    @property
+    def thread(self) -> Optional[threading.Thread]:
+        """The thread, once it was started."""
+        return self._thread
 
     @property
     def is_current(self) -> bool:
