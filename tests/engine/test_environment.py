@@ -115,6 +115,37 @@ class EnvironmentTests(unittest.TestCase):
         self.assertEqual((self.environment.accepted, self.environment.turned_away), (1, 2))
 
 
+class FailureTests(unittest.TestCase):
+    """What a failure says beside those of other servers."""
+
+    @staticmethod
+    def failure(now: float, received: bytes = b"", **kind: bool) -> Failure:
+        """A verdict of this kind."""
+        return Failure(1, None, Mismatch("wrong", received=received), now, **kind)
+
+    def test_in_vain(self) -> None:
+        """A server has only waited if nothing came, or the client went away, and no part of a message came."""
+        self.assertTrue(self.failure(1.0, overdue=True).in_vain)
+        self.assertTrue(self.failure(1.0, at_end=True).in_vain)
+        self.assertFalse(self.failure(1.0).in_vain)
+        self.assertFalse(self.failure(1.0, b"PA", overdue=True).in_vain)
+        self.assertFalse(self.failure(1.0, b"PA", at_end=True).in_vain)
+
+    def test_order(self) -> None:
+        """The earliest comes first; at about the same time, the one that tells more does."""
+        in_order = [
+            self.failure(1.0),
+            self.failure(2.04, b"PA", overdue=True),  # about as late as the next one
+            self.failure(2.0, overdue=True),
+            self.failure(3.0005),  # in the same turn of the loop as the next one
+            self.failure(3.0, at_end=True),
+            self.failure(3.1),
+        ]
+        other_way_round = in_order[::-1]
+        other_way_round.sort(key=lambda each: each.order)
+        self.assertEqual(other_way_round, in_order)
+
+
 class CallTests(unittest.TestCase):
     def test_call_when_one_is_under_way(self) -> None:
         """A call that another one causes is made after those that wait already."""
