@@ -331,9 +331,9 @@ class Judgement(Findings):
                 await handlers.cancelled()
 
     def _look_for_client(self, idle: Optional[Callable[[], Collection[threading.Thread]]]) -> Optional[AbsentClient]:
-        """If steps are left, begin to look whether anything could still be the client; None if it may be anybody."""
+        """If a client is missing, begin to look whether anything could still be it; None if it may be anybody."""
         runtime = self._runtime
-        if self._outside_clients or runtime.session.complete:
+        if self._outside_clients or runtime.session.environment.accepted >= runtime.session.connections.expected:
             return None
         from tcpclient_testing.aio.process.life import idle_workers
 

@@ -166,7 +166,8 @@ class ActionMethods:
 
         The go-ahead is what the script sends last before this step. Bytes that the client sends in clear before the
         go-ahead are a failure. The server looks for them before it sends the go-ahead: see the option
-        `pipelining_grace`. A client that is slower than that is not caught.
+        `pipelining_grace`. A client that is slower than that is not caught, and none is if the go-ahead is sent before
+        this step is written.
         """
         from tcpclient_testing.engine.steps.starttls import StartTLSStep
         return self._append(StartTLSStep(self._server_context(context), origin_of(sys._getframe(1)),
