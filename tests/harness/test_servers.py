@@ -17,6 +17,7 @@ from tcpclient_testing import (
 
 _MORE = r"the script is complete, but the client sent 6 more bytes: b'QUIT"
 _TWICE = r"the client connected twice, but the script expects 1 connection"
+_ANOTHER = "another server of this test has waited for the client in vain"
 _WAITS = r"that is b'STEP', nothing received"
 
 
@@ -115,7 +116,12 @@ class MixinTests(unittest.TestCase):
         """Check the first line of the report, whichever server is made first."""
         for waits_first in (True, False):
             with self.subTest(waits_first=waits_first):
-                self.assertRegex(run_mixin(function, waits_first), expected)
+                report = run_mixin(function, waits_first)
+                self.assertRegex(report, expected)
+                if expected == _TWICE:
+                    self.assertIn(_ANOTHER, report)
+                if expected == _WAITS:
+                    self.assertNotIn(_ANOTHER, report)
 
     def test_bytes_that_no_step_explains(self) -> None:
         """The client is stuck after a request that is not in the script."""
