@@ -14,6 +14,7 @@ from tcpclient_testing import (
     MockTCPServerMixin,
     ThreadedMockTCPServerMixin,
 )
+from tests.contract.moments import shortened
 
 _MORE = r"the script is complete, but the client sent 6 more bytes: b'QUIT"
 _TWICE = r"the client connected twice, but the script expects 1 connection"
@@ -31,7 +32,7 @@ def asked(server: Any) -> None:
 def waited(server: Any) -> None:
     """Write the script of the server that waits: for a short time, from the moment when the client has connected."""
     server.expect_connect()
-    server.expect_line(b"STEP", timeout=0.05)
+    server.expect_line(b"STEP", timeout=0.02)
 
 
 class Client:
@@ -81,6 +82,13 @@ def outcome_of(case: unittest.TestCase) -> str:
     return report
 
 
+def shorten(case: unittest.TestCase) -> None:
+    """Shorten how long the client may go on after the failure."""
+    stack = contextlib.ExitStack()
+    stack.enter_context(shortened())
+    case.addCleanup(stack.close)
+
+
 def start_both(start: Callable[..., Any], waits_first: bool) -> tuple[Any, Any]:
     """Start the server that waits, and the one that is asked, in this order or the other; write their scripts."""
     servers: dict[bool, Any] = {}
@@ -111,6 +119,9 @@ def run_threaded_mixin(waits_first: bool, more: bytes) -> str:
 
 class MixinTests(unittest.TestCase):
     """Two servers made by a mixin."""
+
+    def setUp(self) -> None:
+        shorten(self)
 
     def check(self, expected: str, function: Callable[[Any, Any], Any]) -> None:
         """Check the first line of the report, whichever server is made first."""
@@ -167,6 +178,9 @@ class MixinTests(unittest.TestCase):
 
 class NestedTests(unittest.IsolatedAsyncioTestCase):
     """Two servers, each in its own ``async with``."""
+
+    def setUp(self) -> None:
+        shorten(self)
 
     async def run_in(self, waits: Any, asks: Any, *, waits_first: bool, **options: Any) -> None:
         """Run the client in both blocks."""

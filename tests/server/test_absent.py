@@ -27,7 +27,7 @@ _NOTHING = (r"no client connected to 127\.0\.0\.1:\d+, and nothing is left that 
 _LONG = 3600.0
 
 #: What a client does in another thread or process: it connects a moment later, and closes.
-_CODE = "import socket, sys, time; time.sleep(0.05); socket.create_connection(('127.0.0.1', int(sys.argv[1]))).close()"
+_CODE = "import socket, sys, time; time.sleep(0.02); socket.create_connection(('127.0.0.1', int(sys.argv[1]))).close()"
 
 
 def script(server: Any) -> None:
@@ -43,7 +43,7 @@ def connect(address: Any) -> None:
 
 def connect_later(address: Any) -> None:
     """Connect and close, a moment from now."""
-    threading.Event().wait(0.05)
+    threading.Event().wait(0.02)
     connect(address)
 
 
@@ -62,14 +62,14 @@ def by_process(address: Any) -> Callable[[], Any]:
 async def by_task(address: Any) -> Callable[[], Any]:
     """Let a task connect a moment from now."""
     async def client() -> None:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.02)
         connect(address)
     return asyncio.ensure_future(client()).cancel
 
 
 async def by_timer(address: Any) -> Callable[[], Any]:
     """Let a timer of the loop connect."""
-    return asyncio.get_running_loop().call_later(0.05, connect, address).cancel
+    return asyncio.get_running_loop().call_later(0.02, connect, address).cancel
 
 
 async def by_callback(address: Any) -> Callable[[], Any]:
@@ -105,7 +105,7 @@ async def by_reader(address: Any) -> Callable[[], Any]:
         other.close()
 
     loop.add_reader(one, read)
-    timer = threading.Timer(0.05, write)
+    timer = threading.Timer(0.02, write)
     timer.start()
 
     def end() -> None:
@@ -165,7 +165,7 @@ class InLoopTests(unittest.IsolatedAsyncioTestCase):
         end = threading.Event()
         thread = threading.Thread(target=end.wait)
         thread.start()
-        asyncio.get_running_loop().call_later(0.05, end.set)
+        asyncio.get_running_loop().call_later(0.02, end.set)
         await self.check_nothing(timeout=_LONG)
         thread.join()
 
@@ -178,7 +178,7 @@ class InLoopTests(unittest.IsolatedAsyncioTestCase):
             async with MockTCPServer(timeout=_LONG) as server:
                 script(server)
                 task = asyncio.ensure_future(waits(server))
-                other = asyncio.ensure_future(asyncio.sleep(0.05))
+                other = asyncio.ensure_future(asyncio.sleep(0.02))
                 await asyncio.sleep(0)
         with self.assertRaisesRegex(ExpectationError, _NOTHING):
             await task
@@ -288,7 +288,7 @@ class ThreadedInLoopTests(unittest.TestCase):
     def test_nothing_is_left(self) -> None:
         """The test fails at once, also after a task has ended that could have connected."""
         async def begins_a_task(_: Any) -> Callable[[], Any]:
-            return asyncio.ensure_future(asyncio.sleep(0.05)).done
+            return asyncio.ensure_future(asyncio.sleep(0.02)).done
 
         async def uses_the_executor(_: Any) -> Callable[[], Any]:
             await asyncio.to_thread(int)
