@@ -161,12 +161,7 @@ class Host:
 
     def begin_body(self, task: asyncio.Task[Any], *, cleaning: bool) -> None:
         """Make `task` the body, which is interrupted when the script fails; see `Body` for `cleaning`."""
-        self.set_body(Body(task, self.waiters.includes, cleaning=cleaning, waited_until=self._waited_until))
-
-    def _waited_until(self) -> Optional[float]:
-        """Return until when the server has waited, if its script has failed only since it waited in vain; else None."""
-        failure = self.session.environment.verdict
-        return failure.now if failure is not None and failure.in_vain else None
+        self.set_body(Body(task, self.waiters.includes, cleaning=cleaning))
 
     def set_body(self, body: Body) -> None:
         """Interrupt `body` when the script fails; at once if it has failed."""

@@ -67,6 +67,11 @@ def is_control(exc: BaseException) -> bool:
     return type(exc).__name__ in ("SkipTest", "Skipped", "_ShouldStop")
 
 
+def is_verdict(exc: Optional[BaseException]) -> bool:
+    """Whether `exc` is an `ExpectationError`; this doesn't import its class, which only failures need."""
+    return hasattr(getattr(exc, "report", None), "given_on_leaving")
+
+
 def is_error(exc: BaseException) -> bool:
     """Whether this is an error. What pytest.fail() raises is not an `Exception`, but it counts as an error."""
     return isinstance(exc, Exception) or type(exc).__name__ == "Failed"

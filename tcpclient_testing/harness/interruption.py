@@ -18,7 +18,7 @@ import threading
 import weakref
 from typing import Any, Callable, Optional
 
-__all__ = ["Body", "awaits", "consequence", "ends_with_ctrl_c", "is_verdict", "waited_in_vain"]
+__all__ = ["Body", "awaits", "consequence", "ends_with_ctrl_c"]
 
 __unittest = True
 
@@ -29,8 +29,6 @@ _PATIENCE_WHILE_CLEANING = 1.0
 
 # How many cancellations by bodies each task has that were not undone yet.
 _ours: weakref.WeakKeyDictionary[asyncio.Task[Any], int] = weakref.WeakKeyDictionary()
-# The bodies that each task is. Neither the tasks nor the bodies are kept alive by this.
-_bodies: weakref.WeakKeyDictionary[asyncio.Task[Any], weakref.WeakSet[Body]] = weakref.WeakKeyDictionary()
 
 
 class Body:
@@ -38,14 +36,11 @@ class Body:
 
     `waits_for_us` is called with the task, and returns whether it awaits one of the server's steps: then it gets the
     failure as an exception anyway, and is not cancelled. `cleaning` is true for a part that cleans up after the others.
-    `waited_until` says, when the script has failed, until when the server has waited, if it has only waited in vain.
     """
 
     def __init__(self, task: asyncio.Task[Any], waits_for_us: Callable[[asyncio.Task[Any]], bool], *,
-                 cleaning: bool = False, waited_until: Callable[[], Optional[float]] = lambda: None) -> None:
+                 cleaning: bool = False) -> None:
         self._task = task
-        self.waited_until = waited_until
-        _bodies.setdefault(task, weakref.WeakSet()).add(self)
         self._loop = task.get_loop()
         self._waits_for_us = waits_for_us
         self._patience = _PATIENCE_WHILE_CLEANING if cleaning else _PATIENCE
@@ -91,7 +86,6 @@ class Body:
     async def absorb(self) -> bool:
         """Stop interrupting: the body has ended. Return True if it was interrupted and cancelled by others, too."""
         self._over = True
-        _bodies.get(self._task, weakref.WeakSet()).discard(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -119,29 +113,6 @@ def awaits(waiting: asyncio.Task[Any], task: asyncio.Task[Any]) -> bool:
     callbacks = [callback for callback, _ in getattr(task, "_callbacks", None) or ()]
     return awaited is not None and (awaited is task or any(
         each is awaited for callback in callbacks for each in getattr(callback, "args", ())))
-
-
-def is_verdict(exc: Optional[BaseException]) -> bool:
-    """Whether `exc` is an `ExpectationError`; this doesn't import its class, which only failures need."""
-    return hasattr(getattr(exc, "report", None), "given_on_leaving")
-
-
-def waited_in_vain(exc: BaseException) -> Optional[float]:
-    """Return until when another server has waited in vain, if that has made a block of code end with `exc`; else None.
-
-    That server's own block is inside (then `exc` is its verdict, given when it was left), or outside (then its script
-    has failed, and the running task is its body). A verdict that the test itself has awaited does not count: the test
-    may not have written its whole script.
-    """
-    if is_verdict(exc):
-        report: Any = exc.report  # type: ignore[attr-defined]
-        return report.failure.now if report.given_on_leaving and report.failure.in_vain else None
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        return None
-    waited = [] if task is None else [body.waited_until() for body in _bodies.get(task, ())]
-    return min((until for until in waited if until is not None), default=None)
 
 
 def ends_with_ctrl_c() -> bool:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
+import weakref
 from typing import TYPE_CHECKING, Any, Optional
 
-from .exceptions import raise_alone
+from .exceptions import is_verdict, raise_alone
 from .in_flight import is_propagating
-from .interruption import is_verdict
 from .judged import ON_ITS_WAY
 from .servers import BODY, TEAR_DOWN, ServersOfTest, without_waiting
 from .tracebacks import hide_our_frames
@@ -31,6 +32,16 @@ if TYPE_CHECKING:
 __all__ = ["RunningPart", "block_of", "leaving_with", "run", "run_blocking"]
 
 __unittest = True
+
+
+class _Parts(threading.local):
+    """The servers for which a part of a test was begun in this thread. This doesn't keep them alive."""
+
+    def __init__(self) -> None:
+        self.servers: weakref.WeakSet[Judged] = weakref.WeakSet()
+
+
+_parts = _Parts()
 
 
 async def run(servers: ServersOfTest, part: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -56,6 +67,7 @@ class RunningPart:
         self._part = part
 
     async def __aenter__(self) -> None:
+        _parts.servers.update(self._servers.servers)
         self._servers.begin(cleaning=self._part == TEAR_DOWN)
 
     async def __aexit__(self, kind: Optional[type[BaseException]], exc: Optional[BaseException],
@@ -72,6 +84,7 @@ class RunningPart:
 
     def __enter__(self) -> None:
         self._servers.hear_threads()
+        _parts.servers.update(self._servers.servers)
 
     def __exit__(self, kind: Optional[type[BaseException]], exc: Optional[BaseException],
                  traceback: Optional[TracebackType]) -> bool:
@@ -94,6 +107,10 @@ class _ServerOfBlock(ServersOfTest):
     Unless it `judges`, it waits for nothing then, and only a failure that was there before is raised.
     """
 
+    def __init__(self, judges: bool) -> None:
+        super().__init__()
+        self._judges = judges
+
     def _follow(self, server: Judged) -> None:
         if self._body is not None:
             super()._follow(server)
@@ -107,12 +124,12 @@ class _ServerOfBlock(ServersOfTest):
         for server in self.servers:
             self._follow(server)
 
-    def __init__(self, judges: bool) -> None:
-        super().__init__()
-        self._judges = judges
-
     async def ended(self, part: str, exc: Optional[BaseException], *, blocking: bool) -> Optional[BaseException]:
         try:
+            until = None if exc is None else self._waited_elsewhere(exc)
+            if until is not None:
+                for server in self.servers:
+                    await server.look_for_cause(until, blocking=blocking)
             raised = await super().ended(part, exc, blocking=blocking)
         except BaseException:
             self.close()
@@ -125,6 +142,20 @@ class _ServerOfBlock(ServersOfTest):
         if is_verdict(raised) and not is_verdict(exc):
             raised.report.give_on_leaving()  # type: ignore[union-attr] # for the servers of the blocks around this one
         return raised
+
+    def _waited_elsewhere(self, exc: BaseException) -> Optional[float]:
+        """Return until when another server has waited in vain, if that may have made this block end with `exc`.
+
+        The block of that server is inside (then `exc` is its verdict, given when it was left), or outside (then its
+        script has failed). A verdict that the test itself has awaited doesn't count: the test may not have written its
+        whole script.
+        """
+        if is_verdict(exc):
+            report = exc.report  # type: ignore[attr-defined]
+            return report.failure.now if report.given_on_leaving and report.failure.in_vain else None
+        waited = [server.waited_until() for server in _parts.servers
+                  if server not in self.servers and not server.finished]
+        return min((until for until in waited if until is not None), default=None)
 
 
 def block_of(server: Judged, *, judge: bool = True, clears: bool = False) -> RunningPart:

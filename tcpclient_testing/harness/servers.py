@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 from tcpclient_testing.errors import ScriptError
 
-from .exceptions import is_control, is_error, raise_alone
-from .interruption import consequence, is_verdict
+from .exceptions import is_control, is_error, is_verdict, raise_alone
+from .interruption import consequence
 from .subtests import SubtestReports
 from .tracebacks import hide_our_frames
 

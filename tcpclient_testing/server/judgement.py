@@ -11,8 +11,6 @@ from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from tcpclient_testing.harness.interruption import waited_in_vain
-
 if TYPE_CHECKING:
     import socket
     from collections.abc import Container, Mapping, Sequence
@@ -224,9 +222,6 @@ class Judgement(Findings):
         if instead is not None:
             pass  # the client has failed by itself, beside this part of the test
         elif exc is not None:
-            until = waited_in_vain(exc)
-            if until is not None and not interrupted:
-                await self.look_for_cause(until)
             instead = self._blame.instead_of(exc, interrupted=interrupted, attach=attach)
         elif not self._has_report:
             instead = self.error()

@@ -12,6 +12,7 @@ from tcpclient_testing import (
     ExpectationError,
     MockTCPServer,
     MockTCPServerMixin,
+    ThreadedMockTCPServer,
     ThreadedMockTCPServerMixin,
 )
 from tests.contract.moments import shortened
@@ -211,6 +212,21 @@ class NestedTests(unittest.IsolatedAsyncioTestCase):
     async def test_bytes_after_the_failure(self) -> None:
         """What the client sends because it was reset is a consequence."""
         await self.check(_WAITS, late=b"QUIT\r\n")
+
+    async def test_servers_in_threads(self) -> None:
+        """The same with a client that blocks, in a ``with`` statement, and in ``async with``."""
+        for waits_first in (True, False):
+            for expected, more in ((_MORE, b"QUIT\r\n"), (_WAITS, b"")):
+                with self.subTest(waits_first=waits_first, more=more):
+                    waits, asks = (ThreadedMockTCPServer(allow_open=True) for _ in range(2))
+                    first, second = (waits, asks) if waits_first else (asks, waits)
+                    with self.assertRaisesRegex(ExpectationError, expected), first, second:
+                        waited(waits)
+                        asked(asks)
+                        Client(waits, asks).run_blocking(more=more)
+                    servers = [ThreadedMockTCPServer(allow_open=True) for _ in range(2)]
+                    with self.assertRaisesRegex(ExpectationError, expected):
+                        await self.run_in(*servers, waits_first=waits_first, more=more, stuck=True)
 
     async def test_somebody_elses_cancellation(self) -> None:
         """A time-out of the test's own says nothing about its servers: it stands."""
