@@ -212,7 +212,7 @@ class Host:
         return await self.cause_of_end()
 
     async def cause_of_end(self) -> Optional[BaseException]:
-        """Return the client's exception that made it end its stream, by which the script has failed; None for none."""
+        """Return the client's exception by which the script has failed: it made it end its stream, or not connect."""
         if self.task_snapshot is not None and self.client_error is None:
             await self.task_snapshot.until_raised()
         return self.cause_of_end_by_now()
@@ -220,12 +220,15 @@ class Host:
     def cause_of_end_by_now(self) -> Optional[BaseException]:
         """The same, but without waiting until a task that was about to raise has done so."""
         failure = self.session.environment.verdict
-        if self.client_error is None and failure is not None and failure.at_end and self._lookout is not None:
+        if failure is None or not (failure.at_end or failure.mismatch.of_absence):
+            return None
+        if self.client_error is None and self._lookout is not None:
             from tcpclient_testing.harness.blame import Blame
-            error = self._lookout.causes.of_end(Blame(self).raised_before)
+            error = self._lookout.causes.of_end(Blame(self).raised_before) if failure.at_end else \
+                next(iter(self._lookout.named()), None)
             if error is not None:
                 self._tell_of(error)
-        return self.client_error if failure is not None and failure.at_end else None
+        return self.client_error
 
     def errors_beside(self) -> list[BaseException]:
         """Return the errors with which clients have ended beside the body, if the script has not failed."""

@@ -59,6 +59,8 @@ class Mismatch:
 
     #: Whether the test itself has kept the server from serving: all that its client raises follows from that.
     by_the_test = False
+    #: Whether the client is missing, and nothing is left that could be it: what it raised before is the cause.
+    of_absence = False
 
     def __init__(self, summary: Optional[str] = None, *, details: Optional[tuple[str, ...]] = None,
                  expected: Any = None, received: Any = None, offset: Optional[int] = None) -> None:

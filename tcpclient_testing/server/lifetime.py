@@ -72,7 +72,7 @@ class Lifetime:
     def take_over(self, listeners: list[socket.socket], loop: Optional[asyncio.AbstractEventLoop]) -> None:
         """Listen on sockets of the lifetime before this one, and run in its loop, if it had one."""
         self._runtime.bind(listeners)
-        if self._listening is not None and self.unix_path is None:
+        if self._listening is not None:
             self._listening()
         if loop is not None:
             self.attach(loop)

@@ -41,7 +41,8 @@ class LifeWatch:
         self._wanted = wanted
         self._idle = idle
         self._ignored = ignored
-        self._poller = Poller(loop, self._look, eager=0, longest=float("inf") if is_virtual(loop) else _LONGEST)
+        self._poller = Poller(loop, self._look, eager=0, longest=float("inf") if is_virtual(loop) else _LONGEST,
+                              only_judges=True)
         self._over = False
 
     def start(self) -> None:

@@ -24,14 +24,16 @@ class Poller:
     """Calls `look` again and again, as long as `look` calls `again`.
 
     `look` is called in each of the first `eager` turns of the loop, then by timers, at most `longest` seconds apart.
+    `only_judges` says that nothing comes of it but a verdict, so that a loop is at rest although it polls.
     """
 
-    __slots__ = ("count", "_loop", "_look", "_eager", "_longest", "_since", "_handle")
+    __slots__ = ("count", "only_judges", "_loop", "_look", "_eager", "_longest", "_since", "_handle")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, look: Callable[[], None], *, eager: int = 20,
-                 longest: float = 0.01) -> None:
+                 longest: float = 0.01, only_judges: bool = False) -> None:
         #: How many calls of `look` have found nothing.
         self.count = 0
+        self.only_judges = only_judges
         self._loop = loop
         self._look = look
         self._eager = eager

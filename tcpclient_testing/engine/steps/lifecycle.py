@@ -41,10 +41,15 @@ def failure_may_be_wanted(context: Context, step: Step[Any]) -> bool:
     return step.index + 1 == len(steps) or steps[step.index + 1].wants_tls_failure
 
 
+class _NobodyLeft(Mismatch):
+    __slots__ = ()
+    of_absence = True
+
+
 def nobody_left(environment: Environment) -> Mismatch:
     """The mismatch of a client that is missing when the test is over, and nothing can connect any more."""
-    return Mismatch(_not_connected(environment, "") + ", and nothing is left that could connect; "
-                                                      "was a coroutine not awaited?")
+    return _NobodyLeft(_not_connected(environment, "") + ", and nothing is left that could connect; "
+                                                         "was a coroutine not awaited?")
 
 
 def _not_connected(environment: Environment, lateness: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from asyncio import events
 from collections.abc import Awaitable, Generator, Sequence
 from typing import Any, Callable, ClassVar, Optional
@@ -24,6 +25,7 @@ from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.harness.interruption import Body
 from tcpclient_testing.report.report import ExpectationError
 from tcpclient_testing.server.connection import Connection
+from tcpclient_testing.server.judgement import Judgement
 from tcpclient_testing.server.options import ServerOptions
 from tcpclient_testing.server.script import ServerScript
 from tcpclient_testing.server.server import MockTCPServer
@@ -239,6 +241,12 @@ class InnerServer(MockTCPServer):
 
     def _thread_error(self) -> Exception:
         return self._runtime.host.error()
+
+    def _begin_anew(self, listeners: list[socket.socket], loop: Optional[asyncio.AbstractEventLoop]) -> Judgement:
+        judgement = super()._begin_anew(listeners, loop)
+        if self.thread.given_up:
+            judgement.close()  # the thread goes on again, but nobody waits for it any more
+        return judgement
 
     def _make_runtime(self, options: ServerOptions) -> Runtime:
         runtime = ThreadedRuntime(options.timeout, options.idle_timeout, options.transcript_limit, self._handles.make,

@@ -141,7 +141,8 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
 
         It blocks. In a running event loop it does not: await what it returns.
         """
-        self._script.check_started()
+        if not self._thread.given_up:  # else it is left here, and its verdict says why
+            self._script.check_started()
         loop = events._get_running_loop()
         if loop is self._thread.loop:
             return self._server.clear(exc, judge=judge)
