@@ -20,7 +20,7 @@ The `Link` has the transport of one connection, its conversation, and the state 
 - `paused` is true from the moment when the operating system took less than a whole write until it has taken the rest.
 - `written` counts bytes of clear text, `on_the_wire` bytes of TLS records if there is TLS. `script_bytes_end` is the
   value of `on_the_wire` after the script's last send: the client has to read up to that byte. Bytes after it
-  (heartbeats, session tickets of TLS) belong to no step.
+  (heartbeats, session tickets of TLS) belong to no step. `script_bytes_start` is that value after the send before.
 
 Whoever reports something to the conversation calls `context.perform` afterwards. A part that gets one of the two needs
 no reference to the runtime, or to the connection's protocol.
@@ -151,7 +151,7 @@ class Link:
     """One connection, as its parts see it. `buffer` is where its bytes are received; other connections may share it."""
 
     __slots__ = ("context", "loop", "buffer", "peername", "transport", "conversation", "lost", "left", "draining",
-                 "paused", "shaped", "written", "script_bytes_end", "_when_lost")
+                 "paused", "shaped", "written", "script_bytes_start", "script_bytes_end", "_when_lost")
 
     def __init__(self, context: ServerContext, buffer: memoryview, peername: Any) -> None:
         self.context = context
@@ -166,7 +166,7 @@ class Link:
         self.paused = False
         self.shaped = False
         self.written = 0
-        self.script_bytes_end = 0
+        self.script_bytes_start = self.script_bytes_end = 0
         self._when_lost: Optional[list[Callable[[], None]]] = None
 
     @property
@@ -261,6 +261,7 @@ class Link:
 
     def script_sent(self) -> None:
         """What was written so far belongs to the script: the client has to read it."""
+        self.script_bytes_start = self.script_bytes_end
         self.script_bytes_end = getattr(self.transport, "on_the_wire", self.written)
 
     # The end.

@@ -82,6 +82,7 @@ class Runtime:
         host.attached()
         self.reception.open(self.connections.accept)
         self._guard = self._make_guard()
+        self.session.environment.configure(sees_reading=True)
         self.session.begin_time(loop.time())
         context.perform()
 

@@ -127,15 +127,17 @@ class MemoryServer(_Script):
     - `timeout`, `idle_timeout`: as of a `MockTCPServer`, in seconds
     - `taking`: whether what is sent counts as taken at once
     - `at_once`: whether each send is written when it is due; else sends written one after another are one write
+    - `sees_reading`: whether it can see how much the client has read: see `read`
     """
 
     def __init__(self, *, timeout: Optional[float] = 5.0, idle_timeout: Optional[float] = 30.0,
-                 taking: bool = True, at_once: bool = False, pipelining: bool = True) -> None:
+                 taking: bool = True, at_once: bool = False, pipelining: bool = True,
+                 sees_reading: bool = False) -> None:
         self.now = 0.0
         self.taking = taking
         self.at_once = at_once
         self.session = Session(self, timeout, idle_timeout)
-        self.session.environment.configure(pipelining=pipelining)
+        self.session.environment.configure(pipelining=pipelining, sees_reading=sees_reading)
         self.deadline: Optional[float] = None
         self.gave_up = 0
         self.woken: list[Step[Any]] = []
@@ -147,6 +149,8 @@ class MemoryServer(_Script):
         self.settings: list[commands.Command] = []
         self.deferred: list[commands.Command] = []
         self.ending = "half-closed"
+        self.looks: list[float] = []
+        self._reads: dict[int, bool] = {}
         self._wires: dict[int, Wire] = {}
 
     # The script.
@@ -241,12 +245,25 @@ class MemoryServer(_Script):
         """The client's system takes everything that is being sent."""
         self.tell(number, "flushed")
 
+    def read(self, number: int = 1, *, rest: bool = True) -> None:
+        """The client reads; `rest` says whether it leaves something unread. The engine hears of it in the next look."""
+        self._reads[number] = rest
+
+    def _look(self) -> None:
+        """Look how much the clients have read, as the real adapter does before each tick."""
+        for conversation in self.session.conversations:
+            if conversation.outbox.unread:
+                self.looks.append(self.now)
+                rest = self._reads.pop(conversation.number, None)
+                conversation.client_read(self.now, progress=rest is not None, unread=rest is not False)
+
     def sleep(self, seconds: float) -> None:
         """Let time pass; `Session.tick` is called when it has asked for it, and only then."""
         self.turn()
         end = self.now + seconds
         while self.deadline is not None and self.deadline <= end:
             self.now, self.deadline = max(self.deadline, self.now), None
+            self._look()
             self.session.tick(self.now)
             self.perform()
         self.now = end

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import struct
+import time
 from typing import Any, Callable, NamedTuple, Optional
 
 from tcpclient_testing.tls import client_context
@@ -38,6 +39,11 @@ def send(data: bytes) -> Operation:
 def read(n: int) -> Operation:
     """Read exactly n bytes."""
     return Operation("read", n)
+
+
+def read_slowly(n: int) -> Operation:
+    """Read exactly n bytes in twenty pieces, with 20 ms before each."""
+    return Operation("read_slowly", n)
 
 
 def do(function: Callable[[], Any]) -> Operation:
@@ -80,6 +86,10 @@ class StreamClient:
                 await writer.drain()
             elif name == "read":
                 self.got += await self._reader.readexactly(value)
+            elif name == "read_slowly":
+                for _ in range(20):
+                    await asyncio.sleep(0.02)
+                    self.got += await self._reader.readexactly(value // 20)
             elif name == "read_end":
                 self.got += await self._reader.read()
             elif name == "end":
@@ -141,6 +151,10 @@ class SocketClient:
                 sock.sendall(value)
             elif name == "read":
                 self._read(sock, len(self.got) + value)
+            elif name == "read_slowly":
+                for _ in range(20):
+                    time.sleep(0.02)
+                    self._read(sock, len(self.got) + value // 20)
             elif name == "read_end":
                 self._read(sock, None)
             elif name == "end":

@@ -6,7 +6,7 @@ It receives what the transport calls, and passes it to the part that it is for. 
 script in the transport's callback, while they are still in the buffer that all connections of a loop share.
 
 Each part gets the connection's `Link`, and at most the parts made before it. They are `ClientEnd`, `Sending`, and, made
-when they are first needed, `Closing`, `Reading` and `EarlyInput`.
+when they are first needed, `Closing`, `Reading`, `EarlyInput` and `Uptake`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .sending import Sending
 
 if TYPE_CHECKING:
     from .early_input import EarlyInput
+    from .uptake import Uptake
 
 __all__ = ["ConnectionProtocol"]
 
@@ -37,7 +38,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
     engine know the connection.
     """
 
-    __slots__ = ("link", "client_end", "sending", "_reading", "_closing", "_early_input", "_context",
+    __slots__ = ("link", "client_end", "sending", "_reading", "_closing", "_early_input", "_uptake", "_context",
                  "_register")
 
     def __init__(self, context: ServerContext, buffer: memoryview, peername: Any,
@@ -48,6 +49,7 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         self._reading: Optional[Reading] = None
         self._closing: Optional[Closing] = None
         self._early_input: Optional[EarlyInput] = None
+        self._uptake: Optional[Uptake] = None
         self._context = context
         self._register = register
 
@@ -151,10 +153,15 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             layer.begin(begun)
 
     def measure(self) -> None:
-        """Report to the conversation how much of what was sent the operating system has taken by now."""
+        """Report to the conversation how much of what was sent the operating system has taken, and the client read."""
         link = self.link
         if link.lost:
             return
+        if link.conversation.outbox.unread:
+            if self._uptake is None:
+                from .uptake import Uptake
+                self._uptake = Uptake(link)
+            self._uptake.look()
         if link.paused:
             self.sending.measure()
             return

@@ -170,6 +170,17 @@ class ClientStream:
         return bytes(self._buffer)
 
     @property
+    def held(self) -> int:
+        """How many bytes have left the client's kernel, and were not read from its `StreamReader`.
+
+        Over TLS this includes what is still encrypted, as far as asyncio shows it.
+        """
+        tls = getattr(getattr(self._writer(), "transport", None), "_ssl_protocol", None)
+        # Python 3.9 and 3.10 keep the SSL object and its input in a "pipe".
+        encrypted = getattr(getattr(tls, "_sslpipe", tls), "_incoming", None)
+        return len(self._buffer) + int(getattr(encrypted, "pending", 0))
+
+    @property
     def all_read(self) -> bool:
         """Whether the client has read everything that has reached its `StreamReader`."""
         return not self._buffer

@@ -249,6 +249,8 @@ class Outbox:
     - `unfinished`: whether the write's last item goes on in the next write
     - `taken`: how many bytes of the write the operating system has taken; `taken_at`: when it last took some, in
       seconds of the clock
+    - `unread`: whether the client may have left some of that unread; `read_at`: when it was last seen to read, in
+      seconds of the clock
     - `caught_up`: whether no byte of the client was pending when the last write had been taken
     - `total`: how many bytes were sent in all; `script_end`: how many by the end of the script's latest write
     - `reached`: how many bytes may have reached a client that has hung up; None while it is connected
@@ -257,7 +259,7 @@ class Outbox:
     - `interleaved`: the lane of what belongs to no step; None as long as there is nothing of the kind
     """
 
-    __slots__ = ("queued", "sending", "first", "next", "ends", "unfinished", "taken", "taken_at",
+    __slots__ = ("queued", "sending", "first", "next", "ends", "unfinished", "taken", "taken_at", "unread", "read_at",
                  "caught_up", "total", "script_end", "reached", "limit", "ended", "interleaved")
 
     def __init__(self) -> None:
@@ -269,6 +271,8 @@ class Outbox:
         self.unfinished = False
         self.taken = 0
         self.taken_at = 0.0
+        self.unread = False
+        self.read_at = 0.0
         self.caught_up = False
         self.total = 0
         self.script_end = 0
@@ -311,6 +315,7 @@ class Outbox:
     def took(self, count: int, now: float) -> int:
         """The operating system has taken `count` more bytes. Return the index of the first item not taken whole."""
         self.taken_at = now
+        self.unread = True
         self.taken += count
         return self.first + bisect_right(self.ends, self.taken, 0, len(self.ends) - self.unfinished)
 
@@ -318,6 +323,7 @@ class Outbox:
         """The operating system has taken the whole write. Return the index of the item after it."""
         self.sending = False
         self.taken_at = now
+        self.unread = True
         self.caught_up = caught_up
         return self.first + len(self.ends) - self.unfinished
 
@@ -342,6 +348,12 @@ class Outbox:
     def touch(self, now: float) -> None:
         """Count this moment as the last one at which something was taken."""
         self.taken_at = now
+
+    def client_read(self, now: float, *, progress: bool, unread: bool) -> None:
+        """The client was looked at: whether it has read since the last look, and whether something is left `unread`."""
+        self.unread = unread
+        if progress:
+            self.read_at = now
 
     def end(self) -> None:
         """The server half-closes: nothing is sent any more."""

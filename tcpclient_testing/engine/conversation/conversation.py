@@ -16,6 +16,7 @@ has no clock. It calls these methods, in this grammar, and then carries out the 
     connected -> received* -> [half_closed | was_reset]     what the client does
     half_closed -> [hung_up]                                it has closed, with more to be sent to it
     flushed | progressed | computed | released              the outcome of a command, at any time in between
+    client_read                                             how much the client has read, when the engine was ticked
     handshake_bytes* -> upgraded -> [tls_failed]            TLS, if it was begun; `received` gets decrypted bytes
     handshake_bytes* -> tls_failed
     half_closed -> [was_reset]                              a reset may be found after the client's end of stream
@@ -33,7 +34,7 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import DONE, QUEUED, Script, Step
 from tcpclient_testing.engine.steps.timing import DEFAULT_TIMING
 
-from .timeouts import deadline_of
+from .timeouts import LOOKS, deadline_of, next_look
 from .timer import Timer
 
 if TYPE_CHECKING:
@@ -148,11 +149,18 @@ class Conversation:
             from .interleaving import progressed
             progressed(self)
             return
-        cursor = self.script.cursor
+        cursor, known = self.script.cursor, outbox.unread
         cursor.move_to(outbox.took(count, now))
+        if not known:
+            self.arm()
         self.script.stir()
         if cursor.watchers:
             cursor.tell_watchers()
+
+    def client_read(self, now: float, *, progress: bool, unread: bool) -> None:
+        """The adapter has looked how much the client has read of what was sent: more than before, or not all yet."""
+        if self.environment.news(now):
+            self.outbox.client_read(now, progress=progress, unread=unread)
 
     def flushed(self, now: float, *, reset: bool = False, sent: Optional[int] = None) -> None:
         """The operating system has taken everything: the sends of this write, or the end of our stream.
@@ -352,11 +360,13 @@ class Conversation:
             # The common case: a reminder is already set, and this step can't be overdue before it.
             if environment.timeout is None:
                 return
-            if environment.reminder is not None and environment.reminder <= timer.turn + environment.timeout:
+            looks = self.outbox.unread and environment.sees_reading
+            within = environment.timeout / LOOKS if looks else environment.timeout
+            if environment.reminder is not None and environment.reminder <= timer.turn + within:
                 return
-        deadline = deadline_of(self, self.selection)
-        if deadline is not None:
-            environment.remind(deadline)
+        for deadline in (deadline_of(self, self.selection), next_look(self, self.selection)):
+            if deadline is not None:
+                environment.remind(deadline)
 
     def _start_write(self, position: int) -> None:
         """Begin a write of the script; if one of the other lane is under way, it has to wait."""

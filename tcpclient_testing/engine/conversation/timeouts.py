@@ -2,6 +2,10 @@
 
 `timeout` counts from the step's last progress, `within` from the moment at which its turn came. An alarm is a timer
 that the step itself asked for.
+
+What the client reads of what was sent is progress as well. The kernel doesn't report it: it has to be asked. So while
+something may be unread, the adapter is reminded to look after each quarter of the time-out. A client that is seen to
+have read everything is not looked at again until more is sent.
 """
 
 from __future__ import annotations
@@ -17,9 +21,12 @@ if TYPE_CHECKING:
     from .context import ConversationContext
     from .selection import Selection
 
-__all__ = ["deadline_of", "excuse", "next_deadline", "restart", "tick"]
+__all__ = ["LOOKS", "deadline_of", "excuse", "next_deadline", "next_look", "restart", "tick"]
 
 __unittest = True
+
+#: How many times in each time-out the adapter looks how much the client has read.
+LOOKS = 4
 
 
 def deadline_of(conversation: ConversationContext, selection: Optional[Selection]) -> Optional[float]:
@@ -83,13 +90,31 @@ def _limits(conversation: ConversationContext, selection: Optional[Selection],
 
 def _latest(conversation: ConversationContext, step: Step[Any]) -> float:
     """When the due step last made progress. For an action, what the client sends is no progress, only what it takes."""
-    progress = conversation.inbox.progress if step.is_expectation else conversation.outbox.taken_at
-    return max(conversation.timer.turn, progress)
+    outbox = conversation.outbox
+    progress = conversation.inbox.progress if step.is_expectation else outbox.taken_at
+    return max(conversation.timer.turn, progress, outbox.read_at)
+
+
+def next_look(conversation: ConversationContext, selection: Optional[Selection]) -> Optional[float]:
+    """Return when to look how much the client has read, in seconds of the clock; None if that is not needed."""
+    environment = conversation.environment
+    if not (conversation.outbox.unread and environment.sees_reading):
+        return None
+    deadline, step = deadline_of(conversation, selection), conversation.timer.due
+    timeout = None if deadline is None or step is None else _limits(conversation, selection, step)[0]
+    if not timeout or step is None or deadline is None:
+        return None
+    since, between = _latest(conversation, step) + (step.timing.after or 0.0), timeout / LOOKS
+    look = since + (max(0, int((environment.now - since) / between)) + 1) * between
+    if look <= environment.now:  # rounded
+        look += between
+    return look if look < deadline else None
 
 
 def next_deadline(conversation: ConversationContext, selection: Optional[Selection]) -> Optional[float]:
-    """Return when `tick` next has something to do, in seconds of the clock; None means never."""
-    deadlines = [deadline_of(conversation, selection), None if selection is None else selection.deadline()]
+    """Return when `tick`, or a look at the client, is due next, in seconds of the clock; None means never."""
+    deadlines = [deadline_of(conversation, selection), next_look(conversation, selection),
+                 None if selection is None else selection.deadline()]
     return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
 
@@ -105,7 +130,7 @@ def excuse(conversation: ConversationContext) -> bool:
     """The event loop was blocked until now: restart the due step's time-outs; return whether any was restarted."""
     timer, now = conversation.timer, conversation.environment.now
     inbox, outbox = conversation.inbox, conversation.outbox
-    first = timer.excuse(max(inbox.progress, outbox.taken_at), now)
+    first = timer.excuse(max(inbox.progress, outbox.taken_at, outbox.read_at), now)
     if first is None:
         return False
     if first:
