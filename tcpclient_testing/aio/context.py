@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import weakref
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union, cast
 
 from tcpclient_testing.aio.sockets.listening import LINGER_RESET
@@ -43,9 +44,21 @@ if TYPE_CHECKING:
     from tcpclient_testing.engine.steps.base import Step
     from tcpclient_testing.transcript.entries import Transcript
 
-__all__ = ["Link", "ServerContext", "is_virtual"]
+__all__ = ["Link", "ServerContext", "is_virtual", "running_servers"]
 
 __unittest = True
+
+
+_running: weakref.WeakSet[ServerContext] = weakref.WeakSet()
+
+
+def running_servers() -> list[ServerContext]:
+    """Return the contexts of the servers of this process that have a loop, in whatever thread; some may be closed."""
+    while True:
+        try:
+            return list(_running)
+        except RuntimeError:  # another thread has just added one
+            pass
 
 
 def is_virtual(loop: asyncio.AbstractEventLoop) -> bool:
@@ -93,6 +106,7 @@ class ServerContext:
         self.perform = perform
         self.perform_script = perform_script
         self.attached = True
+        _running.add(self)
         self.transcript.begin(loop.time())
 
     def see_streams(self, stream_of: Callable[[Any], Optional[ClientStream]], ending_of: Callable[[Conversation], str],
@@ -105,6 +119,7 @@ class ServerContext:
     def close(self) -> None:
         """The server is closed, or belongs to another process now."""
         self.closed = True
+        _running.discard(self)
 
     def clear(self) -> None:
         """The server goes on with another context."""

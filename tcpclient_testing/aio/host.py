@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from tcpclient_testing.aio.context import ServerContext
+from tcpclient_testing.aio.context import Link, ServerContext
 from tcpclient_testing.engine.session.session import Session
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.engine.steps.timing import SCALE
@@ -55,6 +55,9 @@ class Host:
     #: Whether the loop runs in a thread of its own, in which no test runs.
     threaded = False
 
+    #: The system's number of the thread in which the test runs, if that isn't the server's.
+    test_thread: Optional[int] = None
+
     #: Why connections are reset when the script has failed, for the transcript.
     giving_up = "the script failed"
 
@@ -71,6 +74,7 @@ class Host:
         self._make_handle = make_handle
         self._attach = attach
         self._address = address
+        self._link_of: Callable[[int], Optional[Link]] = lambda _: None
         self._report: Optional[Report] = None
         self._client_exception: Optional[BaseException] = None
         #: The exception of a client that has failed by itself, once the test has it: it is the test's report.
@@ -79,8 +83,9 @@ class Host:
         self.shown_elsewhere = False
         self._lookout: Optional[Lookout] = None
 
-    def attached(self) -> None:
-        """There is a loop: steps can be awaited from now on."""
+    def attached(self, link_of: Callable[[int], Optional[Link]]) -> None:
+        """There is a loop: steps can be awaited from now on. `link_of` returns the link of a connection."""
+        self._link_of = link_of
         self._lookout = lookout = self._make_lookout()
         self.waiters = Waiters(self.context.loop, self.error, lookout.begin, self._cause_for)
 
@@ -148,6 +153,14 @@ class Host:
     def ending_of(self, number: int) -> str:
         """Say how the client of a connection ended its stream."""
         return self.context.ending_of(self.session.connections.of(number))
+
+    def standstill(self, number: int) -> Optional[tuple[str, object]]:
+        """Say what is waited for on a connection whose script is complete."""
+        link, body = self._link_of(number), self.body
+        if link is None:
+            return None
+        from tcpclient_testing.aio.process.standstill import standstill
+        return standstill(link, None if body is None else body.task, self.test_thread)
 
     def listening_at(self) -> str:
         """Return the server's address as text, for reports."""

@@ -79,7 +79,7 @@ class Runtime:
         self.connections = Connections(context, self._network)
         self._performer = Performer(context, host, self.connections, self.reception)
         context.attach(loop, self._performer.perform, self._performer.perform_deferred)
-        host.attached()
+        host.attached(self.connections.link_of)
         self.reception.open(self.connections.accept)
         self._guard = self._make_guard()
         self.session.environment.configure(sees_reading=True)

@@ -39,5 +39,11 @@ class Host(Protocol):
     def listening_at(self) -> str:
         """Return the address at which the server listens, as text for reports."""
 
+    def standstill(self, number: int) -> Optional[tuple[str, object]]:
+        """Return what is waited for on a connection whose script is complete, END or DATA; None if nothing is.
+
+        With it comes what tells this wait from another. `Standstill` asks this.
+        """
+
     def ending_of(self, number: int) -> str:
         """Say how a client ended its stream: "closed", "half-closed", or "ended its stream" if there is no evidence."""

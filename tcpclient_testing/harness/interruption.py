@@ -50,6 +50,11 @@ class Body:
         self._over = False
 
     @property
+    def task(self) -> asyncio.Task[Any]:
+        """The task that runs the test."""
+        return self._task
+
+    @property
     def interrupted(self) -> bool:
         """Whether this body has cancelled the task."""
         return self._cancelled > 0

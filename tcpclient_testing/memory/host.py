@@ -149,6 +149,7 @@ class MemoryServer(_Script):
         self.settings: list[commands.Command] = []
         self.deferred: list[commands.Command] = []
         self.ending = "half-closed"
+        self.waits: dict[int, tuple[str, object]] = {}
         self.looks: list[float] = []
         self._reads: dict[int, bool] = {}
         self._wires: dict[int, Wire] = {}
@@ -422,6 +423,10 @@ class MemoryServer(_Script):
     def status_of(self, step: Step[Any]) -> str:
         """The state of a step."""
         return self.session.status_of(step)
+
+    def standstill(self, number: int) -> Optional[tuple[str, object]]:
+        """What is waited for on a connection."""
+        return self.waits.get(number)
 
     def ending_of(self, number: int) -> str:
         """How the client ended its stream."""

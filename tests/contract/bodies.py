@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Generator
 from typing import Any, Callable, Optional
 
@@ -69,6 +70,10 @@ class Tools:
         if self.asynchronous:
             return lambda: asyncio.sleep(20)
         return lambda: self.client.run((read(1),))
+
+    def sleep(self, seconds: float) -> Wish:
+        """Do nothing for so many seconds."""
+        return (lambda: asyncio.sleep(seconds)) if self.asynchronous else (lambda: time.sleep(seconds))
 
     def close(self) -> None:
         """End all clients."""

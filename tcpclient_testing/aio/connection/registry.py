@@ -58,6 +58,11 @@ class Connections:
         """Return the links of all connections."""
         return [protocol.link for protocol in list(self.by_number.values())]
 
+    def link_of(self, number: int) -> Optional[Link]:
+        """Return the link of a connection; None if the engine doesn't know it, or it is forgotten."""
+        protocol = self.by_number.get(number)
+        return None if protocol is None else protocol.link
+
     def splits_of(self, number: int) -> tuple[int, ...]:
         """Return the offsets at which the outgoing stream of a connection was certainly split."""
         known = self.by_number.get(number)

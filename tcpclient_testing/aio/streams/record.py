@@ -191,6 +191,11 @@ class ClientStream:
         reader = getattr(self._writer(), "_reader", None)
         return reader is None or getattr(reader, "_waiter", None) is not None
 
+    @property
+    def read_waiter(self) -> asyncio.Future[Any] | None:
+        """The future on which a read of the client's `StreamReader` waits for more; None if none waits."""
+        return getattr(getattr(self._writer(), "_reader", None), "_waiter", None)
+
     def _look(self, writer: asyncio.StreamWriter | None) -> None:
         """Update the facts that can be read only from a living writer. Without one, they stay as they are."""
         if writer is None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .connections import Connections
 
-__all__ = ["Idleness", "idle_until"]
+__all__ = ["Idleness", "idle_until", "latest_on"]
 
 __unittest = True
 
@@ -90,7 +90,7 @@ def idle_until(environment: Environment,
             return None
         if not conversation.inbox.accepted:
             continue
-        latest = max(latest, _latest(conversation))
+        latest = max(latest, latest_on(conversation))
         if waiting is None and (conversation.inbox.open or _kept_open(conversation)):
             waiting = conversation
         since = unexplained_since(conversation)
@@ -109,9 +109,10 @@ def _waits_for_somebody(conversation: Conversation) -> bool:
     return due is not None and not due.idle
 
 
-def _latest(conversation: Conversation) -> float:
+def latest_on(conversation: Conversation) -> float:
     """When something last happened on this connection."""
-    return max(conversation.inbox.progress, conversation.outbox.taken_at, done_at(conversation))
+    outbox = conversation.outbox
+    return max(conversation.inbox.progress, outbox.taken_at, outbox.read_at, done_at(conversation))
 
 
 def _kept_open(conversation: Conversation) -> bool:

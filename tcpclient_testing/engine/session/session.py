@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 from tcpclient_testing.engine.conversation.conversation import Conversation
 from tcpclient_testing.engine.conversation.grammar import check_begun, check_order, check_reset
-from tcpclient_testing.engine.conversation.timeouts import excuse, restart
+from tcpclient_testing.engine.conversation.timeouts import LOOKS, excuse, restart
 from tcpclient_testing.engine.environment import Environment, Failure, LeftEarly
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import Script, Step
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from .any_order import Pools
     from .host import SessionHost
+    from .standstill import Standstill
     from .unfinished_blocks import UnfinishedBlocks
 
     class Timer(Protocol):
@@ -57,7 +58,8 @@ class Session:
     `newest` is the script of the newest expected connection, to which server-level steps are added.
     """
 
-    __slots__ = ("environment", "connections", "order", "newest", "_pools", "_unfinished", "_idleness")
+    __slots__ = ("environment", "connections", "order", "newest", "_pools", "_unfinished", "_idleness",
+                 "_standstill")
 
     def __init__(self, host: SessionHost, timeout: Optional[float], idle_timeout: Optional[float]) -> None:
         self.environment = Environment(host, timeout, idle_timeout)
@@ -67,6 +69,7 @@ class Session:
         self._pools: Optional[Pools] = None
         self._unfinished: Optional[UnfinishedBlocks] = None
         self._idleness = Idleness(self.environment, self.connections)
+        self._standstill: Optional[Standstill] = None
 
     # Short ways to what the parts know.
 
@@ -99,6 +102,8 @@ class Session:
         environment.client_accepted()
         conversation.connected(now, peername)
         self._idleness.remind()
+        if environment.timeout is not None:
+            environment.remind(now + environment.timeout / LOOKS)  # look for a standstill
         if pools is not None and pools.writing is not None:
             self.unfinished_blocks.remind()
         return conversation
@@ -295,7 +300,7 @@ class Session:
         """Judge what is overdue now that a reminder's time has come, and ask for the next reminder."""
         environment = self.environment
         environment.reminded(now)
-        timers = [*self._step_timers(), self._idleness]
+        timers = [*self._step_timers(), *self._watches(), self._idleness]
         for timer in timers:
             timer.tick()
             if environment.over:
@@ -303,6 +308,15 @@ class Session:
         deadlines = [deadline for deadline in (timer.deadline() for timer in timers) if deadline is not None]
         if deadlines:
             environment.remind(min(deadlines))
+
+    def _watches(self) -> list[Timer]:
+        """What looks for a standstill."""
+        if self._standstill is None:
+            if self.environment.timeout is None:
+                return []
+            from .standstill import Standstill
+            self._standstill = Standstill(self.environment, self.connections)
+        return [self._standstill]
 
     def _step_timers(self) -> list[Timer]:
         """What is to be done at a certain time for steps, and for blocks of them."""

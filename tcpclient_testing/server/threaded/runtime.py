@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from asyncio import events
 from collections.abc import Awaitable, Generator, Sequence
 from typing import Any, Callable, ClassVar, Optional
@@ -51,6 +52,7 @@ class ThreadedHost(Host):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.awaiting = Awaiting(self._make_lookout_in)
+        self.test_thread = threading.get_native_id()
         self._companions: Callable[[], Sequence[ThreadedHost]] = tuple
         self._followed: Optional[ThreadedHost] = None
 
