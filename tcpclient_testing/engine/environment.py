@@ -98,13 +98,14 @@ class Environment:
     - `looks_first`: whether some answers go out only when the adapter has looked for what the client has sent by then;
       `client_must_wait` says which
     - `now`: the time of the latest news, in seconds; `awake_since`: when the time-outs were last restarted
-    - `reminder`: when `Session.tick` is called next; None if it is not
+    - `reminder`: when `Session.tick` has to be called next; None if it has not
+    - `look_at`: when it is called before that, only to look at the clients; None if it is not
     - `accepted`: how many clients were accepted; `turned_away`: how many fail_connections() has reset
     """
 
     __slots__ = ("host", "timeout", "idle_timeout", "scale", "tls_context", "can_reset", "sees_reading", "pipelining",
-                 "allow_extra", "looks_first", "now", "awake_since", "reminder", "accepted", "turned_away", "commands",
-                 "failure", "over", "_calls", "_calling")
+                 "allow_extra", "looks_first", "now", "awake_since", "reminder", "look_at", "accepted", "turned_away",
+                 "commands", "failure", "over", "_calls", "_calling")
 
     def __init__(self, host: Host, timeout: Optional[float], idle_timeout: Optional[float]) -> None:
         self.host = host
@@ -120,6 +121,7 @@ class Environment:
         self.now = 0.0
         self.awake_since = 0.0
         self.reminder: Optional[float] = None
+        self.look_at: Optional[float] = None
         self.accepted = 0
         self.turned_away = 0
         self.commands: list[Command] = []
@@ -177,12 +179,25 @@ class Environment:
         """Make sure that `Session.tick` is called at `deadline` at the latest."""
         if self.reminder is None or deadline < self.reminder:
             self.reminder = deadline
-            self.commands.append(StartTimer(deadline))
+            if self.look_at is None or deadline < self.look_at:
+                self.commands.append(StartTimer(deadline))
 
-    def reminded(self, now: float) -> None:
-        """The time of the reminder has come; it is `now`."""
-        self.now = now
-        self.reminder = None
+    def look(self, at: float) -> None:
+        """Have `Session.tick` called at this time, or before, only to look at the clients: nothing is due then."""
+        if self.look_at is None or at < self.look_at:
+            self.look_at = at
+            if self.reminder is None or at < self.reminder:
+                self.commands.append(StartTimer(at))
+
+    def looks_after(self, at: float) -> bool:
+        """Return whether the next look comes only after this time, or never, although looks show something."""
+        return self.sees_reading and (self.look_at is None or self.look_at > at)
+
+    def reminded(self, now: float) -> Optional[float]:
+        """The time of the reminder, or of a look, has come; it is `now`. Return the reminder if it is still to come."""
+        kept, self.reminder = self.reminder, None
+        self.now, self.look_at = now, None
+        return kept if kept is not None and kept > now else None
 
     # Clients.
 

@@ -360,13 +360,14 @@ class Conversation:
             # The common case: a reminder is already set, and this step can't be overdue before it.
             if environment.timeout is None:
                 return
-            looks = self.outbox.unread and environment.sees_reading
-            within = environment.timeout / LOOKS if looks else environment.timeout
-            if environment.reminder is not None and environment.reminder <= timer.turn + within:
+            if environment.reminder is not None and environment.reminder <= timer.turn + environment.timeout \
+                    and not (self.outbox.unread and environment.looks_after(timer.turn + environment.timeout / LOOKS)):
                 return
-        for deadline in (deadline_of(self, self.selection), next_look(self, self.selection)):
-            if deadline is not None:
-                environment.remind(deadline)
+        deadline, look = deadline_of(self, self.selection), next_look(self, self.selection)
+        if deadline is not None:
+            environment.remind(deadline)
+        if look is not None:
+            environment.look(look)
 
     def _start_write(self, position: int) -> None:
         """Begin a write of the script; if one of the other lane is under way, it has to wait."""

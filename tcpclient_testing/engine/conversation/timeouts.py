@@ -112,9 +112,8 @@ def next_look(conversation: ConversationContext, selection: Optional[Selection])
 
 
 def next_deadline(conversation: ConversationContext, selection: Optional[Selection]) -> Optional[float]:
-    """Return when `tick`, or a look at the client, is due next, in seconds of the clock; None means never."""
-    deadlines = [deadline_of(conversation, selection), next_look(conversation, selection),
-                 None if selection is None else selection.deadline()]
+    """Return when `tick` next has something to do, in seconds of the clock; None means never."""
+    deadlines = [deadline_of(conversation, selection), None if selection is None else selection.deadline()]
     return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
 

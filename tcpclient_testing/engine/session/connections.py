@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from tcpclient_testing.engine.conversation.conversation import Conversation
-from tcpclient_testing.engine.conversation.timeouts import next_deadline, tick
+from tcpclient_testing.engine.conversation.timeouts import next_deadline, next_look, tick
 from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
 
 if TYPE_CHECKING:
@@ -81,6 +81,12 @@ class Connections:
         deadlines = [next_deadline(conversation, conversation.selection) for conversation in self.all
                      if conversation.script.gate is None]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def next_look(self) -> Optional[float]:
+        """Return when to look how much the clients have read, in seconds of the clock; None if that is not needed."""
+        looks = [next_look(conversation, conversation.selection) for conversation in self.all
+                 if conversation.script.gate is None and conversation.outbox.unread]
+        return min((look for look in looks if look is not None), default=None)
 
     def tick(self) -> None:
         """Fail if a due step is overdue, and name the connections that no step expects; fire alarms and heartbeats."""

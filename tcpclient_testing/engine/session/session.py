@@ -103,7 +103,7 @@ class Session:
         conversation.connected(now, peername)
         self._idleness.remind()
         if environment.timeout is not None:
-            environment.remind(now + environment.timeout / LOOKS)  # look for a standstill
+            environment.look(now + environment.timeout / LOOKS)  # for a standstill
         if pools is not None and pools.writing is not None:
             self.unfinished_blocks.remind()
         return conversation
@@ -297,17 +297,20 @@ class Session:
     # Time.
 
     def tick(self, now: float) -> None:
-        """Judge what is overdue now that a reminder's time has come, and ask for the next reminder."""
+        """Judge what is overdue now that the time of a reminder or a look has come, and ask for the next ones."""
         environment = self.environment
-        environment.reminded(now)
-        timers = [*self._step_timers(), *self._watches(), self._idleness]
-        for timer in timers:
+        kept = environment.reminded(now)
+        timers, watches = [*self._step_timers(), self._idleness], self._watches()
+        for timer in (*watches, *timers):
             timer.tick()
             if environment.over:
                 return
-        deadlines = [deadline for deadline in (timer.deadline() for timer in timers) if deadline is not None]
-        if deadlines:
-            environment.remind(min(deadlines))
+        deadline = _first([kept, *(timer.deadline() for timer in timers)])
+        if deadline is not None:
+            environment.remind(deadline)
+        look = _first([self.connections.next_look(), *(watch.deadline() for watch in watches)])
+        if look is not None:
+            environment.look(look)
 
     def _watches(self) -> list[Timer]:
         """What looks for a standstill."""
@@ -352,6 +355,11 @@ class Session:
         self.environment.woke_up(now)
         for conversation in self.connections.all:
             restart(conversation)
+
+
+def _first(times: list[Optional[float]]) -> Optional[float]:
+    """Return the earliest of these times; None if there is none."""
+    return min((time for time in times if time is not None), default=None)
 
 
 def _has_turn(conversation: Conversation, step: Step[Any]) -> bool:
