@@ -9,6 +9,7 @@ report is made once, when somebody first asks for the verdict.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
@@ -74,6 +75,7 @@ class Host:
         self._make_handle = make_handle
         self._attach = attach
         self._address = address
+        self._starter: Optional[weakref.ref[asyncio.Task[Any]]] = None  # the task that started the server
         self._link_of: Callable[[int], Optional[Link]] = lambda _: None
         self._report: Optional[Report] = None
         self._client_exception: Optional[BaseException] = None
@@ -85,9 +87,12 @@ class Host:
 
     def attached(self, link_of: Callable[[int], Optional[Link]]) -> None:
         """There is a loop: steps can be awaited from now on. `link_of` returns the link of a connection."""
+        loop = self.context.loop
         self._link_of = link_of
         self._lookout = lookout = self._make_lookout()
-        self.waiters = Waiters(self.context.loop, self.error, lookout.begin, self._cause_for)
+        self.waiters = Waiters(loop, self.error, lookout.begin, self._cause_for)
+        task = asyncio.current_task() if asyncio._get_running_loop() is loop else None
+        self._starter = None if task is None else weakref.ref(task)
 
     def _make_lookout(self) -> Lookout:
         return Lookout(self.context, self._address, self._waiting, self._report_cause, tuple)
@@ -160,7 +165,8 @@ class Host:
         if link is None:
             return None
         from tcpclient_testing.aio.process.standstill import standstill
-        return standstill(link, None if body is None else body.task, self.test_thread)
+        tasks = [None if body is None else body.task, None if self._starter is None else self._starter()]
+        return standstill(link, [task for task in tasks if task is not None], self.test_thread)
 
     def listening_at(self) -> str:
         """Return the server's address as text, for reports."""

@@ -89,7 +89,8 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
 
     - `timeout`: the default of each step, in seconds without progress; 5 by default.
     - `idle_timeout`: a complete script fails if a client stays connected and nothing happens for this long; 30 by
-      default.
+      default. Already after `timeout`, if the test itself is seen to wait for data, or a half-closed client for the
+      end.
     - On virtual time (`VirtualClockEventLoop`) the default of both is a day, so that the client's timers fire first.
 
     Messages and the network:

@@ -17,6 +17,7 @@ from typing import Any, Callable, ClassVar
 from tcpclient_testing.engine import commands
 from tcpclient_testing.engine.matching.base import Matcher
 from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.engine.session.standstill import DATA, END
 from tcpclient_testing.memory.host import MemoryServer
 from tcpclient_testing.report import ExpectationError, Report
 from tcpclient_testing.transcript.entries import Transcript
@@ -197,6 +198,24 @@ def idle() -> Recorded:
     return server
 
 
+def reply_missing() -> Recorded:
+    """Everything is done, and the test waits for a reply to what the client has sent."""
+    server = started()
+    server.receive(b"GET b\r\n")
+    server.waits[1] = DATA, None
+    server.sleep(40)
+    return server
+
+
+def half_closed_and_waiting() -> Recorded:
+    """Everything is done, and the client that has half-closed waits for the server's end."""
+    server = started()
+    server.half_close()
+    server.waits[1] = END, None
+    server.sleep(40)
+    return server
+
+
 def not_reading() -> Recorded:
     """The client takes only a part of what it is sent."""
     server = started(taking=False)
@@ -307,7 +326,8 @@ def any_order_other_connection() -> Recorded:
 
 CASES: tuple[Callable[[], Recorded], ...] = (
     wrong_bytes, never_connected, did_not_reconnect, silent, closed_early, reset, extra_bytes,
-    bytes_instead_of_disconnect, extra_connection, forgotten_connection, still_connected, idle, not_reading,
+    bytes_instead_of_disconnect, extra_connection, forgotten_connection, still_connected, idle, reply_missing,
+    half_closed_and_waiting, not_reading,
     callable_raises, wrong_frame_length, two_connections, any_order_messages_missing, any_order_closed_early,
     any_order_other_message, any_order_connections_missing, any_order_other_connection,
 )

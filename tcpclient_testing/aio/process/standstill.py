@@ -24,7 +24,7 @@ import stat
 import struct
 import sys
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.aio.context import running_servers
@@ -51,16 +51,18 @@ _POLLFD = struct.Struct("=ihh")
 _RDHUP = getattr(select, "POLLRDHUP", 0)
 
 
-def standstill(link: Link, body: Optional[asyncio.Task[Any]], thread: Optional[int]) -> Optional[tuple[str, object]]:
+def standstill(link: Link, bodies: Sequence[asyncio.Task[Any]],
+               thread: Optional[int]) -> Optional[tuple[str, object]]:
     """Return what is waited for on this connection, END or DATA, and which wait it is; None if nothing is seen.
 
-    `body` is the task of the test, `thread` the system's number of its thread; None where it is not known.
+    `bodies` are the tasks of the test, `thread` is the system's number of its thread; None if it is not known.
     """
     if link.lost or link.transport is None or _others_are_busy(link):
         return None
     if link.conversation.inbox.ended:
-        return (END, None) if _half_closed(link) and not (_sleeps(body) or _thread_goes_on(thread)) else None
-    wait = _read_by_task(link, body) or (None if thread is None else blocks_in(thread, link))
+        goes_on = any(map(_sleeps, bodies)) or _thread_goes_on(thread)
+        return (END, None) if not goes_on and _half_closed(link) else None
+    wait = _read_by_task(link, bodies) or (None if thread is None else blocks_in(thread, link))
     return None if wait is None else (DATA, wait)
 
 
@@ -98,9 +100,9 @@ def _half_closed_on_unix(raw: Any) -> bool:
     return all(event == _RDHUP for _, event in poll.poll(0))
 
 
-def _sleeps(body: Optional[asyncio.Task[Any]]) -> bool:
+def _sleeps(body: asyncio.Task[Any]) -> bool:
     """Whether the body of the test is in `asyncio.sleep()`, so that it goes on by itself."""
-    coroutine: Any = None if body is None else body.get_coro()
+    coroutine: Any = body.get_coro()
     while coroutine is not None:
         if getattr(coroutine, "cr_code", None) is asyncio.sleep.__code__:
             return True
@@ -119,11 +121,11 @@ def _thread_goes_on(thread: Optional[int]) -> bool:
 
 # The test's task.
 
-def _read_by_task(link: Link, body: Optional[asyncio.Task[Any]]) -> Optional[object]:
-    """Return which read of the client's stream the body waits for; None if it waits for none."""
-    stream = link.context.stream_of(link.peername)
-    waiter = None if stream is None or body is None else stream.read_waiter
-    return _Same(waiter) if waiter is not None and body is not None and awaits(body, waiter) else None
+def _read_by_task(link: Link, bodies: Sequence[asyncio.Task[Any]]) -> Optional[object]:
+    """Return which read of the client's stream a body waits for; None if none does."""
+    stream = link.context.stream_of(link.peername) if bodies else None
+    waiter = None if stream is None else stream.read_waiter
+    return _Same(waiter) if waiter is not None and any(awaits(body, waiter) for body in bodies) else None
 
 
 class _Same:

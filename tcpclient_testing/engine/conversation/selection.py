@@ -100,10 +100,9 @@ class Selection:
         if block is not None and block.units:
             self.blocks.append(block)
 
-    def may_send(self) -> bool:
-        """Return whether something that belongs to no step may still be sent: heartbeats, or replies of `allow()`."""
-        return any(not beat.every.stopped for beat in self.beats) or any(
-            permit.allowed.source is not None and permit.left != 0 for permit in self.permits)
+    def goes_on(self) -> bool:
+        """Return whether something that belongs to no step may still be sent, or come: `every()` and `allow()`."""
+        return any(not beat.every.stopped for beat in self.beats) or any(permit.left != 0 for permit in self.permits)
 
     def unfinished_block(self, script: Script) -> Optional[Unordered]:
         """Return the block that is being written, if its turn has come (so no step is due yet); else None."""

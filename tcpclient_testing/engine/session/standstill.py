@@ -6,7 +6,7 @@
 It is looked for when nothing is left that could still send:
 
 - every step of every connection is satisfied, and no handler serves one;
-- on the connection itself: no `every()`, no `allow()` with a reply, no fault that has silenced the server;
+- on the connection itself: no `every()`, no `allow()`, no fault that has silenced the server;
 - the server has not ended its stream.
 
 What is seen, the adapter says (`Host.standstill`):
@@ -185,4 +185,4 @@ def _may_stand_still(conversation: Conversation) -> bool:
         return False
     if outbox.limit is not None and outbox.limit.struck:
         return False
-    return inbox.ended or selection is None or not selection.may_send()  # beats are not sent after the client's end
+    return inbox.ended or selection is None or not selection.goes_on()  # beats are not sent after the client's end

@@ -90,10 +90,11 @@ class DataTests(unittest.TestCase):
         self.assertEqual(failed_at(server), 6.5)
 
     def test_something_that_may_still_send(self) -> None:
-        """Heartbeats, replies to allowed messages, a handler, a step that is due, a silenced server: no standstill."""
+        """Heartbeats, allowed messages, a step that is due, a silenced server: no standstill."""
         for name, write in {
             "every": lambda s: s.every(1.0, b"beat"),
-            "allow": lambda s: s.allow(b"ping", reply=b"pong"),
+            "allow with a reply": lambda s: s.allow(b"ping", reply=b"pong"),
+            "allow": lambda s: s.allow(b"ping"),
             "delay": lambda s: s.delay(50),
             "another connection": lambda s: (s.expect_connect(timeout=60)),
             "stall": lambda s: s.stall_after(6),
@@ -105,15 +106,15 @@ class DataTests(unittest.TestCase):
                 self.assertIsNone(failed_at(server))
 
     def test_something_that_may_send_no_more(self) -> None:
-        """Heartbeats that were stopped, and allowed messages without a reply, send nothing."""
-        for name, write in {
-            "every": lambda s: s.every(50.0, b"beat").stop(),
-            "allow": lambda s: s.allow(b"ping"),
-        }.items():
-            with self.subTest(name):
-                server = exchanged(write)
-                server.waits[1] = DATA, "a read"
-                self.assertIsNotNone(failed_at(server))
+        """Heartbeats that were stopped, and an allow() that is used up."""
+        server = exchanged(lambda s: s.every(50.0, b"beat").stop())
+        server.waits[1] = DATA, "a read"
+        self.assertEqual(failed_at(server), 4.0)
+        server = exchanged(lambda s: s.allow(b"ping", reply=b"pong", times=1))
+        server.sleep(1.0)
+        server.receive(b"ping")
+        server.waits[1] = DATA, "a read"
+        self.assertEqual(failed_at(server), 6.0, "seen at 2.0")
 
     def test_other_time_outs(self) -> None:
         """None switches it off; an idle time-out that is not longer takes precedence."""
