@@ -189,10 +189,6 @@ class Environment:
             if self.reminder is None or at < self.reminder:
                 self.commands.append(StartTimer(at))
 
-    def looks_after(self, at: float) -> bool:
-        """Return whether the next look comes only after this time, or never, although looks show something."""
-        return self.sees_reading and (self.look_at is None or self.look_at > at)
-
     def reminded(self, now: float) -> Optional[float]:
         """The time of the reminder, or of a look, has come; it is `now`. Return the reminder if it is still to come."""
         kept, self.reminder = self.reminder, None

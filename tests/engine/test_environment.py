@@ -75,7 +75,6 @@ class EnvironmentTests(unittest.TestCase):
 
     def test_look_when_a_reminder_is_set(self) -> None:
         """A look before it is timed, and leaves it as it is; a look after it costs nothing."""
-        self.environment.configure(sees_reading=True)
         self.environment.remind(5.0)
         for at in (6.0, 4.0, 4.5):
             self.environment.look(at)
@@ -83,7 +82,6 @@ class EnvironmentTests(unittest.TestCase):
         self.assertEqual([command.deadline for command in self.environment.commands
                           if isinstance(command, StartTimer)], [5.0, 4.0])
         self.assertEqual((self.environment.reminder, self.environment.look_at), (4.5, 4.0))
-        self.assertEqual([self.environment.looks_after(at) for at in (3.0, 4.0)], [True, False])
 
     def test_reminder_when_it_is_only_time_for_a_look(self) -> None:
         """It is still to come; when its time has come, it isn't."""

@@ -360,14 +360,17 @@ class Conversation:
             # The common case: a reminder is already set, and this step can't be overdue before it.
             if environment.timeout is None:
                 return
-            if environment.reminder is not None and environment.reminder <= timer.turn + environment.timeout \
-                    and not (self.outbox.unread and environment.looks_after(timer.turn + environment.timeout / LOOKS)):
+            look_at = environment.look_at
+            if environment.reminder is not None and environment.reminder <= timer.turn + environment.timeout and not (
+                    self.outbox.unread and (look_at is None or look_at > timer.turn + environment.timeout / LOOKS)):
                 return
         deadline, look = deadline_of(self, self.selection), next_look(self, self.selection)
-        if deadline is not None:
-            environment.remind(deadline)
+        if look is None and environment.reminder is None and environment.sees_reading and environment.timeout:
+            look = environment.now + environment.timeout / LOOKS  # it will be needed, and the timer is set only once
         if look is not None:
             environment.look(look)
+        if deadline is not None:
+            environment.remind(deadline)
 
     def _start_write(self, position: int) -> None:
         """Begin a write of the script; if one of the other lane is under way, it has to wait."""

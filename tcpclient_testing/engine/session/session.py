@@ -308,14 +308,15 @@ class Session:
         deadline = _first([kept, *(timer.deadline() for timer in timers)])
         if deadline is not None:
             environment.remind(deadline)
-        look = _first([self.connections.next_look(), *(watch.deadline() for watch in watches)])
-        if look is not None:
-            environment.look(look)
+        if environment.accepted:
+            look = _first([self.connections.next_look(), *(watch.deadline() for watch in watches)])
+            if look is not None:
+                environment.look(look)
 
     def _watches(self) -> list[Timer]:
-        """What looks for a standstill."""
+        """What looks for a standstill, once a client has connected."""
         if self._standstill is None:
-            if self.environment.timeout is None:
+            if self.environment.timeout is None or not self.environment.accepted:
                 return []
             from .standstill import Standstill
             self._standstill = Standstill(self.environment, self.connections)
