@@ -173,7 +173,7 @@ class ClientStream:
     def held(self) -> int:
         """How many bytes have left the client's kernel, and were not read from its `StreamReader`.
 
-        Over TLS this includes what is still encrypted, as far as asyncio shows it.
+        Over TLS this includes what is still encrypted, as far as asyncio shows it (uvloop doesn't).
         """
         tls = getattr(getattr(self._writer(), "transport", None), "_ssl_protocol", None)
         # Python 3.9 and 3.10 keep the SSL object and its input in a "pipe".

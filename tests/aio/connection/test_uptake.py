@@ -14,7 +14,7 @@ from unittest import mock
 from tcpclient_testing import ExpectationError, MockTCPServer
 from tcpclient_testing.aio.sockets import inet_diag
 from tcpclient_testing.tls import client_context
-from tests.support.loops import AsyncTestCase, timeless
+from tests.support.loops import TimelessTestCase, timeless
 
 _SIZE = 400_000
 _TIMEOUT = 4.0  # seconds of virtual time
@@ -22,7 +22,7 @@ _TIMEOUT = 4.0  # seconds of virtual time
 
 @unittest.skipUnless(sys.platform == "linux", "elsewhere the kernel doesn't tell how much a client has read")
 @timeless
-class UptakeTests(AsyncTestCase):
+class UptakeTests(TimelessTestCase):
     async def failed_after(self, read: Any, *, size: int = _SIZE, tls: bool = False, unix: bool = False,
                            beats: bool = False, raw: bool = False) -> float:
         """Send a reply to a client, let it `read`; return how long after that the script fails because it is silent.

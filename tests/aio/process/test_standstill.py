@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ThreadedMockTCPServer
 from tcpclient_testing.aio.process.standstill import awaits
-from tests.support.loops import AsyncTestCase, timeless
+from tests.support.loops import AsyncTestCase, TimelessTestCase, timeless
 
 _TIMEOUT = 0.2  # seconds, of real time for blocking clients
 
@@ -88,7 +88,7 @@ class ChainTests(AsyncTestCase):
 
 
 @timeless
-class StreamTests(AsyncTestCase):
+class StreamTests(TimelessTestCase):
     async def outcome(self, body: Callable[[Any, asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, Any]],
                       **options: Any) -> str:
         """The first line of the verdict on a client that has done its part; "" if there is none."""
