@@ -217,6 +217,20 @@ class UnreadTests(WatchedServerTestCase):
         self.assertEqual(stream.unread(), b"")
         self.assertIsNone(complaint(stream))
 
+    async def test_a_read_is_seen_while_it_waits(self) -> None:
+        """It has a future of its own; what the reader holds is counted, and nothing is once the writer is gone."""
+        reader, writer, stream = await self.connect()
+        self.assertIsNone(stream.read_waiter)
+        reading = asyncio.ensure_future(reader.readexactly(10))
+        await until(lambda: stream.read_waiter is not None)
+        writer.write(b"hello")
+        self.assertEqual(await reading, b"hello, cli")
+        self.assertIsNone(stream.read_waiter)
+        await until(lambda: stream.held == 4)
+        await close(writer)
+        del reader, writer
+        self.assertEqual((stream.held, stream.read_waiter), (4, None))
+
     async def test_unread_follows_the_reader_whatever_the_way_of_reading(self) -> None:
         """Each method of StreamReader takes its bytes out of the same buffer."""
         self.server.reply = b"one\ntwo;three and so on"
