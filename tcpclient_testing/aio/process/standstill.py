@@ -190,7 +190,10 @@ def _content(cell: Any) -> Any:
 # The test's thread.
 
 def blocks_in(thread: int, link: Link) -> Optional[object]:
-    """Return in which call this thread waits for data on the client's end of a connection; None if it doesn't."""
+    """Return in which call this thread waits for data on the client's end of a connection; None if it doesn't.
+
+    What is returned changes whenever the thread has run: a client that polls again and again waits anew each time.
+    """
     words = _system_call(thread)
     if words is None or link.transport is None:
         return None
@@ -202,16 +205,20 @@ def blocks_in(thread: int, link: Link) -> Optional[object]:
         descriptor = _polled(int(words[1], 16))
     if descriptor is None or not _is_clients_end(descriptor, link):
         return None
-    return tuple(words)
+    runs = _read_of(thread, "schedstat")
+    return None if runs is None else (*words, runs)
 
 
 def _system_call(thread: Optional[int]) -> Optional[list[str]]:
     """Return the system call that a thread is in: its number, its arguments; or "running". None if it isn't known."""
-    if thread is None or not _READS:
-        return None
+    text = _read_of(thread, "syscall") if thread is not None and _READS else None
+    return text.split() if text else None
+
+
+def _read_of(thread: int, name: str) -> Optional[str]:
     try:
-        with open(f"/proc/self/task/{thread}/syscall") as file:
-            return file.read().split() or None
+        with open(f"/proc/self/task/{thread}/{name}") as file:
+            return file.read()
     except OSError:
         return None
 
