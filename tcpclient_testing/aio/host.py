@@ -21,7 +21,8 @@ from tcpclient_testing.engine.wording import address_text
 from tcpclient_testing.harness.interruption import Body
 from tcpclient_testing.transcript.entries import Transcript
 
-from .lookout import Lookout
+from .causes.client_errors import ClientErrors
+from .causes.lookout import Lookout
 from .waiting import JoinWait, Waiters
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class Host:
     #: The system's number of the thread in which the test runs, if that isn't the server's.
     test_thread: Optional[int] = None
 
+    #: Whether it can be seen how much of what was sent the client has read.
+    sees_reading = True
+
     #: Why connections are reset when the script has failed, for the transcript.
     giving_up = "the script failed"
 
@@ -70,7 +74,7 @@ class Host:
         self.context = ServerContext(self.session, self.transcript, threaded=self.threaded)
         self.waiters: Waiters
         self.body: Optional[Body] = None
-        self.task_snapshot: Optional[TaskSnapshot] = None  # of the loop's tasks, if the failure came at a client's end
+        self.client_errors = ClientErrors()
         self.handle_for_handler = make_handle_for_handler
         self._make_handle = make_handle
         self._attach = attach
@@ -78,18 +82,13 @@ class Host:
         self._starter: Optional[weakref.ref[asyncio.Task[Any]]] = None  # the task that started the server
         self._link_of: Callable[[int], Optional[Link]] = lambda _: None
         self._report: Optional[Report] = None
-        self._client_exception: Optional[BaseException] = None
-        #: The exception of a client that has failed by itself, once the test has it: it is the test's report.
-        self.client_error: Optional[BaseException] = None
-        #: Whether the caller shows the conversation, so that it need not be attached to that exception.
-        self.shown_elsewhere = False
-        self._lookout: Optional[Lookout] = None
 
     def attached(self, link_of: Callable[[int], Optional[Link]]) -> None:
         """There is a loop: steps can be awaited from now on. `link_of` returns the link of a connection."""
         loop = self.context.loop
         self._link_of = link_of
-        self._lookout = lookout = self._make_lookout()
+        lookout = self._make_lookout()
+        self.client_errors.begin(lookout)
         self.waiters = Waiters(loop, self.error, lookout.begin, self._cause_for)
         task = asyncio.current_task() if asyncio._get_running_loop() is loop else None
         self._starter = None if task is None else weakref.ref(task)
@@ -102,17 +101,25 @@ class Host:
 
     def hear_threads(self) -> None:
         """A part of the test begins: hear of exceptions that end threads."""
-        if self._lookout is not None:
-            self._lookout.hear_threads()
+        self.client_errors.hear_threads()
 
     def show_elsewhere(self) -> None:
         """The caller shows the conversation of a test that has failed."""
-        self.shown_elsewhere = True
+        self.client_errors.show_elsewhere()
 
     def closed(self) -> None:
         """The server is closed: look for no cause any more."""
-        if self._lookout is not None:
-            self._lookout.stop()
+        self.client_errors.end()
+
+    @property
+    def client_error(self) -> Optional[BaseException]:
+        """The exception of a client that has failed by itself, once the test has it: it is the test's report."""
+        return self.client_errors.told
+
+    @property
+    def task_snapshot(self) -> Optional[TaskSnapshot]:
+        """The snapshot of the loop's tasks, if the failure came at a client's end."""
+        return self.client_errors.snapshot
 
     @property
     def virtual(self) -> bool:
@@ -220,8 +227,8 @@ class Host:
     def _tell_of(self, error: BaseException) -> None:
         """The test's report is going to be `error`, the client's: the conversation is attached to it."""
         from tcpclient_testing.harness.blame import Blame
-        self.client_error = error
-        Blame(self).attach_to_cause(error, conversation=not self.shown_elsewhere)
+        self.client_errors.tell(error)
+        Blame(self).attach_to_cause(error, conversation=not self.client_errors.shown_elsewhere)
 
     async def _cause_for(self, task: Optional[asyncio.Task[Any]]) -> Optional[BaseException]:
         """Return what `task`, which waited for a step, is to raise instead of the verdict: the body, not others."""
@@ -232,8 +239,9 @@ class Host:
 
     async def cause_of_end(self) -> Optional[BaseException]:
         """Return the client's exception by which the script has failed: it made it end its stream, or not connect."""
-        if self.task_snapshot is not None and self.client_error is None:
-            await self.task_snapshot.until_raised()
+        errors = self.client_errors
+        if errors.snapshot is not None and errors.told is None:
+            await errors.snapshot.until_raised()
         return self.cause_of_end_by_now()
 
     def cause_of_end_by_now(self) -> Optional[BaseException]:
@@ -241,17 +249,18 @@ class Host:
         failure = self.session.environment.verdict
         if failure is None or not (failure.at_end or failure.mismatch.of_absence):
             return None
-        if self.client_error is None and self._lookout is not None:
+        errors = self.client_errors
+        if errors.told is None and errors.lookout is not None:
             from tcpclient_testing.harness.blame import Blame
-            error = self._lookout.causes.of_end(Blame(self).raised_before) if failure.at_end else \
-                next(iter(self._lookout.named()), None)
+            error = errors.lookout.causes.of_end(Blame(self).raised_before) if failure.at_end else \
+                next(iter(errors.before()), None)
             if error is not None:
                 self._tell_of(error)
-        return self.client_error
+        return errors.told
 
     def errors_beside(self) -> list[BaseException]:
         """Return the errors with which clients have ended beside the body, if the script has not failed."""
-        lookout = self._lookout
+        lookout = self.client_errors.lookout
         if lookout is None or self.session.environment.verdict is not None or lookout.stopped:
             return []
         lookout.causes.failed()
@@ -261,23 +270,20 @@ class Host:
 
     def failed(self) -> None:
         """The script has failed just now: the errors of clients that there are came before."""
-        if self._lookout is not None:
-            self._lookout.causes.failed()
+        self.client_errors.failed()
 
     def failed_at_end(self) -> None:
         """The script has failed at a client's end just now: keep what the tasks were doing, which may be the cause."""
         if not self.threaded:
-            from tcpclient_testing.harness.task_snapshot import TaskSnapshot
-            self.task_snapshot = TaskSnapshot(self.context.loop)
+            self.client_errors.keep_tasks(self.context.loop)
 
     def client_raised(self, exc: Optional[BaseException]) -> None:
         """The client raised `exc` after the script had failed: the report shows the first such exception."""
-        if self._client_exception is None:
-            self._client_exception = exc
+        self.client_errors.followed(exc)
 
     def release_snapshot(self) -> None:
         """Drop the exceptions that were kept, after the verdict."""
-        self.task_snapshot = None
+        self.client_errors.release()
 
     def error(self) -> ExpectationError:
         """Make a new exception for a caller that comes after the end: the verdict, or that the server was left."""
@@ -287,13 +293,13 @@ class Host:
         if self._report is None:
             from tcpclient_testing.report.hints import advice_on
             environment, hint = self.session.environment, None
-            before = [] if self._lookout is None else self._lookout.named()
+            before = self.client_errors.before()
             if not before and self.body is not None and environment.failure is not None and environment.failure.overdue:
                 hint = awaited_too_early(self.context, self.waiters)
             timed = environment.scale != 1 or hasattr(self.context.loop, "really_waited")
             self._report = Report.of(self.session, self.transcript, notes=self._about_time() if timed else [],
                                      hint=hint or advice_on(self.session, self.transcript), before=before)
-        return ExpectationError(self._report, self._client_exception)
+        return ExpectationError(self._report, self.client_errors.consequence)
 
     @property
     def told(self) -> bool:

@@ -24,8 +24,8 @@ from .commands import Performer
 from .host import HandleFactory, Host
 
 if TYPE_CHECKING:
-    from tcpclient_testing.aio.process.guard import DeadlockGuard
-    from tcpclient_testing.aio.process.thread_guard import ThreadGuard
+    from tcpclient_testing.aio.guards.guard import DeadlockGuard
+    from tcpclient_testing.aio.guards.thread_guard import ThreadGuard
     from tcpclient_testing.network.conditions import Network
 
     from .handlers import Handlers
@@ -82,12 +82,11 @@ class Runtime:
         host.attached(self.connections.link_of)
         self.reception.open(self.connections.accept)
         self._guard = self._make_guard()
-        self.session.environment.configure(sees_reading=True)
         self.session.begin_time(loop.time())
         context.perform()
 
     def _make_guard(self) -> Union[DeadlockGuard, ThreadGuard]:
-        from tcpclient_testing.aio.process.guard import DeadlockGuard
+        from tcpclient_testing.aio.guards.guard import DeadlockGuard
         reception = self.reception
         return DeadlockGuard(self.context, self.connections.links, lambda: reception.listeners,
                              lambda: reception.accepted, self._wants_a_turn, self._fail_from_outside)

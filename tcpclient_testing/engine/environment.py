@@ -25,8 +25,7 @@ __all__ = ["Environment", "Failure", "LeftEarly"]
 __unittest = True
 
 
-_SETTINGS = frozenset({"timeout", "idle_timeout", "scale", "tls_context", "can_reset", "sees_reading", "pipelining",
-                       "allow_extra"})
+_SETTINGS = frozenset({"timeout", "idle_timeout", "scale", "tls_context", "can_reset", "pipelining", "allow_extra"})
 
 
 # Time-outs of two servers that are apart by no more than this (seconds) count as one, and so do the events that a loop
@@ -89,7 +88,6 @@ class Environment:
     - `scale`: the factor for the time-outs of steps; `timeout` and `idle_timeout` are multiplied already
     - `tls_context`: with one, each connection begins with a TLS handshake; only the adapter looks into it
     - `can_reset`: whether the server has a way to reset a connection
-    - `sees_reading`: whether the adapter can see how much of what was sent the client has read
     - `pipelining`: whether the client may send its next request before it has the answer to the last one
     - `allow_extra`: whether bytes and connections that no step explains are permitted
 
@@ -103,9 +101,9 @@ class Environment:
     - `accepted`: how many clients were accepted; `turned_away`: how many fail_connections() has reset
     """
 
-    __slots__ = ("host", "timeout", "idle_timeout", "scale", "tls_context", "can_reset", "sees_reading", "pipelining",
-                 "allow_extra", "looks_first", "now", "awake_since", "reminder", "look_at", "accepted", "turned_away",
-                 "commands", "failure", "over", "_calls", "_calling")
+    __slots__ = ("host", "timeout", "idle_timeout", "scale", "tls_context", "can_reset", "pipelining", "allow_extra",
+                 "looks_first", "now", "awake_since", "reminder", "look_at", "accepted", "turned_away", "commands",
+                 "failure", "over", "_calls", "_calling")
 
     def __init__(self, host: Host, timeout: Optional[float], idle_timeout: Optional[float]) -> None:
         self.host = host
@@ -114,7 +112,6 @@ class Environment:
         self.scale = 1.0
         self.tls_context: Any = None
         self.can_reset = True
-        self.sees_reading = False
         self.pipelining = True
         self.allow_extra = False
         self.looks_first = False

@@ -24,6 +24,10 @@ class Written(Protocol):
 class Host(Protocol):
     """The owner of a `Session`: it answers what users ask of a step, and what reports ask of a connection."""
 
+    @property
+    def sees_reading(self) -> bool:
+        """Whether the adapter can see how much of what was sent the client has read."""
+
     def wait_for(self, step: Any) -> Generator[Any, None, None]:
         """Wait until a step is satisfied; raise if it never will be."""
 

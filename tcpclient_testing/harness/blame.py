@@ -28,10 +28,14 @@ if TYPE_CHECKING:
 
         session: Session
         transcript: Transcript
-        #: The loop's tasks when the script failed, if it failed at the end of a client's stream.
-        task_snapshot: Optional[TaskSnapshot]
-        #: The client's exception, raised beside the body, that is the test's report already.
-        client_error: Optional[BaseException]
+
+        @property
+        def task_snapshot(self) -> Optional[TaskSnapshot]:
+            """The snapshot of the loop's tasks, if the failure came at a client's end."""
+
+        @property
+        def client_error(self) -> Optional[BaseException]:
+            """The exception of a client that has failed by itself, once the test has it."""
 
         @property
         def virtual(self) -> bool: ...

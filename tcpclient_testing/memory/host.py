@@ -136,8 +136,9 @@ class MemoryServer(_Script):
         self.now = 0.0
         self.taking = taking
         self.at_once = at_once
+        self.sees_reading = sees_reading
         self.session = Session(self, timeout, idle_timeout)
-        self.session.environment.configure(pipelining=pipelining, sees_reading=sees_reading)
+        self.session.environment.configure(pipelining=pipelining)
         self.deadline: Optional[float] = None
         self.gave_up = 0
         self.woken: list[Step[Any]] = []

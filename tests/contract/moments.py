@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Generator
 from unittest import mock
 
-from tcpclient_testing.aio.process import thread_guard, watchdog
+from tcpclient_testing.aio.guards import thread_guard
+from tcpclient_testing.aio.process import watchdog
 from tcpclient_testing.harness import interruption
 from tcpclient_testing.server import leaving
 

@@ -365,7 +365,7 @@ class Conversation:
                     self.outbox.unread and (look_at is None or look_at > timer.turn + environment.timeout / LOOKS)):
                 return
         deadline, look = deadline_of(self, self.selection), next_look(self, self.selection)
-        if look is None and environment.reminder is None and environment.sees_reading and environment.timeout:
+        if look is None and environment.reminder is None and environment.host.sees_reading and environment.timeout:
             look = environment.now + environment.timeout / LOOKS  # it will be needed, and the timer is set only once
         if look is not None:
             environment.look(look)

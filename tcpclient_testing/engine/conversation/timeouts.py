@@ -98,7 +98,7 @@ def _latest(conversation: ConversationContext, step: Step[Any]) -> float:
 def next_look(conversation: ConversationContext, selection: Optional[Selection]) -> Optional[float]:
     """Return when to look how much the client has read, in seconds of the clock; None if that is not needed."""
     environment = conversation.environment
-    if not (conversation.outbox.unread and environment.sees_reading):
+    if not (conversation.outbox.unread and environment.host.sees_reading):
         return None
     deadline, step = deadline_of(conversation, selection), conversation.timer.due
     timeout = None if deadline is None or step is None else _limits(conversation, selection, step)[0]

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Coroutine, Generator
 from concurrent.futures import Future
 from typing import Any, Callable, Optional
 
-from tcpclient_testing.aio.lookout import Lookout
+from tcpclient_testing.aio.causes.lookout import Lookout
 from tcpclient_testing.engine.session.session import Session
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.harness.interruption import Body

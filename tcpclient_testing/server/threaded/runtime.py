@@ -14,10 +14,10 @@ from asyncio import events
 from collections.abc import Awaitable, Generator, Sequence
 from typing import Any, Callable, ClassVar, Optional
 
+from tcpclient_testing.aio.causes.lookout import Lookout
+from tcpclient_testing.aio.guards.thread_guard import PATIENCE, ThreadBlocked, ThreadGuard
 from tcpclient_testing.aio.host import Host, JoinWait
-from tcpclient_testing.aio.lookout import Lookout
 from tcpclient_testing.aio.process.blocked_call import BlockedCall, close_listeners, free_sockets
-from tcpclient_testing.aio.process.thread_guard import PATIENCE, ThreadBlocked, ThreadGuard
 from tcpclient_testing.aio.runtime import Runtime
 from tcpclient_testing.engine.arguments import checked_seconds
 from tcpclient_testing.engine.environment import Failure
@@ -100,8 +100,9 @@ class ThreadedHost(Host):
 
     async def cause_of_end(self) -> Optional[BaseException]:
         failure = self.session.environment.verdict
-        if self.client_error is None and failure is not None and failure.at_end and self._lookout is not None:
-            await self._lookout.causes.until_threads_ended()
+        lookout = self.client_errors.lookout
+        if self.client_error is None and failure is not None and failure.at_end and lookout is not None:
+            await lookout.causes.until_threads_ended()
         return self.cause_of_end_by_now()
 
     def set_companions(self, companions: Callable[[], Sequence[ThreadedHost]]) -> None:

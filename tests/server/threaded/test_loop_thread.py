@@ -14,7 +14,8 @@ from typing import Any, Callable
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, ThreadedMockTCPServer, ThreadedMockTCPServerMixin
-from tcpclient_testing.aio.process import thread_guard, watchdog
+from tcpclient_testing.aio.guards import thread_guard
+from tcpclient_testing.aio.process import watchdog
 from tcpclient_testing.matchers import Predicate
 from tests.support.blocking import connect, descriptors, eventually, threads
 

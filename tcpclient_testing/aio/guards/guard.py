@@ -24,15 +24,15 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
+from tcpclient_testing.aio.process.blocked_call import BlockedCall, free_sockets, readable, writable
+from tcpclient_testing.aio.process.watchdog import watch
 from tcpclient_testing.engine.environment import Failure
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import TimedStep
 from tcpclient_testing.engine.wording import seconds
 from tcpclient_testing.harness.exceptions import chain_of
 
-from .blocked_call import BlockedCall, free_sockets, readable, writable
 from .waiting import waits_for_client
-from .watchdog import watch
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.context import Link, ServerContext

@@ -21,8 +21,9 @@ from collections.abc import Iterator
 from typing import Any, Callable, Optional
 from unittest import mock
 
-from tcpclient_testing.aio.process import system_calls, waiting
-from tcpclient_testing.aio.process.waiting import waits_for_client
+from tcpclient_testing.aio.guards import waiting
+from tcpclient_testing.aio.guards.waiting import waits_for_client
+from tcpclient_testing.aio.process import system_calls
 from tests.support.blocking import eventually
 
 A_WHILE = 0.02

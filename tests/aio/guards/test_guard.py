@@ -22,7 +22,8 @@ from typing import Any, Callable
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin
-from tcpclient_testing.aio.process import system_calls, waiting, watchdog
+from tcpclient_testing.aio.guards import waiting
+from tcpclient_testing.aio.process import system_calls, watchdog
 from tcpclient_testing.virtual_time.loop import VirtualClockEventLoop
 from tests.support.blocking import Worker, connect
 from tests.support.watchdogs import receive_in_vain
@@ -121,7 +122,7 @@ class BlockedTests(unittest.TestCase):
                 server.expect_line(b"QUIT")
                 await asyncio.sleep(0)
                 client.recv(1)
-        with mock.patch("tcpclient_testing.aio.process.guard._OVERDUE", TIMEOUT / 2):
+        with mock.patch("tcpclient_testing.aio.guards.guard._OVERDUE", TIMEOUT / 2):
             self.blocked(body, "client.recv(1)")
 
     def test_client_that_sends_too_much(self) -> None:
@@ -153,7 +154,7 @@ class BlockedTests(unittest.TestCase):
                     except BlockingIOError:
                         pass
                     time.sleep(0.002)
-        with mock.patch("tcpclient_testing.aio.process.waiting._A_WHILE", 0.02):
+        with mock.patch("tcpclient_testing.aio.guards.waiting._A_WHILE", 0.02):
             self.blocked(body, "time.sleep(0.002)")
 
     def test_client_in_a_thread_that_is_joined(self) -> None:
@@ -180,7 +181,7 @@ class BlockedTests(unittest.TestCase):
             worker = Worker(client.recv, 1)
             worker.join()
             client.close()
-        with mock.patch("tcpclient_testing.aio.process.guard._OVERDUE", TIMEOUT / 2):
+        with mock.patch("tcpclient_testing.aio.guards.guard._OVERDUE", TIMEOUT / 2):
             self.blocked(body, "worker.join()")
 
     def test_client_in_a_process(self) -> None:
@@ -221,7 +222,7 @@ class BlockedTests(unittest.TestCase):
 
         loop = VirtualClockEventLoop()
         try:
-            with mock.patch("tcpclient_testing.aio.process.guard._DEFAULT", TIMEOUT), \
+            with mock.patch("tcpclient_testing.aio.guards.guard._DEFAULT", TIMEOUT), \
                     self.assertRaisesRegex(ExpectationError, "blocked the event loop"):
                 loop.run_until_complete(with_server(body, timeout=86400.0))
         finally:
@@ -512,7 +513,7 @@ class UntouchedTests(unittest.IsolatedAsyncioTestCase):
             lambda: subprocess.run([sys.executable, "-c", f"import time; time.sleep({seconds})"],
                                    stdout=subprocess.PIPE, check=True))
         # Each in a loop of its own, at the same time.
-        with mock.patch("tcpclient_testing.aio.process.guard._OVERDUE", TIMEOUT / 2):
+        with mock.patch("tcpclient_testing.aio.guards.guard._OVERDUE", TIMEOUT / 2):
             await asyncio.gather(*(asyncio.to_thread(asyncio.run, with_server(functools.partial(body, wait)))
                                    for wait in waits))
 

@@ -24,7 +24,17 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any, Optional
 
-from .system_calls import DESCRIPTORS, NAP, PROCESS, RUNNING, Call, call_of, known, state_of, watched_by
+from tcpclient_testing.aio.process.system_calls import (
+    DESCRIPTORS,
+    NAP,
+    PROCESS,
+    RUNNING,
+    Call,
+    call_of,
+    known,
+    state_of,
+    watched_by,
+)
 
 __all__ = ["waits_for_client"]
 

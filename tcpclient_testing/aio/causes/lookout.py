@@ -15,9 +15,9 @@ import weakref
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from tcpclient_testing.aio.context import is_virtual
 from tcpclient_testing.aio.process import thread_errors
 
-from .context import is_virtual
 from .unretrieved import Unretrieved
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import asyncio
 import unittest
 from typing import Any
 
-from tcpclient_testing.aio.unretrieved import Unretrieved
+from tcpclient_testing.aio.causes.unretrieved import Unretrieved
 from tests.support.loops import AsyncTestCase
 
 

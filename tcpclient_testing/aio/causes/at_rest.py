@@ -32,7 +32,7 @@ __all__ = ["is_ours", "loop_is_at_rest", "nobody_else_lives", "other_tasks"]
 __unittest = True
 
 _PACKAGE = __name__.partition(".")[0]
-_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_FOLDER = os.path.abspath(os.path.join(os.path.dirname(__file__), os.pardir, os.pardir)) + os.sep
 
 # Methods by which our own time-outs fire; nothing comes of them but a verdict.
 _OUR_TIMERS = frozenset({"_tick", "_look"})

@@ -11,14 +11,12 @@ import os
 import threading
 from typing import TYPE_CHECKING, Callable, Optional
 
+from tcpclient_testing.aio.process.watchdog import watch
 from tcpclient_testing.engine.mismatches import Mismatch
-
-from .watchdog import watch
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.context import ServerContext
-
-    from .blocked_call import BlockedCall
+    from tcpclient_testing.aio.process.blocked_call import BlockedCall
 
 __all__ = ["PATIENCE", "ThreadBlocked", "ThreadGuard"]
 

@@ -1,0 +1,1 @@
+"""Errors by which clients end by themselves: found while a test waits, and reported as the cause."""
