@@ -52,13 +52,13 @@ class ThreadedHost(Host):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.awaiting = Awaiting(self._make_lookout_in)
-        self.test_thread = threading.get_native_id()
         self._companions: Callable[[], Sequence[ThreadedHost]] = tuple
         self._followed: Optional[ThreadedHost] = None
 
-    def run_in(self, thread: LoopThread) -> None:
-        """Let `thread` be the one in which the server's loop runs."""
+    def run_in(self, thread: LoopThread, test_thread: int) -> None:
+        """Let `thread` be the one in which the server's loop runs; `test_thread` is the system's number of the test's."""
         self._thread = thread
+        self.test_thread = test_thread
 
     def thread_is_blocked(self, call: BlockedCall) -> None:
         """The thread is blocked by this call: give it up."""
@@ -218,6 +218,7 @@ class InnerServer(MockTCPServer):
 
     def __init__(self, host: Optional[str] = None, port: int = 0, **options: Any) -> None:
         self._thread: Optional[LoopThread] = None
+        self._test_thread = threading.get_native_id()
         super().__init__(host, port, **options)
 
     @property
@@ -254,7 +255,7 @@ class InnerServer(MockTCPServer):
     def _make_runtime(self, options: ServerOptions) -> Runtime:
         runtime = ThreadedRuntime(options.timeout, options.idle_timeout, options.transcript_limit, self._handles.make,
                                   self._handles.make_for_handler)
-        runtime.host.run_in(self.thread)
+        runtime.host.run_in(self.thread, self._test_thread)
         return runtime
 
     def _make_script(self, options: ServerOptions) -> ServerScript:
