@@ -190,7 +190,9 @@ class Host:
         self.set_body(Body(task, self.waiters.includes, cleaning=cleaning))
 
     def set_body(self, body: Body) -> None:
-        """Interrupt `body` when the script fails; at once if it has failed."""
+        """Interrupt `body` when the script fails; at once if it has failed. It takes the place of the one before."""
+        if self.body is not None:
+            self.body.drop()
         self.body = body
         if self.session.environment.failure is not None:
             self._interrupt(body)

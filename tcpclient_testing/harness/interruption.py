@@ -18,6 +18,8 @@ import threading
 import weakref
 from typing import Any, Callable, Optional
 
+from .shared_tasks import SharedTask
+
 __all__ = ["Body", "awaits", "consequence", "ends_with_ctrl_c"]
 
 __unittest = True
@@ -41,6 +43,7 @@ class Body:
     def __init__(self, task: asyncio.Task[Any], waits_for_us: Callable[[asyncio.Task[Any]], bool], *,
                  cleaning: bool = False) -> None:
         self._task = task
+        self._part = SharedTask(task)
         self._loop = task.get_loop()
         self._waits_for_us = waits_for_us
         self._patience = _PATIENCE_WHILE_CLEANING if cleaning else _PATIENCE
@@ -73,8 +76,15 @@ class Body:
         with contextlib.suppress(RuntimeError):  # that loop is closed: the body has ended
             self._loop.call_soon_threadsafe(self.interrupt)
 
+    def drop(self) -> None:
+        """Stop interrupting: another body has taken the place of this one, or the part has ended."""
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _cancel(self) -> None:
-        if self._over or self._task.done():
+        if self._over or self._task.done() or not self._part.runs():
             return
         if not self._waits_for_us(self._task):
             self._cancelled += 1
@@ -90,10 +100,7 @@ class Body:
 
     async def absorb(self) -> bool:
         """Stop interrupting: the body has ended. Return True if it was interrupted and cancelled by others, too."""
-        self._over = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self.drop()
         if not self._cancelled:
             return False
         try:

@@ -38,6 +38,10 @@ class Judged(Protocol):
     def finished(self) -> bool:
         """Whether the server was closed, and has no failure that the test has not reported."""
 
+    @property
+    def excused(self) -> bool:
+        """Whether the server gives no verdict any more, since the test has its report."""
+
     def error(self) -> Optional[ExpectationError]:
         """Return a new exception that says why the script has failed; None if it has not."""
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from .exceptions import is_verdict, raise_alone
 from .in_flight import is_propagating
 from .judged import ON_ITS_WAY
-from .servers import BODY, TEAR_DOWN, ServersOfTest, without_waiting
+from .servers import BODY, SET_UP, TEAR_DOWN, ServersOfTest, owner_of, without_waiting
 from .tracebacks import hide_our_frames
 
 if TYPE_CHECKING:
@@ -49,13 +49,14 @@ async def run(servers: ServersOfTest, part: str, function: Callable[..., Any], *
     if servers.has_body:
         return await function(*args, **kwargs)  # called by another part, which is the body
     async with RunningPart(servers, part):
-        value = function(*args, **kwargs)
-        return await value if hasattr(value, "__await__") else value
+        with servers.in_part(part):
+            value = function(*args, **kwargs)
+            return await value if hasattr(value, "__await__") else value
 
 
 def run_blocking(servers: ServersOfTest, part: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a function that is a part of the test, and blocks. Raise what the part reports."""
-    with RunningPart(servers, part):
+    with RunningPart(servers, part), servers.in_part(part):
         return function(*args, **kwargs)
 
 
@@ -105,11 +106,17 @@ class _ServerOfBlock(ServersOfTest):
     """A server that lives as long as a block of code: it is left when the block has ended.
 
     Unless it `judges`, it waits for nothing then, and only a failure that was there before is raised.
+
+    If a test owns the server, this knows the body, and what was reported.
     """
 
-    def __init__(self, judges: bool) -> None:
+    def __init__(self, server: Judged, judges: bool, clears: bool) -> None:
         super().__init__()
+        self._server = server
         self._judges = judges
+        self._owner = owner_of(server)
+        self.attaches = self._owner is None or self._owner.attaches
+        self.add(server, outlives=clears)
 
     def _follow(self, server: Judged) -> None:
         if self._body is not None:
@@ -117,14 +124,29 @@ class _ServerOfBlock(ServersOfTest):
 
     def _go_on(self, cleared: Judged, server: Judged) -> None:
         self.servers.remove(cleared)  # a block may clear its server any number of times
+        if self._owner is not None and self._owner.has_body:
+            self._body = None  # the owner has told the server which part of the test is the body now
         super()._go_on(cleared, server)
 
     def begin(self, *, cleaning: bool = False) -> None:
+        if self._owner is not None and self._owner.has_body:
+            self.hear_threads()
+            return
         super().begin(cleaning=cleaning)
         for server in self.servers:
             self._follow(server)
 
     async def ended(self, part: str, exc: Optional[BaseException], *, blocking: bool) -> Optional[BaseException]:
+        raised = await self._ended(part, exc, blocking)
+        if self._owner is not None:
+            self._owner.left(self._server, None if raised is exc else raised)
+        return raised
+
+    async def _ended(self, part: str, exc: Optional[BaseException], blocking: bool) -> Optional[BaseException]:
+        if self._owner is not None and self._owner.part not in (SET_UP, BODY) and self._server.excused:
+            await self.release()
+            self.close()
+            return exc  # a consequence, if it is anything: the owner drops it
         try:
             until = None if exc is None else self._waited_elsewhere(exc)
             if until is not None:
@@ -160,9 +182,7 @@ class _ServerOfBlock(ServersOfTest):
 
 def block_of(server: Judged, *, judge: bool = True, clears: bool = False) -> RunningPart:
     """Return the context of a block of code in which `server` lives. It is left at the end, and closed or cleared."""
-    servers = _ServerOfBlock(judge)
-    servers.add(server, outlives=clears)
-    return RunningPart(servers, BODY)
+    return RunningPart(_ServerOfBlock(server, judge, clears), BODY)
 
 
 def leaving_with(server: Judged, exc: Optional[BaseException]) -> Optional[BaseException]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from asyncio import events
 from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from .judged import Judged
 
-__all__ = ["BODY", "SET_UP", "TEAR_DOWN", "ServersOfTest", "without_waiting"]
+__all__ = ["BODY", "SET_UP", "TEAR_DOWN", "ServersOfTest", "owner_of", "without_waiting"]
 
 __unittest = True
 
@@ -36,6 +37,14 @@ T = TypeVar("T")
 
 #: The parts of a test. They differ in what is raised when a script has failed: see `ServersOfTest.ended`.
 SET_UP, BODY, TEAR_DOWN = "set-up", "body", "tear-down"
+
+_owners: weakref.WeakKeyDictionary[Judged, weakref.ref[ServersOfTest]] = weakref.WeakKeyDictionary()
+
+
+def owner_of(server: Judged) -> Optional[ServersOfTest]:
+    """Return the servers of the test that has adopted a server, if one has: see `ServersOfTest.adopt`."""
+    owner = _owners.get(server)
+    return None if owner is None else owner()
 
 
 def without_waiting(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -70,6 +79,8 @@ class ServersOfTest:
         self._subtests = SubtestReports()
         self._body: Optional[asyncio.Task[Any]] = None
         self._cleaning = False
+        self.part: Optional[str] = None  # the part of the test that runs
+        self._verdicts: list[BaseException] = []  # what was raised as the verdict outside of the body, or by us
 
     def add(self, server: Judged, *, outlives: bool = False) -> None:
         """Add a server that the test has made. If a body is running, the server interrupts it too.
@@ -99,7 +110,30 @@ class ServersOfTest:
         """Return those servers of `live` whose verdict no subtest has reported."""
         return self._subtests.unreported(self.live())
 
+    # Servers that the test opens by itself, and leaves by itself.
+
+    def adopt(self, server: Judged, handle: Any) -> None:
+        """Take a server that is being opened, and is `handle` for the test; not if another task opens it."""
+        if self._body is None or events._get_running_loop() is None or asyncio.current_task() is self._body:
+            _owners[server] = weakref.ref(self)
+            self.add(server)
+
+    def left(self, server: Judged, verdict: Optional[BaseException]) -> None:
+        """An adopted server has been left, and raises this verdict: after the body, that is the test's report."""
+        if verdict is not None and self.part not in (SET_UP, BODY):
+            self._verdicts.append(verdict)
+            self.excuse()
+
     # The body.
+
+    @contextlib.contextmanager
+    def in_part(self, part: str) -> Iterator[None]:
+        """In the `with` block, a part of the test runs."""
+        before, self.part = self.part, part
+        try:
+            yield
+        finally:
+            self.part = before
 
     @property
     def has_body(self) -> bool:
@@ -111,8 +145,10 @@ class ServersOfTest:
         self.hear_threads()
         if events._get_running_loop() is None:
             return  # the loop is trio's
-        body = self._body = asyncio.current_task()
-        assert body is not None
+        body = asyncio.current_task()
+        if body is None:
+            return  # a framework runs the test without a task
+        self._body = body
         self._cleaning = cleaning
         for server in self.live():
             server.set_body(body, cleaning=cleaning)
@@ -155,6 +191,8 @@ class ServersOfTest:
         self._look_back(exc)
         interrupted = False if blocking else await self.release()
         if part == TEAR_DOWN:
+            if any(exc is verdict for verdict in self._verdicts):
+                return exc
             return None if exc is not None and self._is_dropped(exc, interrupted) else exc
         if exc is None and part == SET_UP:
             return None  # the test raises the verdict; then the tear-down runs
@@ -226,7 +264,11 @@ class ServersOfTest:
 
         With `blocking`, servers that run in a loop of the test are left out.
         """
-        live = [server for server in self.live() if not (blocking and server.in_loop)]
+        return await self.leave_these(self.servers, blocking=blocking)
+
+    async def leave_these(self, servers: Sequence[Judged], *, blocking: bool) -> Optional[BaseException]:
+        """Leave some of the servers, as `leave_all` does."""
+        live = [server for server in self.live() if server in servers and not (blocking and server.in_loop)]
         try:
             for server in live:
                 await self._leave(server, blocking=blocking)

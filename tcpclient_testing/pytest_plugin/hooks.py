@@ -14,10 +14,11 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Generator
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
+from tcpclient_testing.harness.adopting.owners import opening_for
 from tcpclient_testing.harness.exceptions import parts_of, raise_alone
 from tcpclient_testing.harness.tracebacks import hide_our_frames
 from tcpclient_testing.report.report import ExpectationError
@@ -29,6 +30,7 @@ from .fixtures import (
     SERVERS,
     servers_of,
 )
+from .leaving import leaves_at_once
 from .loops import clock_of_fixture
 from .options import wants_virtual_time
 from .servers import ServersOfFixtures
@@ -57,20 +59,46 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any],
     Also give a test that asks for virtual time its loop, and make asynchronous fixtures interruptible.
     """
     function = inspect.unwrap(fixturedef.func)  # get it now: plugins for asynchronous tests replace it during set-up
-    servers = request.node.stash.get(SERVERS, None)
+    servers = _servers_for(fixturedef, request, function)
+    used, adopted = servers is not None and servers.in_use, 0 if servers is None else servers.adopted
     with contextlib.ExitStack() as stack:
         stack.enter_context(clock_of_fixture(request, fixturedef.argname, function))
-        if servers is not None and fixturedef.scope == "function":
+        if servers is not None:
             stack.enter_context(interruptible_fixture(fixturedef, request, servers))
+            stack.enter_context(opening_for(servers))
         yield
-    servers = request.node.stash.get(SERVERS, None)
-    if servers is not None and fixturedef.scope == "function" and _may_close_clients(function):
+    if servers is None or fixturedef.scope != "function" or not _is_users(fixturedef, function):
+        return
+    opens = servers.adopted > adopted
+    if not leaves_at_once(function) if opens else used and _may_close_clients(function):
         servers.add_later(function.__code__)
+    if opens or _may_close_clients(function):
+        servers.expect_servers()
+
+
+def _servers_for(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest,
+                 function: Any) -> Optional[ServersOfFixtures]:
+    """Return to which servers those belong that this fixture opens.
+
+    They are the test's if the fixture is set up for one test. A fixture that serves several tests has servers of its
+    own: it can be interrupted, too, but no test is.
+    """
+    if fixturedef.scope != "function":
+        return ServersOfFixtures() if _is_users(fixturedef, function) else None
+    users = _is_users(fixturedef, function)
+    return servers_of(request.node) if users else request.node.stash.get(SERVERS, None)
+
+
+def _is_users(fixturedef: pytest.FixtureDef[Any], function: Any) -> bool:
+    """Whether a fixture is the user's, or a library's that may know of clients and servers."""
+    if not hasattr(function, "__code__"):
+        return False
+    # In pytest's fixtures with these names, the user's setup_method and setup_function are called.
+    return getattr(function, "__module__", "").partition(".")[0] not in _NO_CLIENTS or \
+        fixturedef.argname.startswith("_xunit_setup_")
 
 
 def _may_close_clients(function: Any) -> bool:
-    if getattr(function, "__module__", "").partition(".")[0] in _NO_CLIENTS or not hasattr(function, "__code__"):
-        return False
     names = function.__code__.co_varnames[:function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function) or "request" in names
 
@@ -82,7 +110,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, None]:
         del item.stash[SERVERS]  # of an earlier run: the test is run again, and begins with nothing
     outcome = yield
     servers = item.stash.get(SERVERS, None)
-    if servers is not None and outcome.excinfo is not None and isinstance(outcome.excinfo[1], Exception):
+    if servers is not None and outcome.excinfo is not None:
         verdict = servers.verdict_instead_of(outcome.excinfo[1])
         if verdict is not None:
             _force_exception(outcome, verdict)
@@ -98,7 +126,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
 def _judged_call(item: pytest.Item) -> Generator[None, Any, None]:
     function = getattr(item, "obj", None)
     names = getattr(item, "fixturenames", ())
-    if function is None or not ("request" in names or any(name in names for name in FIXTURES)):
+    ours = "request" in names or any(name in names for name in FIXTURES)
+    if function is None or not (ours or (SERVERS in item.stash and item.stash[SERVERS].expected)):
         yield
         return
     servers = servers_of(item)
@@ -106,7 +135,7 @@ def _judged_call(item: pytest.Item) -> Generator[None, Any, None]:
         servers.add_later(None)  # the test may request more fixtures, or add finalizers
     item.obj = servers.wrap(function)  # type: ignore[attr-defined]
     try:
-        with servers.call():
+        with servers.call(), opening_for(servers):
             outcome = yield
             if outcome.excinfo is not None and isinstance(outcome.excinfo[1], RuntimeError):
                 stopped = servers.stopped(outcome.excinfo[1])
@@ -121,8 +150,10 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, None]:
     """Drop what fixtures raise in their tear-down because the script has failed: the verdict was reported already."""
     outcome = yield
     servers = item.stash.get(SERVERS, None)
-    if servers is not None and outcome.excinfo is not None and servers.explains(outcome.excinfo[1]):
-        outcome.force_result(None)
+    if servers is not None:
+        servers.torn_down()
+        if outcome.excinfo is not None and servers.explains(outcome.excinfo[1]):
+            outcome.force_result(None)
 
 
 def _force_exception(outcome: Any, exception: BaseException) -> None:
@@ -205,7 +236,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         else:
             hide_our_frames(error)
     _note_as_told(error)
-    if verdict is not None:
+    if verdict is not None and servers.shows(verdict):
         verdict.report.leave_out_transcript()
     outcome = yield
     report = outcome.get_result()

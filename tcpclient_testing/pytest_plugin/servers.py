@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.harness.run import run, run_blocking
-from tcpclient_testing.harness.servers import BODY, SET_UP, TEAR_DOWN, ServersOfTest, without_waiting
+from tcpclient_testing.harness.servers import BODY, SET_UP, TEAR_DOWN, ServersOfTest, owner_of, without_waiting
 from tcpclient_testing.report.report import ExpectationError
 from tcpclient_testing.server.judgement import Judgement
 
@@ -61,13 +61,13 @@ class ServersOfFixtures(ServersOfTest):
         self.frame: Optional[FrameType] = None
         self.running = False
         self.success: dict[str, Any] = {}
+        self.expected = False  # whether there are fixtures that may open servers, or leave them
         self._handles: dict[Judged, Any] = {}  # the servers as the test knows them
         self._function: Any = None  # the test function
         self._dropped = DroppedStreams()
         self._left_open: list[str] = []
         self._began = False
         self._over = False
-        self._verdicts: list[BaseException] = []  # what was raised as the verdict: one, unless subtests report more
         self._told_verdict = False  # whether a verdict was reported, even if the test's own call of join() raised it
 
     def add_server(self, server: Any, *, outlives: bool = False) -> None:
@@ -79,6 +79,42 @@ class ServersOfFixtures(ServersOfTest):
     def _go_on(self, cleared: Judged, server: Judged) -> None:
         self._handles[server] = self._handles[cleared]
         super()._go_on(cleared, server)
+
+    # Servers that fixtures of the test's own open, and leave.
+
+    @property
+    def adopted(self) -> int:
+        """How many servers fixtures of the test's own, or the test, have opened."""
+        return len(self.servers) - len(self._own())
+
+    def adopt(self, server: Judged, handle: Any) -> None:
+        super().adopt(server, handle)
+        if owner_of(server) is self:
+            self._handles[server] = handle
+            if self.part == BODY:
+                self.later.append(None)  # a fixture may leave it
+
+    def left(self, server: Judged, verdict: Optional[BaseException]) -> None:
+        super().left(server, verdict)
+        if self.part == BODY and server.finished:
+            # The test has opened, or stopped, this one itself: nothing more is to be said about it.
+            self.servers.remove(server)
+        elif verdict is not None and self.part not in (SET_UP, BODY):
+            self._note(None, verdict)
+        self._tell_of_dropped_streams()
+
+    def expect_servers(self) -> None:
+        """Note a fixture of the test's own with a tear-down: servers may be left there."""
+        self.expected = True
+
+    @property
+    def in_use(self) -> bool:
+        """Whether the test has servers, or a factory of servers."""
+        return self.asynchronous or self.blocking or bool(self.servers)
+
+    def torn_down(self) -> None:
+        """All fixtures are torn down."""
+        self._tell_of_dropped_streams(over=True)
 
     # What the hooks and the fixtures find out about the test.
 
@@ -136,11 +172,11 @@ class ServersOfFixtures(ServersOfTest):
         finally:
             self._tell_of_dropped_streams()
 
-    def _tell_of_dropped_streams(self) -> None:
+    def _tell_of_dropped_streams(self, *, over: bool = False) -> None:
         """Pass on or keep the warnings about streams that the test has dropped, once it is known whether it failed."""
         if self._told_verdict:
             self._left_open += self._dropped.keep()
-        elif not self.undecided():
+        elif over or not self.undecided():
             self._dropped.tell()
 
     def _take_loop(self) -> None:
@@ -154,7 +190,11 @@ class ServersOfFixtures(ServersOfTest):
 
     def _in_loop(self) -> list[Judgement]:
         """The asynchronous servers, which run in a loop of the test."""
-        return [server for server in self.servers if isinstance(server, Judgement)]
+        return [server for server in self._own() if isinstance(server, Judgement)]
+
+    def _own(self) -> list[Judged]:
+        """The servers of our fixtures: we judge them, and close them."""
+        return [server for server in self.servers if owner_of(server) is not self]
 
     def stopped(self, error: RuntimeError) -> Optional[BaseException]:
         """The call of the test has ended with `error`. Return what to raise instead if the body has not ended."""
@@ -169,6 +209,8 @@ class ServersOfFixtures(ServersOfTest):
         if part == BODY and exc is not None:
             self.frame = frame_of(self._function, exc)
         raised = await super().ended(part, exc, blocking=blocking)
+        if raised is not None:
+            self.excuse()  # servers that fixtures leave say nothing more
         if part == BODY or (part == SET_UP and raised is not exc):
             self._note(None if raised is exc else raised, exc)
         return raised
@@ -184,7 +226,8 @@ class ServersOfFixtures(ServersOfTest):
 
     async def judge(self, *, blocking: bool) -> Optional[BaseException]:
         if not self.later:
-            return await self.leave_all(blocking=blocking)
+            verdict = await self.leave_all(blocking=blocking)
+            return await self._judge_adopted(blocking=blocking) if verdict is None else verdict
         for _ in range(_TURNS if events._get_running_loop() is not None and not blocking else 0):
             await asyncio.sleep(0)
         for server in self.unreported():
@@ -194,10 +237,25 @@ class ServersOfFixtures(ServersOfTest):
                 return server.error()
             if server.settled():
                 try:
-                    await server.judge(implied_disconnect=True, blocking=blocking)
+                    await server.judge(implied_disconnect=owner_of(server) is not self,
+                                       blocking=blocking)
                 except ExpectationError as error:
                     return error
         return None
+
+    async def _judge_adopted(self, *, blocking: bool) -> Optional[BaseException]:
+        """Judge the servers that the test's own fixtures leave, since they are left next."""
+        for server in self.unreported():
+            if not (blocking and server.in_loop):
+                try:
+                    await server.judge(blocking=blocking)
+                except ExpectationError as error:
+                    first = min(self.unreported(), key=lambda each: each.failed_at()).error()
+                    return error if first is None else first
+        return None
+
+    async def leave_all(self, *, blocking: bool) -> Optional[BaseException]:
+        return await self.leave_these(self._own(), blocking=blocking)
 
     # Set-up and tear-down.
 
@@ -218,9 +276,14 @@ class ServersOfFixtures(ServersOfTest):
             return True
         return bool(await run(self, TEAR_DOWN, rest))
 
-    def verdict_instead_of(self, exc: Exception) -> Optional[BaseException]:
+    def verdict_instead_of(self, exc: BaseException) -> Optional[BaseException]:
         """A fixture has raised `exc` while it was set up. Return what to raise instead, or None."""
         self._over = True
+        verdict = self._verdict_instead_of(exc) if isinstance(exc, Exception) else None
+        self.excuse()
+        return verdict
+
+    def _verdict_instead_of(self, exc: Exception) -> Optional[BaseException]:
         for server in self.live():
             if server.blames(exc) and not isinstance(exc, ExpectationError):
                 return self._note(server.error(), exc)
@@ -231,7 +294,10 @@ class ServersOfFixtures(ServersOfTest):
         try:
             if self._began and not self._over:
                 self._over = True
-                return self._note(self.leave_blocking() or self._leave_in_loop(), None)
+                verdict = self._note(self.leave_blocking() or self._leave_in_loop(), None)
+                if verdict is not None:
+                    self.excuse()
+                return verdict
         finally:
             self._close()
             self._tell_of_dropped_streams()
@@ -242,7 +308,7 @@ class ServersOfFixtures(ServersOfTest):
         return without_waiting(self.leave_all(blocking=True))
 
     def _leave_in_loop(self) -> Optional[BaseException]:
-        servers = [server for server in self.unreported() if isinstance(server, Judgement)]
+        servers = [server for server in self.unreported() if server in self._in_loop()]
         for server in servers:
             failure = server.error()
             if failure is not None:
@@ -261,7 +327,8 @@ class ServersOfFixtures(ServersOfTest):
 
     def _close(self) -> None:
         loops = {server.loop for server in self._in_loop() if not server.finished}
-        self.close()
+        for server in self._own():
+            server.close()
         for loop in loops:
             if loop is not None and not (loop.is_closed() or loop.is_running()):
                 loop.run_until_complete(_some_turns())
@@ -293,6 +360,14 @@ class ServersOfFixtures(ServersOfTest):
     def is_verdict(self, error: BaseException) -> bool:
         """Whether `error` was raised as the verdict, not by the test function itself."""
         return any(error is verdict for verdict in self._verdicts)
+
+    def shows(self, verdict: ExpectationError) -> bool:
+        """Whether the sections of the test's report show the conversation of a verdict."""
+        for server in self.servers:
+            error = server.error() if server.failed_at() < float("inf") else None
+            if error is not None and error.report is verdict.report:
+                return True
+        return bool(self.asynchronous or self.blocking)
 
     def undecided(self) -> bool:
         """Whether the test has passed so far, but may still fail when a fixture is torn down."""

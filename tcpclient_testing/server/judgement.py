@@ -183,6 +183,11 @@ class Judgement(Findings):
         """Whether the test has its report: nothing more is raised."""
         return self._reported or self._runtime.host.told
 
+    @property
+    def excused(self) -> bool:
+        """Whether the server gives no verdict any more, since the test has its report."""
+        return self._has_report
+
     def attach(self, loop: Optional[asyncio.AbstractEventLoop]) -> None:
         """Run in `loop`, if the server has no loop yet."""
         self._lifetime.attach(loop)

@@ -200,12 +200,17 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
 
     async def __aenter__(self: S) -> S:
         self.open()
+        self._join_test(block=True)
         await self._block().__aenter__()
         return self
 
     async def __aexit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
                         traceback: Optional[TracebackType]) -> None:
         await self._block().__aexit__(exc_type, exc, traceback)
+
+    def _join_test(self, *, block: bool) -> None:
+        from tcpclient_testing.harness.adopting.owners import adopt
+        adopt(self._judgement, self, block=block)
 
     def _block(self, judge: bool = True, *, clears: bool = False) -> RunningPart:
         from tcpclient_testing.harness.run import block_of  # here, since only a server that runs needs it
@@ -219,6 +224,7 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         cancel. The task that calls `start` may be a fixture's, or may have ended long before the failure.
         """
         self.open()
+        self._join_test(block=False)
         return self
 
     async def stop(self, exc: Optional[BaseException] = ON_ITS_WAY, *, judge: bool = True) -> None:

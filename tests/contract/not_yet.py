@@ -11,7 +11,8 @@ from .judging import Outcome, complaint
 NOT_YET: dict[str, tuple[str, tuple[str, ...]]] = {
     "tls_failure": (
         "the client's own exception is reported, in place of the verdict that says why the handshake failed",
-        ("asynchronous_mixin", "async_with", "start_and_stop", "start_and_clear", "tcpserver", "tcpserver_factory"),
+        ("asynchronous_mixin", "async_set_up", "async_with", "start_and_stop", "start_and_clear", "tcpserver",
+         "tcpserver_factory", "users_fixture", "users_start_and_stop"),
     ),
 }
 

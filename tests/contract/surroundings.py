@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import traceback
 import unittest
 from typing import Any, Callable, NamedTuple, Optional
@@ -35,14 +36,18 @@ def _outcome(error: Optional[BaseException], left: str = "") -> Outcome:
 
 # unittest.
 
-def _case_class(base: type[Any], mixin: type[Any], case: Case, asynchronous: bool,
+def _case_class(base: type[Any], mixin: Optional[type[Any]], case: Case, asynchronous: bool,
                 server: Callable[[Any], Any] = lambda self: self.tcpserver) -> type[Any]:
-    """Make a test case with one test. `server` returns its server."""
+    """Make a test case with one test. `server` returns its server.
+
+    Without a mixin, the set-up opens the server, and a clean-up leaves it.
+    """
     def tools(self: Any) -> Tools:
         made: Optional[Tools] = self.__dict__.get("tools")
         if made is None:
-            close: list[Callable[[], None]] = []
-            self.addCleanup(lambda: [function() for function in close])  # after the verdict
+            close: Optional[list[Callable[[], None]]] = self.__dict__.get("close")
+            if close is None:
+                close = _close_in_the_end(self)
             made = self.tools = Tools(server(self), tls=case.tls, asynchronous=asynchronous, case=self)
             close.append(made.close)
         return made
@@ -71,7 +76,38 @@ def _case_class(base: type[Any], mixin: type[Any], case: Case, asynchronous: boo
     for name, body in (("SetUp", case.set_up), ("TearDown", case.tear_down)):
         if body is not None:
             namespace[prefix + name if prefix else name[0].lower() + name[1:]] = part(body)
+    if mixin is None:
+        _add_server(namespace, case, asynchronous)
+        return type(case.name, (base,), namespace)
     return type(case.name, (mixin, base), namespace)
+
+
+def _close_in_the_end(test: unittest.TestCase) -> list[Callable[[], None]]:
+    """Return a list of functions that a clean-up calls: after the verdict of a server that is opened after this."""
+    close: list[Callable[[], None]] = []
+    test.addCleanup(lambda: [function() for function in close])
+    return close
+
+
+def _add_server(namespace: dict[str, Any], case: Case, asynchronous: bool) -> None:
+    """Let the set-up of a test case open a server on a stack that a clean-up closes."""
+    async def enter(self: Any) -> None:
+        self.close = _close_in_the_end(self)
+        stack = contextlib.AsyncExitStack()
+        self.addAsyncCleanup(stack.aclose)
+        self.tcpserver = await stack.enter_async_context(MockTCPServer(**case.options()))
+        if before is not None:
+            await before(self)
+
+    def enter_blocking(self: Any) -> None:
+        self.close = _close_in_the_end(self)
+        self.tcpserver = ThreadedMockTCPServer(**case.options()).start()
+        self.addCleanup(self.tcpserver.stop)
+        if before is not None:
+            before(self)
+    name = "asyncSetUp" if asynchronous else "setUp"
+    before = namespace.get(name)
+    namespace[name] = enter if asynchronous else enter_blocking
 
 
 def _run_case(made: type[Any]) -> Outcome:
@@ -115,6 +151,16 @@ def borrowing_mixin(case: Case) -> Outcome:
         return outcome
     finally:
         server.stop()
+
+
+def async_set_up(case: Case) -> Outcome:
+    """``asyncSetUp`` opens a `MockTCPServer`, without a mixin."""
+    return _run_case(_case_class(unittest.IsolatedAsyncioTestCase, None, case, True))
+
+
+def set_up(case: Case) -> Outcome:
+    """``setUp`` starts a `ThreadedMockTCPServer`, without a mixin."""
+    return _run_case(_case_class(unittest.TestCase, None, case, False))
 
 
 # Blocks of code.
@@ -296,6 +342,8 @@ SURROUNDINGS = {
     "asynchronous_mixin": Surrounding(asynchronous_mixin, "asynchronous", True),
     "threaded_mixin": Surrounding(threaded_mixin, "threaded", True),
     "borrowing_mixin": Surrounding(borrowing_mixin, "threaded", True),
+    "async_set_up": Surrounding(async_set_up, "asynchronous", True),
+    "set_up": Surrounding(set_up, "threaded", True),
     "async_with": Surrounding(async_with, "asynchronous"),
     "with_block": Surrounding(with_block, "threaded"),
     "start_and_stop": Surrounding(start_and_stop, "asynchronous", interrupts=False),

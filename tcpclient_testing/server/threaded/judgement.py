@@ -53,6 +53,11 @@ class ThreadedJudgement(Findings):
         return self._inner.finished and self._thread.error is None
 
     @property
+    def excused(self) -> bool:
+        """Whether the server gives no verdict any more, since the test has its report."""
+        return self._inner.excused
+
+    @property
     def host(self) -> ThreadedHost:
         """The host of the server: what other servers of the test have to know."""
         return self._runtime.host

@@ -56,7 +56,7 @@ class ThreadedHost(Host):
         self._followed: Optional[ThreadedHost] = None
 
     def run_in(self, thread: LoopThread, test_thread: int) -> None:
-        """Let `thread` be the one in which the server's loop runs; `test_thread` is the system's number of the test's."""
+        """Let `thread` be the one in which the server runs; `test_thread` is the system's number of the test's."""
         self._thread = thread
         self.test_thread = test_thread
 

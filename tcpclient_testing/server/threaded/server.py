@@ -20,6 +20,7 @@ from weakref import WeakMethod
 
 from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.steps.timing import UNSET, timing_of
+from tcpclient_testing.harness.adopting.owners import adopt
 from tcpclient_testing.harness.judged import ON_ITS_WAY
 from tcpclient_testing.harness.run import block_of, leaving_with
 from tcpclient_testing.server.forgotten import Forgettable
@@ -94,6 +95,7 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
 
     def __enter__(self: S) -> S:
         self.open()
+        adopt(self._judgement, self, block=True)
         block_of(self._judgement).__enter__()
         return self
 
@@ -103,6 +105,7 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
 
     async def __aenter__(self: S) -> S:
         self.open()
+        adopt(self._judgement, self, block=True)
         await block_of(self._judgement).__aenter__()
         return self
 
@@ -117,6 +120,7 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         event keeps waiting.
         """
         self.open()
+        adopt(self._judgement, self, block=False)
         return self
 
     def stop(self, exc: Optional[BaseException] = ON_ITS_WAY, *, judge: bool = True) -> None:
