@@ -115,7 +115,7 @@ class _ServerOfBlock(ServersOfTest):
         self._server = server
         self._judges = judges
         self._owner = owner_of(server)
-        self.attaches = self._owner is None or self._owner.attaches
+        self.attaches = self._owner is None or self._owner.attaches_to(server)
         self.add(server, outlives=clears)
 
     def _follow(self, server: Judged) -> None:

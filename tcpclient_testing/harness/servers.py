@@ -124,6 +124,10 @@ class ServersOfTest:
             self._verdicts.append(verdict)
             self.excuse()
 
+    def attaches_to(self, server: Judged) -> bool:
+        """Whether an exception that leaves the block of an adopted server shows its conversation."""
+        return self.attaches
+
     # The body.
 
     @contextlib.contextmanager

@@ -55,13 +55,13 @@ class ServersOfFixtures(ServersOfTest):
 
     def __init__(self) -> None:
         super().__init__()
-        self.asynchronous = False
-        self.blocking = False
+        self._kind = ""
         self.later: list[Optional[CodeType]] = []
         self.frame: Optional[FrameType] = None
         self.running = False
         self.success: dict[str, Any] = {}
         self.expected = False  # whether there are fixtures that may open servers, or leave them
+        self._opened_in_body: list[Judged] = []  # by the test function; perhaps a fixture leaves them
         self._handles: dict[Judged, Any] = {}  # the servers as the test knows them
         self._function: Any = None  # the test function
         self._dropped = DroppedStreams()
@@ -92,16 +92,19 @@ class ServersOfFixtures(ServersOfTest):
         if owner_of(server) is self:
             self._handles[server] = handle
             if self.part == BODY:
+                self._opened_in_body.append(server)
                 self.later.append(None)  # a fixture may leave it
 
     def left(self, server: Judged, verdict: Optional[BaseException]) -> None:
         super().left(server, verdict)
-        if self.part == BODY and server.finished:
-            # The test has opened, or stopped, this one itself: nothing more is to be said about it.
+        if self.part == BODY and server in self._opened_in_body:
             self.servers.remove(server)
         elif verdict is not None and self.part not in (SET_UP, BODY):
             self._note(None, verdict)
         self._tell_of_dropped_streams()
+
+    def attaches_to(self, server: Judged) -> bool:
+        return self.attaches or server in self._opened_in_body
 
     def expect_servers(self) -> None:
         """Note a fixture of the test's own with a tear-down: servers may be left there."""
@@ -110,7 +113,7 @@ class ServersOfFixtures(ServersOfTest):
     @property
     def in_use(self) -> bool:
         """Whether the test has servers, or a factory of servers."""
-        return self.asynchronous or self.blocking or bool(self.servers)
+        return bool(self._kind or self.servers)
 
     def torn_down(self) -> None:
         """All fixtures are torn down."""
@@ -118,13 +121,23 @@ class ServersOfFixtures(ServersOfTest):
 
     # What the hooks and the fixtures find out about the test.
 
+    @property
+    def asynchronous(self) -> bool:
+        """Whether the test uses our fixtures of asynchronous servers."""
+        return self._kind == "asynchronous"
+
+    @property
+    def blocking(self) -> bool:
+        """Whether the test uses our fixtures of servers in threads."""
+        return self._kind == "blocking"
+
     def uses_asynchronous(self) -> None:
         """Note that the test uses a fixture of asynchronous servers."""
-        self.asynchronous = True
+        self._kind = "asynchronous"
 
     def uses_blocking(self) -> None:
         """Note that the test uses a fixture of servers in threads."""
-        self.blocking = True
+        self._kind = "blocking"
 
     def add_later(self, code: Optional[CodeType]) -> None:
         """Note a fixture that may close the client at its tear-down, or with None that the test may add one."""
@@ -367,7 +380,7 @@ class ServersOfFixtures(ServersOfTest):
             error = server.error() if server.failed_at() < float("inf") else None
             if error is not None and error.report is verdict.report:
                 return True
-        return bool(self.asynchronous or self.blocking)
+        return bool(self._kind)
 
     def undecided(self) -> bool:
         """Whether the test has passed so far, but may still fail when a fixture is torn down."""

@@ -45,6 +45,7 @@ def pytest_sessionfinish(session):
 HEAD = """
 import asyncio
 import pytest
+from tcpclient_testing import MockTCPServer, ThreadedMockTCPServer
 from tests.contract.bodies import Tools, drive, drive_blocking
 from tests.contract.cases import CASES
 from tests.contract.moments import shortened
@@ -54,6 +55,9 @@ from tests.contract.surroundings import method
 def short_moments():
     with shortened():
         yield
+
+def options_of(request):
+    return request.node.get_closest_marker("tcpserver").kwargs
 """
 
 # Clients are ended after the verdict, by a fixture that was set up before the server.
@@ -67,6 +71,19 @@ async def kept():
         tools.close()
     for _ in range(3):
         await asyncio.sleep(0)
+
+# Fixtures as users write them.
+
+{fixture}
+async def users_fixture(request):
+    async with MockTCPServer(**options_of(request)) as server:
+        yield server
+
+{fixture}
+async def users_start_and_stop(request):
+    server = await MockTCPServer(**options_of(request)).start()
+    yield server
+    await server.stop()
 """
 
 ASYNCHRONOUS = """
@@ -84,6 +101,13 @@ def kept():
     yield made
     for tools in made:
         tools.close()
+
+# A fixture as users write it.
+
+@pytest.fixture
+def users_threaded_fixture(request):
+    with ThreadedMockTCPServer(**options_of(request)) as server:
+        yield server
 """
 
 BLOCKING = """
@@ -99,7 +123,6 @@ _WAITS = '@pytest.mark.usefixtures("short_moments")\n'
 # A server with the case's options that outlives its test; after all tests another one has it, and is sound.
 
 BORROWING_HEAD = """
-from tcpclient_testing import ThreadedMockTCPServer
 from tests.contract.surroundings import another_test
 
 @pytest.fixture(scope="module")
@@ -164,7 +187,8 @@ class Session(NamedTuple):
             for fixture in self.fixtures for name, case in CASES.items() if self.has(case))
 
 
-_ASYNCHRONOUS, _THREADED = ("tcpserver", "tcpserver_factory"), ("threaded_tcpserver", "threaded_tcpserver_factory")
+_ASYNCHRONOUS = ("tcpserver", "tcpserver_factory", "users_fixture", "users_start_and_stop")
+_THREADED = ("threaded_tcpserver", "threaded_tcpserver_factory", "users_threaded_fixture")
 
 SESSIONS = (
     Session("pytest_asyncio", "strict", "@pytest.mark.asyncio\n", _ASYNCHRONOUS),
