@@ -135,7 +135,9 @@ def _judged_call(item: pytest.Item) -> Generator[None, Any, None]:
         servers.add_later(None)  # the test may request more fixtures, or add finalizers
     item.obj = servers.wrap(function)  # type: ignore[attr-defined]
     try:
-        with servers.call(), opening_for(servers):
+        # What a unittest case opens in its set-up is found as under unittest.
+        of_unittest = hasattr(getattr(item, "cls", None), "_callTestMethod")
+        with servers.call(), contextlib.nullcontext() if of_unittest else opening_for(servers):
             outcome = yield
             if outcome.excinfo is not None and isinstance(outcome.excinfo[1], RuntimeError):
                 stopped = servers.stopped(outcome.excinfo[1])

@@ -15,12 +15,15 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
+from tcpclient_testing.harness.exceptions import raise_alone
 from tcpclient_testing.harness.run import run, run_blocking
 from tcpclient_testing.harness.servers import BODY, TEAR_DOWN, ServersOfTest, without_waiting
 
 __all__ = ["ServersOfCase", "part_of_test", "servers_of_case"]
 
 __unittest = True
+
+__tracebackhide__ = True
 
 _NAME = "_tcpserver_owner"
 
@@ -29,6 +32,8 @@ def servers_of_case(case: Any) -> ServersOfCase:
     """Return the servers of a test case that runs now. Each run has its own."""
     servers: Optional[ServersOfCase] = case.__dict__.get(_NAME)
     if servers is None or servers.watched is not case._outcome:
+        if servers is not None:
+            servers.restore()
         servers = case.__dict__[_NAME] = ServersOfCase(case)
     return servers
 
@@ -53,6 +58,7 @@ class ServersOfCase(ServersOfTest):
         self.watched: Any = case._outcome
         self._watch_reports()
         subtest = case.subTest
+        self._own = dict(case.__dict__)
         test_method, tear_down, clean_up = case._callTestMethod, case._callTearDown, case._callCleanup
         case.__dict__.update({
             "subTest": lambda *args, **params: self._in_subtest(subtest(*args, **params)),
@@ -66,6 +72,13 @@ class ServersOfCase(ServersOfTest):
         self._replaced = True
         awaited = inspect.iscoroutinefunction(function) and hasattr(self._case, "addAsyncCleanup")
         return part_of_test(self, part, function, awaited=awaited)
+
+    def restore(self) -> None:
+        """Remove all that this has put in place of the parts of the test."""
+        for name in ("subTest", "_callTestMethod", "_callTearDown", "_callCleanup", "asyncTearDown", "tearDown"):
+            self._case.__dict__.pop(name, None)
+            if name in self._own:
+                self._case.__dict__[name] = self._own[name]
 
     @contextlib.contextmanager
     def _in_subtest(self, subtest: contextlib.AbstractContextManager[Any]) -> Iterator[None]:
@@ -101,9 +114,10 @@ class ServersOfCase(ServersOfTest):
             (server, without_waiting(server.conclude(exc, interrupted=interrupted, blocking=True)))
             for server in live]) if live else None
         error = exc if instead is None else instead
-        if instead is not None and isinstance(instead, ExpectationError):
-            error.__suppress_context__ = True
         cut_to_test(error, verdict=isinstance(error, ExpectationError))
+        if error.__traceback__ is None:
+            with contextlib.suppress(type(error)):
+                raise_alone(error)  # pytest needs a traceback; unittest removes what is not the test's
         return type(error), error, error.__traceback__
 
 
