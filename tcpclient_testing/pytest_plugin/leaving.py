@@ -58,7 +58,8 @@ def _leaves(statements: list[ast.stmt], function: Any) -> Optional[bool]:
 def _exits(block: Any, function: Any) -> Optional[bool]:
     """Whether leaving a block leaves a server first; None if it does nothing."""
     if isinstance(block, ast.Try):
-        return _stops(block.finalbody[0]) if block.finalbody else None
+        following = block.orelse or block.finalbody
+        return _stops(following[0]) if following else None
     return _is_server(block.items[-1].context_expr, function)
 
 

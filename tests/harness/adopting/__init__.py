@@ -1,0 +1,1 @@
+"""Tests of servers that are opened in a set-up."""
