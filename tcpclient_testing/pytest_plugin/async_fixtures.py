@@ -38,10 +38,13 @@ def interruptible_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.Fi
     if inspect.ismethod(function) and isinstance(request.instance, type(function.__self__)):
         bound = function.__func__.__get__(request.instance)  # as pytest itself binds methods
     fixturedef.func = functools.wraps(function)(wrap(bound, servers))  # type: ignore[misc]
+    argnames = fixturedef.argnames
     try:
         yield
     finally:
         fixturedef.func = function  # type: ignore[misc]
+        if fixturedef.argnames != argnames:
+            fixturedef.argnames = argnames  # type: ignore[misc] # early versions of anyio add one, for their function
 
 
 def _coroutine(function: Callable[..., Any], servers: ServersOfFixtures) -> Callable[..., Any]:

@@ -45,9 +45,8 @@ def stopped_finally() -> Iterator[Any]:
 
 async def two_blocks() -> AsyncIterator[Any]:
     """One of two is left next, then the other."""
-    async with MockTCPServer() as server:
-        async with MockTCPServer() as other:
-            yield server, other
+    async with MockTCPServer() as server, MockTCPServer() as other:
+        yield server, other
 
 
 async def closes_first(writer: Any) -> AsyncIterator[Any]:
