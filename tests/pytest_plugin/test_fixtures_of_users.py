@@ -1,4 +1,4 @@
-"""Servers in fixtures of the test's own: `python -m pytest tests/pytest_plugin/test_users_fixtures.py`.
+"""Servers in fixtures of the test's own: `python -m pytest tests/pytest_plugin/test_fixtures_of_users.py`.
 
 The contract runs each case with such fixtures. Here are fixtures of other shapes, several of them, and what is around.
 """
@@ -9,6 +9,7 @@ import re
 import unittest
 from typing import Any
 
+from tests.pytest_plugin.test_async_fixtures import in_time
 from tests.support.pytest_runs import PYTESTER, PluginTestCase, needs
 
 pytest_plugins = PYTESTER
@@ -73,11 +74,6 @@ async def stack():
         yield stack
 
 @pytest_asyncio.fixture
-async def hangs(server):
-    await hang(server)
-    yield server
-
-@pytest_asyncio.fixture
 async def raises(server):
     script(server)
     raise LookupError("the fixture's own")
@@ -130,9 +126,6 @@ async def test_block_in_the_body_failed(stack):
     async with MockTCPServer() as server:
         await hang(server)
 
-async def test_set_up_error(hangs):
-    pass
-
 async def test_set_up_of_its_own_error(raises):
     pass
 
@@ -152,6 +145,19 @@ async def test_expected_xfailed(server):
 @pytest.mark.xfail
 async def test_expected_undone_xfailed(server):
     server.expect_connect(timeout=0.02)
+"""
+
+SET_UP = ASYNCHRONOUS.partition("async def test_")[0] + """
+@pytest_asyncio.fixture
+async def hangs(server):
+    await hang(server)
+    yield server
+
+async def test_set_up_error(hangs):
+    pass
+
+async def test_after_that_passed(server):
+    await good(server)
 """
 
 BLOCKING = HEAD + """
@@ -246,6 +252,12 @@ class UsersFixturesTests(PluginTestCase):
     def test_asynchronous(self) -> None:
         """With pytest-asyncio."""
         self.run_named(ASYNCHRONOUS)
+
+    @needs("pytest_asyncio")
+    @in_time
+    def test_set_up(self) -> None:
+        """A fixture is interrupted, too."""
+        self.run_named(SET_UP)
 
     def test_blocking(self) -> None:
         """Without a plugin."""
