@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Generator
+from types import FunctionType, ModuleType
 from typing import Any, Optional
 
 import pytest
@@ -64,7 +65,8 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any],
     with contextlib.ExitStack() as stack:
         stack.enter_context(clock_of_fixture(request, fixturedef.argname, function))
         if servers is not None:
-            stack.enter_context(interruptible_fixture(fixturedef, request, servers))
+            if used or _knows_us(function):
+                stack.enter_context(interruptible_fixture(fixturedef, request, servers))
             stack.enter_context(opening_for(servers))
         yield
     if servers is None or fixturedef.scope != "function" or not _is_users(fixturedef, function):
@@ -72,8 +74,9 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any],
     opens = servers.adopted > adopted
     if not leaves_at_once(function) if opens else used and _may_close_clients(function):
         servers.add_later(function.__code__)
-    if opens or _may_close_clients(function):
-        servers.expect_servers()
+    test = inspect.unwrap(getattr(request.node, "obj", function))
+    if opens or (_may_close_clients(function) and (_knows_us(function) or _knows_us(test))):
+        servers.expect_servers()  # the test function may open servers, too, and let this fixture leave them
 
 
 def _servers_for(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest,
@@ -96,6 +99,17 @@ def _is_users(fixturedef: pytest.FixtureDef[Any], function: Any) -> bool:
     # In pytest's fixtures with these names, the user's setup_method and setup_function are called.
     return getattr(function, "__module__", "").partition(".")[0] not in _NO_CLIENTS or \
         fixturedef.argname.startswith("_xunit_setup_")
+
+
+def _knows_us(function: Any) -> bool:
+    """Whether the module of a function has imported something from this package: it may open servers."""
+    for each in list(getattr(function, "__globals__", {}).values()):
+        kind = type(each)  # isinstance() would ask proxies for what they stand for
+        name = each.__name__ if kind is ModuleType else \
+            each.__module__ if kind is FunctionType or issubclass(kind, type) else ""
+        if str(name).partition(".")[0] == "tcpclient_testing":
+            return True
+    return False
 
 
 def _may_close_clients(function: Any) -> bool:
@@ -127,11 +141,12 @@ def _judged_call(item: pytest.Item) -> Generator[None, Any, None]:
     function = getattr(item, "obj", None)
     names = getattr(item, "fixturenames", ())
     ours = "request" in names or any(name in names for name in FIXTURES)
-    if function is None or not (ours or (SERVERS in item.stash and item.stash[SERVERS].expected)):
+    users = SERVERS in item.stash and item.stash[SERVERS].expected and isinstance(item, pytest.Function)
+    if function is None or not (ours or users):
         yield
         return
     servers = servers_of(item)
-    if "request" in inspect.unwrap(function).__code__.co_varnames:
+    if "request" in getattr(getattr(inspect.unwrap(function), "__code__", None), "co_varnames", ()):
         servers.add_later(None)  # the test may request more fixtures, or add finalizers
     item.obj = servers.wrap(function)  # type: ignore[attr-defined]
     try:

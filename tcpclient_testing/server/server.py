@@ -220,8 +220,9 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         """Listen, and accept clients from now on; return the server. Raises `OSError` if the port is taken.
 
         If the script fails, a task that awaits a step or `join` gets the failure at once. A task that waits for
-        something else, such as the client's own event, is not interrupted: only ``async with`` knows which task to
-        cancel. The task that calls `start` may be a fixture's, or may have ended long before the failure.
+        something else, such as the client's own event, is interrupted only if `start` was called in the set-up of a
+        unittest case, or in a pytest fixture that is made for one test. Elsewhere, use ``async with``: it knows which
+        task to cancel.
         """
         self.open()
         self._join_test(block=False)

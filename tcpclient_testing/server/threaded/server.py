@@ -116,7 +116,8 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
     def start(self: S) -> S:
         """Listen, and accept clients from now on; return the server. Raises `OSError` if the port is taken.
 
-        Unlike ``async with``, it does not interrupt your test when the script fails: a coroutine that waits for its own
+        Unlike ``async with``, it interrupts your test when the script fails only if it is called in the set-up of a
+        unittest case, or in a pytest fixture that is made for one test. Elsewhere a coroutine that waits for its own
         event keeps waiting.
         """
         self.open()
