@@ -14,17 +14,18 @@ import functools
 import inspect
 from asyncio import events
 from collections.abc import AsyncGenerator, Iterator
-from types import CodeType, FrameType
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.harness.run import run, run_blocking
-from tcpclient_testing.harness.servers import BODY, SET_UP, TEAR_DOWN, ServersOfTest, owner_of, without_waiting
+from tcpclient_testing.harness.servers import BODY, SET_UP, TEAR_DOWN, owner_of, without_waiting
 from tcpclient_testing.report.report import ExpectationError
 from tcpclient_testing.server.judgement import Judgement
 
 from .dropped_streams import DroppedStreams
 from .tracebacks import frame_of
+from .users_servers import UsersServers
 
 if TYPE_CHECKING:
     from tcpclient_testing.harness.judged import Judged
@@ -37,12 +38,10 @@ __unittest = True
 _TURNS = 16
 
 
-class ServersOfFixtures(ServersOfTest):
+class ServersOfFixtures(UsersServers):
     """The servers of one test under pytest, and what is known about the test.
 
     - `asynchronous` and `blocking` say which of the fixtures the test uses.
-    - `later` has the code of each fixture that was set up after them and may close the client at its tear-down. A None
-      in it says that the test itself may add such a fixture or finalizer.
     - `running` says that the test function runs: what is reported then is a subtest.
     - `frame` is the frame of the test function, if that has raised.
     - `success` is what pytest reports on a test that passes although it is marked to fail. It is kept until it is
@@ -56,13 +55,9 @@ class ServersOfFixtures(ServersOfTest):
     def __init__(self) -> None:
         super().__init__()
         self._kind = ""
-        self.later: list[Optional[CodeType]] = []
         self.frame: Optional[FrameType] = None
         self.running = False
         self.success: dict[str, Any] = {}
-        self.expected = False  # whether there are fixtures that may open servers, or leave them
-        self._opened_in_body: list[Judged] = []  # by the test function; perhaps a fixture leaves them
-        self._handles: dict[Judged, Any] = {}  # the servers as the test knows them
         self._function: Any = None  # the test function
         self._dropped = DroppedStreams()
         self._left_open: list[str] = []
@@ -80,35 +75,11 @@ class ServersOfFixtures(ServersOfTest):
         self._handles[server] = self._handles[cleared]
         super()._go_on(cleared, server)
 
-    # Servers that fixtures of the test's own open, and leave.
-
-    @property
-    def adopted(self) -> int:
-        """How many servers fixtures of the test's own, or the test, have opened."""
-        return len(self.servers) - len(self._own())
-
-    def adopt(self, server: Judged, handle: Any) -> None:
-        super().adopt(server, handle)
-        if owner_of(server) is self:
-            self._handles[server] = handle
-            if self.part == BODY:
-                self._opened_in_body.append(server)
-                self.later.append(None)  # a fixture may leave it
-
     def left(self, server: Judged, verdict: Optional[BaseException]) -> None:
         super().left(server, verdict)
-        if self.part == BODY and server in self._opened_in_body:
-            self.servers.remove(server)
-        elif verdict is not None and self.part not in (SET_UP, BODY):
+        if verdict is not None and self.part not in (SET_UP, BODY):
             self._note(None, verdict)
         self._tell_of_dropped_streams()
-
-    def attaches_to(self, server: Judged) -> bool:
-        return self.attaches or server in self._opened_in_body
-
-    def expect_servers(self) -> None:
-        """Note a fixture of the test's own with a tear-down: servers may be left there."""
-        self.expected = True
 
     @property
     def in_use(self) -> bool:
@@ -138,10 +109,6 @@ class ServersOfFixtures(ServersOfTest):
     def uses_blocking(self) -> None:
         """Note that the test uses a fixture of servers in threads."""
         self._kind = "blocking"
-
-    def add_later(self, code: Optional[CodeType]) -> None:
-        """Note a fixture that may close the client at its tear-down, or with None that the test may add one."""
-        self.later.append(code)
 
     def put_off(self, success: dict[str, Any]) -> None:
         """Keep what pytest reports on a test that passes, until it is certain that the test passes."""
@@ -205,10 +172,6 @@ class ServersOfFixtures(ServersOfTest):
         """The asynchronous servers, which run in a loop of the test."""
         return [server for server in self._own() if isinstance(server, Judgement)]
 
-    def _own(self) -> list[Judged]:
-        """The servers of our fixtures: we judge them, and close them."""
-        return [server for server in self.servers if owner_of(server) is not self]
-
     def stopped(self, error: RuntimeError) -> Optional[BaseException]:
         """The call of the test has ended with `error`. Return what to raise instead if the body has not ended."""
         stopped = self.abandon(error)
@@ -254,17 +217,6 @@ class ServersOfFixtures(ServersOfTest):
                                        blocking=blocking)
                 except ExpectationError as error:
                     return error
-        return None
-
-    async def _judge_adopted(self, *, blocking: bool) -> Optional[BaseException]:
-        """Judge the servers that the test's own fixtures leave, since they are left next."""
-        for server in self.unreported():
-            if not (blocking and server.in_loop):
-                try:
-                    await server.judge(blocking=blocking)
-                except ExpectationError as error:
-                    first = min(self.unreported(), key=lambda each: each.failed_at()).error()
-                    return error if first is None else first
         return None
 
     async def leave_all(self, *, blocking: bool) -> Optional[BaseException]:

@@ -111,6 +111,11 @@ async def test_beside_tcpserver_undone_failed(server, tcpserver, other):
     for each in server, tcpserver, other:
         each.expect_connect(timeout=0.02)
 
+async def test_beside_a_block_failed(tcpserver):
+    async with MockTCPServer() as server:
+        await good(server)
+    tcpserver.expect_connect(timeout=0.02)
+
 async def test_on_a_stack_passed(stack):
     await good(await stack.enter_async_context(MockTCPServer()))
 
