@@ -103,6 +103,8 @@ class _ServersMixin(Generic[S], _Base):
             except BaseException:
                 self._tcpservers.close()  # Ctrl-C: unittest runs no clean-ups after it
                 raise
+            finally:
+                self._tcpservers.let_go()
 
     def debug(self) -> None:
         """Run the test without collecting errors."""

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import sys
 import threading
 import weakref
+from types import FrameType
 from typing import Any, Callable, Optional
 
-from .shared_tasks import SharedTask
-
-__all__ = ["Body", "awaits", "consequence", "ends_with_ctrl_c"]
+__all__ = ["Body", "SharedTask", "awaits", "consequence", "ends_with_ctrl_c"]
 
 __unittest = True
 
@@ -29,8 +30,40 @@ _INSISTENCE = 0.05  # seconds between two cancellations
 # Parts of a test that clean up (fixtures, tearDown) clean up more than the client: they get more time.
 _PATIENCE_WHILE_CLEANING = 1.0
 
+# They run all parts of a test in one task. If a part has ended, the task must not be cancelled: this would break what
+# the framework does next. unittest of Python 3.9 and 3.10 has such a task for each test, anyio's plugin for pytest one
+# for a whole module.
+_FRAMEWORKS = frozenset({"unittest", "anyio"})
+
 # How many cancellations by bodies each task has that were not undone yet.
 _ours: weakref.WeakKeyDictionary[asyncio.Task[Any], int] = weakref.WeakKeyDictionary()
+
+
+class SharedTask:
+    """The part of a test that runs in `task` now; if no framework shares the task, that is the task's whole work."""
+
+    __slots__ = ("_frame", "_root")
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._root: Any = task.get_coro()
+        self._frame: Optional[FrameType] = None
+        root = getattr(self._root, "cr_frame", None)
+        if root is None or str(root.f_globals.get("__name__")).partition(".")[0] not in _FRAMEWORKS:
+            return
+        frame: Optional[FrameType] = sys._getframe(1)
+        while frame is not None and frame.f_back is not root:
+            frame = frame.f_back
+        self._frame = frame
+
+    def runs(self) -> bool:
+        """Whether the part has not ended. Call this while the task waits."""
+        if self._frame is None:
+            return True
+        awaited = getattr(self._root, "cr_await", None)
+        # The step of an asynchronous generator does not tell by an attribute which generator that is.
+        candidates = [] if awaited is None else [awaited, *gc.get_referents(awaited)]
+        return any(getattr(each, name, None) is self._frame for each in candidates
+                   for name in ("cr_frame", "gi_frame", "ag_frame"))
 
 
 class Body:

@@ -114,8 +114,9 @@ class _ServerOfBlock(ServersOfTest):
         super().__init__()
         self._server = server
         self._judges = judges
-        self._owner = owner_of(server)
-        self.attaches = self._owner is None or self._owner.attaches_to(server)
+        owner = owner_of(server)
+        self._owner = owner if owner is not None and owner.in_charge else None
+        self.attaches = self._owner is None or clears or self._owner.attaches_to(server)
         self.add(server, outlives=clears)
 
     def _follow(self, server: Judged) -> None:
@@ -124,9 +125,10 @@ class _ServerOfBlock(ServersOfTest):
 
     def _go_on(self, cleared: Judged, server: Judged) -> None:
         self.servers.remove(cleared)  # a block may clear its server any number of times
+        self._server = server
         if self._owner is not None and self._owner.has_body:
             self._body = None  # the owner has told the server which part of the test is the body now
-        super()._go_on(cleared, server)
+        self.add(server)
 
     def begin(self, *, cleaning: bool = False) -> None:
         if self._owner is not None and self._owner.has_body:
@@ -138,8 +140,13 @@ class _ServerOfBlock(ServersOfTest):
 
     async def ended(self, part: str, exc: Optional[BaseException], *, blocking: bool) -> Optional[BaseException]:
         raised = await self._ended(part, exc, blocking)
-        if self._owner is not None:
-            self._owner.left(self._server, None if raised is exc else raised)
+        owner, verdict = self._owner, None if raised is exc else raised
+        if owner is None:
+            return raised
+        if isinstance(verdict, AssertionError) and owner.part not in (SET_UP, BODY) \
+                and owner.is_reported(self._server):
+            raised, verdict = exc, None  # it tells what a subtest has reported
+        owner.left(self._server, verdict)
         return raised
 
     async def _ended(self, part: str, exc: Optional[BaseException], blocking: bool) -> Optional[BaseException]:

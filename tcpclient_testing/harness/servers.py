@@ -78,7 +78,6 @@ class ServersOfTest:
         self._ending = False
         self._subtests = SubtestReports()
         self._body: Optional[asyncio.Task[Any]] = None
-        self._cleaning = False
         self.part: Optional[str] = None  # the part of the test that runs
         self._verdicts: list[BaseException] = []  # what was raised as the verdict outside of the body, or by us
 
@@ -87,19 +86,36 @@ class ServersOfTest:
 
         If it `outlives` the test, it is cleared at the end, and not closed.
         """
-        self.servers.append(server)
         if outlives:
             self._outliving.append(server)
+            if owner_of(server) is self:
+                self._disown(server)  # the test has opened it by itself, for others, too
+        self.servers.append(server)
         if self._body is not None:
-            server.set_body(self._body, cleaning=self._cleaning)
+            server.set_body(self._body, cleaning=self.part == TEAR_DOWN)
         self._follow(server)
 
     def _follow(self, server: Judged) -> None:
-        server.follow(self._go_on)
+        if owner_of(server) is not self:
+            server.follow(self._go_on)
+            return
+        go_on = weakref.WeakMethod(self._go_on)  # the test may be gone before the server
+
+        def tell(cleared: Judged, successor: Judged) -> None:
+            method = go_on()
+            if method is not None:
+                method(cleared, successor)
+        server.follow(tell)
 
     def _go_on(self, cleared: Judged, server: Judged) -> None:
-        """The test has cleared one of its servers: what that does from then on belongs to the test, too."""
-        if not self._ending:
+        """The test has cleared one of its servers: what that does from then on belongs to the test, too.
+
+        A server that the test has opened by itself, and clears in its tear-down, is left to others.
+        """
+        if owner_of(cleared) is self:
+            if not self.is_torn_down:
+                self._own_by(server)
+        elif not self._ending and cleared in self.servers:
             self.add(server, outlives=cleared in self._outliving)
 
     def live(self) -> list[Judged]:
@@ -115,8 +131,30 @@ class ServersOfTest:
     def adopt(self, server: Judged, handle: Any) -> None:
         """Take a server that is being opened, and is `handle` for the test; not if another task opens it."""
         if self._body is None or events._get_running_loop() is None or asyncio.current_task() is self._body:
-            _owners[server] = weakref.ref(self)
-            self.add(server)
+            self._own_by(server)
+
+    def _own_by(self, server: Judged) -> None:
+        _owners[server] = weakref.ref(self)
+        self.add(server)
+
+    @property
+    def in_charge(self) -> bool:
+        """Whether the test, to which adopted servers belong, is running now."""
+        return True
+
+    @property
+    def is_torn_down(self) -> bool:
+        """Whether nothing follows but the rest of the tear-down."""
+        return self.part == TEAR_DOWN
+
+    def let_go(self) -> None:
+        """The test is over: adopted servers that it has not left don't belong to it any more."""
+        for server in [each for each in self.servers if owner_of(each) is self]:
+            self._disown(server)
+
+    def _disown(self, server: Judged) -> None:
+        del _owners[server]
+        self.servers.remove(server)
 
     def left(self, server: Judged, verdict: Optional[BaseException]) -> None:
         """An adopted server has been left, and raises this verdict: after the body, that is the test's report."""
@@ -153,7 +191,6 @@ class ServersOfTest:
         if body is None:
             return  # a framework runs the test without a task
         self._body = body
-        self._cleaning = cleaning
         for server in self.live():
             server.set_body(body, cleaning=cleaning)
 

@@ -23,9 +23,13 @@ __tracebackhide__ = True
 
 
 class DroppedStreams:
-    """Inside the `with` block, warnings about dropped client streams are held back. Then call `tell` or `keep`."""
+    """Inside the `with` block, warnings about dropped client streams are held back. Then call `tell` or `keep`.
+
+    `kept` has the lines for the test's report.
+    """
 
     def __init__(self) -> None:
+        self.kept: list[str] = []
         self._held: list[Any] = []
         self._before: Any = None
         self._installed: Any = None
@@ -49,8 +53,7 @@ class DroppedStreams:
         while self._held:
             sys.unraisablehook(self._held.pop(0))
 
-    def keep(self) -> list[str]:
-        """The script has failed: return the warnings that were held back, as lines for its report."""
-        lines = [f"{type(each.exc_value).__name__}: {each.exc_value}" for each in self._held]
+    def keep(self) -> None:
+        """The script has failed: keep the warnings that were held back, for its report."""
+        self.kept += [f"{type(each.exc_value).__name__}: {each.exc_value}" for each in self._held]
         self._held.clear()
-        return lines

@@ -34,7 +34,7 @@ from .fixtures import (
 from .leaving import leaves_at_once
 from .loops import clock_of_fixture
 from .options import wants_virtual_time
-from .servers import ServersOfFixtures
+from .servers import ServersOfFixtures, ServersOfWiderFixture
 from .tracebacks import cut_to_script
 
 __all__ = [
@@ -87,7 +87,7 @@ def _servers_for(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequ
     own: it can be interrupted, too, but no test is.
     """
     if fixturedef.scope != "function":
-        return ServersOfFixtures() if _is_users(fixturedef, function) else None
+        return ServersOfWiderFixture() if _is_users(fixturedef, function) else None
     users = _is_users(fixturedef, function)
     return servers_of(request.node) if users else request.node.stash.get(SERVERS, None)
 
@@ -230,6 +230,13 @@ def pytest_report_teststatus(report: Any) -> Any:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
     """Show a failure at the line of the script, and the transcript in a section of its own."""
     servers = item.stash.get(SERVERS, None)
+    yield from _report(item, call, servers)
+    if servers is not None and call.when == "teardown":
+        servers.let_go()  # pytest keeps the item
+
+
+def _report(item: pytest.Item, call: pytest.CallInfo[None],
+            servers: Optional[ServersOfFixtures]) -> Generator[None, Any, None]:
     if servers is not None and servers.running and call.excinfo is not None:
         _replace_by_verdict(call, servers)
     full = item.config.getoption("fulltrace", False)

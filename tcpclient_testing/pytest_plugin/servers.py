@@ -30,7 +30,7 @@ from .users_servers import UsersServers
 if TYPE_CHECKING:
     from tcpclient_testing.harness.judged import Judged
 
-__all__ = ["ServersOfFixtures"]
+__all__ = ["ServersOfFixtures", "ServersOfWiderFixture"]
 
 __unittest = True
 
@@ -60,7 +60,6 @@ class ServersOfFixtures(UsersServers):
         self.success: dict[str, Any] = {}
         self._function: Any = None  # the test function
         self._dropped = DroppedStreams()
-        self._left_open: list[str] = []
         self._began = False
         self._over = False
         self._told_verdict = False  # whether a verdict was reported, even if the test's own call of join() raised it
@@ -70,10 +69,6 @@ class ServersOfFixtures(UsersServers):
         self._handles[server._judgement] = server
         server._judgement.show_elsewhere()
         self.add(server._judgement, outlives=outlives)
-
-    def _go_on(self, cleared: Judged, server: Judged) -> None:
-        self._handles[server] = self._handles[cleared]
-        super()._go_on(cleared, server)
 
     def left(self, server: Judged, verdict: Optional[BaseException]) -> None:
         super().left(server, verdict)
@@ -85,6 +80,11 @@ class ServersOfFixtures(UsersServers):
     def in_use(self) -> bool:
         """Whether the test has servers, or a factory of servers."""
         return bool(self._kind or self.servers)
+
+    @property
+    def is_torn_down(self) -> bool:
+        """Whether nothing follows but the rest of the tear-down. Fixtures that block don't tell of themselves."""
+        return super().is_torn_down or self._over or (self._began and not self.running)
 
     def torn_down(self) -> None:
         """All fixtures are torn down."""
@@ -155,7 +155,7 @@ class ServersOfFixtures(UsersServers):
     def _tell_of_dropped_streams(self, *, over: bool = False) -> None:
         """Pass on or keep the warnings about streams that the test has dropped, once it is known whether it failed."""
         if self._told_verdict:
-            self._left_open += self._dropped.keep()
+            self._dropped.keep()
         elif over or not self.undecided():
             self._dropped.tell()
 
@@ -215,7 +215,7 @@ class ServersOfFixtures(UsersServers):
                 try:
                     await server.judge(implied_disconnect=owner_of(server) is not self,
                                        blocking=blocking)
-                except ExpectationError as error:
+                except Exception as error:  # noqa: BLE001 - the verdict, or the client's own exception
                     return error
         return None
 
@@ -350,8 +350,19 @@ class ServersOfFixtures(UsersServers):
                 if len(servers) > 1:
                     lines.append(repr(self._handles[server]))
                 lines += server.conversation_so_far(script=verdict is None or len(servers) > 1)
-        sections = [("tcpserver transcript", lines), ("streams that the test left open", self._left_open)]
+        sections = [("tcpserver transcript", lines), ("streams that the test left open", self._dropped.kept)]
         return [(title, "\n".join(text)) for title, text in sections if text]
+
+
+class ServersOfWiderFixture(ServersOfFixtures):
+    """The servers of a fixture that serves several tests. They belong to it while it is set up, and torn down."""
+
+    attaches = True  # no report has sections for it
+
+    @property
+    def in_charge(self) -> bool:
+        """Whether the fixture is running now. It is a coroutine, then; others can't be interrupted."""
+        return self.part is not None
 
 
 async def _some_turns() -> None:

@@ -10,7 +10,6 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.harness.servers import BODY, ServersOfTest, owner_of
-from tcpclient_testing.report.report import ExpectationError
 
 if TYPE_CHECKING:
     from tcpclient_testing.harness.judged import Judged
@@ -53,17 +52,45 @@ class UsersServers(ServersOfTest):
             if self.part == BODY:
                 self._opened_in_body.append(server)
                 self.later.append(None)  # a fixture may leave it
+            elif not self.attaches:
+                server.show_elsewhere()
+
+    def _go_on(self, cleared: Judged, server: Judged) -> None:
+        handle = self._handles.get(cleared)
+        if handle is None:
+            return  # the test is over
+        self._handles[server] = handle
+        super()._go_on(cleared, server)
+        if server not in self.servers:
+            del self._handles[server]
+        elif self.attaches_to(cleared):
+            # It may be cleared any number of times, and has no section in the report.
+            self._opened_in_body = [server if each is cleared else each for each in self._opened_in_body]
+            self.servers.remove(cleared)
+            del self._handles[cleared]
+        else:
+            server.show_elsewhere()
+
+    def _disown(self, server: Judged) -> None:
+        super()._disown(server)
+        if server in self._opened_in_body:
+            self._opened_in_body.remove(server)
+            self.later.remove(None)
 
     def left(self, server: Judged, verdict: Optional[BaseException]) -> None:
         super().left(server, verdict)
         if self.part == BODY and server in self._opened_in_body:
             # The test function has both opened and left it: that was a block of its own.
-            self._opened_in_body.remove(server)
-            self.servers.remove(server)
-            self.later.remove(None)
+            self._disown(server)
+            del self._handles[server]
 
     def attaches_to(self, server: Judged) -> bool:
         return self.attaches or server in self._opened_in_body
+
+    def let_go(self) -> None:
+        """The test is over, and reported: see `ServersOfTest.let_go`."""
+        super().let_go()
+        self._handles = {server: self._handles[server] for server in self.servers}
 
     def expect_servers(self) -> None:
         """Note a fixture of the test's own with a tear-down: servers may be left there."""
@@ -79,7 +106,8 @@ class UsersServers(ServersOfTest):
             if not (blocking and server.in_loop):
                 try:
                     await server.judge(blocking=blocking)
-                except ExpectationError as error:
-                    first = min(self.unreported(), key=lambda each: each.failed_at()).error()
-                    return error if first is None else first
+                except Exception as error:  # noqa: BLE001 - the verdict, or the client's own exception
+                    first = min(self.unreported(), key=lambda each: each.failed_at())
+                    verdict = None if first is server else first.error()
+                    return error if verdict is None else verdict
         return None

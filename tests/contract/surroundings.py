@@ -105,9 +105,26 @@ def _add_server(namespace: dict[str, Any], case: Case, asynchronous: bool) -> No
         self.addCleanup(self.tcpserver.stop)
         if before is not None:
             before(self)
+
+    def start(self: Any) -> Any:
+        # Python 3.11 and later have enterAsyncContext().
+        stack = contextlib.AsyncExitStack()
+        self.addAsyncCleanup(stack.aclose)
+        entering = stack.enter_async_context(MockTCPServer(**case.options()))
+        try:
+            entering.send(None)
+        except StopIteration as entered:
+            return entered.value
+        raise AssertionError("a server that is entered has waited")
+
+    def start_blocking(self: Any) -> Any:
+        stack = contextlib.ExitStack()
+        self.addCleanup(stack.close)
+        return stack.enter_context(ThreadedMockTCPServer(**case.options()))
     name = "asyncSetUp" if asynchronous else "setUp"
     before = namespace.get(name)
     namespace[name] = enter if asynchronous else enter_blocking
+    namespace["start_tcpserver"] = start if asynchronous else start_blocking
 
 
 def _run_case(made: type[Any]) -> Outcome:

@@ -57,6 +57,7 @@ class ServersOfCase(ServersOfTest):
         self._replaced = False  # whether a part runs, or has run, that is one of ours
         self.watched: Any = case._outcome
         self._watch_reports()
+        case._cleanups.insert(0, (self.let_go, (), {}))  # it runs last
         subtest = case.subTest
         self._own = dict(case.__dict__)
         test_method, tear_down, clean_up = case._callTestMethod, case._callTearDown, case._callCleanup
