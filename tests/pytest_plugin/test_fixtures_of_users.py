@@ -234,6 +234,73 @@ def test_end_error(shared):
     "The verdict on the shared server comes when that is left."
 """
 
+# Servers that are cleared.
+
+CLEARED = HEAD + """
+@pytest.fixture(scope="module")
+def module_server():
+    with ThreadedMockTCPServer() as server:
+        yield server
+
+@pytest.fixture
+def shared(module_server):
+    yield module_server
+    module_server.clear()
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def module_server_in_loop():
+    async with MockTCPServer() as server:
+        yield server
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shared_in_loop(module_server_in_loop):
+    yield module_server_in_loop
+    await module_server_in_loop.clear()
+
+def test_undone(shared):
+    shared.expect_connect(timeout=0.02)
+
+def test_undone_too(shared):
+    shared.expect_connect(timeout=0.02)
+
+def test_sound(shared):
+    pass
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_undone_in_loop(shared_in_loop):
+    shared_in_loop.expect_connect(timeout=0.02)
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_undone_in_loop_too(shared_in_loop):
+    shared_in_loop.expect_connect(timeout=0.02)
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_sound_in_loop(shared_in_loop):
+    await good(shared_in_loop)
+"""
+
+# A fixture forgets to stop its server.
+
+FORGOTTEN = HEAD + """
+import gc
+import weakref
+
+@pytest.fixture
+def server():
+    server = ThreadedMockTCPServer().start()
+    kept.append(weakref.ref(server))
+    return server
+
+kept = []
+
+def test_forgets(server):
+    pass
+
+def test_forgotten():
+    gc.collect()
+    assert kept[0]() is None
+"""
+
 
 class UsersFixturesTests(PluginTestCase):
     """Each test runs a session of tests whose names say how they end."""
@@ -272,6 +339,15 @@ class UsersFixturesTests(PluginTestCase):
     def test_shared(self) -> None:
         """With anyio's plugin, which runs all in one task: no other test is touched."""
         self.run_named(SHARED, "-p", "no:asyncio")
+
+    @needs("pytest_asyncio")
+    def test_cleared(self) -> None:
+        """A server of a module that a fixture clears after each test: each test has its own verdict."""
+        self.run_tests(CLEARED).assert_outcomes(passed=6, errors=4)
+
+    def test_forgotten(self) -> None:
+        """A server that a fixture has never stopped is garbage when the test is over."""
+        self.run_tests(FORGOTTEN, "-W", "ignore::ResourceWarning").assert_outcomes(passed=2)
 
 
 if __name__ == "__main__":
