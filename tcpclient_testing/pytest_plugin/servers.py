@@ -292,8 +292,7 @@ class ServersOfFixtures(UsersServers):
 
     def _close(self) -> None:
         loops = {server.loop for server in self._in_loop() if not server.finished}
-        for server in self._own():
-            server.close()
+        self._end(self._own())
         for loop in loops:
             if loop is not None and not (loop.is_closed() or loop.is_running()):
                 loop.run_until_complete(_some_turns())
