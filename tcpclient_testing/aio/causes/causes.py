@@ -17,6 +17,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import gc
+import sys
 import threading
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Callable, Optional
@@ -44,6 +45,10 @@ _LOOK = 0.002
 _TRIES = 100
 
 
+# Without these, no executor has ever been made.
+_EXECUTORS = {"concurrent.futures.thread", "concurrent.futures.process", "concurrent.futures.interpreter"}
+
+
 class Causes:
     """Looks for clients of one server, in one `loop`, that have failed by themselves.
 
@@ -62,6 +67,8 @@ class Causes:
         self._unretrieved = unretrieved
         self._waiting_threads = waiting_threads
         self._before: Any = None
+        self._searched_in: Any = None
+        self._searches = 0
         self._dead: list[tuple[asyncio.Future[Any], BaseException]] = []
         self._named: Optional[list[BaseException]] = None
 
@@ -96,7 +103,7 @@ class Causes:
         """
         found = self.errors()
         own = next((exc for exc in found if knows(exc, self._address)), None)
-        if own is None:
+        if own is None and self._is_time_to_search():
             found = self.errors(thorough=True)
             own = next((exc for exc in [*found, *self._of_jobs()] if knows(exc, self._address)), None)
         if own is not None:
@@ -104,6 +111,13 @@ class Causes:
         if not self._context.environment.accepted and not other_tasks(self._loop, waiting):
             return next(iter(found), None)
         return None
+
+    def _is_time_to_search(self) -> bool:
+        """Whether to look at all objects of the process, which takes its time: less and less often in one wait."""
+        state = len(self._context.transcript)
+        self._searches = self._searches + 1 if state == self._searched_in else 1
+        self._searched_in = state
+        return not self._searches & (self._searches - 1)  # the 1st, 2nd, 4th, 8th ...
 
     # What there is.
 
@@ -139,6 +153,8 @@ class Causes:
 
         They don't count when a failure is there for another reason: the test may have taken them long ago.
         """
+        if not _EXECUTORS & sys.modules.keys():
+            return []
         found: list[Any] = [each for each in gc.get_objects() if issubclass(type(each), concurrent.futures.Future)]
         ended = self._has_ended_something()
         exceptions = [each._exception for each in found]
