@@ -177,7 +177,7 @@ def types(gate: Gate) -> str:
 
 def coverage(gate: Gate) -> str:
     """The suite under pytest with every optional library, and its branch coverage."""
-    env = {"COVERAGE_FILE": str(gate.work / "coverage"), **STRICT_CHILDREN}
+    env = {"COVERAGE_FILE": str(gate.work / "coverage"), "TCPCLIENT_TESTING_TESTS": "all", **STRICT_CHILDREN}
     tests = gate.run(gate.tools, *STRICT, *COVERAGE, "run", "-m", *PYTEST, env=env)
     report = gate.run(gate.tools, *COVERAGE, "report", env=env)
     return f"{last_line(tests)}\n{report.rstrip()}"

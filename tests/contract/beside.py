@@ -264,7 +264,7 @@ def soon(server: Any) -> None:
 
 _OWN = raises(r"LookupError.*the client's own", r"(?s)script waited for step 4.*the conversation|transcript")
 
-CASES = (
+CASES = tuple(case._replace(lasts=True) for case in (
     Case("client_fails_beside", _OWN, waits(Beside, *ASK, do(fail), wait=join), exchange),
     Case("client_fails_beside_unkept", _OWN, waits(Beside, *ASK, do(fail), wait=join, keeps=False), exchange),
     Case("client_fails_beside_and_closes", raises(r"LookupError.*the client's own"),
@@ -295,4 +295,4 @@ CASES = (
     Case("background_dies_and_the_server_is_slow", PASSES, background_dies(True), delayed, only="asynchronous"),
     Case("background_dies_and_the_client_hangs", fails(r"LookupError: the background's own.*nothing received"),
          background_dies(False), soon, only="asynchronous"),
-)
+))

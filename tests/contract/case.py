@@ -46,6 +46,7 @@ class Case(NamedTuple):
     - `only`: the kind of server that has it: "asynchronous" or "threaded"; `parts`: whether it needs parts of a test;
       `interrupted`: whether the body has to be interrupted.
     - `waits`: whether a moment of the library's own passes: these are shortened then.
+    - `lasts`: whether it lasts longer than 50 ms.
     """
 
     name: str
@@ -62,3 +63,4 @@ class Case(NamedTuple):
     marks: tuple[str, ...] = ()
     interrupted: bool = False
     waits: bool = False
+    lasts: bool = False

@@ -7,6 +7,7 @@ import unittest
 from typing import Any
 
 from .cases import CASES
+from .choice import is_chosen
 from .judging import complaint
 from .moments import shortened
 from .not_yet import NOT_YET, check
@@ -23,7 +24,8 @@ def _test(name: str, surrounding: Surrounding, case: str) -> Any:
 
 
 def _tests(name: str, surrounding: Surrounding) -> type[unittest.TestCase]:
-    tests = {f"test_{case}": _test(name, surrounding, case) for case in CASES if surrounding.has(CASES[case])}
+    tests = {f"test_{case}": _test(name, surrounding, case) for case in CASES
+             if surrounding.has(CASES[case]) and is_chosen(name, CASES[case])}
     title = "".join(word.capitalize() for word in name.split("_"))
     return type(f"{title}Tests", (unittest.TestCase,), {"__doc__": surrounding.run.__doc__, "__module__": __name__,
                                                        **tests})

@@ -21,6 +21,7 @@ from tests.support.readme import ROOT
 
 from .case import Case
 from .cases import CASES
+from .choice import is_chosen
 from .judging import Outcome
 from .not_yet import check
 
@@ -184,7 +185,8 @@ class Session(NamedTuple):
         return HEAD + head.format(fixture=decorator) + "".join(
             template.format(mark=self.mark + (_WAITS if case.waits else ""), case=name, fixture=fixture,
                             server=f"{fixture}()" if fixture.endswith("factory") else fixture)
-            for fixture in self.fixtures for name, case in CASES.items() if self.has(case))
+            for fixture in self.fixtures for name, case in CASES.items()
+            if self.has(case) and is_chosen(fixture, case))
 
 
 _ASYNCHRONOUS = ("tcpserver", "tcpserver_factory", "users_fixture", "users_start_and_stop")
@@ -279,7 +281,8 @@ def _test(session: Session, fixture: str, case: str) -> Any:
 def _tests(session: Session, fixture: str) -> type[unittest.TestCase]:
     title = "".join(word.capitalize() for word in f"{fixture}_{session.name}".split("_"))
     why = missing(session)
-    tests = {f"test_{name}": _test(session, fixture, name) for name, case in CASES.items() if session.has(case)}
+    tests = {f"test_{name}": _test(session, fixture, name) for name, case in CASES.items()
+             if session.has(case) and is_chosen(fixture, case)}
     made = type(f"{title}Tests", (unittest.TestCase,), {
         "__doc__": f"The fixture {fixture}, with the plugin {session.plugin or 'of pytest alone'} {session.mode}.",
         "__module__": __name__, **tests})

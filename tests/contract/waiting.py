@@ -56,7 +56,7 @@ GET = send(b"GET\r\n")
 WAITS_FOR_END = r"the script is complete, but the client .* has half-closed and waits for the server's end; nothing "
 WAITS_FOR_DATA = r"the script is complete; the test waits for data from the server; nothing happened for \d"
 
-CASES = (
+CASES = tuple(case._replace(lasts=True) for case in (
     Case("slow_reader", PASSES, client(GET, read_slowly(_SIZE), CLOSE), long_reply),
     Case("slow_reader_stops", fails(r"the client to disconnect; it is still connected and was silent for \d"),
          client(GET, read(_SIZE // 2)), long_reply),
@@ -72,4 +72,4 @@ CASES = (
          client(*ASK, *ASK), exchange, short),
     Case("heartbeat_is_read", PASSES, client(*ASK, read(12), CLOSE), with_heartbeats, short),
     Case("connected_client_goes_on", PASSES, goes_on(), exchange, short),
-)
+))

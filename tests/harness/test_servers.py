@@ -16,6 +16,7 @@ from tcpclient_testing import (
     ThreadedMockTCPServerMixin,
 )
 from tests.contract.moments import shortened
+from tests.support.long import lasting
 
 _MORE = r"the script is complete, but the client sent 6 more bytes: b'QUIT"
 _TWICE = r"the client connected twice, but the script expects 1 connection"
@@ -213,6 +214,7 @@ class NestedTests(unittest.IsolatedAsyncioTestCase):
         """What the client sends because it was reset is a consequence."""
         await self.check(_WAITS, late=b"QUIT\r\n")
 
+    @lasting
     async def test_servers_in_threads(self) -> None:
         """The same with a client that blocks, in a ``with`` statement, and in ``async with``."""
         for waits_first in (True, False):

@@ -18,6 +18,7 @@ from tcpclient_testing import (
     ThreadedMockTCPServer,
     ThreadedMockTCPServerMixin,
 )
+from tests.support.long import lasting
 from tests.support.virtual import run_on_virtual_time
 
 _NOTHING = (r"no client connected to 127\.0\.0\.1:\d+, and nothing is left that could connect; "
@@ -200,6 +201,7 @@ class InLoopTests(unittest.IsolatedAsyncioTestCase):
                 server.expect_connect()
                 client.connect(server.address)
 
+    @lasting
     async def test_waits_that_are_wanted(self) -> None:
         """An option, an own time-out of the step, an own port and a path say that the client may be anybody."""
         waited = r"no client connected to .* (for|within) 0\.0"

@@ -20,6 +20,7 @@ from tcpclient_testing import (
     ThreadedMockTCPServer,
     ThreadedMockTCPServerMixin,
 )
+from tests.support.long import lasting
 from tests.support.readme import ROOT
 
 
@@ -115,6 +116,7 @@ class ForgottenTests(unittest.TestCase):
             await writer.wait_closed()
         self.assertEqual(len(run(main)), 1)
 
+    @lasting
     def test_exit_of_the_interpreter(self) -> None:
         """Servers that live until the exit warn there, each once, and the exit is as usual."""
         source = """

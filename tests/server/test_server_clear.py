@@ -9,6 +9,7 @@ import unittest.mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ScriptError
 from tests.support.clearing import ask, client, connect, exchange, say
+from tests.support.long import lasting
 
 
 class ClearingTests(unittest.IsolatedAsyncioTestCase):
@@ -81,6 +82,7 @@ class ClearingTests(unittest.IsolatedAsyncioTestCase):
                 await ask(server, b"PUNG")
                 await asyncio.sleep(60)
 
+    @lasting
     async def test_interrupted_test_that_clears(self) -> None:
         """A test that was interrupted, and clears in its clean-up, goes on after that."""
         async with MockTCPServer() as server:

@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ThreadedMockTCPServer
 from tcpclient_testing.harness.exceptions import chain_of
+from tests.support.long import lasting
 from tests.support.loops import AsyncTestCase, on_uvloop, timeless
 
 
@@ -89,6 +90,7 @@ class CauseTests(AsyncTestCase):
         self.assert_clients(await self.failure(lambda client: asyncio.ensure_future(client.run())))
         self.assertLess(loop.time() - began, 1)
 
+    @lasting
     async def test_job_of_an_executor(self) -> None:
         """The future that a loop has for it, or the job itself."""
         self.assert_clients(await self.failure(
@@ -113,6 +115,7 @@ class CauseTests(AsyncTestCase):
         self.assert_clients(await self.failure(lambda client: asyncio.ensure_future(client.run()),
                                                extra=lambda: asyncio.sleep(60)))
 
+    @lasting
     async def test_task_is_named_first_if_a_timer_may_still_change_something(self) -> None:
         """It makes no failure by itself; the time-out does."""
         async def beat() -> None:

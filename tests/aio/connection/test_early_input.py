@@ -16,6 +16,7 @@ from typing import Any, Callable
 from tcpclient_testing import ExpectationError, MockTCPServer, ThreadedMockTCPServer
 from tcpclient_testing.matchers import Predicate
 from tcpclient_testing.tls import client_context
+from tests.support.long import lasting
 from tests.support.virtual import run_on_virtual_time
 
 #: Seconds that no test waits.
@@ -241,12 +242,14 @@ class InLoopTests(unittest.IsolatedAsyncioTestCase):
 class GoAheadTests(unittest.IsolatedAsyncioTestCase):
     """The go-ahead for TLS."""
 
+    @lasting
     async def test_client_that_does_not_wait(self) -> None:
         """What comes in clear within the grace fails; pipelining may be permitted."""
         with self.assertRaisesRegex(ExpectationError, _CLEAR):
             async with MockTCPServer(pipelining_grace=0.3) as server:
                 await asyncio.to_thread(hurries, server.address, b"STARTTLS\r\n", upgrades(server))
 
+    @lasting
     def test_client_that_does_not_wait_for_a_threaded_server(self) -> None:
         """The same with a server in a thread."""
         with self.assertRaisesRegex(ExpectationError, _CLEAR), ThreadedMockTCPServer(pipelining_grace=0.3) as server:

@@ -14,6 +14,7 @@ from unittest import mock
 from tcpclient_testing import ExpectationError, MockTCPServer
 from tcpclient_testing.aio.sockets import inet_diag
 from tcpclient_testing.tls import client_context
+from tests.support.long import lasting
 from tests.support.loops import TimelessTestCase, timeless
 
 _SIZE = 400_000
@@ -70,6 +71,7 @@ class UptakeTests(TimelessTestCase):
             got += len(data)
             await asyncio.sleep(0.1 * _TIMEOUT * len(data) / (size // 30))
 
+    @lasting
     async def test_slow_reader(self) -> None:
         """It isn't overdue while it reads; it is when it has been silent for the time-out, give or take a look."""
         for options in ({}, {"tls": True}, {"unix": True, "raw": True}, {"raw": True}, {"beats": True}):
@@ -83,6 +85,7 @@ class UptakeTests(TimelessTestCase):
         after = await self.failed_after(lambda recv: self.slowly(recv, 1500), size=1500)
         self.assertGreaterEqual(after, 0.85 * _TIMEOUT)
 
+    @lasting
     async def test_reader_that_stops_in_the_middle(self) -> None:
         """It is overdue a time-out after its last read, give or take a look."""
         async def half(recv: Any) -> None:
@@ -103,6 +106,7 @@ class UptakeTests(TimelessTestCase):
             with self.subTest(**options):
                 self.assertAlmostEqual(await self.failed_after(whole, **options), _TIMEOUT, places=3)
 
+    @lasting
     async def test_client_that_reads_nothing(self) -> None:
         """It is overdue after the time-out, exactly."""
         async def nothing(recv: Any) -> None:
@@ -111,6 +115,7 @@ class UptakeTests(TimelessTestCase):
             with self.subTest(**options):
                 self.assertAlmostEqual(await self.failed_after(nothing, **options), _TIMEOUT, places=3)
 
+    @lasting
     async def test_slow_reader_where_the_kernel_does_not_tell(self) -> None:
         """Only what the client sends is progress."""
         with mock.patch.object(inet_diag, "_available", False):

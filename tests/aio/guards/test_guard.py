@@ -26,6 +26,7 @@ from tcpclient_testing.aio.guards import waiting
 from tcpclient_testing.aio.process import system_calls, watchdog
 from tcpclient_testing.virtual_time.loop import VirtualClockEventLoop
 from tests.support.blocking import Worker, connect
+from tests.support.long import lasting
 from tests.support.watchdogs import receive_in_vain
 
 TIMEOUT = 0.02
@@ -275,6 +276,7 @@ class GivesUpTests(unittest.TestCase):
         self.assertIn("ThreadedMockTCPServer", str(caught.exception))
         return caught.exception
 
+    @lasting
     def test_client_that_times_out(self) -> None:
         """The verdict names the line that has blocked the loop, and the client's own exception follows from that."""
         async def body(server: MockTCPServer) -> None:
@@ -293,6 +295,7 @@ class GivesUpTests(unittest.TestCase):
                 receive_in_vain(server, client)
         self.blamed(body, "return client.recv(1)")
 
+    @lasting
     def test_client_that_selects(self) -> None:
         """A client that finds nothing to read, and raises an error of its own, has blocked the loop."""
         async def body(server: MockTCPServer) -> None:
@@ -302,6 +305,7 @@ class GivesUpTests(unittest.TestCase):
         self.assertIsInstance(self.blamed(body, "if not select.select([client], [], [], self.OWN)[0]:")
                               .client_exception, LookupError)
 
+    @lasting
     def test_clients_of_the_standard_library(self) -> None:
         """The line of the test is named, whatever the library makes of the time-out."""
         async def requests(server: MockTCPServer) -> None:
@@ -366,6 +370,7 @@ class GivesUpTests(unittest.TestCase):
         self.assertNotIn("blocked the event loop", "".join(traceback.format_exception(
             type(caught.exception), caught.exception, caught.exception.__traceback__)))
 
+    @lasting
     def test_errors_that_stand(self) -> None:
         """A time-out in another thread or of an `await`, and an error after something else, stand by themselves."""
         def converse(server: MockTCPServer) -> None:
@@ -457,6 +462,7 @@ class UntouchedTests(unittest.IsolatedAsyncioTestCase):
         await self.converse(lambda: time.sleep(6 * TIMEOUT))
 
     @unittest.skipUnless(system_calls.known(), "asks the kernel")
+    @lasting
     async def test_test_that_waits_for_what_is_no_client(self) -> None:
         """A test that waits for a thread or a process is left alone if that is no client, although one has work."""
         def nap() -> None:

@@ -25,6 +25,7 @@ from tcpclient_testing.aio.guards import waiting
 from tcpclient_testing.aio.guards.waiting import waits_for_client
 from tcpclient_testing.aio.process import system_calls
 from tests.support.blocking import eventually
+from tests.support.long import lasting
 
 A_WHILE = 0.02
 LONG = 0.3
@@ -232,6 +233,7 @@ class PollingTests(Case):
             selector.register(self.client(), selectors.EVENT_READ)
             self.assertDoesNot(naps)
 
+    @lasting
     def test_one_sleep(self) -> None:
         """A thread in one long sleep waits for nobody."""
         self.client()
@@ -249,6 +251,7 @@ class PollingTests(Case):
 class ThreadTests(Case):
     """Threads that wait for others."""
 
+    @lasting
     def test_join(self) -> None:
         """A thread that joins one that waits for a client waits for it, too; but not if it joins another."""
         with self.waiter(self.client().recv, 1), self.waiter(time.sleep, LONG) as other:

@@ -14,9 +14,10 @@ from typing import Any, Callable
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ThreadedMockTCPServer
 from tcpclient_testing.aio.process.standstill import awaits
+from tests.support.long import lasting
 from tests.support.loops import AsyncTestCase, TimelessTestCase, timeless
 
-_TIMEOUT = 0.2  # seconds, of real time for blocking clients
+_TIMEOUT = 0.08  # seconds, of real time for blocking clients
 
 
 class ChainTests(AsyncTestCase):
@@ -188,6 +189,7 @@ class BlockingTests(unittest.TestCase):
                 return str(error).split("\n")[0]
         return ""
 
+    @lasting
     def test_thread_of_the_test_that_reads(self) -> None:
         """With and without a time-out of the socket's own, over TCP and over a Unix-domain socket."""
         for limit in (None, 20):
@@ -196,6 +198,7 @@ class BlockingTests(unittest.TestCase):
                     self.assertIn("the test waits for data from the server",
                                   self.outcome(lambda client: client.recv(1), limit=limit, unix=unix))
 
+    @lasting
     def test_thread_of_the_test_that_does_something_else(self) -> None:
         """It sleeps, waits for another socket, or for an event, while another thread reads or none does."""
         def reads_beside(client: socket.socket) -> None:
@@ -220,6 +223,7 @@ class BlockingTests(unittest.TestCase):
         for body in (polls, reads_beside, reads_another, lambda client: time.sleep(3 * _TIMEOUT)):
             self.assertEqual(self.outcome(body), "")
 
+    @lasting
     def test_client_that_half_closes(self) -> None:
         """It waits for our end, in this thread or in another; or the test sleeps, and goes on by itself."""
         def joins(client: socket.socket) -> None:
@@ -237,6 +241,7 @@ class BlockingTests(unittest.TestCase):
                     self.assertIn("has half-closed and waits", self.outcome(body, unix=unix, half=True))
             self.assertEqual(self.outcome(lambda client: time.sleep(3 * _TIMEOUT), unix=unix, half=True), "")
 
+    @lasting
     def test_client_that_has_closed(self) -> None:
         """It is never touched, whatever the test waits for."""
         def closes(client: socket.socket) -> None:

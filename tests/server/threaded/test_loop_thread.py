@@ -18,6 +18,7 @@ from tcpclient_testing.aio.guards import thread_guard
 from tcpclient_testing.aio.process import watchdog
 from tcpclient_testing.matchers import Predicate
 from tests.support.blocking import connect, descriptors, eventually, threads
+from tests.support.long import lasting
 
 TIMEOUT = 0.05
 PATIENT = 30.0  # for steps, lest they fail before the thread is given up
@@ -90,6 +91,7 @@ class KindTests(Case):
         self.assertBlocked(error)
         self.assertIsInstance(error.client_exception, ConnectionResetError)
 
+    @lasting
     def test_other_callables(self) -> None:
         """So are those of predicates, lengths, coroutine functions and handlers."""
         async def coroutine(_: Any) -> bytes:
@@ -163,6 +165,7 @@ class WaitTests(Case):
             function()
         self.assertBlocked(caught.exception)
 
+    @lasting
     def test_calls_of_the_server(self) -> None:
         """Each call gets the verdict: join, results, new steps, stop; afterwards the server is closed."""
         for call in (lambda server: server.join(), lambda server: server.expect_line().result(),
@@ -259,6 +262,7 @@ server.send_bytes(lambda _: print("blocks", flush=True) or time.sleep(3600))
 client = socket.create_connection(server.address)
 """
 
+    @lasting
     def test_exit_when_a_callable_blocks(self) -> None:
         """The interpreter ends, and says which callable has blocked, though nobody has left the server."""
         with subprocess.Popen([sys.executable, "-c", self.PROGRAM + "input()"], stdin=subprocess.PIPE, text=True,
