@@ -13,7 +13,7 @@ After `fail`, as many clients as the script says are reset right away. They don'
 from __future__ import annotations
 
 import asyncio
-import errno
+import contextlib
 import os
 import socket
 import threading
@@ -21,7 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from tcpclient_testing.aio.sockets.attaching import Attaching
-from tcpclient_testing.aio.sockets.listening import BACKLOG, LINGER_RESET, listening, refusing
+from tcpclient_testing.aio.sockets.listening import BACKLOG, EXHAUSTED, LINGER_RESET, close_all, listening, refusing
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.wording import address_text
 
@@ -34,9 +34,6 @@ __all__ = ["Reception"]
 __unittest = True
 
 _BUFFER = 256 * 1024
-
-# Errors of accept(2) if the process or the system has run out of a resource. No client is accepted, none is at fault.
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _buffers = threading.local()
 
@@ -70,13 +67,17 @@ class Reception:
         self._to_fail = 0
         self._make_protocol: Callable[[memoryview, Any], asyncio.BaseProtocol]  # from open on
 
-    def bind(self, listeners: list[socket.socket]) -> None:
-        """Take over these listening sockets. Clients wait in their backlog until `open` is called."""
-        # A socket that took another's place at a path was bound to another name before.
-        names = [getattr(listener, "path", None) or listener.getsockname() for listener in listeners]
-        self.address = names[0]
-        self._addresses = frozenset(name[:2] if isinstance(name, tuple) else name for name in names)
-        self.listeners = listeners
+    def bind(self, listen: Callable[[list[socket.socket]], Any]) -> None:
+        """Let `listen` append listening sockets to a list. Clients wait in their backlog until `open` is called."""
+        try:
+            listen(self.listeners)
+            # A socket that took another's place at a path was bound to another name before.
+            names = [getattr(listener, "path", None) or listener.getsockname() for listener in self.listeners]
+            self.address = names[0]
+            self._addresses = frozenset(name[:2] if isinstance(name, tuple) else name for name in names)
+        except BaseException:
+            self.close()
+            raise
 
     def open(self, make_protocol: Callable[[memoryview, Any], asyncio.BaseProtocol]) -> None:
         """Accept clients from now on, in the server's loop.
@@ -92,34 +93,29 @@ class Reception:
             # Pass the number: for a socket, the selectors of 3.9 to 3.12 make a message with its repr, and drop it.
             loop.add_reader(listener.fileno(), self.accept_from, listener)
 
-    def _ignore(self) -> list[socket.socket]:
-        """Take no notice of the listening sockets any more, and return them."""
+    def _ignore(self) -> None:
+        """Take no notice of the listening sockets any more."""
         loop = self._context.loop if self._context.attached else None
-        listeners, self.listeners = self.listeners, []
-        for listener in listeners:
-            if loop is not None and not loop.is_closed():
+        for listener in self.listeners:
+            if loop is not None and not loop.is_closed() and listener.fileno() >= 0:
                 loop.remove_reader(listener.fileno())
-        return listeners
 
     def close(self) -> None:
-        """Accept no more clients, and close the listening sockets."""
-        kept, self._kept = self._kept, []
-        for listener in [*self._ignore(), *kept]:
-            listener.close()
+        """Accept no more clients, and close the listening sockets. If it is interrupted, call it again."""
+        self._ignore()
+        close_all(self.listeners)
+        close_all(self._kept)
 
     def stop(self) -> None:
         """Refuse clients from now on, since the script has failed. Keep the address until `close`.
 
         The system gives it to nobody by itself. But another server that asks for this port gets it.
         """
-        listeners = self._ignore()
-        if not self._accepting:
-            self._kept = listeners
-            return
-        try:
-            self._kept = self._refusing(listeners)
-        except OSError:
-            pass  # somebody else has the address now: `release` returns no socket
+        self._ignore()
+        self._kept, self.listeners = self.listeners, []
+        if self._accepting:
+            with contextlib.suppress(OSError):  # somebody else has the address now: `release` returns no socket
+                self._refuse(self._kept)
 
     def release(self) -> list[socket.socket]:
         """Accept no more clients, and return the listening sockets, which listen again if they did not.
@@ -127,26 +123,29 @@ class Reception:
         Reset the clients that wait there: they have connected before that. No socket is returned if the address was
         lost.
         """
-        listeners, (kept, self._kept) = self._ignore(), (self._kept, [])
-        if not self._accepting:
-            kept, listeners = kept + listeners, []
-        for listener in listeners:
+        self._ignore()
+        for listener in self.listeners if self._accepting else ():
             _turn_away(listener)
         try:
-            return [*listeners, *(listening(bound) for bound in kept)]
+            for bound in self._kept if self._accepting else [*self._kept, *self.listeners]:
+                listening(bound)
         except OSError:
-            for listener in [*listeners, *kept]:
-                listener.close()
-            return []
+            self.close()
+        released = [*self.listeners, *self._kept]
+        self.listeners, self._kept = [], []
+        return released
 
     def give_up(self) -> None:
-        """Close the accepted sockets that have no protocol yet. If the loop goes on, the protocol resets them."""
-        for attaching in self._attaching if not self._context.cleared else ():
+        """Close the accepted sockets that have no protocol yet. If the loop goes on, the protocol resets them.
+
+        If it is interrupted, call it again.
+        """
+        for attaching in list(self._attaching) if not self._context.cleared else ():
             attaching.cancel()
-        for turning_away in self._delayed_resets:
+            self._attaching.discard(attaching)
+        for turning_away in list(self._delayed_resets):
             turning_away.cancel()
-        self._attaching.clear()
-        self._delayed_resets.clear()
+            self._delayed_resets.discard(turning_away)
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the listening sockets."""
@@ -171,7 +170,7 @@ class Reception:
             try:
                 accepted, peername = listener.accept()
             except OSError as error:
-                if error.errno in _EXHAUSTED:
+                if error.errno in EXHAUSTED:
                     context.fail(None, None, Mismatch(f"a client can't be accepted: {error.strerror}"))
                 break  # no client waits (any more)
             if self._to_fail:
@@ -231,22 +230,27 @@ class Reception:
         self._context.note("refuses connections")
         for listener in self.listeners:
             loop.remove_reader(listener.fileno())
-        listeners, self.listeners = self.listeners, []
         try:
-            self.listeners = self._refusing(listeners)
+            self._refuse(self.listeners)
         except OSError as error:
             what = "path" if isinstance(self.address, str) else "port"
             self._context.fail(None, None, Mismatch(
                 f"the {what} can't be kept while connections are refused: {error}"))
 
-    def _refusing(self, listeners: list[socket.socket]) -> list[socket.socket]:
-        if isinstance(self.address, str):
-            from tcpclient_testing.aio.sockets.unix import refusing_unix
-            successors: list[socket.socket] = [refusing_unix(listener, self.address) for listener in listeners]
-            # Clients see the name to which a socket was bound, although its file has another name by now.
-            self._addresses = self._addresses.union(listener.getsockname() for listener in successors)
-            return successors
-        return refusing(listeners)
+    def _refuse(self, listeners: list[socket.socket]) -> None:
+        """Put sockets into the place of these that are bound to the same address, and don't listen."""
+        if not isinstance(self.address, str):
+            refusing(listeners)
+            return
+        from tcpclient_testing.aio.sockets.unix import refusing_unix
+        try:
+            for index, listener in enumerate(listeners):
+                listeners[index] = refusing_unix(listener, self.address)
+        except BaseException:
+            close_all(listeners)
+            raise
+        # Clients see the name to which a socket was bound, although its file has another name by now.
+        self._addresses = self._addresses.union(listener.getsockname() for listener in listeners)
 
 
 def _turn_away(listener: socket.socket) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, Union
 
 from tcpclient_testing.aio.connection.registry import Connections
 from tcpclient_testing.aio.context import is_virtual
@@ -66,11 +66,14 @@ class Runtime:
 
     def listen(self, host: Optional[str], port: int, *, allow_remote: bool) -> None:
         """Listen at this address; see `bind`."""
-        self.bind(listen(host, port, allow_remote=allow_remote))
+        self.bind(lambda listeners: listen(host, port, allow_remote=allow_remote, into=listeners))
 
-    def bind(self, listeners: list[socket.socket]) -> None:
-        """Take over these listening sockets. Clients wait in their backlog until `attach` is called."""
-        self.reception.bind(listeners)
+    def bind(self, listen: Callable[[list[socket.socket]], Any]) -> None:
+        """Let `listen` append listening sockets to a list. Clients wait in their backlog until `attach` is called.
+
+        If that raises, nothing stays open.
+        """
+        self.reception.bind(listen)
         self.running = True
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -92,17 +95,16 @@ class Runtime:
                              lambda: reception.accepted, self._wants_a_turn, self._fail_from_outside)
 
     def close(self) -> None:
-        """Close everything at once, whatever the clients do."""
+        """Close everything at once, whatever the clients do. If it is interrupted, call it again."""
         context = self.context
         context.close()
-        if not self.running:
-            return
         if self._guard is not None:
             self._guard.stop()
         self.session.leave()
         self.reception.close()
         if not context.attached:
             return
+        context.close_probe()
         if context.loop.is_closed():
             self.connections.abandon()
             self.host.closed()
@@ -110,7 +112,6 @@ class Runtime:
         self.reception.give_up()
         self._performer.stop()
         self.connections.leave()
-        context.close_probe()
         self.host.waiters.give_up()
         self.host.closed()
 

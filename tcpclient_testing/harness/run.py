@@ -160,17 +160,17 @@ class _ServerOfBlock(ServersOfTest):
                 for server in self.servers:
                     await server.look_for_cause(until, blocking=blocking)
             raised = await super().ended(part, exc, blocking=blocking)
+            if not self._judges:
+                self.excuse()
+            verdict = await self.leave_all(blocking=blocking)
+            if raised is None:
+                raised = verdict
+            if is_verdict(raised) and not is_verdict(exc):
+                raised.report.give_on_leaving()  # type: ignore[union-attr] # for the servers of the blocks around this
+            return raised
         except BaseException:
             self.close()
             raise
-        if not self._judges:
-            self.excuse()
-        verdict = await self.leave_all(blocking=blocking)
-        if raised is None:
-            raised = verdict
-        if is_verdict(raised) and not is_verdict(exc):
-            raised.report.give_on_leaving()  # type: ignore[union-attr] # for the servers of the blocks around this one
-        return raised
 
     def _waited_elsewhere(self, exc: BaseException) -> Optional[float]:
         """Return until when another server has waited in vain, if that may have made this block end with `exc`.

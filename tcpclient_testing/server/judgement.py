@@ -172,6 +172,7 @@ class Judgement(Findings):
         self._followers: list[Callable[[Judgement, Judgement], None]] = []
         self._judged = False
         self._reported = False
+        self._over = False
 
     @property
     def finished(self) -> bool:
@@ -391,9 +392,10 @@ class Judgement(Findings):
 
     def close(self) -> None:
         """Close everything at once, whatever the clients do, without a verdict."""
-        if not self._runtime.closed:
+        if not self._over:
             self._runtime.close()
             self._check.close()
+            self._over = True  # now: if Ctrl-C has interrupted this, another call does the rest
             self._followers.clear()  # breaks a cycle: each of them refers to this
 
     def renew(self) -> None:
@@ -407,10 +409,17 @@ class Judgement(Findings):
         if not runtime.running or (loop is not None and loop.is_closed()):
             self.close()
             return
-        listeners = runtime.clear()
-        self._check.close()
-        if listeners:
-            successor = self._begin_anew(listeners, loop)
+        listeners: list[socket.socket] = []
+        try:
+            listeners = runtime.clear()
+            self._check.close()
+            successor = self._begin_anew(listeners, loop) if listeners else None
+        except BaseException:  # Ctrl-C
+            for listener in listeners:
+                listener.close()
+            raise
+        self._over = True
+        if successor is not None:
             followers, self._followers = self._followers, []
             for tell in followers:
                 tell(self, successor)

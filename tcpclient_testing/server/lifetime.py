@@ -62,7 +62,8 @@ class Lifetime:
             return
         if self.unix_path is not None:
             from tcpclient_testing.aio.sockets.unix import listen_unix
-            runtime.bind([listen_unix(self.unix_path)])
+            path = self.unix_path
+            runtime.bind(lambda listeners: listen_unix(path, listeners))
         else:
             host, port, allow_remote = self._address
             runtime.listen(host, port, allow_remote=allow_remote)
@@ -71,7 +72,7 @@ class Lifetime:
 
     def take_over(self, listeners: list[socket.socket], loop: Optional[asyncio.AbstractEventLoop]) -> None:
         """Listen on sockets of the lifetime before this one, and run in its loop, if it had one."""
-        self._runtime.bind(listeners)
+        self._runtime.bind(lambda mine: mine.extend(listeners))
         if self._listening is not None:
             self._listening()
         if loop is not None:

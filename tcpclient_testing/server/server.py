@@ -198,15 +198,25 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
 
     # Start and stop.
 
+    # Ctrl-C may strike in any line of these methods. It leaves nothing open: to close a closed server does nothing.
+
     async def __aenter__(self: S) -> S:
-        self.open()
-        self._join_test(block=True)
-        await self._block().__aenter__()
-        return self
+        try:
+            self.open()
+            self._join_test(block=True)
+            await self._block().__aenter__()
+            return self
+        except BaseException:
+            if self._runtime.running:
+                self._judgement.close()
+            raise
 
     async def __aexit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
                         traceback: Optional[TracebackType]) -> None:
-        await self._block().__aexit__(exc_type, exc, traceback)
+        try:
+            await self._block().__aexit__(exc_type, exc, traceback)
+        finally:
+            self._judgement.close()
 
     def _join_test(self, *, block: bool) -> None:
         from tcpclient_testing.harness.adopting.owners import adopt
@@ -224,9 +234,14 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         unittest case, or in a pytest fixture that is made for one test. Elsewhere, use ``async with``: it knows which
         task to cancel.
         """
-        self.open()
-        self._join_test(block=False)
-        return self
+        try:
+            self.open()
+            self._join_test(block=False)
+            return self
+        except BaseException:
+            if self._runtime.running:
+                self._judgement.close()
+            raise
 
     async def stop(self, exc: Optional[BaseException] = ON_ITS_WAY, *, judge: bool = True) -> None:
         """Leave the server: wait for the rest of the script, check it, close everything. A second call does nothing.
@@ -241,9 +256,12 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         - `exc`: the exception that is leaving the block; None if none is.
         - ``judge=False``: don't wait, and check nothing more. A failure that was there before is raised all the same.
         """
-        if not self._judgement.finished:
-            from tcpclient_testing.harness.run import leaving_with
-            await self._block(judge).__aexit__(None, leaving_with(self._judgement, exc), None)
+        try:
+            if not self._judgement.finished:
+                from tcpclient_testing.harness.run import leaving_with
+                await self._block(judge).__aexit__(None, leaving_with(self._judgement, exc), None)
+        finally:
+            self._judgement.close()
 
     async def clear(self, exc: Optional[BaseException] = ON_ITS_WAY, *, judge: bool = True) -> None:
         """End this script, and begin a new one: for a server that outlives a test.
@@ -281,8 +299,13 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         `loop` is the loop that is going to run, if none is running yet (a test case's, in ``setUp``). Raises
         `ScriptError` if there is neither.
         """
-        self._lifetime.open(loop)
-        self._remember()
+        try:
+            self._lifetime.open(loop)
+            self._remember()
+        except BaseException:
+            if self._runtime.running:  # no half-made server stays
+                self._judgement.close()
+            raise
 
     def close(self) -> None:
         """Close everything at once, whatever the clients do, without a verdict."""

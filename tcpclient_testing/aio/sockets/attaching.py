@@ -94,5 +94,6 @@ class DelayedReset:
     def cancel(self) -> None:
         """Reset the connection now."""
         self._handle.cancel()
-        self.accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
-        self.accepted.close()
+        if self.accepted.fileno() >= 0:
+            self.accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
+            self.accepted.close()

@@ -11,7 +11,7 @@ import struct
 import sys
 from typing import Optional, TypeVar
 
-__all__ = ["BACKLOG", "listen", "listening", "loopback_addresses", "refusing", "LINGER_RESET"]
+__all__ = ["BACKLOG", "EXHAUSTED", "close_all", "listen", "listening", "loopback_addresses", "refusing", "LINGER_RESET"]
 
 __unittest = True
 
@@ -20,6 +20,9 @@ S = TypeVar("S", bound=socket.socket)
 #: How many connections may wait to be accepted. If this is small, clients of a burst wait seconds until they repeat
 #: their SYN.
 BACKLOG = 1024
+
+#: Errors of system calls if the process or the system has run out of a resource, such as descriptors.
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _ATTEMPTS = 100
 
@@ -35,15 +38,19 @@ def loopback_addresses() -> tuple[str, ...]:
 def _has_ipv6() -> bool:
     global _ipv6
     if _ipv6 is None:
-        _ipv6 = False
-        if socket.has_ipv6:
-            try:
-                with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-                    probe.bind(("::1", 0))
-                _ipv6 = True
-            except OSError:
-                pass
+        _ipv6 = socket.has_ipv6 and _binds_ipv6()
     return _ipv6
+
+
+def _binds_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+        return True
+    except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise  # this says nothing of IPv6
+        return False
 
 
 _ipv6: Optional[bool] = None
@@ -65,10 +72,12 @@ def _checked_host(host: Optional[str], allow_remote: bool) -> tuple[str, ...]:
     return (host,)
 
 
-def listen(host: Optional[str], port: int, *, allow_remote: bool = False) -> list[socket.socket]:
+def listen(host: Optional[str], port: int, *, allow_remote: bool = False,
+           into: Optional[list[socket.socket]] = None) -> list[socket.socket]:
     """Bind and listen on the same port of each address. Return the sockets, which are non-blocking.
 
-    `host` is a literal address; None means every loopback address. `port` 0 means any free port. Raises
+    `host` is a literal address; None means every loopback address. `port` 0 means any free port. `into` is the empty
+    list to which the sockets are appended, so that its owner can close them whenever this is interrupted. Raises
 
     - `OSError` if the port is taken: ``ss -ltnp`` shows which process has it; with port 0 the system chooses another,
     - `ValueError` if `host` is not a literal address, if other machines can reach it (unless `allow_remote` permits
@@ -79,42 +88,49 @@ def listen(host: Optional[str], port: int, *, allow_remote: bool = False) -> lis
         raise TypeError(f"port is a number, not {type(port).__name__}: {port!r}")
     if not 0 <= port <= 65535:
         raise ValueError(f"port is a number from 0 to 65535, not {port}")
-    addresses = _checked_host(host, allow_remote)
+    sockets = [] if into is None else into
+    address = host or "a loopback address"
     for attempt in range(_ATTEMPTS):
-        sockets: list[socket.socket] = []
         try:
-            for address in addresses:
+            for address in _checked_host(host, allow_remote):
                 same = sockets[0].getsockname()[1] if sockets else 0
-                sockets.append(listening(_bound(address, port or same)))
+                listening(_bound(address, port or same, sockets))
             return sockets
         except OSError as error:
-            for listener in sockets:
-                listener.close()
+            second = len(sockets) > 1
+            close_all(sockets)
             # A port that is free for one address family may be taken for the other: try another one.
-            if port == 0 and sockets and attempt < _ATTEMPTS - 1 and error.errno in (errno.EADDRINUSE, errno.EACCES):
+            if port == 0 and second and attempt < _ATTEMPTS - 1 and error.errno in (errno.EADDRINUSE, errno.EACCES):
                 continue
             raise OSError(error.errno, f"can't listen on port {port} of {address}: {error.strerror}") from None
+        except BaseException:
+            close_all(sockets)
+            raise
     raise AssertionError("unreachable")
 
 
+def close_all(sockets: list[socket.socket]) -> None:
+    """Close these sockets, and empty the list. If it is interrupted, call it again."""
+    while sockets:
+        sockets[-1].close()
+        sockets.pop()
+
+
 def refusing(listeners: list[socket.socket]) -> list[socket.socket]:
-    """Close these listening sockets, and return new ones that are bound to the same addresses and don't listen.
+    """Close these listening sockets; in the same list, return new ones, bound to the same addresses, not listening.
 
     Clients that connect to such an address are refused, and nothing else can take the port. Call ``listen()`` on the
     sockets to accept connections again. Raises `OSError` if the port was taken between closing and binding.
     """
     addresses = [listener.getsockname()[:2] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    successors: list[socket.socket] = []
+    close_all(listeners)
     try:
         for host, port in addresses:
-            successors.append(_bound(host, port))
+            _bound(host, port, listeners)
     except BaseException:
-        for successor in successors:
-            successor.close()
+        close_all(listeners)
         raise
-    return successors
+    return listeners
 
 
 def listening(bound: S) -> S:
@@ -127,25 +143,23 @@ def listening(bound: S) -> S:
     return bound
 
 
-def _bound(address: str, port: int) -> socket.socket:
+def _bound(address: str, port: int, into: list[socket.socket]) -> socket.socket:
+    """Make a socket that is bound to this address, and append it to a list: its owner closes it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     # Name the protocol, which accepted sockets inherit: asyncio sets TCP_NODELAY only if it is there. Without that, a
     # second small write waits until the client's kernel has acknowledged the first: 40 ms in the middle of a
     # conversation (RFC 896).
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setblocking(False)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        # SO_REUSEADDR permits a port that has connections of an earlier server in TIME_WAIT. Both servers need it, so
-        # set it even if the system chooses the port. Then set it after the choice: otherwise the system could choose
-        # a port that another process has just bound. On Windows the option would let two servers share a port.
-        if port and sys.platform != "win32":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, port))
-        if not port and sys.platform != "win32":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    except BaseException:
-        listener.close()
-        raise
+    into.append(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
+    listener = into[-1]
+    listener.setblocking(False)
+    if family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    # SO_REUSEADDR permits a port that has connections of an earlier server in TIME_WAIT. Both servers need it, so
+    # set it even if the system chooses the port. Then set it after the choice: otherwise the system could choose
+    # a port that another process has just bound. On Windows the option would let two servers share a port.
+    if port and sys.platform != "win32":
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, port))
+    if not port and sys.platform != "win32":
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return listener

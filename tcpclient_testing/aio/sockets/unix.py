@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 import stat
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 from .listening import listening
 
@@ -61,13 +61,13 @@ def checked_path(path: Any, host: Any, port: Any) -> str:
     return text
 
 
-def listen_unix(path: str) -> UnixListener:
+def listen_unix(path: str, into: Optional[list[socket.socket]] = None) -> UnixListener:
     """Bind and listen at `path`; return the socket, which does not block.
 
-    Raises `OSError` if a file is there already, or if the folder does not exist or can't be written to. Raises
+    It is appended to `into` before anything is done with it, so that the owner of that list can close it. Raises `OSError` if a file is there already, or if the folder does not exist or can't be written to. Raises
     `ValueError` if the path is longer than the system allows (about 100 bytes: sun_path in unix(7)).
     """
-    return listening(_bound(path))
+    return listening(_bound(path, into))
 
 
 def refusing_unix(listener: socket.socket, path: str) -> UnixListener:
@@ -105,8 +105,10 @@ def _bound_beside(path: str) -> UnixListener:
     raise AssertionError("the last one has raised")
 
 
-def _bound(path: str) -> UnixListener:
+def _bound(path: str, into: Optional[list[socket.socket]] = None) -> UnixListener:
     listener = UnixListener(_AF_UNIX, socket.SOCK_STREAM)
+    if into is not None:
+        into.append(listener)
     try:
         listener.setblocking(False)
         _bind(listener, path)

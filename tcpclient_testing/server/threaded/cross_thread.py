@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 from asyncio import events
 from collections.abc import Awaitable, Coroutine, Generator
-from concurrent.futures import Future
 from typing import Any, Callable, Optional
 
 from tcpclient_testing.aio.causes.lookout import Lookout
@@ -26,6 +25,7 @@ from tcpclient_testing.report.report import conversation_text, place_of
 from tcpclient_testing.transcript.entries import Transcript
 
 from .loop_thread import LoopThread
+from .reply import Reply
 
 __all__ = ["Awaiting", "DONE", "Waiting", "answer", "Late", "late", "place_of"]
 
@@ -105,19 +105,19 @@ def answer(thread: LoopThread, coroutine: Coroutine[Any, Any, None], timeout: Op
     loop = events._get_running_loop()
     if loop is thread.loop:
         return coroutine  # the caller is a handler
-    future = thread.submit(coroutine)
+    reply = thread.submit(coroutine)
     if loop is not None:
-        return _Answer(future, timeout, late, awaiting or Awaiting())
-    thread.answer(future, timeout, late)
+        return _Answer(reply, timeout, late, awaiting or Awaiting())
+    thread.answer(reply, timeout, late)
     return DONE
 
 
 class _Answer:
     """What `join` returns in a running event loop: await it there. The coroutine has already been submitted."""
 
-    def __init__(self, future: Future[None], timeout: Optional[float], late: Callable[[], TimeoutError],
+    def __init__(self, reply: Reply[None], timeout: Optional[float], late: Callable[[], TimeoutError],
                  awaiting: Awaiting) -> None:
-        self._future = future
+        self._reply = reply
         self._awaiting = awaiting
         self._timeout = timeout
         self._late = late
@@ -126,7 +126,7 @@ class _Answer:
         return self._awaiting.answer(self._wait())
 
     async def _wait(self) -> None:
-        future = asyncio.wrap_future(self._future)
+        future = self._reply.future()
         try:
             done, _ = await asyncio.wait((future,), timeout=self._timeout)
         except asyncio.CancelledError:

@@ -140,31 +140,36 @@ class ThreadedJudgement(Findings):
 
     async def leave(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
         """Wait for the rest of the script, raise the verdict unless the test has its report, and close everything."""
-        caller = Caller(blocking=blocking)
         try:
-            with self._unless_given_up():
-                await self._answer(lambda: self._inner.leave(implied_disconnect=implied_disconnect, idle=caller.idle),
-                                   blocking)
-                return
-            self._inner.raise_unreported()
-        finally:
-            caller.left()
+            await self._leave(self._inner.leave, implied_disconnect, blocking)
+        except Exception:
             self._end()
+            raise
+        except BaseException:  # Ctrl-C, or a cancellation: nothing may hide it
+            with contextlib.suppress(AssertionError, ScriptError):
+                self.close()
+            raise
+        self._end()
 
     async def clear(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
         """Do what `leave` does, but keep the server: it begins another script, whatever is raised."""
+        try:
+            await self._leave(self._inner.clear, implied_disconnect, blocking)
+        finally:
+            if self._thread.given_up:
+                self._end()
+
+    async def _leave(self, leave: Callable[..., Coroutine[Any, Any, None]], implied_disconnect: bool,
+                     blocking: bool) -> None:
+        """End the script by `leave` of the inner judgement. If the thread was given up, raise the verdict."""
         caller = Caller(blocking=blocking)
         try:
             with self._unless_given_up():
-                await self._answer(lambda: self._inner.clear(implied_disconnect=implied_disconnect, idle=caller.idle),
-                                   blocking)
+                await self._answer(lambda: leave(implied_disconnect=implied_disconnect, idle=caller.idle), blocking)
                 return
         finally:
             caller.left()
-        try:
-            self._inner.raise_unreported()
-        finally:
-            self._end()
+        self._inner.raise_unreported()
 
     def renew(self) -> None:
         """Close every connection at once, without a verdict, and let the server begin another script."""
@@ -215,14 +220,14 @@ class ThreadedJudgement(Findings):
             raise thread.gone()
         if thread.ended:
             return await make()  # all is closed, and nothing can change any more
-        future = thread.submit(make())
+        reply = thread.submit(make())
         if blocking:
-            return thread.answer(future)
+            return thread.answer(reply)
         if events._get_running_loop() is None:
-            answer: T = await sys.modules["trio"].to_thread.run_sync(thread.answer, future)
+            answer: T = await sys.modules["trio"].to_thread.run_sync(thread.answer, reply)
             return answer
         try:
-            result: T = await Waiting(self.host.awaiting, asyncio.wrap_future(future))
+            result: T = await Waiting(self.host.awaiting, reply.future())
             return result
         except Exception as error:  # noqa: BLE001 - the same exception is raised
             raise error.with_traceback(told_of(error))  # noqa: B904 - the same exception

@@ -9,27 +9,32 @@
   blocked line, and nobody waits for the thread any more. If it goes on some time, it ends by itself.
 - At the interpreter's exit, threads that still run are stopped. A forked child has no such thread, only copies of its
   descriptors. They are closed there without touching the loop, whose locks and sockets belong to the parent.
+- Ctrl-C raises `KeyboardInterrupt` between any two instructions of the main thread. So what starts and ends a thread is
+  done in the thread itself, or in single instructions, and whatever is called after Ctrl-C can be called again.
 """
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import atexit
-import concurrent.futures
 import contextlib
 import os
 import selectors
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Coroutine
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, Callable, Optional, TypeVar, cast
 
 from tcpclient_testing.aio.process.blocked_call import BlockedCall
 from tcpclient_testing.aio.process.debugger import debugger_active
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.harness.tracebacks import told_of
 from tcpclient_testing.server.forgotten import tell_of_all
+
+from .reply import Reply
 
 __all__ = ["LoopThread", "idle_threads", "server_threads", "waiting_threads"]
 
@@ -50,7 +55,21 @@ def server_threads() -> list[threading.Thread]:
 def idle_threads(caller: threading.Thread) -> list[threading.Thread]:
     """Return `caller`, and the threads of those servers that only wait for clients: they have no handler, say."""
     return [caller, *(each.thread for each in list(_living) if each.thread is not None
-                      and not asyncio.all_tasks(each.loop))]
+                      and (each.loop is None or not asyncio.all_tasks(each.loop)))]
+
+
+class _ServerLoop(asyncio.SelectorEventLoop):
+    """An event loop that is not there at all if it can't be made: no `__del__` complains then that it is not closed."""
+
+    _closed: bool
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        try:
+            super().__init__(selector)
+        except BaseException:
+            self._closed = True
+            selector.close()
+            raise
 
 
 class LoopThread:
@@ -66,7 +85,7 @@ class LoopThread:
 
     def __init__(self, patience: float, ending: Callable[[], None], forked: Callable[[], None],
                  blocked: Callable[[BlockedCall], None], why: Callable[[], Exception]) -> None:
-        self.loop: asyncio.AbstractEventLoop
+        self.loop: asyncio.AbstractEventLoop = cast(asyncio.AbstractEventLoop, None)  # made in the thread
         self.error: Optional[BaseException] = None
         self.forked = False
         self.given_up = False
@@ -76,23 +95,32 @@ class LoopThread:
         self._when_blocked = blocked
         self._why = why
         self._lock = threading.Lock()  # held while it is given up
-        self._selector: selectors.BaseSelector
+        self._selector: Optional[selectors.BaseSelector] = None
+        self._stopping = False
         self._winding_up = False
-        self._owed: set[concurrent.futures.Future[Any]] = set()
+        self._hangs = False  # whether `stop` has waited in vain
+        self._owed: set[Reply[Any]] = set()
+        self._begun: list[int] = []  # the starting thread, once there is one
         self._thread: Optional[threading.Thread] = None
+        self._gone = False
+        self._owner: Optional[weakref.ref[object]] = None
+        self._over: Reply[None] = Reply()
 
-    def start(self, name: str) -> None:
-        """Make the loop, and run it in a new thread. Raises `RuntimeError` if no thread can be started."""
-        self._selector = selectors.DefaultSelector()
-        # Don't ask the event-loop policy: the Proactor loop of Windows can't watch listening sockets.
-        self.loop = asyncio.SelectorEventLoop(self._selector)
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        _living.add(self)
+    def start(self, name: str, opening: Callable[[], None]) -> None:
+        """Make a loop in a new thread, call `opening` there, and run the loop.
+
+        Raises what `opening` raises, `RuntimeError` if no thread can be started, and `OSError` if no loop can be made.
+        Then, or after a Ctrl-C, the thread has ended.
+        """
+        opened: Reply[None] = Reply(self._owed.discard)
+        self._owed.add(opened)
         try:
-            self._thread.start()
+            # `threading.Thread.start` can be interrupted half-way. So call it in another thread, and start that one
+            # within a single instruction: then a thread has begun if, and only if, the list says so.
+            self._begun.extend(map(_thread.start_new_thread, [self._begin], [(name, opening, opened)]))
+            self.answer(opened)
         except BaseException:
-            _living.discard(self)
-            self.loop.close()
+            self.abandon()
             raise
 
     @property
@@ -108,7 +136,7 @@ class LoopThread:
     @property
     def ended(self) -> bool:
         """Whether the thread has ended, or was never started in this process."""
-        return self.forked or self._thread is None or self not in _living
+        return self.forked or self.given_up or self._gone or not self._begun
 
     def gone(self) -> Exception:
         """Make an exception that says why nothing can be called in this thread any more."""
@@ -132,66 +160,69 @@ class LoopThread:
         """Call a function in the thread. Return its result, or raise its exception."""
         if self.is_current:
             return function(*args)
-        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        reply: Reply[T] = Reply(self._owed.discard)
 
         def answer() -> None:
-            if _is_waited_for(future):
+            if reply.awaited:
                 try:
-                    future.set_result(function(*args))
+                    reply.give(function(*args))
                 except BaseException as error:  # noqa: BLE001 - every exception goes to the caller
-                    with contextlib.suppress(concurrent.futures.InvalidStateError):
-                        future.set_exception(error)
-        self._post(future, answer)
-        return self.answer(future)
+                    reply.fail(error)
+        self._post(reply, answer)
+        return self.answer(reply)
 
-    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Start a coroutine in the thread. Cancelling the returned future cancels the coroutine."""
-        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Reply[T]:
+        """Start a coroutine in the thread. Cancelling the returned reply cancels the coroutine."""
+        reply: Reply[T] = Reply(self._owed.discard)
+        begun: list[bool] = []
+
+        def begin() -> None:
+            if not begun:
+                begun.append(True)
+                self._run_coroutine(coroutine, reply)
         try:
-            self._post(future, lambda: self._begin(coroutine, future))
-        except BaseException:
+            self._post(reply, begin)
+        except Exception:
             coroutine.close()
             raise
-        return future
+        except BaseException:  # Ctrl-C: nobody knows whether it was posted
+            reply.cancel()
+            with contextlib.suppress(RuntimeError):
+                self.loop.call_soon_threadsafe(begin)
+            raise
+        return reply
 
-    def answer(self, future: concurrent.futures.Future[T], timeout: Optional[float] = None,
+    def answer(self, reply: Reply[T], timeout: Optional[float] = None,
                late: Callable[[], TimeoutError] = TimeoutError) -> T:
-        """Wait for a future of `submit`. Return its result, or raise its exception.
+        """Wait for a reply of `submit`. Return its result, or raise its exception.
 
-        After `timeout` seconds, cancel the future and raise the `TimeoutError` that `late` makes. If the loop is
+        After `timeout` seconds, cancel the reply and raise the `TimeoutError` that `late` makes. If the loop is
         blocked, it is given up. Raises `ScriptError` if the caller is in this thread.
         """
         if self.is_current:
             raise ScriptError("this call would block the server's own thread: await it instead")
         deadline = None if timeout is None else time.monotonic() + timeout
         caller = threading.current_thread()
-        _answering.append(caller)
         try:
-            while not self._wait(future, deadline):
+            _answering.append(caller)
+            while not reply.wait(self._patience if deadline is None else
+                                 min(self._patience, deadline - time.monotonic())):
                 if deadline is not None and time.monotonic() >= deadline:
                     raise late()
                 self._assert_turning()
         except BaseException:
-            future.cancel()
+            reply.cancel()
             raise
         finally:
-            _answering.remove(caller)
+            with contextlib.suppress(ValueError):  # Ctrl-C came first
+                _answering.remove(caller)
         try:
-            return future.result()
+            return reply.result()
         except Exception as error:  # noqa: BLE001 - the same exception is raised
             # Leave out the traceback through the loop: that of a verdict is about the script, others are the client's.
             raise error.with_traceback(told_of(error))  # noqa: B904 - the same exception
         finally:
-            del future  # breaks a cycle: the future has the exception, and its traceback has this frame
-
-    def _wait(self, future: concurrent.futures.Future[Any], deadline: Optional[float]) -> bool:
-        """Wait for an answer, `patience` seconds at most. Return whether it has come."""
-        wait = self._patience if deadline is None else max(0.0, min(self._patience, deadline - time.monotonic()))
-        try:
-            future.exception(wait)
-        except concurrent.futures.TimeoutError:
-            return future.done()
-        return True
+            del reply  # breaks a cycle: the reply has the exception, and its traceback has this frame
 
     def stop(self) -> None:
         """Stop the loop and the thread, and wait until they have ended. A second call does nothing.
@@ -199,17 +230,36 @@ class LoopThread:
         If the loop is blocked, it is given up, and what callers get then is raised. Raises `ScriptError` if the caller
         is in this thread.
         """
-        thread = self._thread
-        if self.ended or thread is None:
+        if self.forked or self.given_up or not self._begun:
             return
         if self.is_current:
+            if self._gone:
+                return
             raise ScriptError("a server can't be stopped in its own thread")
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the thread is just ending by itself
-            self.loop.call_soon_threadsafe(self._stop_running)
-        thread.join(self._patience + 2 * _PATIENCE)
-        if thread.is_alive():
+        self.let_go()
+        if not self._over.wait(0.0 if self._hangs else self._patience + 2 * _PATIENCE):
+            self._hangs = True
             self._give_up_here()
             raise self.gone()
+        thread = self._thread
+        if thread is not None:
+            thread.join(_PATIENCE)
+
+    def belongs_to(self, owner: object) -> None:
+        """Let the thread go when `owner` is garbage, since Ctrl-C can strike before the end of its block has begun."""
+        self._owner = weakref.ref(owner, lambda _: self.let_go())
+
+    def let_go(self) -> None:
+        """Let the thread stop the loop and end, without waiting for that. Call this from any thread, at any time."""
+        self._stopping = True  # the thread sees this before it runs its loop, or gets the call below
+        if self.loop is not None and not self._gone and not self.forked:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the thread is just ending by itself
+                self.loop.call_soon_threadsafe(self._stop_running)
+
+    def abandon(self) -> None:
+        """Stop as `stop` does, while an exception is on its way that must not be hidden."""
+        with contextlib.suppress(AssertionError, ScriptError):
+            self.stop()
 
     def give_up(self, call: BlockedCall) -> None:
         """The loop is blocked by this call: let everybody who waits get the reason, and wait for the thread no more."""
@@ -220,32 +270,65 @@ class LoopThread:
             self.given_up = True
             _living.discard(self)
             _given_up.add(self)
-        with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self._stop_running)
+        self.let_go()
         self._fail_owed()
-
-    def stop_later(self) -> None:
-        """Stop the loop and the thread, without waiting for that. Call this from any thread, at any time."""
-        if not self.ended:
-            with contextlib.suppress(RuntimeError):
-                self.loop.call_soon_threadsafe(self._stop_running)
 
     # Called in the thread.
 
-    def _run(self) -> None:
-        loop = self.loop
+    def _begin(self, name: str, opening: Callable[[], None], opened: Reply[None]) -> None:
+        """Start the thread. This is called in a thread that does nothing else: Ctrl-C does not strike here."""
         try:
-            loop.run_forever()
-        except BaseException as error:  # noqa: BLE001 - such as a callback's SystemExit: callers get it
-            self.error = error
+            self._thread = threading.Thread(target=self._run, args=(opening, opened), name=name, daemon=True)
+            _living.add(self)
+            self._thread.start()
+        except BaseException as error:  # noqa: BLE001 - the caller of `start` gets it
+            self._thread = None
+            self._end(opened, error)
+
+    def _run(self, opening: Callable[[], None], opened: Reply[None]) -> None:
+        failure: Optional[BaseException] = None
+        try:
+            self._selector = selectors.DefaultSelector()
+            # Don't ask the event-loop policy: the Proactor loop of Windows can't watch listening sockets.
+            self.loop = _ServerLoop(self._selector)
+            if not self._stopping:
+                self.loop.call_soon(self._open, opening, opened)
+                self._run_loop()
+        except BaseException as error:  # noqa: BLE001 - no loop: the caller of `start` gets it
+            failure = error
         finally:
             try:
                 self._wind_up()
             finally:
-                _living.discard(self)
-                _given_up.discard(self)
-                loop.close()
-                self._fail_owed()
+                self._end(opened, failure or self.gone())
+                del failure  # breaks a cycle: its traceback has this frame
+
+    def _run_loop(self) -> None:
+        try:
+            self.loop.run_forever()
+        except BaseException as error:  # noqa: BLE001 - such as a callback's SystemExit: callers get it
+            self.error = error
+
+    def _open(self, opening: Callable[[], None], opened: Reply[None]) -> None:
+        try:
+            opening()
+        except BaseException as error:  # noqa: BLE001 - the caller of `start` gets it
+            opened.fail(error)
+            self.loop.stop()
+        else:
+            opened.give(None)
+
+    def _end(self, opened: Reply[None], failure: BaseException) -> None:
+        """The thread ends. If the server was not opened, the caller of `start` gets `failure`."""
+        _living.discard(self)
+        _given_up.discard(self)
+        self._gone = True
+        self._owner = None
+        if self.loop is not None:
+            self.loop.close()
+        opened.fail(failure)
+        self._fail_owed()
+        self._over.give(None)
 
     def _stop_running(self) -> None:
         if not self._winding_up:
@@ -256,6 +339,8 @@ class LoopThread:
         self._winding_up = True
         loop = self.loop
         self._close()
+        if loop is None:
+            return
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
@@ -265,26 +350,23 @@ class LoopThread:
             loop.run_until_complete(asyncio.sleep(0))
         loop.run_until_complete(loop.shutdown_asyncgens())
 
-    def _begin(self, coroutine: Coroutine[Any, Any, T], future: concurrent.futures.Future[T]) -> None:
-        if future.done():
+    def _run_coroutine(self, coroutine: Coroutine[Any, Any, T], reply: Reply[T]) -> None:
+        if not reply.awaited:
             coroutine.close()
             return
         task = self.loop.create_task(coroutine)
 
         def pass_on(task: asyncio.Task[T]) -> None:
-            if not _is_waited_for(future):
-                if not task.cancelled():
-                    task.exception()  # mark it as retrieved: nobody waits any more
-            elif task.cancelled():
-                future.set_exception(self.gone())
+            if task.cancelled():
+                reply.fail(self.gone())
+                return
+            error = task.exception()
+            if error is None:
+                reply.give(task.result())
             else:
-                error = task.exception()
-                if error is None:
-                    future.set_result(task.result())
-                else:
-                    future.set_exception(error)
+                reply.fail(error)
         task.add_done_callback(pass_on)
-        future.add_done_callback(lambda future: self._cancel(task) if future.cancelled() else None)
+        reply.when_cancelled(lambda: self._cancel(task))
 
     def _cancel(self, task: asyncio.Task[Any]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the task has ended
@@ -292,47 +374,39 @@ class LoopThread:
 
     # Calls to the loop, and what they get if it can't answer.
 
-    def _post(self, future: concurrent.futures.Future[Any], function: Callable[[], None]) -> None:
-        self._owed.add(future)
-        future.add_done_callback(self._owed.discard)
+    def _post(self, reply: Reply[Any], function: Callable[[], None]) -> None:
+        self._owed.add(reply)
         try:
             self.loop.call_soon_threadsafe(function)
         except RuntimeError:
-            future.cancel()
+            self._owed.discard(reply)
             raise self.gone() from None
         if self.ended:
             self._fail_owed()
 
     def _fail_owed(self) -> None:
-        for future in list(self._owed):
-            with contextlib.suppress(concurrent.futures.InvalidStateError):
-                future.set_exception(self.gone())
+        for reply in list(self._owed):
+            reply.fail(self.gone())
 
     def _assert_turning(self) -> None:
         """Give the loop up if it does not turn within another `patience` seconds."""
         if self.ended:
             self._fail_owed()
             return
-        turned: concurrent.futures.Future[None] = concurrent.futures.Future()
-        try:
-            self._post(turned, lambda: turned.set_result(None) if _is_waited_for(turned) else None)
-            turned.exception(self._patience)
-        except concurrent.futures.TimeoutError:
-            if not self.ended and not debugger_active():
+        if self.loop is None:
+            return  # it is not made yet
+        turned: Reply[None] = Reply(self._owed.discard)
+        with contextlib.suppress(AssertionError, ScriptError):  # it has ended, and so has what it owed
+            self._post(turned, lambda: turned.give(None))
+            if not turned.wait(self._patience) and not self.ended and not debugger_active():
                 self._give_up_here()
-        except (AssertionError, ScriptError):
-            pass  # it has ended, and so has what it owed
+        self._owed.discard(turned)
 
     def _give_up_here(self) -> None:
         ident = None if self._thread is None else self._thread.ident
         frame = sys._current_frames().get(ident) if ident is not None else None
         if frame is not None:
             self.give_up(BlockedCall(frame, self._patience, 1))
-
-
-def _is_waited_for(future: concurrent.futures.Future[Any]) -> bool:
-    """Return whether somebody waits for the future, and has no answer yet."""
-    return not future.done() and future.set_running_or_notify_cancel()
 
 
 # All that run, to be stopped at exit; those that were given up; and those of the parent process, which must not be
@@ -348,7 +422,7 @@ _answering: list[threading.Thread] = []
 
 def waiting_threads() -> set[threading.Thread]:
     """Return the threads that wait for an answer, and those that run loops: they do nothing for a client."""
-    return {*_answering, *(each._thread for each in _living if each._thread is not None)}
+    return {*_answering, *server_threads()}
 
 
 def _stop_all() -> None:
@@ -376,7 +450,8 @@ def _let_go_in_child() -> None:
                 with contextlib.suppress(Exception):
                     getattr(thread.loop, name).close()
             with contextlib.suppress(Exception):
-                thread._selector.close()
+                if thread._selector is not None:
+                    thread._selector.close()
 
 
 atexit.register(_stop_all)

@@ -69,7 +69,7 @@ class ThreadedHost(Host):
             return super().wait_for(step)
         if self.session.environment.over:
             raise self.error()
-        return self.awaiting.answer(asyncio.wrap_future(self._thread.submit(self._until(step))))
+        return self.awaiting.answer(self._thread.submit(self._until(step)).future())
 
     def interrupt_body(self) -> None:
         body = self.body  # read it once: another thread may set it to None at any time
@@ -228,14 +228,9 @@ class InnerServer(MockTCPServer):
             timeout = self._options.timeout
             # A blocked thread is noticed twice its patience after the call: five seconds after the time-out. The guard
             # is earlier, if it can be had.
-            self._thread = LoopThread(((PATIENCE if timeout is None else timeout) + 5.0) / 2, self._wind_up,
+            self._thread = LoopThread(((PATIENCE if timeout is None else timeout) + 5.0) / 2, self.close,
                                       self._let_go, self._give_thread_up, self._thread_error)
         return self._thread
-
-    def _wind_up(self) -> None:
-        if self.thread.given_up:
-            self._runtime.close()  # it was marked as closed, by another thread, and no more
-        self.close()
 
     def _let_go(self) -> None:
         self._runtime.abandon()

@@ -93,25 +93,43 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
 
     # Start and stop.
 
+    # Ctrl-C may strike in any line of these methods. It leaves no thread behind: to abandon an ended one does nothing.
+
     def __enter__(self: S) -> S:
-        self.open()
-        adopt(self._judgement, self, block=True)
-        block_of(self._judgement).__enter__()
-        return self
+        try:
+            self._thread.belongs_to(self)
+            self.open()
+            adopt(self._judgement, self, block=True)
+            block_of(self._judgement).__enter__()
+            return self
+        except BaseException:
+            self._thread.abandon()
+            raise
 
     def __exit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
                  traceback: Optional[TracebackType]) -> None:
-        block_of(self._judgement).__exit__(exc_type, exc, traceback)
+        try:
+            block_of(self._judgement).__exit__(exc_type, exc, traceback)
+        finally:
+            self._thread.abandon()
 
     async def __aenter__(self: S) -> S:
-        self.open()
-        adopt(self._judgement, self, block=True)
-        await block_of(self._judgement).__aenter__()
-        return self
+        try:
+            self._thread.belongs_to(self)
+            self.open()
+            adopt(self._judgement, self, block=True)
+            await block_of(self._judgement).__aenter__()
+            return self
+        except BaseException:
+            self._thread.abandon()
+            raise
 
     async def __aexit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
                         traceback: Optional[TracebackType]) -> None:
-        await block_of(self._judgement).__aexit__(exc_type, exc, traceback)
+        try:
+            await block_of(self._judgement).__aexit__(exc_type, exc, traceback)
+        finally:
+            self._thread.abandon()
 
     def start(self: S) -> S:
         """Listen, and accept clients from now on; return the server. Raises `OSError` if the port is taken.
@@ -120,9 +138,13 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         unittest case, or in a pytest fixture that is made for one test. Elsewhere a coroutine that waits for its own
         event keeps waiting.
         """
-        self.open()
-        adopt(self._judgement, self, block=False)
-        return self
+        try:
+            self.open()
+            adopt(self._judgement, self, block=False)
+            return self
+        except BaseException:
+            self._thread.abandon()
+            raise
 
     def stop(self, exc: Optional[BaseException] = ON_ITS_WAY, *, judge: bool = True) -> None:
         """Leave the server: wait for the rest of the script, judge, and close everything. A second call does nothing.
@@ -130,8 +152,11 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         Raises `ExpectationError` if the clients did not do what the script says. For an exception that is on its way,
         and for the arguments, see `MockTCPServer.stop`.
         """
-        exc = leaving_with(self._judgement, exc)
-        block_of(self._judgement, judge=judge).__exit__(None, exc, None)
+        try:
+            exc = leaving_with(self._judgement, exc)
+            block_of(self._judgement, judge=judge).__exit__(None, exc, None)
+        finally:
+            self._thread.abandon()
 
     def clear(self, exc: Optional[BaseException] = ON_ITS_WAY, *, judge: bool = True) -> Awaitable[None]:
         """End this script, and begin a new one: for a server that outlives a test.
@@ -168,23 +193,22 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
             raise self._thread.gone()
         if runtime.running:
             return
-        self._thread.start("tcpclient_testing server")
-        try:
-            self._thread.call(self._lifetime.open)  # in the thread: the server takes the loop that is running there
-        except BaseException:
-            self._thread.stop()
-            raise
+        # In the thread: the server takes the loop that is running there.
+        self._thread.start("tcpclient_testing server", self._lifetime.open)
         self._remember()
 
     def close(self) -> None:
         """Close everything at once, whatever the clients are doing, and judge nothing."""
-        self._judgement.close()
+        try:
+            self._judgement.close()
+        finally:
+            self._thread.abandon()
 
     def _failure(self) -> Optional[ExpectationError]:
         return self._judgement.error()
 
     def _abandon(self) -> None:
-        self._thread.stop_later()
+        self._thread.let_go()
 
     @property
     def connections(self) -> list[ThreadedConnection]:  # type: ignore[override]
