@@ -100,8 +100,8 @@ class _ServersMixin(Generic[S], _Base):
         with self._tcpserver_loops(), MethodWrappers(self, self._tcpserver_wrappers()):
             try:
                 return super().run(result)
-            except BaseException:
-                self._tcpservers.close()  # Ctrl-C: unittest runs no clean-ups after it
+            except BaseException:  # Ctrl-C: unittest leaves out the clean-ups
+                self._tcpservers.abandon_all()
                 raise
             finally:
                 self._tcpservers.let_go()
@@ -241,10 +241,14 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
                               "ThreadedMockTCPServerMixin with unittest.TestCase for a client that blocks")
         self._check_tcpserver_loop()
         server = MockTCPServer(**{**self.tcpserver_options, **options})
-        server.open(loop)
-        self._tcpservers.add(server._judgement)
-        self._clean_up_tcpserver(self._end_tcpserver, server)
-        return server
+        try:
+            server.open(loop)
+            self._tcpservers.add(server._judgement)
+            self._clean_up_tcpserver(self._end_tcpserver, server)
+            return server
+        except BaseException:  # Ctrl-C: nobody else knows the server yet
+            server.close()
+            raise
 
     def _end_tcpserver(self, server: MockTCPServer) -> None:
         """Leave a server: without another run of the loop if there is nothing to wait for, else in one."""
@@ -310,9 +314,13 @@ class ThreadedMockTCPServerMixin(_ServersMixin["ThreadedMockTCPServer"]):
         """Make a further server, which listens at once; `options` override those of `tcpserver_options`."""
         from .server.threaded.server import ThreadedMockTCPServer
         server = ThreadedMockTCPServer(**{**self.tcpserver_options, **options})
-        server.open()
-        self._take_tcpserver(server)
-        return server
+        try:
+            server.open()
+            self._take_tcpserver(server)
+            return server
+        except BaseException:  # Ctrl-C: nobody else knows the server yet
+            server.close()
+            raise
 
     def borrow_tcpserver(self, server: ThreadedMockTCPServer) -> ThreadedMockTCPServer:
         """Use a server that outlives the test, such as one of `setUpClass`, and return it. ::

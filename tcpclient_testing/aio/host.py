@@ -83,18 +83,18 @@ class Host:
         self._link_of: Callable[[int], Optional[Link]] = lambda _: None
         self._report: Optional[Report] = None
 
-    def attached(self, link_of: Callable[[int], Optional[Link]]) -> None:
+    def attached(self, loop: asyncio.AbstractEventLoop, link_of: Callable[[int], Optional[Link]]) -> None:
         """There is a loop: steps can be awaited from now on. `link_of` returns the link of a connection."""
-        loop = self.context.loop
         self._link_of = link_of
-        lookout = self._make_lookout()
+        lookout = self._make_lookout(loop)
         self.client_errors.begin(lookout)
         self.waiters = Waiters(loop, self.error, lookout.begin, self._cause_for)
         task = asyncio.current_task() if asyncio._get_running_loop() is loop else None
         self._starter = None if task is None else weakref.ref(task)
+        lookout.start()
 
-    def _make_lookout(self) -> Lookout:
-        return Lookout(self.context, self._address, self._waiting, self._report_cause, tuple)
+    def _make_lookout(self, loop: asyncio.AbstractEventLoop) -> Lookout:
+        return Lookout(self.context, self._address, self._waiting, self._report_cause, tuple, loop)
 
     def _waiting(self) -> Collection[asyncio.Task[Any]]:
         return self.waiters.tasks()

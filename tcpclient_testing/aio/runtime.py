@@ -81,10 +81,11 @@ class Runtime:
         context, host = self.context, self.host
         self.connections = Connections(context, self._network)
         self._performer = Performer(context, host, self.connections, self.reception)
+        host.attached(loop, self.connections.link_of)
         context.attach(loop, self._performer.perform, self._performer.perform_deferred)
-        host.attached(self.connections.link_of)
         self.reception.open(self.connections.accept)
-        self._guard = self._make_guard()
+        self._guard = guard = self._make_guard()
+        guard.start()
         self.session.begin_time(loop.time())
         context.perform()
 
@@ -103,6 +104,7 @@ class Runtime:
         self.session.leave()
         self.reception.close()
         if not context.attached:
+            self.host.closed()
             return
         context.close_probe()
         if context.loop.is_closed():

@@ -49,22 +49,24 @@ class Waiters:
     def wait(self, step: Step[Any]) -> Generator[Any, None, None]:
         """Wait for `step`, which is not satisfied yet. Raise what `failure` makes if it never will be."""
         future = self._loop.create_future()
-        if step not in self._futures:
-            step.cursor.wake(step)
-        self._futures.setdefault(step, []).append(future)
         task = asyncio.current_task()
-        if task is not None:
-            self._tasks.setdefault(task, []).append(future)
-        self._begin()
         try:
-            yield from future
-            cause = self._raising.pop(future, None) if self._raising else None
-        except AssertionError:
-            cause = yield from self._cause(task).__await__()
-            if cause is None:
-                raise
-        finally:
             if task is not None:
+                self._tasks.setdefault(task, []).append(future)
+            if step not in self._futures:
+                step.cursor.wake(step)
+            self._futures.setdefault(step, []).append(future)
+            self._begin()
+            try:
+                yield from future
+                cause = self._raising.pop(future, None) if self._raising else None
+            except AssertionError:
+                cause = yield from self._cause(task).__await__()
+                if cause is None:
+                    raise
+        finally:
+            future.cancel()  # after a Ctrl-C nobody waits for it
+            if task is not None and future in self._tasks.get(task, ()):
                 self._tasks[task].remove(future)
                 if not self._tasks[task]:
                     del self._tasks[task]

@@ -43,7 +43,7 @@ def is_propagating(exc: Optional[BaseException]) -> bool:
     - in an ``except`` that, further down, certainly raises or calls something like ``self.fail()``. A ``raise`` under
       an ``if`` doesn't count, since it may not be reached.
 
-    Without source the result is False: treat the exception as handled.
+    Without source the result is False: treat the exception as handled. But Ctrl-C is mostly handled nowhere.
     """
     passed = None if exc is None else _passed(exc, sys._getframe(1))
     if exc is None or passed is None:
@@ -52,7 +52,9 @@ def is_propagating(exc: Optional[BaseException]) -> bool:
     if _is_over_in(frame, exc):
         return False
     tree = _tree_of(frame)
-    return tree is not None and not _handles(tree, passed.tb_lineno, frame.f_lineno)
+    if tree is None:
+        return isinstance(exc, KeyboardInterrupt)
+    return not _handles(tree, passed.tb_lineno, frame.f_lineno)
 
 
 def _passed(exc: BaseException, frame: Optional[FrameType]) -> Optional[TracebackType]:

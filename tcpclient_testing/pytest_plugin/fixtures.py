@@ -106,10 +106,14 @@ class TCPServerFactory:
     def __call__(self, **options: Any) -> FixtureServer:
         """Return a new server, which listens at once; it may be awaited. `options` override the marker's."""
         server = FixtureServer(**{**self._options, **options})
-        server._lifetime.bind()
-        server._lifetime.attach(self._loop)
-        self._servers.add_server(server)
-        return server
+        try:
+            server._lifetime.bind()
+            server._lifetime.attach(self._loop)
+            self._servers.add_server(server)
+            return server
+        except BaseException:  # Ctrl-C: nobody else knows the server yet
+            server.close()
+            raise
 
     async def stop(self) -> None:
         """Stop all servers: wait for the rest of their scripts, judge, and close. Raise the first failure."""
@@ -129,10 +133,14 @@ class ThreadedTCPServerFactory:
         """Return a new server, which listens at once. `options` override the marker's."""
         from tcpclient_testing.server.threaded.server import ThreadedMockTCPServer
         server = ThreadedMockTCPServer(**{**self._options, **options})
-        server.open()
-        self._servers.add_server(server)
-        server._judgement.set_other_servers(self._servers.servers)
-        return server
+        try:
+            server.open()
+            self._servers.add_server(server)
+            server._judgement.set_other_servers(self._servers.servers)
+            return server
+        except BaseException:  # Ctrl-C: nobody else knows the server yet
+            server.close()
+            raise
 
     def stop(self) -> None:
         """Stop all servers: wait for the rest of their scripts, judge, and close. Raise the first failure."""

@@ -235,8 +235,9 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         self._lookouts.append(look)
 
     def look_no_more(self, look: Callable[[], None]) -> None:
-        """Don't call `look` any more."""
-        self._lookouts.remove(look)
+        """Don't call `look` any more. Idempotent."""
+        if look in self._lookouts:
+            self._lookouts.remove(look)
 
     def _polls_conditions(self) -> bool:
         """Return whether any task is in `wait_until()`."""

@@ -45,7 +45,9 @@ def running_servers() -> list[tuple[ServerContext, Any]]:
 
 
 class Lookout:
-    """The looks of one server: in its own loop, or in `loop`, where clients of a server in a thread run.
+    """The looks of one server in `loop`: its own, or, if `elsewhere`, one where clients of a server in a thread run.
+
+    `start` it; whether or not that has ended, `stop` undoes it, and can be called again if it was interrupted.
 
     - `address` returns where the server listens.
     - `waiting` returns the tasks that wait for its steps.
@@ -57,22 +59,26 @@ class Lookout:
                  waiting: Callable[[], Collection[asyncio.Task[Any]]],
                  report: Callable[[BaseException], bool],
                  waiting_threads: Callable[[], Collection[threading.Thread]],
-                 loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
+                 loop: asyncio.AbstractEventLoop, *, elsewhere: bool = False) -> None:
         self._context = context
-        self._loop = context.loop if loop is None else loop
-        self._virtual = is_virtual(self._loop)
+        self._loop = loop
+        self._virtual = is_virtual(loop)
         self._address = address
         self._waiting = waiting
         self._report = report
         self._waiting_threads = waiting_threads
-        self._unretrieved = Unretrieved.of(self._loop)
+        self._unretrieved = Unretrieved.of(loop)
         self._timer: Optional[asyncio.TimerHandle] = None
         self._causes: Optional[Causes] = None
         self._looks = 0
         self.stopped = False
-        self._hears_threads = loop is None
-        if loop is None:
-            thread_errors.acquire()
+        self._elsewhere = elsewhere
+
+    def start(self) -> None:
+        """Begin to hear of exceptions, and to look."""
+        self._unretrieved.acquire(id(self))
+        if not self._elsewhere:
+            thread_errors.acquire(id(self))
             _running.add(self)
         if self._virtual:
             virtual: Any = self._loop
@@ -80,8 +86,6 @@ class Lookout:
 
     def stop(self) -> None:
         """The server is closed: look no more."""
-        if self.stopped:
-            return
         self.stopped = True
         if self._timer is not None:
             self._timer.cancel()
@@ -90,9 +94,9 @@ class Lookout:
         if self._virtual:
             virtual: Any = self._loop
             virtual.look_no_more(self._look_at_once)
-        self._unretrieved.release()
-        if self._hears_threads:
-            thread_errors.release()
+        self._unretrieved.release(id(self))
+        if not self._elsewhere:
+            thread_errors.release(id(self))
         self._causes = None
 
     @staticmethod

@@ -26,29 +26,30 @@ class Unretrieved:
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> Unretrieved:
-        """Return that of a loop; call `release` when the server is closed."""
+        """Return that of a loop. Call `acquire` when the server begins to run, and `release` when it is closed."""
         found = _of_loops.get(loop)
         if found is None:
             found = _of_loops[loop] = cls(loop)
-        found._acquire()
         return found
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
-        self._servers = 0
+        self._servers: set[object] = set()
         self._kept: list[dict[str, Any]] = []
         self._before: Any = None
 
-    def _acquire(self) -> None:
+    def acquire(self, server: object) -> None:
+        """A server, known by this, begins to run."""
         loop = self._loop()
-        if not self._servers and loop is not None:
+        first = not self._servers
+        self._servers.add(server)
+        if first and loop is not None:
             self._before = loop.get_exception_handler()
             loop.set_exception_handler(self._handle)
-        self._servers += 1
 
-    def release(self) -> None:
-        """A server is closed. After the last one, pass on what no report has named."""
-        self._servers -= 1
+    def release(self, server: object) -> None:
+        """A server is closed. After the last one, pass on what no report has named. Idempotent."""
+        self._servers.discard(server)
         loop = self._loop()
         if self._servers or loop is None:
             return

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 from tcpclient_testing.aio.process.blocked_call import BlockedCall, free_sockets, readable, writable
-from tcpclient_testing.aio.process.watchdog import watch
+from tcpclient_testing.aio.process.watchdog import Watch
 from tcpclient_testing.engine.environment import Failure
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import TimedStep
@@ -48,7 +48,7 @@ _OVERDUE = 5.0  # seconds by which a step may exceed its time-out before it coun
 
 
 class DeadlockGuard:
-    """Watches one server's loop. Make it in the loop's thread. Call `stop()` when the server's context is left.
+    """Watches one server's loop, from `start()` on. Make it in the loop's thread. `stop()` it in the end.
 
     - `links`: returns what is known of the server's connections.
     - `listeners`: returns the listening sockets; `accepted`: those of accepted clients that have no connection yet.
@@ -72,8 +72,12 @@ class DeadlockGuard:
         bound = _DEFAULT if timeout is None or self._virtual else timeout
         # The watch must not keep alive a server that nobody has stopped, and whose loop is closed.
         attention, free = weakref.WeakMethod(self._attention), weakref.WeakMethod(self._free)
-        self._watch = watch(context.loop, self._ident, bound, lambda: _call(attention, False),
+        self._watch = Watch(context.loop, self._ident, bound, lambda: _call(attention, False),
                             lambda blocked: _call(free, None, blocked))
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._watch.start()
 
     def stop(self) -> None:
         """Stop watching."""

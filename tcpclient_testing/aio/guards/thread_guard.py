@@ -11,7 +11,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Callable, Optional
 
-from tcpclient_testing.aio.process.watchdog import watch
+from tcpclient_testing.aio.process.watchdog import Watch
 from tcpclient_testing.engine.mismatches import Mismatch
 
 if TYPE_CHECKING:
@@ -28,13 +28,20 @@ _MORE = 1.0  # seconds that a callable may take beyond the time-out
 
 
 class ThreadGuard:
-    """Watches the thread of one server. Make it in that thread. `blocked` is called once, in the watchdog's thread."""
+    """Watches the thread of one server, from `start()` on. Make it in that thread.
+
+    `blocked` is called once, in the watchdog's thread.
+    """
 
     def __init__(self, context: ServerContext, blocked: Callable[[BlockedCall], None]) -> None:
         timeout = context.environment.timeout
         self._blocked = blocked
-        self._watch = watch(context.loop, threading.get_ident(), (PATIENCE if timeout is None else timeout) + _MORE,
+        self._watch = Watch(context.loop, threading.get_ident(), (PATIENCE if timeout is None else timeout) + _MORE,
                             lambda: True, self._give_up)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._watch.start()
 
     def stop(self) -> None:
         """Stop watching."""

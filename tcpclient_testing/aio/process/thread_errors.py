@@ -26,24 +26,20 @@ _Hook = Callable[[Any], Any]
 _TELLING = frozenset({"threading", "_thread", "_pytest"})
 
 _first: _Hook = threading.excepthook
-_servers = 0
+_servers: set[object] = set()
 _before: list[_Hook] = []
 _kept: list[Any] = []
 
 
-def acquire() -> None:
-    """A server begins to run."""
-    global _servers
-    _servers += 1
+def acquire(server: object) -> None:
+    """A server, known by this, begins to run."""
+    _servers.add(server)
     hear()
 
 
-def release() -> None:
-    """A server is closed. After the last one, pass on what no report has named."""
-    global _servers
-    if not _servers:
-        return  # in a forked child
-    _servers -= 1
+def release(server: object) -> None:
+    """A server is closed. After the last one, pass on what no report has named. Idempotent."""
+    _servers.discard(server)
     if _servers:
         return
     if threading.excepthook is _hook:
@@ -89,8 +85,7 @@ def _only_tells(hook: Any) -> bool:
 
 def _let_go_in_child() -> None:
     """In a forked child: its servers are the parent's, and so is what was kept."""
-    global _servers
-    _servers = 0
+    _servers.clear()
     _kept.clear()
     if threading.excepthook is _hook:
         threading.excepthook = _before[-1] if _before else _first

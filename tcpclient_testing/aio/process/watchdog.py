@@ -71,7 +71,7 @@ class Watch:
         self._attention = attention
         self._free = free
         self._period = min(max(timeout / 4, _SHORTEST), _LONGEST)
-        self._lock = threading.RLock()  # held while `attention` and `free` run
+        self._acting: Optional[int] = None  # the thread in which `attention` or `free` runs
         self._stopped = False
         self._posted = False  # whether our callback is in the loop and has not run yet
         self._posted_at = 0.0
@@ -85,15 +85,22 @@ class Watch:
         self._notice_at = self._looked_at + _NOTICE
         self.due = self._looked_at + self._period  # when to check next
 
+    def start(self) -> None:
+        """Begin to watch. See `watch` for when nothing is watched."""
+        if os.environ.get("TCPCLIENT_TESTING_WATCHDOG") != "0":
+            _add(self)
+
     def beat(self) -> None:
         """Note that the loop has turned. Any code in the loop may call this; it costs one assignment."""
         self._posted = False
 
     def stop(self) -> None:
         """End the watch. Once this returns, `attention` and `free` aren't called again. Idempotent."""
-        with self._lock:  # waits for a running `free`, which could break sockets that have a new owner
-            self._stopped = True
+        self._stopped = True
         _remove(self)
+        # Wait for a running `free`, which could break sockets that have a new owner.
+        while self._acting not in (None, threading.get_ident()):
+            time.sleep(0.001)
 
     @property
     def wakes_at(self) -> float:
@@ -102,8 +109,7 @@ class Watch:
 
     def noticed(self) -> Optional[BlockedCall]:
         """Return the call that has blocked the loop until now, if one was noticed. Call this in the loop's thread."""
-        with self._lock:
-            call = self._noticed
+        call = self._noticed
         if call is None or not self._posted or self._stopped:
             return None
         call.last(_monotonic() - self._posted_at)
@@ -131,9 +137,8 @@ class Watch:
             return
         call = BlockedCall(frame, _monotonic() - self._posted_at, 0)  # now: the call may return at any moment
         del frame
-        with self._lock:
-            if self._wanted():
-                self._noticed = call
+        if self._wanted():
+            self._noticed = call
 
     def _processor(self) -> Optional[float]:
         """Return the processor time that the loop's thread has used. If it has ended, stop and return None."""
@@ -156,6 +161,9 @@ class Watch:
 
     def look(self) -> None:
         """Check whether the loop has turned since the last call. Call this when it is `due`."""
+        if self._loop.is_closed():  # nobody has stopped the watch
+            self.stop()
+            return
         now = _monotonic()
         late = now - self.due > _OVERSLEPT
         elapsed, self._looked_at = now - self._looked_at, now
@@ -183,14 +191,18 @@ class Watch:
             self._act(now)
 
     def _wanted(self) -> bool:
-        with self._lock:
+        try:
+            self._acting = threading.get_ident()
             return not self._stopped and self._posted and self._attention()
+        finally:
+            self._acting = None
 
     def _act(self, now: float) -> None:
         if debugger_active():
             self._asleep = 0.0
             return
-        with self._lock:
+        try:
+            self._acting = threading.get_ident()
             if self._stopped or not self._posted:
                 return
             frame = self._thread.frame()
@@ -201,6 +213,8 @@ class Watch:
             blocked = BlockedCall(frame, now - self._posted_at, self._attempt)
             del frame  # it would keep the caller's variables alive
             self._free(blocked)
+        finally:
+            self._acting = None
 
 
 def watch(
@@ -226,14 +240,15 @@ def watch(
     If no thread can be started, or ``TCPCLIENT_TESTING_WATCHDOG`` is ``0``, the watch does nothing.
     """
     made = Watch(loop, thread_id, timeout, attention, free)
-    if os.environ.get("TCPCLIENT_TESTING_WATCHDOG") != "0":
-        _add(made)
+    made.start()
     return made
 
 
-# The thread. Everything below is guarded by `_condition`.
+# The thread. It shares no lock with others: Ctrl-C can leave one locked, and then the thread would hang. Each change
+# of the state below is one instruction. After `_wake` is released, the thread looks again what is due.
 
-_condition = threading.Condition()
+_wake = threading.Lock()
+_wake.acquire()
 _watches: set[Watch] = set()
 _thread: Optional[_Watchdog] = None
 _last: Optional[_Watchdog] = None  # the thread that ended last
@@ -251,9 +266,7 @@ class _Watchdog(threading.Thread):
 
     def run(self) -> None:
         while self._wait():
-            with _condition:
-                due = [watch for watch in _watches if watch.wakes_at <= _monotonic()]
-            for watch in due:
+            for watch in [watch for watch in list(_watches) if watch.wakes_at <= _monotonic()]:
                 try:
                     watch.notice()
                 except BaseException:  # noqa: BLE001 - the other watches must go on
@@ -263,17 +276,19 @@ class _Watchdog(threading.Thread):
     def _wait(self) -> bool:
         """Wait until a watch is due, but a second at most. Return whether the thread is still needed."""
         global _thread, _last
-        with _condition:
-            now = _monotonic()
-            if not _watches and now >= _ends_at:
-                _thread, _last = None, self
+        if _thread is not self:  # another thread has begun, when nobody knew that this one goes on
+            return False
+        now, watches = _monotonic(), list(_watches)
+        if not watches and now >= _ends_at:
+            _last, _thread = self, None
+            if not _watches or _thread is not None:
                 return False
-            until = now + LINGER if _watches else _ends_at
-            self.wakes_at = min((watch.wakes_at for watch in _watches), default=until)
-            self.wakes_at = min(self.wakes_at, until)
-            # At most a second, whatever the clock says: a clock that was set back must not stop the checks for hours.
-            _condition.wait(min(max(0.0, self.wakes_at - now), LINGER))
-            self.wakes_at = 0.0
+            _thread = self  # somebody has just added a watch
+        until = now + LINGER if watches else _ends_at
+        wakes_at = self.wakes_at = min([until, *(watch.wakes_at for watch in watches)])
+        # At most a second, whatever the clock says: a clock that was set back must not stop the checks for hours.
+        _wake.acquire(timeout=min(max(0.0, wakes_at - now), LINGER))
+        self.wakes_at = 0.0
         return True
 
 
@@ -284,25 +299,29 @@ def last_ended() -> Optional[threading.Thread]:
 
 def _add(watch: Watch) -> None:
     global _thread
-    with _condition:
-        _watches.add(watch)
-        if _thread is None or not _thread.is_alive():
-            _thread = _Watchdog()
-            try:
-                _thread.start()
-            except RuntimeError:  # too many threads, the interpreter is shutting down, or it is a subinterpreter
-                _thread = None
-                _watches.discard(watch)
-        elif watch.wakes_at < _thread.wakes_at:
-            _condition.notify()
+    _watches.add(watch)
+    thread = _thread
+    if thread is None or not thread.is_alive():
+        _thread = thread = _Watchdog()
+        try:
+            thread.start()
+        except RuntimeError:  # too many threads, the interpreter is shutting down, or it is a subinterpreter
+            _thread = None
+            _watches.discard(watch)
+    elif watch.wakes_at < thread.wakes_at:
+        _notify()
+
+
+def _notify() -> None:
+    with contextlib.suppress(RuntimeError):  # it is released already
+        _wake.release()
 
 
 def _remove(watch: Watch) -> None:
     global _ends_at
-    with _condition:
-        if watch in _watches:
-            _watches.remove(watch)
-            _ends_at = _monotonic() + LINGER
+    if watch in _watches:
+        _ends_at = _monotonic() + LINGER
+        _watches.discard(watch)
 
 
 def _report() -> None:
@@ -313,22 +332,22 @@ def _report() -> None:
 def _end() -> None:
     """End the thread before the interpreter shuts down."""
     global _ends_at
-    with _condition:
-        thread = _thread
-        _watches.clear()
-        _ends_at = 0.0
-        _condition.notify()
+    thread = _thread
+    _watches.clear()
+    _ends_at = 0.0
+    _notify()
     if thread is not None:
         thread.join(1.0)
 
 
 def _forget() -> None:
-    """Reset the state in a forked child: it has no watchdog, and the parent's may have held any of the locks."""
-    global _condition, _thread, _last
-    _condition = threading.Condition()
+    """Reset the state in a forked child: it has no watchdog."""
+    global _wake, _thread, _last
+    _wake = threading.Lock()
+    _wake.acquire()
     _thread = _last = None
     for watch in _watches:
-        watch._lock = threading.RLock()
+        watch._acting = None
         watch._stopped = True
     _watches.clear()
 

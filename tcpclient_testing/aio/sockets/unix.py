@@ -64,7 +64,9 @@ def checked_path(path: Any, host: Any, port: Any) -> str:
 def listen_unix(path: str, into: Optional[list[socket.socket]] = None) -> UnixListener:
     """Bind and listen at `path`; return the socket, which does not block.
 
-    It is appended to `into` before anything is done with it, so that the owner of that list can close it. Raises `OSError` if a file is there already, or if the folder does not exist or can't be written to. Raises
+    It is appended to `into` before anything is done with it, so that the owner of that list can close it.
+
+    Raises `OSError` if a file is there already, or if the folder does not exist or can't be written to. Raises
     `ValueError` if the path is longer than the system allows (about 100 bytes: sun_path in unix(7)).
     """
     return listening(_bound(path, into))

@@ -17,7 +17,8 @@ Invariants:
 - When the last watch stops, the original class gets its name and its constructor back, unless somebody else has
   replaced ours since. A stand-in class that somebody else kept goes on working, and records nothing.
 - Writers for the same protocol share one record: it is one stream, whichever of them closes it.
-- `_watches` is a tuple that is replaced, never changed: constructors in other threads read it without the lock.
+- There is no lock, which Ctrl-C could leave locked: each change of `_watches` is one instruction, and `_settle` makes
+  the name and the constructor agree with it, whoever else changes it meanwhile.
 
 Limits. These are not seen:
 
@@ -28,9 +29,11 @@ Limits. These are not seen:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import threading
+import weakref
 from asyncio import streams
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from .record import ClientStream
@@ -51,30 +54,35 @@ class StreamWatch:
 
     `owns` is called with the address to which a stream is connected: (host, port), or the path of a Unix-domain socket.
     It returns whether that is an address of the server. It is called in the thread that opens the connection: it must
-    be quick, and must not raise.
+    be quick, and must not raise. If it is a method, the watch stops when its object is garbage: nobody could stop it
+    any more.
     """
 
-    __slots__ = ("_owns", "_streams")
+    __slots__ = ("_owns", "_method", "_streams")
 
     def __init__(self, owns: Callable[[Endpoint | str], bool]) -> None:
         self._owns = owns
+        self._method: weakref.WeakMethod[Callable[[Endpoint | str], bool]] | None = None
+        if isinstance(owns, MethodType):
+            self._method = weakref.WeakMethod(owns, lambda _: self.stop())
+            self._owns = self._ask
         self._streams: dict[Endpoint, ClientStream] = {}
+
+    def _ask(self, address: Endpoint | str) -> bool:
+        owns = None if self._method is None else self._method()
+        return owns is not None and owns(address)
 
     def start(self) -> None:
         """Watch the streams that are opened from now on. Call `stop` at the end. Idempotent."""
-        global _watches
-        with _lock:
-            if self not in _watches:
-                _watches = (*_watches, self)
-                _substitute()
+        if self not in _watches:
+            _watches.append(self)
+        _settle()
 
     def stop(self) -> None:
         """Watch no new streams. Streams that are known already are still recorded. Idempotent."""
-        global _watches
-        with _lock:
-            _watches = tuple(watch for watch in _watches if watch is not self)
-            if not _watches:
-                _restore()
+        with contextlib.suppress(ValueError):
+            _watches.remove(self)
+        _settle()
 
     def stream_of(self, client_address: Any) -> ClientStream | None:
         """Return the latest stream from a client's address, the server's ``peername``; None if there is none.
@@ -100,9 +108,7 @@ def _endpoint(address: object) -> Endpoint | None:
     return (host[7:] if host.startswith("::ffff:") and "." in host else host, port)
 
 
-# Re-entrant: a server may be garbage collected, and stop its watch, while the same thread holds the lock.
-_lock = threading.RLock()
-_watches: tuple[StreamWatch, ...] = ()
+_watches: list[StreamWatch] = []
 
 
 def _record(
@@ -119,7 +125,7 @@ def _record(
     peer = name if isinstance(name, str) and name else _endpoint(name)
     if peer is None:
         return None
-    owners = [watch for watch in _watches if watch._owns(peer)]
+    owners = [watch for watch in tuple(_watches) if watch._owns(peer)]
     own = _own_endpoint(transport, peer) if owners else None
     if own is None:
         return None
@@ -236,6 +242,18 @@ def is_of_dropped_stream(traceback: TracebackType | None) -> bool:
 
 
 _WatchedStreamWriter.__name__ = "StreamWriter"  # for its repr, which is part of ResourceWarnings
+
+
+def _settle() -> None:
+    """Substitute the class if there are watches, and restore it if there are none."""
+    while True:
+        watched = bool(_watches)
+        if watched:
+            _substitute()
+        else:
+            _restore()
+        if watched == bool(_watches):
+            return
 
 
 def _substitute() -> None:

@@ -47,7 +47,8 @@ class Awaiting:
         loop = asyncio.get_running_loop()
         if self._make_lookout is not None:
             if loop not in self._lookouts:
-                self._lookouts[loop] = self._make_lookout(loop)
+                lookout = self._lookouts[loop] = self._make_lookout(loop)
+                lookout.start()
             self._lookouts[loop].begin()
 
     def close(self) -> None:

@@ -78,12 +78,13 @@ class ThreadedHost(Host):
         for companion in self._companions():
             companion.fail_after(self)
 
-    def _make_lookout(self) -> Lookout:
-        return Lookout(self.context, self._address, self._waiting, self._report_cause, waiting_threads)
+    def _make_lookout(self, loop: asyncio.AbstractEventLoop) -> Lookout:
+        return Lookout(self.context, self._address, self._waiting, self._report_cause, waiting_threads, loop)
 
     def _make_lookout_in(self, loop: asyncio.AbstractEventLoop) -> Lookout:
         """A task of another loop begins to wait: look there, too, whether a client has failed."""
-        return Lookout(self.context, self._address, self.awaiting.tasks, self._report_elsewhere, waiting_threads, loop)
+        return Lookout(self.context, self._address, self.awaiting.tasks, self._report_elsewhere, waiting_threads, loop,
+                       elsewhere=True)
 
     def _report_elsewhere(self, error: BaseException) -> bool:
         with contextlib.suppress(RuntimeError):  # the server's loop is closed

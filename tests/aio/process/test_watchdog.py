@@ -138,8 +138,8 @@ class WatchTests(unittest.TestCase):
             for _ in range(2):
                 with server.connect() as client, self.assertRaises(ConnectionResetError):
                     client.recv(1)
-                with server.watch._lock:
-                    pass  # the call is freed: what breaks the sockets would break the next client's as well
+                while server.watch._acting is not None:
+                    time.sleep(0.001)  # what breaks the sockets would break the next client's as well
                 while server.watch._posted:
                     await asyncio.sleep(0)
 
@@ -277,6 +277,7 @@ class LookTests(unittest.TestCase):
         self.processor = 0.0
         self.freed: list[BlockedCall] = []
         self.loop = mock.Mock()
+        self.loop.is_closed.return_value = False
         patcher = mock.patch.object(watchdog, "_monotonic", lambda: self.now)
         patcher.start()
         self.addCleanup(patcher.stop)

@@ -1,0 +1,68 @@
+"""Ctrl-C at any moment of an asynchronous server's life passes untouched, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import sys
+import unittest
+from asyncio import streams
+
+from tcpclient_testing import MockTCPServer, MockTCPServerMixin
+from tests.support.interrupts import lines_that_leave_something
+
+
+async def with_block() -> None:
+    """A server in an `async with` block, and a client that keeps to its script."""
+    async with MockTCPServer(watch_streams=False) as server:
+        server.expect_connect()
+        server.expect_disconnect()
+        _, writer = await asyncio.open_connection(*server.address)
+        writer.close()
+        await server.join()
+
+
+async def start_and_stop() -> None:
+    """A server that is started and stopped."""
+    server = MockTCPServer()
+    await server.start()
+    try:
+        server.expect_connect()
+        server.close()
+    finally:
+        await server.stop()
+
+
+@unittest.skipUnless(sys.platform == "linux", "looks at descriptors")
+class EveryLineTests(unittest.TestCase):
+    """KeyboardInterrupt in each line of the library, under asyncio.run()."""
+
+    def test_async_with(self) -> None:
+        """In `async with`, in steps, in what the loop calls, and at the end of the block."""
+        self.assertEqual(lines_that_leave_something(lambda: asyncio.run(with_block()), step=16), [])
+
+    def test_start_and_stop(self) -> None:
+        """In start() and stop()."""
+        self.assertEqual(lines_that_leave_something(lambda: asyncio.run(start_and_stop()), step=8), [])
+
+
+@unittest.skipIf(sys.version_info < (3, 11), "unittest of 3.9 and 3.10 hangs after a KeyboardInterrupt, by itself")
+class MixinTests(unittest.TestCase):
+    """unittest leaves out the clean-ups after a KeyboardInterrupt."""
+
+    def test_server_is_closed(self) -> None:
+        """The server listens no more, and asyncio's streams are their own again."""
+        servers: list[MockTCPServer] = []
+
+        class Case(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
+            async def test(self) -> None:
+                servers.append(self.tcpserver)
+                raise KeyboardInterrupt
+
+        with contextlib.suppress(KeyboardInterrupt):
+            unittest.TextTestRunner(io.StringIO()).run(Case("test"))
+        (server,) = servers
+        self.assertTrue(server.closed)
+        self.assertEqual(server._runtime.reception.listeners, [])
+        self.assertEqual(streams.StreamWriter.__module__, "asyncio.streams")

@@ -1,0 +1,102 @@
+"""Ctrl-C at any moment of a threaded server's life passes untouched, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import unittest
+
+from tcpclient_testing import ThreadedMockTCPServer, ThreadedMockTCPServerMixin
+from tests.support.blocking import connect, descriptors, threads
+from tests.support.greetings import greet, script_greeting
+from tests.support.interrupts import lines_that_leave_something
+from tests.support.long import LONG
+
+
+def with_block() -> None:
+    """A server in a `with` block, and a client that keeps to its script."""
+    with ThreadedMockTCPServer() as server:
+        script_greeting(server)
+        greet(server.address)
+        server.join()
+
+
+def start_and_stop() -> None:
+    """A server that is started and stopped."""
+    server = ThreadedMockTCPServer()
+    try:
+        server.start()
+        server.expect_connect().connection.expect_disconnect()
+        connect(server.address).close()
+    finally:
+        server.stop()
+
+
+def start_and_close() -> None:
+    """A server that is closed without a verdict."""
+    server = ThreadedMockTCPServer()
+    try:
+        server.start().expect_connect()
+        server.close()
+    finally:
+        server.close()
+
+
+def test_case() -> None:
+    """A test case with the mixin."""
+    class Case(ThreadedMockTCPServerMixin, unittest.TestCase):
+        def test(self) -> None:
+            script_greeting(self.tcpserver)
+            greet(self.tcpserver.address)
+
+    Case("test").run()
+
+
+@unittest.skipUnless(sys.platform == "linux", "looks at descriptors")
+class EveryLineTests(unittest.TestCase):
+    """KeyboardInterrupt in each line of the library that the main thread runs."""
+
+    def test_with(self) -> None:
+        """In the constructor, `with`, steps, join(), and at the end of the block."""
+        self.assertEqual(lines_that_leave_something(with_block, step=5), [])
+
+    def test_start_and_stop(self) -> None:
+        """In start() and stop()."""
+        self.assertEqual(lines_that_leave_something(start_and_stop, step=5), [])
+
+    def test_close(self) -> None:
+        """In close()."""
+        self.assertEqual(lines_that_leave_something(start_and_close, step=5), [])
+
+    def test_mixin(self) -> None:
+        """In a test case: unittest then leaves out the clean-ups."""
+        self.assertEqual(lines_that_leave_something(test_case, step=9), [])
+
+
+@unittest.skipUnless(sys.platform == "linux" and hasattr(signal, "setitimer"), "looks at descriptors")
+class SignalTests(unittest.TestCase):
+    """A real signal, after a random time."""
+
+    def test_start(self) -> None:
+        """It may come anywhere, also in code of the standard library."""
+        armed: list[bool] = []
+
+        def interrupt(*_: object) -> None:
+            if armed:
+                armed.clear()
+                raise KeyboardInterrupt
+
+        previous = signal.signal(signal.SIGALRM, interrupt)
+        self.addCleanup(signal.signal, signal.SIGALRM, previous)
+        before = descriptors(), threads()
+        for number in range(1000 if LONG else 40):
+            server = ThreadedMockTCPServer()
+            with contextlib.suppress(KeyboardInterrupt):
+                armed.append(True)
+                signal.setitimer(signal.ITIMER_REAL, 0.00002 * (number % 40 + 1))
+                server.start()
+                armed.clear()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            server.close()
+        self.assertEqual((descriptors(), threads()), before)
