@@ -93,6 +93,8 @@ class ServerContext:
         self.address_taken: Callable[[Conversation, Any], None] = lambda *_: None
         #: How long (seconds, real) to look for what a client in another thread or process sends before an answer.
         self.grace = 0.0
+        #: Lines for the report about the time that went by.
+        self.about_time: Callable[[], list[str]] = list
         self._probe: Optional[PeerProbe] = None
 
     def set_grace(self, seconds: float) -> None:
@@ -115,6 +117,10 @@ class ServerContext:
         self.stream_of = stream_of
         self.ending_of = ending_of
         self.address_taken = address_taken
+
+    def tell_of_time(self, about_time: Callable[[], list[str]]) -> None:
+        """Ask this from now on for the report's lines about the time that went by."""
+        self.about_time = about_time
 
     def close(self) -> None:
         """The server is closed, or belongs to another process now."""

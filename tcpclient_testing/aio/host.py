@@ -314,6 +314,7 @@ class Host:
         environment = self.session.environment
         if environment.failure is not None and environment.failure.overdue and environment.scale != 1:
             about = ["  time-outs", f"    are {environment.scale:g} times as long as written: {SCALE}"]
+        about += self.context.about_time()
         waited = getattr(self.context.loop, "really_waited", {}).items()
         lines = [f"    for {lasted:.1f} s, because {reason}" for reason, lasted in waited if lasted >= _WORTH_TELLING]
         return about + ["  virtual time was real", *lines] if lines else about

@@ -94,6 +94,8 @@ class Lifetime:
             environment = self._runtime.context.environment
             environment.configure(timeout=environment.timeout if timeout_given else _DAY,
                                   idle_timeout=environment.idle_timeout if idle_timeout_given else _DAY)
+            if not (timeout_given and idle_timeout_given):
+                self._runtime.bound_real_time(steps=not timeout_given, idle=not idle_timeout_given)
 
     def check_usable(self) -> None:
         """Raise `ScriptError` if the server can't be used here and now, and the verdict if its script has failed."""

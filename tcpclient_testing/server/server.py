@@ -91,7 +91,8 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
     - `idle_timeout`: a complete script fails if a client stays connected and nothing happens for this long; 30 by
       default. Already after `timeout`, if the test itself is seen to wait for data, or a half-closed client for the
       end.
-    - On virtual time (`VirtualClockEventLoop`) the default of both is a day, so that the client's timers fire first.
+    - On virtual time (`VirtualClockEventLoop`) the default of both is a day, so that the client's timers fire first;
+      but no more than five seconds of real time in which nothing but timers has happened on any connection.
 
     Messages and the network:
 

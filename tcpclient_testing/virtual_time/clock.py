@@ -89,6 +89,9 @@ class WaitingLoop(Protocol):
     def _sockets(self) -> list[int]:
         """Return the descriptors of the loop's sockets, registered with the selector or not."""
 
+    def _real_timer_in(self) -> Optional[float]:
+        """Call what is due in real time; return in how many real seconds the next of these is due, or None."""
+
     def _polls_conditions(self) -> bool:
         """Return whether something is awaited that can't wake the selector; if so, poll `_work_is_ready()`."""
 
@@ -113,6 +116,7 @@ class DecidingSelector(selectors.BaseSelector):
 
     def select(self, timeout: Optional[float] = None) -> _Events:
         """Wait until a socket is ready or the loop's next timer is due, in real time or by a jump."""
+        self._loop._real_timer_in()
         if timeout is not None and timeout <= 0:  # callbacks are ready, or a timer is due
             self._stand_still_or_flow(self._loop.why_real() is not None)
             self._loop._work_is_ready()
@@ -129,7 +133,11 @@ class DecidingSelector(selectors.BaseSelector):
             self._busy_turns = 0
             if when is None:
                 self._clock.flow()
-                events = self._inner.select(look if self._loop._polls_conditions() else None)
+                wait = self._loop._real_timer_in()
+                if self._loop._polls_conditions():
+                    wait = look if wait is None else min(look, wait)
+                events = self._inner.select(wait)
+                self._loop._real_timer_in()
                 if events or self._loop._work_is_ready():
                     return events
                 look = self._longer(look)
@@ -141,6 +149,7 @@ class DecidingSelector(selectors.BaseSelector):
             began = time.monotonic()
             events = self._inner.select(min(max(0.0, when - self._clock.time()), look))
             self._loop._really_waited(reason, time.monotonic() - began)
+            self._loop._real_timer_in()
             if events or self._clock.time() >= when or self._loop._work_is_ready():
                 return events
             look = self._longer(look)

@@ -104,6 +104,7 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         self._holds: list[str] = []
         self._standing = earlier_threads()
         self._waited: dict[str, float] = {}
+        self._real_timers: list[tuple[float, Callable[[], None]]] = []
         self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._lookouts: list[Callable[[], None]] = []
         inner = selectors.DefaultSelector() if selector is None else selector
@@ -214,6 +215,20 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         # If the future was cancelled, its job runs on and stays counted.
         job.add_done_callback(jobs.discard)
         future.add_done_callback(lambda _future: jobs.discard(job) if job.done() else None)
+
+    def call_in_real_time(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call `callback` once, so many seconds of real time from now. It is no timer to which time jumps."""
+        self._real_timers.append((time.monotonic() + seconds, callback))
+
+    def _real_timer_in(self) -> Optional[float]:
+        """Schedule the callbacks that are due in real time; return in how many seconds the next one is, or None."""
+        if not self._real_timers:
+            return None
+        now = time.monotonic()
+        for timer in [timer for timer in self._real_timers if timer[0] <= now]:
+            self._real_timers.remove(timer)
+            self.call_soon(timer[1])
+        return min((when - now for when, _ in self._real_timers), default=None)
 
     async def wait_until(self, happened: Callable[[], bool]) -> None:
         """Wait until `happened()` returns true. For conditions that don't wake the loop, such as a threading.Event.

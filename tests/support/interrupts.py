@@ -9,6 +9,7 @@ import threading
 import warnings
 from asyncio import streams
 from collections.abc import Iterator
+from functools import partial
 from types import FrameType
 from typing import Any, Callable, Optional
 
@@ -71,6 +72,11 @@ def _left() -> tuple[int, int, bool]:
     return descriptors(), threads(), "tcpclient_testing" in streams.StreamWriter.__module__
 
 
+def _is_clean(before: tuple[int, int, bool]) -> bool:
+    gc.collect()
+    return _left() == before
+
+
 def lines_that_leave_something(life: Callable[[], None], step: int = 1) -> list[str]:
     """Call `life` again and again, interrupted in another line of the library each time, and return the bad lines.
 
@@ -103,6 +109,6 @@ def _try_all(life: Callable[[], None], step: int) -> Iterator[str]:
             return
         if raised is not KeyboardInterrupt:
             yield f"{interrupter.place}: {raised}"
-        if _left() != before and not eventually(lambda: bool(gc.collect() is not None and _left() == before), 5):
+        if _left() != before and not eventually(partial(_is_clean, before), 5):
             yield f"{interrupter.place}: {before} -> {_left()} {threading.enumerate()}"
             before = _left()

@@ -72,6 +72,9 @@ class FakeLoop:
     def _sockets(self):
         return []
 
+    def _real_timer_in(self):
+        return None
+
     def _polls_conditions(self):
         return False
 
