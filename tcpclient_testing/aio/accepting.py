@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
+from tcpclient_testing.aio.process.blocked_call import readable
 from tcpclient_testing.aio.sockets.attaching import Attaching
 from tcpclient_testing.aio.sockets.listening import BACKLOG, EXHAUSTED, LINGER_RESET, close_all, listening, refusing
 from tcpclient_testing.engine.mismatches import Mismatch
@@ -52,6 +54,13 @@ def _receive_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
     return buffer
 
 
+def _exhausted(error: OSError) -> str:
+    """Say of what the system has run out; of descriptors in this process, say how many it may have."""
+    if error.errno != errno.EMFILE or not hasattr(os, "sysconf"):
+        return f"{error.strerror}"
+    return f"{error.strerror} in the server's own process, which may have {os.sysconf('SC_OPEN_MAX')} (RLIMIT_NOFILE)"
+
+
 class Reception:
     """Accepts clients for one server."""
 
@@ -64,6 +73,7 @@ class Reception:
         self._attaching: set[Attaching] = set()
         self._delayed_resets: set[DelayedReset] = set()
         self._accepting = True
+        self._lacks_descriptors = False
         self._to_fail = 0
         self._make_protocol: Callable[[memoryview, Any], asyncio.BaseProtocol]  # from open on
 
@@ -109,9 +119,13 @@ class Reception:
     def stop(self) -> None:
         """Refuse clients from now on, since the script has failed. Keep the address until `close`.
 
-        The system gives it to nobody by itself. But another server that asks for this port gets it.
+        The system gives it to nobody by itself. But another server that asks for this port gets it. Without a
+        descriptor left, don't keep it: the report needs descriptors, to load its code.
         """
         self._ignore()
+        if self._lacks_descriptors:
+            close_all(self.listeners)
+            return
         self._kept, self.listeners = self.listeners, []
         if self._accepting:
             with contextlib.suppress(OSError):  # somebody else has the address now: `release` returns no socket
@@ -170,8 +184,10 @@ class Reception:
             try:
                 accepted, peername = listener.accept()
             except OSError as error:
-                if error.errno in EXHAUSTED:
-                    context.fail(None, None, Mismatch(f"a client can't be accepted: {error.strerror}"))
+                # Without a descriptor, accept(2) fails before it looks whether a client waits.
+                if error.errno in EXHAUSTED and readable([listener]):
+                    self._lacks_descriptors = True
+                    context.fail(None, None, Mismatch(f"a client can't be accepted: {_exhausted(error)}"))
                 break  # no client waits (any more)
             if self._to_fail:
                 self._fail(accepted, peername)

@@ -154,10 +154,10 @@ class Performer:
 
     def _give_up(self, command: commands.GiveUp) -> None:
         failure = self._context.environment.failure
+        self._reception.stop()  # first: the report may need descriptors, to load its code
         if failure is not None and failure.at_end:
             self._host.failed_at_end()
         self._host.failed()
-        self._reception.stop()
         why = f"reset by the server: {self._host.giving_up}"
         for connection in list(self._connections.by_number.values()):
             connection.reset(why)

@@ -107,8 +107,8 @@ class RealTimeBound:
     def _about_time(self) -> list[str]:
         if not self._struck:
             return []
-        return ["  virtual time", f"    {self._context.environment.now - self._virtual:.1f} s of it went by in "
-                f"{self._lasted:.1f} s of real time, in which nothing but timers has happened on any connection",
+        return ["  virtual time", (f"    {self._context.environment.now - self._virtual:.1f} s of it went by in "
+                f"{self._lasted:.1f} s of real time, in which nothing but timers has happened on any connection"),
                 "    timeout= (idle_timeout= if the script is complete), in virtual seconds, lifts this bound"]
 
 

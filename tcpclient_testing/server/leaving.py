@@ -9,6 +9,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from tcpclient_testing.aio.streams.rules import StreamMisuse, complaint, unfinished
 from tcpclient_testing.aio.streams.watch import StreamWatch
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
@@ -207,7 +208,6 @@ class FinalCheck:
         last = conversation.script.steps[-1]
         if stream is None or not isinstance(last, ExpectDisconnect):
             return True
-        from tcpclient_testing.aio.streams.rules import complaint
         return stream.connection_lost and complaint(stream, wait_closed=last.wait_closed,
                                                     may_leave=_may_leave(conversation, last)) is None
 
@@ -236,7 +236,6 @@ class FinalCheck:
         stream = self._stream_of(conversation)
         if stream is None:
             return True
-        from tcpclient_testing.aio.streams.rules import StreamMisuse, complaint, unfinished
         may_leave = _may_leave(conversation, step)
         words = complaint(stream, wait_closed=step.wait_closed, may_leave=may_leave)
         elsewhere, here = stream.thread_id != threading.get_ident(), asyncio.current_task()

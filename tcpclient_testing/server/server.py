@@ -238,6 +238,8 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         try:
             self.open()
             self._join_test(block=False)
+            # Load what `stop` needs now: there may be no descriptor left to load it then.
+            from tcpclient_testing.harness.run import block_of  # noqa: F401
             return self
         except BaseException:
             if self._runtime.running:

@@ -6,9 +6,12 @@ import asyncio
 import errno
 import socket
 import unittest
-import unittest.mock
+from unittest import mock
 
-from tcpclient_testing import ExpectationError, MockTCPServer
+from tcpclient_testing import ExpectationError, MockTCPServer, ThreadedMockTCPServer
+from tcpclient_testing.aio.sockets import listening
+from tests.support.blocking import descriptors, threads
+from tests.support.exhaustion import LIMITED, few_descriptors
 from tests.support.loops import AsyncTestCase
 
 
@@ -75,18 +78,68 @@ class KeepingTests(AsyncTestCase):
         server.close()
 
 
+@unittest.skipUnless(LIMITED, "limits descriptors")
 class ExhaustionTests(AsyncTestCase):
-    """The process has no file descriptor left for another client."""
+    """The process has no file descriptor left."""
 
     async def test_accept_when_files_have_run_out(self) -> None:
         """What keeps the client waiting is said at once; the client is not blamed for having never connected."""
-        listener = unittest.mock.Mock()
-        listener.accept.side_effect = OSError(errno.EMFILE, "Too many open files")
-        with self.assertRaisesRegex(ExpectationError, "^a client can't be accepted: Too many open files"):
+        with self.assertRaisesRegex(ExpectationError, "^a client can't be accepted: Too many open files in the "
+                                                      r"server's own process, which may have \d+ \(RLIMIT_NOFILE\)"):
             async with MockTCPServer() as server:
                 server.expect_connect()
-                server._runtime.reception.accept_from(listener)
+                with socket.socket() as client:
+                    client.connect(server.address)
+                    with few_descriptors():
+                        await server.join()
+
+    async def test_leaving_when_nobody_waits(self) -> None:
+        """A sound client is gone by then, so nothing is wrong."""
+        async with MockTCPServer(watch_streams=False) as server:
+            server.expect_connect()
+            server.expect_line(b"PING")
+            server.expect_disconnect()
+            with socket.create_connection(server.address) as client:
+                client.sendall(b"PING\r\n")
+            await server.join()
+            with few_descriptors():
+                server._runtime.reception.accept()
+                await server.stop()
+
+    async def test_conversation_without_a_descriptor(self) -> None:
+        """A conversation goes on to its end; what asks the kernel does without."""
+        async with MockTCPServer() as server:
+            server.expect_connect()
+            server.expect_line(b"PING")
+            server.send_line(b"PONG")
+            server.expect_eof()
+            server.send_line(b"bye")
+            server.disconnect()
+            reader, writer = await asyncio.open_connection(*server.address)
+            with few_descriptors():
+                writer.write(b"PING\r\n")
+                self.assertEqual(await reader.readline(), b"PONG\r\n")
+                writer.write_eof()
+                self.assertEqual(await reader.read(), b"bye\r\n")
+                writer.close()
+                await writer.wait_closed()
                 await server.join()
+
+    async def test_start_with_few_descriptors(self) -> None:
+        """A server starts, or says why not; then nothing half-made stays. Later it finds IPv6 and the kernel again."""
+        for left in range(8):
+            for kind in (MockTCPServer, ThreadedMockTCPServer):
+                before = descriptors(), threads()
+                with mock.patch.object(listening, "_ipv6", None), few_descriptors(left):
+                    server = kind()
+                    try:
+                        server.open()
+                    except OSError as error:
+                        self.assertEqual(error.errno, errno.EMFILE)
+                    finally:
+                        server.close()
+                self.assertEqual((descriptors(), threads()), before)
+        self.assertEqual(len(listening.loopback_addresses()), 1 + listening._has_ipv6())
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, Optional
 
+# Here, and not where it is used: there may be no descriptor left to load a module when a client ends its stream.
+from .client_resets import ResetCheck, ResetWatch
+
 if TYPE_CHECKING:
     from tcpclient_testing.aio.context import Link
-
-    from .client_resets import ResetCheck, ResetWatch
 
 __all__ = ["ClientEnd"]
 
@@ -63,7 +64,6 @@ class ClientEnd:
         link = self._link
         known: Optional[bool] = False
         if link.script_bytes_end and not link.over and not link.conversation.outbox.cut_off:
-            from .client_resets import ResetCheck
             if self._check is None:
                 link.when_lost(self.cancel)
             self._check = ResetCheck(link)
@@ -120,7 +120,6 @@ class ClientEnd:
         """The client's stream has ended. Watch for the reset that the script expects, and report it to the engine."""
         link = self._link
         if link.transport is not None and not link.over and not link.transport.is_closing():
-            from .client_resets import ResetWatch
             link.when_lost(self.cancel)
             self._watch = ResetWatch(link, link.transport, self._watched)
 

@@ -170,7 +170,9 @@ class ResetWatch:
                 link.loop.add_reader(self._poll.fileno(), self._look)
                 return
             except OSError:  # too many descriptors are open: poll instead
-                self._poll = None
+                if self._poll is not None:
+                    self._poll.close()
+                    self._poll = None
         self._poller.begin()
 
     def cancel(self) -> None:

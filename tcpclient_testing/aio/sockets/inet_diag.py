@@ -21,6 +21,8 @@ import struct
 import sys
 from typing import Any, Optional
 
+from .listening import EXHAUSTED
+
 if sys.platform != "win32":
     import fcntl
     import termios
@@ -213,7 +215,10 @@ def available() -> bool:
     """
     global _available
     if _available is None:
-        _available = sys.platform == "linux" and _answers()
+        try:
+            _available = sys.platform == "linux" and _answers()
+        except OSError:
+            return False  # out of descriptors: this says nothing of the kernel, so test again the next time
     return _available
 
 
@@ -225,7 +230,9 @@ def _answers() -> bool:
             client.settimeout(1.0)
             client.connect(listener.getsockname())
             state = probe.look(client.getpeername(), client.getsockname())
-    except (OSError, struct.error):
+    except (OSError, struct.error) as error:
+        if getattr(error, "errno", None) in EXHAUSTED:
+            raise
         return False
     return state is not None and state.state == "ESTABLISHED" and state.bytes_received == 0
 
