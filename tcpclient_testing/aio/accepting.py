@@ -162,9 +162,16 @@ class Reception:
             self._delayed_resets.discard(turning_away)
 
     def abandon(self) -> None:
-        """In a forked child: close our copies of the listening sockets."""
-        for listener in [*self.listeners, *self._kept]:
-            os.close(listener.detach())  # listener.close() would also remove the path of a Unix-domain socket
+        """In a forked child: close our copies of the listening sockets, and of those that have no protocol yet."""
+        for listeners in self.listeners, self._kept:
+            while listeners:
+                os.close(listeners.pop().detach())  # close() would also remove the path of a Unix-domain socket
+        for attaching in list(self._attaching):
+            attaching.abandon()
+        for turning_away in list(self._delayed_resets):
+            turning_away.abandon()
+        self._attaching.clear()
+        self._delayed_resets.clear()
 
     def listens_at(self, address: Union[tuple[str, int], str]) -> bool:
         """Whether `address`, as a client sees it, is one of the listening addresses: host and port, or a path."""

@@ -51,6 +51,7 @@ class Runtime:
         self.transcript = host.transcript
         self.reception = Reception(host.context)
         self.running = False
+        self.forked = False  # whether it is the parent's server, in a forked child
         self.connections: Connections
         self._performer: Performer
         self._guard: Union[DeadlockGuard, ThreadGuard, None] = None
@@ -140,11 +141,14 @@ class Runtime:
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the descriptors. The loop and the connections belong to the parent."""
+        self.forked = True
         self.context.close()
         self.session.leave()
         self.reception.abandon()
         if self.context.attached:
             self.connections.abandon()
+            self.context.close_probe()
+            self.host.take_body()
 
     @property
     def closed(self) -> bool:

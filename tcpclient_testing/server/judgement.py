@@ -6,10 +6,15 @@ The harness asks this when a part of the test ends, and when the server is left.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import threading
+import weakref
 from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from tcpclient_testing.aio.process.forking import renew
 
 if TYPE_CHECKING:
     import socket
@@ -173,6 +178,7 @@ class Judgement(Findings):
         self._judged = False
         self._reported = False
         self._over = False
+        _open.add(self)
 
     @property
     def finished(self) -> bool:
@@ -188,6 +194,15 @@ class Judgement(Findings):
     def excused(self) -> bool:
         """Whether the server gives no verdict any more, since the test has its report."""
         return self._has_report
+
+    def let_go_in_child(self) -> None:
+        """In a forked child: the server and its verdict are the parent's, so nothing of it may be touched here."""
+        self._reported = self._over = True
+        self._runtime.abandon()
+        self._check.close()
+        context = self._runtime.context
+        if context.attached and not context.threaded:
+            renew(context.loop)
 
     def attach(self, loop: Optional[asyncio.AbstractEventLoop]) -> None:
         """Run in `loop`, if the server has no loop yet."""
@@ -351,6 +366,8 @@ class Judgement(Findings):
         Return False, and do nothing, if `leave` has to wait for something.
         """
         runtime = self._runtime
+        if runtime.forked:
+            return True
         if not runtime.context.attached or runtime.host.body is not None or not self._check.is_ready():
             return False
         try:
@@ -395,6 +412,7 @@ class Judgement(Findings):
         if not self._over:
             self._runtime.close()
             self._check.close()
+            _open.discard(self)
             self._over = True  # now: if Ctrl-C has interrupted this, another call does the rest
             self._followers.clear()  # breaks a cycle: each of them refers to this
 
@@ -419,6 +437,7 @@ class Judgement(Findings):
                 listener.close()
             raise
         self._over = True
+        _open.discard(self)
         if successor is not None:
             followers, self._followers = self._followers, []
             for tell in followers:
@@ -432,3 +451,18 @@ class Judgement(Findings):
         """The server's thread was given up: mark the server as closed, without the loop, which does the rest."""
         self._runtime.context.close()
         self._check.close()
+
+
+# Those whose servers may have something open. A forked child has copies of all that.
+_open: weakref.WeakSet[Judgement] = weakref.WeakSet()
+
+
+def _let_go_in_child() -> None:
+    for judgement in list(_open):
+        with contextlib.suppress(Exception):
+            judgement.let_go_in_child()
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)

@@ -117,6 +117,8 @@ class Lifetime:
 
     def misuse(self) -> ScriptError:
         """Make the exception that says why the server can't be used."""
+        if self._runtime.forked:
+            return ScriptError("this server belongs to the parent process; make a new one in this process")
         if self._runtime.cleared:
             return ScriptError("the server was cleared, and this belongs to the script before that")
         if self._runtime.closed:

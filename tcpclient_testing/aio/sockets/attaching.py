@@ -59,6 +59,12 @@ class Attaching:
             else:
                 awaited.add_done_callback(self.proceed)
 
+    def abandon(self) -> None:
+        """In a forked child: close our copy of the socket, and do nothing else."""
+        self.accepted.close()
+        if isinstance(self._loop, asyncio.BaseEventLoop):
+            self._coroutine.close()
+
     def cancel(self) -> None:
         """Close the coroutine and the socket; `ended` is not called.
 
@@ -90,6 +96,11 @@ class DelayedReset:
         else:
             self.cancel()
             self._ended(self)
+
+    def abandon(self) -> None:
+        """In a forked child: close our copy of the socket. SO_LINGER would be set for the parent's, too."""
+        self._handle.cancel()
+        self.accepted.close()
 
     def cancel(self) -> None:
         """Reset the connection now."""

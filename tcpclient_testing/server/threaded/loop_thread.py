@@ -95,7 +95,7 @@ class LoopThread:
         self._when_blocked = blocked
         self._why = why
         self._lock = threading.Lock()  # held while it is given up
-        self._selector: Optional[selectors.BaseSelector] = None
+        self._polling: Optional[selectors.BaseSelector] = None
         self._stopping = False
         self._winding_up = False
         self._hangs = False  # whether `stop` has waited in vain
@@ -288,9 +288,9 @@ class LoopThread:
     def _run(self, opening: Callable[[], None], opened: Reply[None]) -> None:
         failure: Optional[BaseException] = None
         try:
-            self._selector = selectors.DefaultSelector()
+            self._polling = selectors.DefaultSelector()
             # Don't ask the event-loop policy: the Proactor loop of Windows can't watch listening sockets.
-            self.loop = _ServerLoop(self._selector)
+            self.loop = _ServerLoop(self._polling)
             if not self._stopping:
                 self.loop.call_soon(self._open, opening, opened)
                 self._run_loop()
@@ -450,8 +450,8 @@ def _let_go_in_child() -> None:
                 with contextlib.suppress(Exception):
                     getattr(thread.loop, name).close()
             with contextlib.suppress(Exception):
-                if thread._selector is not None:
-                    thread._selector.close()
+                if thread._polling is not None:
+                    thread._polling.close()
 
 
 atexit.register(_stop_all)
