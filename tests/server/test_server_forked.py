@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -191,22 +190,37 @@ class ThreadedTests(unittest.TestCase):
 
     def test_process_of_multiprocessing(self) -> None:
         """A process that is forked, and one that is not, may have servers of their own, and be clients."""
+        # In a process of its own: the helper processes of multiprocessing live as long as this one.
+        with tempfile.TemporaryDirectory() as folder:
+            program = os.path.join(folder, "program.py")
+            with open(program, "w", encoding="utf-8") as file:
+                file.write(textwrap.dedent(_MULTIPROCESSING))
+            ended = subprocess.run([sys.executable, "-W", "ignore", program], cwd=ROOT, timeout=60, check=False,
+                                   capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        self.assertEqual((ended.stdout, ended.returncode), (b"passed\n", 0), ended.stderr.decode())
+
+
+_MULTIPROCESSING = """
+    import multiprocessing, socket
+    from tcpclient_testing import ThreadedMockTCPServer
+
+    def say_hello(address):
+        with ThreadedMockTCPServer() as own:
+            own.expect_connect()
+            own.expect_disconnect()
+            socket.create_connection(own.address).close()
+        with socket.create_connection(address) as client:
+            client.sendall(b"hello\\r\\n")
+
+    if __name__ == "__main__":
         for method in ("fork", "spawn"):
-            with ThreadedMockTCPServer(timeout=30) as server, warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)
+            with ThreadedMockTCPServer(timeout=30) as server:
                 server.expect_connect()
                 server.expect_line(b"hello")
                 server.expect_disconnect()
-                process = multiprocessing.get_context(method).Process(target=_say_hello, args=(server.address,))
+                process = multiprocessing.get_context(method).Process(target=say_hello, args=(server.address,))
                 process.start()
                 process.join(30)
-                self.assertEqual(process.exitcode, 0)
-
-
-def _say_hello(address: Any) -> None:
-    with ThreadedMockTCPServer() as own:
-        own.expect_connect()
-        own.expect_disconnect()
-        connect(own.address).close()
-    with connect(address) as client:
-        client.sendall(b"hello\r\n")
+                assert process.exitcode == 0
+        print("passed")
+"""

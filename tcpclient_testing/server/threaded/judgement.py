@@ -10,7 +10,7 @@ from collections.abc import Container, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 from tcpclient_testing.errors import ScriptError
-from tcpclient_testing.harness.interruption import Body
+from tcpclient_testing.harness.interruption import Body, ends_with_ctrl_c
 from tcpclient_testing.harness.tracebacks import told_of
 from tcpclient_testing.server.judgement import Findings, Judgement
 
@@ -95,6 +95,9 @@ class ThreadedJudgement(Findings):
     async def conclude(self, exc: Optional[BaseException], *, interrupted: bool = False, attach: bool = True,
                        blocking: bool = False) -> Optional[BaseException]:
         """A part of the test has ended with `exc`, or without, as for `Judgement.conclude`."""
+        if isinstance(exc, asyncio.CancelledError) and not interrupted and ends_with_ctrl_c():
+            self._inner.excuse()  # only this thread can tell
+            return None
         with self._unless_given_up():
             return await self._answer(lambda: self._conclude(exc, interrupted, attach), blocking)
         return await self._inner.conclude(exc, interrupted=interrupted, attach=attach)
