@@ -75,7 +75,7 @@ class FailingTests(unittest.TestCase):
     """Tests that would run through a virtual day."""
 
     def setUp(self) -> None:
-        for name, seconds in (("BOUND", 0.2), ("_LOOK", 0.05), ("_LONGEST", 0.1)):
+        for name, seconds in (("BOUND", 0.1), ("_LOOK", 0.02), ("_LONGEST", 0.05)):
             patch = mock.patch.object(real_time, name, seconds)
             patch.start()
             self.addCleanup(patch.stop)
