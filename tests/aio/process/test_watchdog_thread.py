@@ -191,6 +191,16 @@ class ThreadTests(unittest.TestCase):
         self.assertIn(made, watchdog._watches)
         self.assertEqual(len(watchdogs()), 1)
 
+    def test_watch_when_its_loop_is_closed(self) -> None:
+        """A watch that nobody has stopped ends when its loop is closed, and keeps nothing alive."""
+        loop = asyncio.new_event_loop()
+        made = watch(loop, threading.get_ident(), TIMEOUT, bool, print)
+        loop.close()
+        deadline = time.monotonic() + 10
+        while made in watchdog._watches and time.monotonic() < deadline:
+            time.sleep(0.001)
+        self.assertNotIn(made, watchdog._watches)
+
     def test_thread_when_it_is_ended(self) -> None:
         """The thread ends at once at the interpreter's exit, watches or not; a second time does no harm."""
         made = self.watch()

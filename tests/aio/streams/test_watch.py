@@ -279,6 +279,21 @@ class OtherStreamsTests(WatchedServerTestCase):
         self.assertIs(type(writer), ORIGINAL)
         await close(writer)
 
+    async def test_a_watch_stops_when_its_server_is_garbage(self) -> None:
+        """Nobody can stop it any more then."""
+        class Server:
+            def owns(self, _: object) -> bool:
+                return False
+
+        self.server.watch.stop()
+        forgotten = Server()
+        watch = StreamWatch(forgotten.owns)
+        watch.start()
+        self.assertIsNot(streams.StreamWriter, ORIGINAL)
+        del forgotten
+        gc.collect()
+        self.assertIs(streams.StreamWriter, ORIGINAL)
+
     async def test_a_kept_class_watches_nothing_when_the_watch_has_stopped(self) -> None:
         """Our class, or one that was derived from it, does no harm where it was kept."""
         kept: Any = streams.StreamWriter

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 import signal
 import sys
 import unittest
@@ -100,3 +102,29 @@ class SignalTests(unittest.TestCase):
             signal.setitimer(signal.ITIMER_REAL, 0)
             server.close()
         self.assertEqual((descriptors(), threads()), before)
+
+
+@unittest.skipIf(sys.version_info < (3, 11), "before 3.11, asyncio.run() leaves SIGINT alone")
+class RunnerTests(unittest.TestCase):
+    """asyncio.run() cancels the test's task on Ctrl-C, and raises KeyboardInterrupt in the end."""
+
+    def test_client_closes_on_the_way_out(self) -> None:
+        """That fails the script, as a consequence of Ctrl-C: the verdict does not take its place."""
+        async def main() -> None:
+            async with ThreadedMockTCPServer() as server:
+                server.expect_connect()
+                server.expect_line(b"hello")
+                _, writer = await asyncio.open_connection(*server.address)
+                try:
+                    os.kill(os.getpid(), signal.SIGINT)
+                    await asyncio.sleep(30)
+                finally:
+                    writer.close()
+                    await writer.wait_closed()
+                    while server._judgement.failed_at() == float("inf"):
+                        await asyncio.sleep(0.001)
+
+        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, previous)
+        with self.assertRaises(KeyboardInterrupt):
+            asyncio.run(main())
