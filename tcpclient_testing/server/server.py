@@ -185,7 +185,11 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
     def _begin_anew(self, listeners: list[socket.socket], loop: Optional[asyncio.AbstractEventLoop]) -> Judgement:
         """Begin another script, on these listening sockets and in this loop. Return its judgement."""
         self._begin()
-        self._lifetime.take_over(listeners, loop)
+        try:
+            self._lifetime.take_over(listeners, loop)
+        except BaseException:  # Ctrl-C
+            self._judgement.close()
+            raise
         return self._judgement
 
     def _make_runtime(self, options: ServerOptions) -> Runtime:

@@ -34,6 +34,20 @@ async def start_and_stop() -> None:
         await server.stop()
 
 
+async def clear() -> None:
+    """A server that is cleared between two scripts."""
+    server = await MockTCPServer(watch_streams=False).start()
+    try:
+        for _ in range(2):
+            server.expect_connect()
+            server.expect_disconnect()
+            _, writer = await asyncio.open_connection(*server.address)
+            writer.close()
+            await server.clear()
+    finally:
+        await server.stop()
+
+
 @unittest.skipUnless(sys.platform == "linux", "looks at descriptors")
 class EveryLineTests(unittest.TestCase):
     """KeyboardInterrupt in each line of the library, under asyncio.run()."""
@@ -45,6 +59,10 @@ class EveryLineTests(unittest.TestCase):
     def test_start_and_stop(self) -> None:
         """In start() and stop()."""
         self.assertEqual(lines_that_leave_something(lambda: asyncio.run(start_and_stop()), step=8), [])
+
+    def test_clear(self) -> None:
+        """In clear(), and in the script after it."""
+        self.assertEqual(lines_that_leave_something(lambda: asyncio.run(clear()), step=16), [])
 
 
 @unittest.skipIf(sys.version_info < (3, 11), "unittest of 3.9 and 3.10 hangs after a KeyboardInterrupt, by itself")

@@ -45,6 +45,19 @@ def start_and_close() -> None:
         server.close()
 
 
+def start_and_clear() -> None:
+    """A server that is cleared between two scripts."""
+    server = ThreadedMockTCPServer()
+    try:
+        server.start()
+        for _ in range(2):
+            script_greeting(server)
+            greet(server.address)
+            server.clear()
+    finally:
+        server.stop()
+
+
 def test_case() -> None:
     """A test case with the mixin."""
     class Case(ThreadedMockTCPServerMixin, unittest.TestCase):
@@ -70,6 +83,10 @@ class EveryLineTests(unittest.TestCase):
     def test_close(self) -> None:
         """In close()."""
         self.assertEqual(lines_that_leave_something(start_and_close, step=5), [])
+
+    def test_clear(self) -> None:
+        """In clear()."""
+        self.assertEqual(lines_that_leave_something(start_and_clear, step=5), [])
 
     def test_mixin(self) -> None:
         """In a test case: unittest then leaves out the clean-ups."""
