@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from tcpclient_testing.network.conditions import Network
 
     from .handlers import Handlers
-    from .real_time import RealTimeBound
     from .tasks import StepTasks
 
 __all__ = ["Runtime"]
@@ -55,17 +54,11 @@ class Runtime:
         self.connections: Connections
         self._performer: Performer
         self._guard: Union[DeadlockGuard, ThreadGuard, None] = None
-        self._bound: Optional[RealTimeBound] = None
         self._network: Optional[Network] = None
 
     def set_network(self, network: Optional[Network]) -> None:
         """Set the network conditions of all connections; None for no conditions. Call this before `attach`."""
         self._network = network
-
-    def bound_real_time(self, *, steps: bool, idle: bool) -> None:
-        """On virtual time, bound the real time of a failing script; see `RealTimeBound`. Call this before `attach`."""
-        from .real_time import RealTimeBound
-        self._bound = RealTimeBound(self.context, steps=steps, idle=idle)
 
     @staticmethod
     def is_virtual(loop: asyncio.AbstractEventLoop) -> bool:
@@ -94,8 +87,6 @@ class Runtime:
         self.reception.open(self.connections.accept)
         self._guard = guard = self._make_guard()
         guard.start()
-        if self._bound is not None:
-            self._bound.start()
         self.session.begin_time(loop.time())
         context.perform()
 

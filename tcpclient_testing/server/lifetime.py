@@ -18,6 +18,8 @@ from tcpclient_testing.errors import ScriptError
 if TYPE_CHECKING:
     from tcpclient_testing.aio.runtime import Runtime
 
+    from .real_time import RealTimeBound
+
 __all__ = ["Lifetime"]
 
 __unittest = True
@@ -84,18 +86,25 @@ class Lifetime:
         if loop is None:
             loop = _running_loop()
         if runtime.running and not runtime.context.closed and not runtime.context.attached and loop is not None:
-            self._adapt_to(loop)
+            bound = self._adapt_to(loop)
             runtime.attach(loop)
+            if bound is not None:
+                bound.start()
 
-    def _adapt_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        """On virtual time, make default time-outs so long that the client's timers fire first."""
+    def _adapt_to(self, loop: asyncio.AbstractEventLoop) -> Optional[RealTimeBound]:
+        """On virtual time, make default time-outs so long that the client's timers fire first.
+
+        Return what bounds the real time that they may last; None if nothing has to.
+        """
         if self._runtime.is_virtual(loop):
             timeout_given, idle_timeout_given = self._timeouts_given
             environment = self._runtime.context.environment
             environment.configure(timeout=environment.timeout if timeout_given else _DAY,
                                   idle_timeout=environment.idle_timeout if idle_timeout_given else _DAY)
             if not (timeout_given and idle_timeout_given):
-                self._runtime.bound_real_time(steps=not timeout_given, idle=not idle_timeout_given)
+                from .real_time import RealTimeBound
+                return RealTimeBound(self._runtime.context, steps=not timeout_given, idle=not idle_timeout_given)
+        return None
 
     def check_usable(self) -> None:
         """Raise `ScriptError` if the server can't be used here and now, and the verdict if its script has failed."""

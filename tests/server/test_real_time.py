@@ -9,7 +9,7 @@ from typing import Any, Callable
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer
-from tcpclient_testing.aio import real_time
+from tcpclient_testing.server import real_time
 from tests.support.long import LONG
 from tests.support.virtual import HOUR, run_on_virtual_time
 
