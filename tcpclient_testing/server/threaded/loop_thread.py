@@ -79,12 +79,13 @@ class LoopThread:
       again, it counts as blocked.
     - `ending` is called in the thread when it ends; it closes what the loop has opened.
     - `forked` is called in a forked child; it closes the same, but only as raw descriptors.
-    - `blocked` is called in another thread when the loop is given up, with the call that blocks it.
+    - `blocked` is called in another thread when the loop is given up, with the call that blocks it. It notes why, and
+      returns what releases those who wait.
     - `why` makes the exception that callers get then.
     """
 
     def __init__(self, patience: float, ending: Callable[[], None], forked: Callable[[], None],
-                 blocked: Callable[[BlockedCall], None], why: Callable[[], Exception]) -> None:
+                 blocked: Callable[[BlockedCall], Callable[[], None]], why: Callable[[], Exception]) -> None:
         self.loop: asyncio.AbstractEventLoop = cast(asyncio.AbstractEventLoop, None)  # made in the thread
         self.error: Optional[BaseException] = None
         self.forked = False
@@ -266,10 +267,11 @@ class LoopThread:
         with self._lock:
             if self.ended:
                 return
-            self._when_blocked(call)
-            self.given_up = True
+            release = self._when_blocked(call)
+            self.given_up = True  # before anybody is released: whoever asks the thread then must know
             _living.discard(self)
             _given_up.add(self)
+            release()
         self.let_go()
         self._fail_owed()
 

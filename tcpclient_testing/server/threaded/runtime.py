@@ -181,14 +181,18 @@ class ThreadedRuntime(Runtime):
     def _make_guard(self) -> ThreadGuard:
         return ThreadGuard(self.context, self.host.thread_is_blocked)
 
-    def give_thread_up(self, call: BlockedCall) -> None:
-        """The server's thread is blocked by this call: let the script fail, break all sockets, interrupt the body.
+    def give_thread_up(self, call: BlockedCall) -> Callable[[], None]:
+        """The server's thread is blocked by this call: let the script fail. Return what releases those who wait.
 
         This is called in another thread, while nothing runs in the server's.
         """
-        context, session, reception = self.context, self.session, self.reception
-        if session.environment.verdict is None:
-            session.end_with(Failure(None, None, ThreadBlocked(call), context.now()))
+        if self.session.environment.verdict is None:
+            self.session.end_with(Failure(None, None, ThreadBlocked(call), self.context.now()))
+        return self._release
+
+    def _release(self) -> None:
+        """Break all sockets, and interrupt the body."""
+        context, reception = self.context, self.reception
         links = [link for link in self.connections.links() if link.socket is not None] if context.attached else []
         for link in links:
             link.note(f"reset by the server: {self.host.giving_up}")
@@ -236,8 +240,8 @@ class InnerServer(MockTCPServer):
     def _let_go(self) -> None:
         self._runtime.abandon()
 
-    def _give_thread_up(self, call: BlockedCall) -> None:
-        self._runtime.give_thread_up(call)
+    def _give_thread_up(self, call: BlockedCall) -> Callable[[], None]:
+        return self._runtime.give_thread_up(call)
 
     def _thread_error(self) -> Exception:
         return self._runtime.host.error()
