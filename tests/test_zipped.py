@@ -10,6 +10,7 @@ import textwrap
 import unittest
 import zipfile
 
+from tests.support.long import lasting
 from tests.support.readme import ROOT
 
 # A module in the archive, with two tests: one passes, and one fails.
@@ -66,6 +67,7 @@ class ZippedTests(unittest.TestCase):
     """The package in a zip archive."""
 
     @unittest.skipUnless(hasattr(os, "fork"), "needs fork")
+    @lasting
     def test_tests_run(self) -> None:
         """A test passes over TLS, one fails with its lines, and copies of the certificates are removed at the end."""
         with tempfile.TemporaryDirectory() as folder:

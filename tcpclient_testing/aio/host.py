@@ -171,7 +171,7 @@ class Host:
         link, body = self._link_of(number), self.body
         if link is None:
             return None
-        from tcpclient_testing.aio.process.standstill import standstill
+        from tcpclient_testing.aio.guards.standstill import standstill
         tasks = [None if body is None else body.task, None if self._starter is None else self._starter()]
         return standstill(link, [task for task in tasks if task is not None], self.test_thread)
 

@@ -1,7 +1,7 @@
 """Which pairs of a case and a surrounding run: all, or those that a short run has time for.
 
-A short run has each case in the two mixins, and spreads the cases over the other surroundings: each has a quarter of
-them. It leaves out cases that last longer than 50 ms. See `tests.support.long.ALL` for all pairs.
+A short run has each case in the two mixins, and spreads the cases over the other surroundings: each has an eighth
+of them. It leaves out cases that last longer than 50 ms. See `tests.support.long.ALL` for all pairs.
 """
 
 from __future__ import annotations
@@ -21,4 +21,4 @@ def is_chosen(surrounding: str, case: Case) -> bool:
     """Whether this pair runs."""
     if ALL or case.lasts:
         return ALL
-    return surrounding in _WHOLE or (_PLACES[case.name] + sum(map(ord, surrounding))) % 4 == 0
+    return surrounding in _WHOLE or (_PLACES[case.name] + sum(map(ord, surrounding))) % 8 == 0

@@ -10,7 +10,7 @@ from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer
 from tcpclient_testing.server import real_time
-from tests.support.long import LONG
+from tests.support.long import LONG, lasting
 from tests.support.virtual import HOUR, run_on_virtual_time
 
 TICK = 0.01  # virtual seconds: a client that polls runs through a day in 8.6 million turns
@@ -167,6 +167,7 @@ class PassingTests(unittest.TestCase):
         await coroutine
         return loop.time() - began
 
+    @lasting
     def test_conversation_goes_on(self) -> None:
         """What the client sends restarts the bound, however long the whole takes."""
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -184,6 +185,7 @@ class PassingTests(unittest.TestCase):
         with mock.patch.object(real_time, "BOUND", 0.2), mock.patch.object(real_time, "_LOOK", 0.02):
             run_on_virtual_time(serve(script, talk))
 
+    @lasting
     def test_loop_does_not_turn(self) -> None:
         """A client that computes for a while is not late."""
         async def compute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Callable
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ScriptError, ThreadedMockTCPServer
 from tests.support.blocking import connect
+from tests.support.long import lasting
 from tests.support.readme import ROOT
 
 
@@ -191,6 +192,7 @@ class ThreadedTests(unittest.TestCase):
 
         self.converse(stop)
 
+    @lasting
     def test_process_of_multiprocessing(self) -> None:
         """A process that is forked, and one that is not, may have servers of their own, and be clients."""
         # In a process of its own: the helper processes of multiprocessing live as long as this one.

@@ -11,6 +11,7 @@ from asyncio import streams
 
 from tcpclient_testing import MockTCPServer, MockTCPServerMixin
 from tests.support.interrupts import lines_that_leave_something
+from tests.support.long import lasting
 
 
 async def with_block() -> None:
@@ -56,10 +57,12 @@ class EveryLineTests(unittest.TestCase):
         """In `async with`, in steps, in what the loop calls, and at the end of the block."""
         self.assertEqual(lines_that_leave_something(lambda: asyncio.run(with_block()), step=16), [])
 
+    @lasting
     def test_start_and_stop(self) -> None:
         """In start() and stop()."""
         self.assertEqual(lines_that_leave_something(lambda: asyncio.run(start_and_stop()), step=8), [])
 
+    @lasting
     def test_clear(self) -> None:
         """In clear(), and in the script after it."""
         self.assertEqual(lines_that_leave_something(lambda: asyncio.run(clear()), step=16), [])

@@ -19,6 +19,7 @@ import contextlib
 import gc
 import sys
 import threading
+import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
@@ -44,6 +45,26 @@ _LOOK = 0.002
 
 _TRIES = 100
 
+
+class _Pace:
+    """Lets searches take no more than a tenth of the time, in whatever servers and loops of this process."""
+
+    def __init__(self) -> None:
+        self._began = self._next = 0.0
+
+    def is_due(self) -> bool:
+        """Whether there may be a search now."""
+        return time.monotonic() >= self._next
+
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        now = time.monotonic()
+        self._next = now + 10 * (now - self._began)
+
+
+_pace = _Pace()
 
 # Without these, no executor has ever been made.
 _EXECUTORS = {"concurrent.futures.thread", "concurrent.futures.process", "concurrent.futures.interpreter"}
@@ -104,8 +125,10 @@ class Causes:
         found = self.errors()
         own = next((exc for exc in found if knows(exc, self._address)), None)
         if own is None and self._is_time_to_search():
-            found = self.errors(thorough=True)
-            own = next((exc for exc in [*found, *self._of_jobs()] if knows(exc, self._address)), None)
+            with _pace:
+                found = self.errors(thorough=True)
+                jobs = self._of_jobs()
+            own = next((exc for exc in [*found, *jobs] if knows(exc, self._address)), None)
         if own is not None:
             return own
         if not self._context.environment.accepted and not other_tasks(self._loop, waiting):
@@ -117,7 +140,7 @@ class Causes:
         state = len(self._context.transcript)
         self._searches = self._searches + 1 if state == self._searched_in else 1
         self._searched_in = state
-        return not self._searches & (self._searches - 1)  # the 1st, 2nd, 4th, 8th ...
+        return not self._searches & (self._searches - 1) and _pace.is_due()  # the 1st, 2nd, 4th, 8th ...
 
     # What there is.
 

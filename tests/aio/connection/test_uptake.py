@@ -96,6 +96,7 @@ class UptakeTests(TimelessTestCase):
                 self.assertLessEqual(after, 1.25 * _TIMEOUT)
                 self.assertGreaterEqual(after, (0.5 if "unix" in options else 0.85) * _TIMEOUT)
 
+    @lasting
     async def test_reader_that_has_read_all_at_once(self) -> None:
         """It is overdue after the time-out, exactly."""
         async def whole(recv: Any) -> None:

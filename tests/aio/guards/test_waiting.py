@@ -239,6 +239,7 @@ class PollingTests(Case):
         self.client()
         self.assertDoesNot(time.sleep, LONG)
 
+    @lasting
     def test_computing(self) -> None:
         """A thread that computes waits for nobody."""
         def compute() -> None:

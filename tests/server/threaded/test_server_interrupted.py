@@ -13,7 +13,7 @@ from tcpclient_testing import ThreadedMockTCPServer, ThreadedMockTCPServerMixin
 from tests.support.blocking import connect, descriptors, threads
 from tests.support.greetings import greet, script_greeting
 from tests.support.interrupts import lines_that_leave_something
-from tests.support.long import LONG
+from tests.support.long import LONG, lasting
 
 
 def with_block() -> None:
@@ -76,6 +76,7 @@ class EveryLineTests(unittest.TestCase):
         """In the constructor, `with`, steps, join(), and at the end of the block."""
         self.assertEqual(lines_that_leave_something(with_block, step=5), [])
 
+    @lasting
     def test_start_and_stop(self) -> None:
         """In start() and stop()."""
         self.assertEqual(lines_that_leave_something(start_and_stop, step=5), [])
@@ -84,10 +85,12 @@ class EveryLineTests(unittest.TestCase):
         """In close()."""
         self.assertEqual(lines_that_leave_something(start_and_close, step=5), [])
 
+    @lasting
     def test_clear(self) -> None:
         """In clear()."""
         self.assertEqual(lines_that_leave_something(start_and_clear, step=5), [])
 
+    @lasting
     def test_mixin(self) -> None:
         """In a test case: unittest then leaves out the clean-ups."""
         self.assertEqual(lines_that_leave_something(test_case, step=9), [])

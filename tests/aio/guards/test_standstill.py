@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from typing import Any, Callable
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ThreadedMockTCPServer
-from tcpclient_testing.aio.process.standstill import awaits
+from tcpclient_testing.aio.guards.standstill import awaits
 from tests.support.long import lasting
 from tests.support.loops import AsyncTestCase, TimelessTestCase, timeless
 
