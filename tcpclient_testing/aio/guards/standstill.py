@@ -38,6 +38,8 @@ __all__ = ["awaits", "blocks_in", "standstill"]
 
 __unittest = True
 
+_posix: Any = os  # what is used of these two is not there on Windows, as type checkers know
+_select: Any = select
 _NONE: frozenset[int] = frozenset()
 _GENERIC = (frozenset({63, 65, 207, 212}), frozenset({73}), frozenset({101, 115}), frozenset({72}))
 # System calls by the processor: those that read from the descriptor in their first argument; poll a list of descriptors
@@ -46,7 +48,7 @@ _READS, _POLLS, _SLEEPS, _SELECTS = {
     "x86_64": (frozenset({0, 19, 45, 47}), frozenset({7, 271}), frozenset({35, 230}), frozenset({23, 270})),
     "aarch64": _GENERIC,
     "riscv64": _GENERIC,
-}.get(os.uname().machine if sys.platform == "linux" else "", (_NONE, _NONE, _NONE, _NONE))
+}.get(_posix.uname().machine if sys.platform == "linux" else "", (_NONE, _NONE, _NONE, _NONE))
 _POLLFD = struct.Struct("=ihh")
 _RDHUP = getattr(select, "POLLRDHUP", 0)
 
@@ -95,7 +97,7 @@ def _half_closed_on_unix(raw: Any) -> bool:
     """The same for a Unix-domain socket: a client that has closed it is seen as a hang-up (unix(7))."""
     if raw is None or not _RDHUP:
         return False
-    poll = select.poll()
+    poll = _select.poll()
     poll.register(raw.fileno(), _RDHUP)
     return all(event == _RDHUP for _, event in poll.poll(0))
 
@@ -234,12 +236,12 @@ def _polled(address: int) -> Optional[int]:
     except OSError:
         return None
     try:
-        descriptor, events, _ = _POLLFD.unpack(os.pread(memory, _POLLFD.size, address))
+        descriptor, events, _ = _POLLFD.unpack(_posix.pread(memory, _POLLFD.size, address))
     except (OSError, struct.error, OverflowError):  # the thread has moved on
         return None
     finally:
         os.close(memory)
-    return descriptor if events & select.POLLIN else None
+    return descriptor if events & _select.POLLIN else None
 
 
 def _is_clients_end(descriptor: int, link: Link) -> bool:

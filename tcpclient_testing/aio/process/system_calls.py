@@ -10,7 +10,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 __all__ = ["Call", "DESCRIPTORS", "NAP", "OTHER", "PROCESS", "RUNNING", "call_of", "known", "state_of"]
 
@@ -33,7 +33,8 @@ _TABLES = {
         "restart": {128}, "futex": {98},
     },
 }
-_TABLE = _TABLES.get(os.uname().machine) if sys.platform == "linux" else None
+_posix: Any = os  # what is used of it is not there on Windows, as type checkers know
+_TABLE = _TABLES.get(_posix.uname().machine) if sys.platform == "linux" else None
 _WAITID = {247, 95}
 _P_PID = 1
 _FUTEX_PRIVATE, _FUTEX_COMMAND, _FUTEX_WAITS = 0x80, 0x7F, (0, 9)  # linux/futex.h
@@ -142,7 +143,8 @@ def watched_by(pid: str, descriptor: int) -> frozenset[int]:
 
 def _read(pid: str, address: int, size: int) -> bytes:
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:
-        return os.pread(file.fileno(), size, address)
+        data: bytes = _posix.pread(file.fileno(), size, address)
+    return data
 
 
 def _bits(data: bytes) -> Iterator[int]:
