@@ -177,10 +177,16 @@ def types(gate: Gate) -> str:
 
 def coverage(gate: Gate) -> str:
     """The suite under pytest with every optional library, and its branch coverage."""
-    env = {"COVERAGE_FILE": str(gate.work / "coverage"), "TCPCLIENT_TESTING_TESTS": "all", **STRICT_CHILDREN}
+    env = {"COVERAGE_FILE": str(gate.work / "coverage"), **STRICT_CHILDREN}
     tests = gate.run(gate.tools, *STRICT, *COVERAGE, "run", "-m", *PYTEST, env=env)
     report = gate.run(gate.tools, *COVERAGE, "report", env=env)
     return f"{last_line(tests)}\n{report.rstrip()}"
+
+
+def thorough(gate: Gate) -> str:
+    """The suite under unittest with every optional library: the tests that last, too, and all pairs of the contract."""
+    env = {"TCPCLIENT_TESTING_TESTS": "all", **STRICT_CHILDREN}
+    return ran(gate.run(gate.tools, *STRICT, "-m", "unittest", env=env))
 
 
 COVERAGE = ("-m", "coverage")
@@ -252,6 +258,7 @@ STAGES: tuple[Callable[[Gate], str], ...] = (
     lint,
     types,
     coverage,
+    thorough,
     loops,
     suite,
     unpacked,

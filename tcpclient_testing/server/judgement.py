@@ -303,23 +303,26 @@ class Judgement(Findings):
                 raise runtime.host.error()
             self._judged = True
 
-    async def judge(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
-        """Do what ``join(final=True)`` does.
+    async def judge(self, *, implied_disconnect: bool = False, blocking: bool = False,
+                    idle: Optional[Callable[[], Collection[threading.Thread]]] = None) -> None:
+        """Do what ``join(final=True)`` does, when the test is over: then a client may be missed at once.
 
         With `implied_disconnect`, a script that does not say how its connection ends is taken to end with an
-        `expect_disconnect()`.
+        `expect_disconnect()`. For a server in a thread, `idle` returns those threads that can't be the client.
         """
-        if implied_disconnect:
-            await self.join()
-            await self._check.imply_disconnects()
-        await self.join(final=True)
+        absent = self._look_for_client(idle)
+        try:
+            if implied_disconnect:
+                await self.join()
+                await self._check.imply_disconnects()
+            await self.join(final=True)
+        finally:
+            if absent is not None:
+                absent.stop()
 
     async def leave(self, *, implied_disconnect: bool = False, blocking: bool = False,
                     idle: Optional[Callable[[], Collection[threading.Thread]]] = None) -> None:
-        """Wait for the rest of the script, raise the verdict unless the test has its report, and close everything.
-
-        For a server in a thread, `idle` returns those threads that can't be the client.
-        """
+        """Wait for the rest of the script, raise the verdict unless the test has its report, and close everything."""
         await self._leave(self.close, implied_disconnect, idle)
 
     async def clear(self, *, implied_disconnect: bool = False, blocking: bool = False,
@@ -329,20 +332,16 @@ class Judgement(Findings):
 
     async def _leave(self, end: Callable[[], None], implied_disconnect: bool,
                      idle: Optional[Callable[[], Collection[threading.Thread]]]) -> None:
-        absent: Optional[AbsentClient] = None
         try:
             if self._runtime.running and not self._has_report:
                 await self._raise_verdict()
                 if not self._runtime.closed:
                     self._lifetime.attach()
-                    absent = self._look_for_client(idle)
-                    await self.judge(implied_disconnect=implied_disconnect)
+                    await self.judge(implied_disconnect=implied_disconnect, idle=idle)
         except Exception:
             self._reported = True
             raise
         finally:
-            if absent is not None:
-                absent.stop()
             handlers = None if self._runtime.closed else self._runtime.handlers
             end()
             if handlers is not None:
@@ -351,7 +350,8 @@ class Judgement(Findings):
     def _look_for_client(self, idle: Optional[Callable[[], Collection[threading.Thread]]]) -> Optional[AbsentClient]:
         """If a client is missing, begin to look whether anything could still be it; None if it may be anybody."""
         runtime = self._runtime
-        if self._outside_clients or runtime.session.environment.accepted >= runtime.session.connections.expected:
+        expected, accepted = runtime.session.connections.expected, runtime.session.environment.accepted
+        if self._outside_clients or not runtime.context.attached or accepted >= expected:
             return None
         from tcpclient_testing.aio.process.life import idle_workers
 

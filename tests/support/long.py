@@ -1,7 +1,7 @@
 """Whether there is time to try often what must never go wrong, and for tests that last.
 
 With ``TCPCLIENT_TESTING_LONG=1`` in the environment such tests try it a thousand times, else a few. Tests that wait for
-longer than a fifth of a second run with ``TCPCLIENT_TESTING_TESTS=all``, as they do where coverage is measured.
+longer than a fifth of a second run with ``TCPCLIENT_TESTING_TESTS=all``, as they do in one stage of ``.ci/run``.
 """
 
 from __future__ import annotations

@@ -136,15 +136,12 @@ class ThreadedJudgement(Findings):
 
     async def judge(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
         """Do what ``join(final=True)`` does; see `Judgement.judge`."""
-        with self._unless_given_up():
-            await self._answer(lambda: self._inner.judge(implied_disconnect=implied_disconnect), blocking)
-            return
-        self._inner.raise_unreported()
+        await self._end_script(self._inner.judge, implied_disconnect, blocking)
 
     async def leave(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
         """Wait for the rest of the script, raise the verdict unless the test has its report, and close everything."""
         try:
-            await self._leave(self._inner.leave, implied_disconnect, blocking)
+            await self._end_script(self._inner.leave, implied_disconnect, blocking)
         except Exception:
             self._end()
             raise
@@ -157,18 +154,18 @@ class ThreadedJudgement(Findings):
     async def clear(self, *, implied_disconnect: bool = False, blocking: bool = False) -> None:
         """Do what `leave` does, but keep the server: it begins another script, whatever is raised."""
         try:
-            await self._leave(self._inner.clear, implied_disconnect, blocking)
+            await self._end_script(self._inner.clear, implied_disconnect, blocking)
         finally:
             if self._thread.given_up:
                 self._end()
 
-    async def _leave(self, leave: Callable[..., Coroutine[Any, Any, None]], implied_disconnect: bool,
-                     blocking: bool) -> None:
-        """End the script by `leave` of the inner judgement. If the thread was given up, raise the verdict."""
+    async def _end_script(self, end: Callable[..., Coroutine[Any, Any, None]], implied_disconnect: bool,
+                          blocking: bool) -> None:
+        """Judge the script by `end`, a method of the inner judgement. If the thread was given up, raise the verdict."""
         caller = Caller(blocking=blocking)
         try:
             with self._unless_given_up():
-                await self._answer(lambda: leave(implied_disconnect=implied_disconnect, idle=caller.idle), blocking)
+                await self._answer(lambda: end(implied_disconnect=implied_disconnect, idle=caller.idle), blocking)
                 return
         finally:
             caller.left()
