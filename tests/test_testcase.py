@@ -10,6 +10,7 @@ import unittest.mock
 from typing import Any
 
 from tcpclient_testing import ExpectationError, MockTCPServerMixin, ScriptError, ThreadedMockTCPServerMixin
+from tests.support.long import lasting
 from tests.support.loops import AsyncTestCase
 from tests.support.outcomes import outcome_of, quick
 from tests.support.reports import ReportsTestCase, greeting
@@ -119,6 +120,7 @@ class PassingTests(ReportsTestCase):
 
 
 class MarksTests(ReportsTestCase):
+    @lasting
     def test_expected_failure(self) -> None:
         """expectedFailure takes the server's verdict in the body and at the end, and nothing else after the body."""
         async def unmarked(self: Any) -> None:

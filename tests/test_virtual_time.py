@@ -14,7 +14,7 @@ from unittest import mock
 import tcpclient_testing
 from tcpclient_testing import ExpectationError, MockTCPServer, MockTCPServerMixin, ScriptError, VirtualClockEventLoop
 from tcpclient_testing.aio.sockets.inet_diag import available
-from tests.support.long import LONG
+from tests.support.long import LONG, lasting
 
 HOUR = 3600.0
 
@@ -359,6 +359,7 @@ class BadBackoffTests(unittest.TestCase):
         self.assertIn("within 90.0 s", self.failure_of(91, after=60, within=90))
         self.assertIn("for 65.0 s", self.failure_of(91, after=60, timeout=5))
 
+    @lasting
     def test_client_never_disconnects(self):
         """`expect_disconnect(within=)` fails when the time is over, whatever the server's time-out is."""
         class Case(BackoffTests):

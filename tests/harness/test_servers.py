@@ -136,6 +136,7 @@ class MixinTests(unittest.TestCase):
                 if expected == _WAITS:
                     self.assertNotIn(_ANOTHER, report)
 
+    @lasting
     def test_bytes_that_no_step_explains(self) -> None:
         """The client is stuck after a request that is not in the script."""
         for stuck in (False, True):
@@ -200,11 +201,13 @@ class NestedTests(unittest.IsolatedAsyncioTestCase):
                 with self.assertRaisesRegex(ExpectationError, expected):
                     await self.run_in(*servers, waits_first=waits_first, **options)
 
+    @lasting
     async def test_bytes_that_no_step_explains(self) -> None:
         """The client is stuck after a request that is not in the script."""
         await self.check(_MORE, more=b"QUIT\r\n")
         await self.check(_MORE, more=b"QUIT\r\n", stuck=True)
 
+    @lasting
     async def test_client_that_is_stuck_by_itself(self) -> None:
         """If nothing is wrong with the other server, the one that waits is reported."""
         await self.check(_WAITS)

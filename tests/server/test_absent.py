@@ -129,6 +129,7 @@ class InLoopTests(unittest.IsolatedAsyncioTestCase):
         finally:
             end()
 
+    @lasting
     async def test_late_clients(self) -> None:
         """Whatever it is that connects, it passes."""
         for begin in (by_thread, by_process, by_task, by_timer, by_callback, by_executor, by_reader):
@@ -280,6 +281,7 @@ class ThreadedInLoopTests(unittest.TestCase):
             end()
         return result
 
+    @lasting
     def test_late_clients(self) -> None:
         """What lives in the caller's loop may connect, too."""
         for begin in (by_thread, by_process, by_task, by_timer, by_callback, by_executor, by_reader):

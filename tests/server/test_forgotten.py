@@ -140,6 +140,7 @@ sys.exit(3)
                 self.assertNotIn("AttributeError", done.stderr)
 
     @unittest.skipUnless(hasattr(os, "fork"), "needs fork")
+    @lasting
     def test_forked_child(self) -> None:
         """A forked child has forgotten nothing: it warns of nothing, and the parent's server is untouched."""
         done = self.run_python("""
@@ -219,6 +220,7 @@ class NotForgottenTests(unittest.TestCase):
                     ThreadedMockTCPServer("127.0.0.1", taken.getsockname()[1]).start()
             self.assertEqual(warnings_of(main), [])
 
+    @lasting
     def test_mixins(self) -> None:
         """A test need not keep the server that it gets: it lives until the test has ended."""
         async def test(self: Any) -> None:

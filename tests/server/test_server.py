@@ -15,7 +15,7 @@ import warnings
 from typing import Any
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ScriptError, VirtualClockEventLoop
-from tests.support.long import LONG
+from tests.support.long import LONG, lasting
 from tests.support.loops import AsyncTestCase, new_event_loop, timeless
 from tests.support.streams import close, connect
 
@@ -307,6 +307,7 @@ class SlowReaderTests(AsyncTestCase):
             server.expect_disconnect()
             mine.close()
 
+    @lasting
     async def test_early_flood_is_held_back_and_comes_through(self) -> None:
         """Much that comes early makes the client wait, takes bounded memory, and arrives when a step claims it."""
         size = 40 * 1024 * 1024
@@ -413,6 +414,7 @@ class LeakTests(unittest.TestCase):
         except (ExpectationError, LookupError, asyncio.CancelledError):
             self.assertNotEqual(kind, 0)
 
+    @lasting
     def test_servers_leave_nothing_behind(self) -> None:
         """Hundreds of servers, ended in every way: as many descriptors, tasks and threads as before, and no warning."""
         async def many() -> None:

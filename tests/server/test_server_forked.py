@@ -128,6 +128,7 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
                 writer.close()
                 self.assertEqual(status_of_child(lambda: drive(server.stop())), 0)
 
+    @lasting
     def test_child_closes_the_loop(self) -> None:
         """sys.exit() in the child lets asyncio.run() close the parent's loop there."""
         program = """

@@ -53,6 +53,7 @@ async def clear() -> None:
 class EveryLineTests(unittest.TestCase):
     """KeyboardInterrupt in each line of the library, under asyncio.run()."""
 
+    @lasting
     def test_async_with(self) -> None:
         """In `async with`, in steps, in what the loop calls, and at the end of the block."""
         self.assertEqual(lines_that_leave_something(lambda: asyncio.run(with_block()), step=16), [])

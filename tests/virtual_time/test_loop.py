@@ -20,7 +20,7 @@ from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.virtual_time import clock
 from tcpclient_testing.virtual_time.loop import VirtualClockEventLoop, is_virtual
 from tcpclient_testing.virtual_time.policies import virtual_loop_factory, virtual_loops, virtual_policy
-from tests.support.long import LONG
+from tests.support.long import LONG, lasting
 from tests.support.virtual import HOUR, PYTHON, LoopTestCase, close, echo_server
 
 
@@ -193,6 +193,7 @@ class JumpTests(LoopTestCase):
 class LifetimeTests(unittest.TestCase):
     """Loops that come and go."""
 
+    @lasting
     def test_closed_loops_leave_nothing_behind(self):
         """Many loops, each made inside another's lifetime, leave no descriptor, thread or warning behind."""
         unraisable = []

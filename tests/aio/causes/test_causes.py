@@ -126,6 +126,7 @@ class CauseTests(AsyncTestCase):
         self.assertRegex(str(error), r"^ValueError: .*three.* \(test_causes.py:\d+\); then: connection 1, step 4 of 5 ")
         self.assertIn("before that, a task or thread of this test had ended with\n    Traceback", str(error))
 
+    @lasting
     async def test_connection_that_the_script_has_reset(self) -> None:
         """What the client raises then is no error of its own, and makes no failure: the time-out does, and names it."""
         async def client(address: Any) -> None:

@@ -13,6 +13,7 @@ from tcpclient_testing import ExpectationError, MockTCPServer, Network
 from tcpclient_testing.aio.sockets.inet_diag import available
 from tcpclient_testing.tls import client_context
 from tcpclient_testing.transcript.entries import SENT
+from tests.support.long import lasting
 from tests.support.transcripts import notes
 
 #: One byte each hundredth of a second, so that the whole reply would take half a second.
@@ -86,6 +87,7 @@ class HangUpTests(unittest.IsolatedAsyncioTestCase):
                     self.assertRegex(verdict or "", r"^the client closed the connection when it had taken \d of 50 ")
                     self.assert_nothing_sent_after("closed by the client", server)
 
+    @lasting
     async def test_client_that_half_closes_first(self) -> None:
         """It gets what is sent as long as it reads, and hangs up when it closes."""
         for unix in False, True:

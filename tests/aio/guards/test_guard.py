@@ -481,6 +481,7 @@ class UntouchedTests(unittest.IsolatedAsyncioTestCase):
                 await self.converse(wait)
 
     @unittest.skipUnless(sys.platform == "linux", "needs a clock for each thread")
+    @lasting
     async def test_test_that_computes(self) -> None:
         """A test that computes is left alone."""
         def compute() -> None:
@@ -502,6 +503,7 @@ class UntouchedTests(unittest.IsolatedAsyncioTestCase):
         await with_server(body)
 
     @unittest.skipUnless(sys.platform == "linux", "asks the kernel")
+    @lasting
     async def test_test_that_waits_long_for_a_thread_or_a_process(self) -> None:
         """It is left alone however late the client is by then: the thread, or the process, may well come to an end."""
         async def body(wait: Callable[[], object], server: MockTCPServer) -> None:

@@ -155,6 +155,7 @@ class SocketTests(Case):
             with self.subTest(name):
                 self.assertWaits(way, self.client())
 
+    @lasting
     def test_calls_that_go_on_after_a_stop(self) -> None:
         """A process that was stopped goes on with what it did, in another system call; that is understood as well."""
         waits = {"poll": READS.replace("c.recv", "c.settimeout(60); c.recv"), "recv": READS}

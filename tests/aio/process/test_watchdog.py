@@ -19,6 +19,7 @@ from unittest import mock
 from tcpclient_testing.aio.process import watchdog
 from tcpclient_testing.aio.process.blocked_call import BlockedCall, free_sockets, readable
 from tcpclient_testing.aio.process.watchdog import Watch, watch
+from tests.support.long import lasting
 from tests.support.watchdogs import AGAIN, BOUND, LONGER, SHORTEST, TIMEOUT, Server, linux
 
 
@@ -165,6 +166,7 @@ class WatchTests(unittest.TestCase):
         self.assertEqual(freed[0].place.name, self._testMethodName)
 
     @linux
+    @lasting
     def test_watch_when_the_test_computes(self) -> None:
         """A test that computes is left alone, with the GIL and without, though a client waits."""
 

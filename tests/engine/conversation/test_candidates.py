@@ -19,7 +19,7 @@ from tcpclient_testing.engine.matching.exact import Exactly, StartsWith
 from tcpclient_testing.engine.matching.patterns import Predicate, anything
 from tcpclient_testing.engine.matching.reading import Message
 from tcpclient_testing.memory.host import MemoryServer
-from tests.support.long import LONG
+from tests.support.long import LONG, lasting
 
 _LINE = Delimited(b"\r\n")
 _UNTIL = Delimited(b";")
@@ -301,6 +301,7 @@ class OrderPropertyTests(unittest.TestCase):
         self.assertEqual(slow[:3], expected[:3], (stream, divisions[-1], "slow"))
         return expected[0]
 
+    @lasting
     def test_random_scripts_when_the_stream_is_divided_at_random(self) -> None:
         """Verdict, results, order, counts and output are those of the naive model, under every division."""
         good, count = 0, 1500 if LONG else 100

@@ -12,6 +12,7 @@ from tcpclient_testing.engine.conversation.grammar import GRAMMAR, check_begun, 
 from tcpclient_testing.engine.steps.base import Script, Step
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.memory.host import MemoryServer
+from tests.support.long import lasting
 
 
 async def serve(connection: Any) -> None:
@@ -121,6 +122,7 @@ class Caught(MemoryServer):
 
 
 class PairTests(unittest.TestCase):
+    @lasting
     def test_pair_of_steps_when_the_second_is_written(self) -> None:
         """It is refused, and not added, where the table says so, and else is added; on server and connection alike."""
         for server, earlier, later, memory in pairs():

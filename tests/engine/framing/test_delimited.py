@@ -10,6 +10,7 @@ from typing import Any
 
 from tcpclient_testing.engine.framing.delimited import Delimited
 from tests.engine.feeding import FeedingTestCase, divisions, read
+from tests.support.long import lasting
 
 HYPOTHESIS = importlib.util.find_spec("hypothesis") is not None
 
@@ -55,6 +56,7 @@ class DelimitedTests(FeedingTestCase):
         released = [bytes(reader.feed(memoryview(bytes((byte,)))).payload) for byte in b"xaaac"]
         self.assertEqual(released, [b"x", b"", b"", b"a", b"aac"])
 
+    @lasting
     def test_delimited_of_every_small_case(self) -> None:
         """All streams of two letters, all delimiters of up to four, some limits: as the model says, however divided."""
         streams = [(data, list(divisions(data))) for data in map(bytes, itertools.product(b"ab", repeat=6))]

@@ -128,6 +128,7 @@ class KindTests(Case):
                 client.sendall(b"PING\r\n")
                 self.assertEqual(client.recv(6), b"PONG\r\n")
 
+    @lasting
     def test_computing_callable(self) -> None:
         """One that computes is left alone."""
         def compute(_: bytes) -> bytes:
@@ -190,6 +191,7 @@ class WaitTests(Case):
         self.assertRaises(ConnectionRefusedError, connect, server.address)
         self.assertRaisesBlocked(server.stop)
 
+    @lasting
     def test_without_a_watchdog(self) -> None:
         """Where the watchdog is switched off, those who wait notice it."""
         with mock.patch.dict(os.environ, TCPCLIENT_TESTING_WATCHDOG="0"):
@@ -231,6 +233,7 @@ class WaitTests(Case):
         self.assertIn("test_1", str(test))
         self.assertIn("the server's thread is blocked at", report)
 
+    @lasting
     def test_asynchronous_test(self) -> None:
         """An asynchronous test is interrupted."""
         async def main() -> None:

@@ -19,7 +19,7 @@ from tcpclient_testing.server.threaded.runtime import ThreadedConnection
 from tcpclient_testing.server.threaded.server import ThreadedMockTCPServer
 from tests.support.blocking import Worker, connect, descriptors, eventually, threads
 from tests.support.greetings import greet, script_greeting
-from tests.support.long import LONG
+from tests.support.long import LONG, lasting
 from tests.support.readme import ROOT
 
 
@@ -94,6 +94,7 @@ class LifeTests(unittest.TestCase):
             except ConnectionError:
                 server.stop()
 
+    @lasting
     def test_exit_when_a_server_was_never_stopped(self) -> None:
         """The interpreter ends although a server runs and a client is connected; a client in a thread is let go."""
         program = """

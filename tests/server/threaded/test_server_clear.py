@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from tcpclient_testing import ExpectationError, ScriptError, ThreadedMockTCPServer
 from tcpclient_testing.tls import client_context
+from tests.support.long import lasting
 
 
 def exchange(server: ThreadedMockTCPServer, **timing: Any) -> None:
@@ -248,6 +249,7 @@ class InLoopTests(unittest.IsolatedAsyncioTestCase):
             with self.assertRaisesRegex(ExpectationError, "expected b'PING'"):
                 await server.clear()
 
+    @lasting
     async def test_failure_after_clearing_interrupts_the_test(self) -> None:
         """The body of the test is that of the new script, too."""
         with self.assertRaisesRegex(ExpectationError, "no client connected"):

@@ -72,6 +72,7 @@ def test_case() -> None:
 class EveryLineTests(unittest.TestCase):
     """KeyboardInterrupt in each line of the library that the main thread runs."""
 
+    @lasting
     def test_with(self) -> None:
         """In the constructor, `with`, steps, join(), and at the end of the block."""
         self.assertEqual(lines_that_leave_something(with_block, step=5), [])
