@@ -22,7 +22,7 @@ def go(server: ThreadedMockTCPServer, data: bytes = b"PING") -> None:
         client.recv(10)
 
 
-class Tests:
+class Series:
     """Tests of which some are guilty, in the order of their names."""
 
     server: ThreadedMockTCPServer
@@ -67,7 +67,7 @@ class SharingTests(unittest.TestCase):
 
     def test_clean_up(self) -> None:
         """``self.addCleanup(server.clear)`` in setUp, and a server of setUpClass."""
-        class Case(Tests, unittest.TestCase):
+        class Case(Series, unittest.TestCase):
             @classmethod
             def setUpClass(cls) -> None:
                 cls.server = ThreadedMockTCPServer().start()
@@ -80,7 +80,7 @@ class SharingTests(unittest.TestCase):
 
     def test_asynchronous_clean_up(self) -> None:
         """The same where each test has a loop of its own."""
-        class Case(Tests, unittest.IsolatedAsyncioTestCase):
+        class Case(Series, unittest.IsolatedAsyncioTestCase):
             @classmethod
             def setUpClass(cls) -> None:
                 cls.server = ThreadedMockTCPServer().start()
@@ -102,7 +102,7 @@ class SharingTests(unittest.TestCase):
 
     def test_mixin(self) -> None:
         """The mixin judges a borrowed server as it does its own, and clears it."""
-        class Case(Tests, ThreadedMockTCPServerMixin, unittest.TestCase):
+        class Case(Series, ThreadedMockTCPServerMixin, unittest.TestCase):
             shared: ClassVar[Optional[ThreadedMockTCPServer]] = None
 
             @classmethod

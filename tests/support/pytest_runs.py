@@ -82,6 +82,11 @@ class PluginTestCase(unittest.TestCase):
     def setUp(self) -> None:
         if self.pytester is None:
             self.skipTest("pytest itself has to run this: python -m pytest tests/pytest_plugin")
+        environment = unittest.mock.patch.dict(os.environ)
+        environment.start()
+        self.addCleanup(environment.stop)
+        for name in ("CI", "BUILD_NUMBER"):  # with one of these, pytest's summary repeats whole reports
+            os.environ.pop(name, None)
 
     def run_tests(self, source: str, *arguments: str, mode: str = "strict", more: str = "", ignored: str = "",
                   subprocess: bool = False) -> Any:
