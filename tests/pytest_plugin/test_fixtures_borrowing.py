@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 import unittest
 
-from tests.support.pytest_runs import PYTESTER, PluginTestCase, needs
+from tests.support.pytest_runs import PYTESTER, PluginTestCase, needs_loop_scopes
 
 pytest_plugins = PYTESTER
 
@@ -214,7 +214,7 @@ class BorrowingTests(PluginTestCase):
             "*ScriptError: the server was not started*", "*ScriptError: this server was stopped*",
             "*test_not_asynchronous is not `async def`*", "*test_both takes both tcpserver and threaded_tcpserver*"])
 
-    @needs("pytest_asyncio")
+    @needs_loop_scopes
     def test_asynchronous_server(self) -> None:
         """A server of a module's loop."""
         self.assert_guilty_fail("""
@@ -265,7 +265,7 @@ class BorrowingTests(PluginTestCase):
                 await go(server)
             """, guilty=["test_wrong_byte", "test_hangs", "test_unknown_client"], total=7)
 
-    @needs("pytest_asyncio")
+    @needs_loop_scopes
     def test_asynchronous_server_of_another_loop(self) -> None:
         """It is told that fixture and test need the same loop."""
         result = self.run_tests("""

@@ -10,7 +10,7 @@ import unittest
 from typing import Any
 
 from tests.pytest_plugin.test_async_fixtures import in_time
-from tests.support.pytest_runs import PYTESTER, PluginTestCase, needs
+from tests.support.pytest_runs import PYTESTER, PluginTestCase, needs, needs_loop_scopes
 
 pytest_plugins = PYTESTER
 
@@ -340,7 +340,7 @@ class UsersFixturesTests(PluginTestCase):
         """With anyio's plugin, which runs all in one task: no other test is touched."""
         self.run_named(SHARED, "-p", "no:asyncio")
 
-    @needs("pytest_asyncio")
+    @needs_loop_scopes
     def test_cleared(self) -> None:
         """A server of a module that a fixture clears after each test: each test has its own verdict."""
         self.run_tests(CLEARED).assert_outcomes(passed=6, errors=4)

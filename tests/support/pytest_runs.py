@@ -20,7 +20,8 @@ from typing import Any, Callable
 from tests.support.readme import ROOT
 
 __all__ = [
-    "FAREWELL", "GREETING", "INI", "PREAMBLE", "PYTESTER", "PluginTestCase", "needs", "plugin_arguments",
+    "FAREWELL", "GREETING", "INI", "PREAMBLE", "PYTESTER", "PluginTestCase", "needs", "needs_loop_scopes",
+    "plugin_arguments",
 ]
 
 PYTEST = importlib.util.find_spec("pytest") is not None
@@ -66,6 +67,18 @@ async def talk(server, message, reply=b""):
 def needs(module: str) -> Callable[[Any], Any]:
     """Skip a test where a module is not installed."""
     return unittest.skipUnless(importlib.util.find_spec(module), f"needs {module}")
+
+
+def _has_loop_scopes() -> bool:
+    try:
+        version = importlib.metadata.version("pytest-asyncio")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return tuple(map(int, version.split(".")[:2])) >= (0, 24)
+
+
+#: Skips a test of fixtures that say in which loop they run.
+needs_loop_scopes = unittest.skipUnless(_has_loop_scopes(), "needs pytest-asyncio 0.24")
 
 
 @unittest.skipUnless(PYTEST, "needs pytest")
