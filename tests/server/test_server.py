@@ -60,7 +60,7 @@ class WaitingTests(AsyncTestCase):
         for of_connection in (False, True):
             with self.subTest(of_connection=of_connection):
                 with self.assertRaises(ExpectationError) as caught:
-                    async with MockTCPServer(timeout=0.05) as server:
+                    async with MockTCPServer(timeout=0.5) as server:
                         scripted: Any = server.expect_connect().connection if of_connection else server
                         with scripted.any_order():
                             if not of_connection:
