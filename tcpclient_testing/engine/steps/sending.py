@@ -39,7 +39,7 @@ class Action(Step[None]):
 class SendBytes(Action, Payload):
     """`send_bytes`, `send_frame`, `send_line`: send literal bytes, or the payload that a callable returns.
 
-    `source` may also be `Chunks`. Then there is one write after another, until the iterator has ended.
+    `source` may also be an iterator of chunks. Then there is one write after another, until the iterator has ended.
     """
 
     __slots__ = ("method", "source", "encode", "data", "chunks")
@@ -97,7 +97,9 @@ class SendBytes(Action, Payload):
         outbox = context.outbox
         if outbox.sending and outbox.unfinished:
             return WAITING
-        if context.inbox.gone and not outbox.cut_off:
+        if outbox.cut_off:
+            return DONE  # a fault has ended our stream: an iterator without an end would go on for ever
+        if context.inbox.gone:
             return DONE if context.script.accepts_hang_up(self.index) else Mismatch(
                 f"{_hung_up(context)} when it had been sent {counted(chunks.given, 'byte')} of {self}")
         data = chunks.take()

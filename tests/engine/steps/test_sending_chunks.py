@@ -70,6 +70,19 @@ class ChunksTests(unittest.TestCase):
                 self.assertIs(failure.step, step)
                 self.assertEqual(failure.mismatch.summary, words)
 
+    def test_fault_in_the_middle(self) -> None:
+        """It ends the send, which the iterator would not do by itself."""
+        for fault in "reset_after", "disconnect_after", "stall_after":
+            with self.subTest(fault):
+                server = MemoryServer()
+                server.expect_connect()
+                server.connect()
+                getattr(server, fault)(150)
+                step = server.send_bytes(itertools.repeat(bytes(100)))
+                server.turn()
+                self.assertTrue(step.satisfied)
+                self.assertEqual(server.connection().sent, bytes(150))
+
     def test_list_is_refused(self) -> None:
         """Only what can be asked once for each chunk is an iterator."""
         with self.assertRaisesRegex(TypeError, "takes bytes"):
