@@ -103,9 +103,9 @@ class ThreadTests(unittest.TestCase):
             self.watch().stop()
         self.assertLessEqual(len(watchdogs()), 1)
         self.assertEqual(watchdog._watches, set())
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
         wait_for_the_end()
         self.assertEqual(watchdogs(), [])
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)  # while the thread lives, it opens files of /proc
 
     def test_thread_when_a_loop_is_closed(self) -> None:
         """A watch that nobody stopped goes with its loop."""
