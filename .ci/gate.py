@@ -11,7 +11,6 @@ fails prints the whole output of the command that failed.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import tarfile
@@ -19,6 +18,7 @@ import tempfile
 import time
 import traceback
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -31,10 +31,13 @@ from machine import (
     Skipped,
     bare_venv,
     interpreters,
+    last_line,
+    ran,
     run,
     tool_venv,
     when_interrupted_end_all,
 )
+from surroundings import SURROUNDINGS
 
 # Python with the checks that a released library should pass in its users' hands.
 STRICT = ("-X", "dev", "-W", "error")
@@ -197,19 +200,32 @@ PYTEST = ("pytest", "-q", "-ra", "-p", "no:cacheprovider", "-o", "faulthandler_t
 def suite(gate: Gate) -> str:
     """The suite under unittest on every interpreter of this machine, with nothing installed."""
 
-    def one(interpreter: Interpreter) -> tuple[Interpreter, float, str, bool]:
+    def on(interpreter: Interpreter) -> Callable[[Gate], str]:
+        def one(gate: Gate) -> str:
+            python = bare_venv(gate.work, interpreter.executable)
+            return ran(gate.run(python, *STRICT, "-m", "unittest", env=STRICT_CHILDREN))
+        return one
+    return side_by_side(gate, [(f"Python {each.name}", on(each)) for each in gate.interpreters])
+
+
+def side_by_side(gate: Gate, parts: Sequence[tuple[str, Callable[[Gate], str]]]) -> str:
+    """Run the parts of a stage, some at a time; return a line for each. If any has failed, raise `Failed` with all."""
+
+    def one(part: tuple[str, Callable[[Gate], str]]) -> tuple[str, float, str, Optional[bool]]:
+        name, function = part
         started = time.monotonic()
         try:
-            python = bare_venv(gate.work, interpreter.executable)
-            output, passed = ran(gate.run(python, *STRICT, "-m", "unittest", env=STRICT_CHILDREN)), True
+            output, passed = function(gate), True
+        except Skipped as reason:
+            output, passed = f"skipped: {reason}", None
         except Failed as error:
             output, passed = str(error), False
-        return interpreter, time.monotonic() - started, output, passed
+        return name, time.monotonic() - started, output, passed
 
     with ThreadPoolExecutor(PARALLEL) as pool:
-        results = list(pool.map(one, gate.interpreters))
-    lines = [f"{each.name:<8} {seconds:5.1f} s  {text if good else 'failed'}" for each, seconds, text, good in results]
-    if bad := [f"----- Python {each.name}\n{text}" for each, _, text, good in results if not good]:
+        results = list(pool.map(one, parts))
+    lines = [f"{name}: {seconds:.1f} s, {'failed' if good is False else text}" for name, seconds, text, good in results]
+    if bad := [f"----- {name}\n{text}" for name, _, text, good in results if good is False]:
         raise Failed("\n\n".join(["\n".join(lines), *bad]))
     return "\n".join(lines)
 
@@ -226,6 +242,7 @@ def loops(gate: Gate) -> str:
 def pytests(gate: Gate) -> str:
     """The pytest plugin's tests under each version of pytest that it supports."""
     tests = sorted(path.relative_to(ROOT) for path in (ROOT / "tests" / "pytest_plugin").glob("test_*.py"))
+    tests.append(Path("tests", "mistakes", "test_under_pytest.py"))
     if not tests:
         raise Skipped("there are no tests/pytest_plugin/test_*.py yet")
     lines = []
@@ -249,6 +266,11 @@ def benchmarks(gate: Gate) -> str:
     return gate.run(gate.empty, "-m", "tests.benchmarks", "--quick").rstrip()
 
 
+def environments(gate: Gate) -> str:
+    """The suite in the surroundings that users have: see surroundings.py."""
+    return side_by_side(gate, [(each.__name__.replace("_", " "), each) for each in SURROUNDINGS])
+
+
 # In this order: what is quick and what users meet first comes first.
 STAGES: tuple[Callable[[Gate], str], ...] = (
     readme,
@@ -264,20 +286,8 @@ STAGES: tuple[Callable[[Gate], str], ...] = (
     unpacked,
     pytests,
     benchmarks,
+    environments,
 )
-
-
-def last_line(output: str) -> str:
-    """Return the last line of an output, where tools put their summary."""
-    return output.rstrip().rpartition("\n")[2]
-
-
-def ran(output: str) -> str:
-    """Return unittest's summary in one line; raise `Failed` if it ran no test at all."""
-    count = re.search(r"^Ran (\d+) tests? in .*$", output, re.MULTILINE)
-    if count is None or count[1] == "0":
-        raise Failed(f"{output.rstrip()}\n\nno test was run")
-    return f"{count[0]}, {last_line(output)}"
 
 
 def indented(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ __all__ = [
     "Skipped",
     "bare_venv",
     "interpreters",
+    "last_line",
+    "ran",
     "run",
     "tool_venv",
     "when_interrupted_end_all",
@@ -29,7 +32,7 @@ __all__ = [
 ROOT = Path(__file__).resolve().parent.parent
 
 # Seconds for one command. A suite that hangs ends here with the stacks of its threads, not in the CI's own limit.
-TIME_LIMIT = 400.0
+TIME_LIMIT = 600.0
 
 _running: set[subprocess.Popen[bytes]] = set()
 _interrupted = threading.Event()
@@ -102,6 +105,19 @@ def run(
         if status:
             _fail(command, f"exit status {status}", output)
         return _text(output)
+
+
+def last_line(output: str) -> str:
+    """Return the last line of an output, where tools put their summary."""
+    return output.rstrip().rpartition("\n")[2]
+
+
+def ran(output: str) -> str:
+    """Return unittest's summary in one line; raise `Failed` if it ran no test at all."""
+    count = re.search(r"^Ran (\d+) tests? in .*$", output, re.MULTILINE)
+    if count is None or count[1] == "0":
+        raise Failed(f"{output.rstrip()}\n\nno test was run")
+    return f"{count[0]}, {last_line(output)}"
 
 
 def _fail(command: Command, why: str, output: IO[bytes]) -> NoReturn:

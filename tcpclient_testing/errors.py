@@ -14,3 +14,6 @@ class ScriptError(Exception):
     ``disconnect()``, a server that was stopped or that lives in another event loop. Fix the test; the client is not at
     fault.
     """
+
+
+ScriptError.__module__ = "tcpclient_testing"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 import unittest
 from asyncio import events
 from collections.abc import Awaitable, Iterator, Mapping
@@ -19,8 +20,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, Optional, TypeVar, Union
 
 from .errors import ScriptError
-from .harness.run import run, run_blocking
+from .harness.in_flight import carried_by
+from .harness.run import run, run_blocking, show_blocks_in
 from .harness.servers import BODY, SET_UP, TEAR_DOWN, ServersOfTest, without_waiting
+from .harness.tracebacks import FRAMES_HIDDEN
 from .harness.wrapping import MethodWrappers, check_bases
 from .server.server import MockTCPServer
 
@@ -126,7 +129,8 @@ class _ServersMixin(Generic[S], _Base):
         common, give each of them its own server with `start_tcpserver`.
         """
         reports = getattr(self._outcome, "result_supports_subtests", False)  # type: ignore[attr-defined]
-        with super().subTest(*args, **params), self._tcpservers.subtest() if reports else nullcontext():
+        with super().subTest(*args, **params), FRAMES_HIDDEN, \
+                self._tcpservers.subtest() if reports else nullcontext():
             yield
 
     # How unittest calls the parts of a test.
@@ -139,6 +143,29 @@ class _ServersMixin(Generic[S], _Base):
             test._asyncioRunner = None
         test._asyncioTestContext = self.__dict__.setdefault("_tcpserver_context", test._asyncioTestContext).copy()
         super()._setupAsyncioRunner()  # type: ignore[misc] # Python 3.9 and 3.10 have a loop without a runner
+
+    if sys.version_info < (3, 11):
+        def _renew_loop_runner(self) -> None:
+            """Replace the task that runs the parts of a test, if Ctrl-C or SystemExit has ended it.
+
+            unittest doesn't, and waits for it for ever.
+            """
+            test: Any = self
+            if isinstance(self, unittest.IsolatedAsyncioTestCase) and test._asyncioCallsTask.done():
+                loop = test._asyncioTestLoop
+                begun = loop.create_future()
+                test._asyncioCallsTask = loop.create_task(test._asyncioLoopRunner(begun))
+                loop.run_until_complete(begun)
+
+        def _tearDownAsyncioLoop(self) -> None:
+            self._tcpservers.cut_off()  # Ctrl-C has left the body in the middle
+            self._tcpservers.close_in_loop()
+            self._renew_loop_runner()
+            super()._tearDownAsyncioLoop()  # type: ignore[misc]
+    else:
+        def _tearDownAsyncioRunner(self) -> None:
+            self._tcpservers.close_in_loop()
+            super()._tearDownAsyncioRunner()  # type: ignore[misc]
 
     def _callSetUp(self) -> None:
         # Here, and not in run(): a base class between this one and unittest's may have a run() that runs it repeatedly.
@@ -154,9 +181,10 @@ class _ServersMixin(Generic[S], _Base):
         """Run the test method; raise `ScriptError` if its loop was stopped in the middle of it."""
         try:
             return self._call_cut(super()._callTestMethod, method)  # type: ignore[misc]
-        except RuntimeError as error:
-            stopped = self._tcpservers.abandon(error)
-            if stopped is None:
+        except BaseException as raised:  # a signal handler may have raised it
+            error = carried_by(raised)
+            stopped = self._tcpservers.abandon(error) or error
+            if stopped is raised:
                 raise
         raise stopped
 
@@ -166,16 +194,27 @@ class _ServersMixin(Generic[S], _Base):
     def _callCleanup(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self.__dict__.pop("_tcpserver_failure_expected", False):
             self._outcome.expecting_failure = False  # type: ignore[attr-defined]
-        return self._call_cut(super()._callCleanup, function, *args, **kwargs)  # type: ignore[misc]
+        try:
+            return self._call_cut(super()._callCleanup, function, *args, **kwargs)  # type: ignore[misc]
+        except BaseException as raised:  # a signal handler may have raised it, while the verdict was waited for
+            error = carried_by(raised)
+            self._tcpservers.abandon(error)
+            if error is raised:
+                raise
+        raise error
 
-    @staticmethod
-    def _call_cut(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _call_cut(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function; cut the traceback of what it raises to the lines of the test and of the client."""
+        if sys.version_info < (3, 11):
+            self._renew_loop_runner()
         try:
             return function(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 - it is raised below
+            if isinstance(error, SystemExit):  # perhaps of another task: it ends the loop's run
+                self._tcpservers.cut_off()
             from .harness.tracebacks import cut_to_test  # here, since only a failure needs it
             from .report.report import ExpectationError
+            show_blocks_in(carried_by(error), besides=self._tcpservers.servers)
             raised = cut_to_test(error, verdict=isinstance(error, ExpectationError))
         try:
             raise raised
@@ -241,6 +280,7 @@ class MockTCPServerMixin(_ServersMixin[MockTCPServer], _AsyncBase):
                               "ThreadedMockTCPServerMixin with unittest.TestCase for a client that blocks")
         self._check_tcpserver_loop()
         server = MockTCPServer(**{**self.tcpserver_options, **options})
+        server._stands_in_for("ThreadedMockTCPServerMixin")
         try:
             server.open(loop)
             self._tcpservers.add(server._judgement)

@@ -160,7 +160,7 @@ def server_context(
         if client_certificates not in ("required", "optional"):
             raise ValueError(f"client_certificates={client_certificates!r}: expected 'required', 'optional' or None")
         context.verify_mode = ssl.CERT_REQUIRED if client_certificates == "required" else ssl.CERT_OPTIONAL
-        context.load_verify_locations(authority_path)
+        context.load_verify_locations(os.fspath(authority_path))
     return context
 
 
@@ -228,7 +228,8 @@ def _load(context: ssl.SSLContext, certificate: Certificate, key: Certificate | 
         raise ValueError(f"the key in {os.fspath(key or path)!r} is encrypted; decrypt it, or pass an ssl.SSLContext")
 
     try:
-        context.load_cert_chain(path, key, password=refuse)
+        # As strings: PyPy's ssl takes no paths.
+        context.load_cert_chain(os.fspath(path), None if key is None else os.fspath(key), password=refuse)
     except ssl.SSLError as error:
         if key is None:
             wanted = "a certificate and its private key, in PEM form (or key= the path of the key)"

@@ -63,8 +63,8 @@ CONFIGURATION = """
 default_ca = issuing
 
 [issuing]
-database = {folder}/index.txt
-new_certs_dir = {folder}
+database = index.txt
+new_certs_dir = .
 rand_serial = yes
 unique_subject = no
 default_md = sha256
@@ -99,12 +99,15 @@ subjectAltName = {names}
 
 
 class Workshop:
-    """A temporary folder with everything that ``openssl ca`` wants, and the keys and certificates made so far."""
+    """A temporary folder with everything that ``openssl ca`` wants, and the keys and certificates made so far.
+
+    The commands run in that folder, and name its files without it: ``openssl ca`` takes no path of 256 bytes or more.
+    """
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
         (folder / "index.txt").touch()
-        configuration = CONFIGURATION.format(folder=folder.as_posix())
+        configuration = CONFIGURATION
         for name, (_, _, purpose, names, _) in LEAVES.items():
             configuration += LEAF_SECTION.format(name=name, purpose=purpose, names=names)
         self.configuration = folder / "openssl.cnf"
@@ -119,9 +122,10 @@ class Workshop:
     def make(self, name: str, common_name: str, section: str, signer: str | None, validity: tuple[str, str]) -> None:
         """Make a new key and its certificate, signed by `signer` or, without one, by itself."""
         request = self.folder / f"{name}.csr"
-        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", self.key(name))
+        self.openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", self.key(name))
         subject = f"/O=tcpclient_testing/CN={common_name}"
-        openssl("req", "-new", "-config", self.configuration, "-key", self.key(name), "-subj", subject, "-out", request)
+        self.openssl("req", "-new", "-config", self.configuration, "-key", self.key(name), "-subj", subject,
+                     "-out", request)
         issue: list[str | pathlib.Path] = ["ca", "-batch", "-notext", "-config", self.configuration]
         if signer is None:
             issue += ["-selfsign", "-keyfile", self.key(name)]
@@ -129,15 +133,15 @@ class Workshop:
             issue += ["-cert", self.certificate(signer), "-keyfile", self.key(signer)]
         start, end = validity
         issue += ["-extensions", section, "-startdate", start, "-enddate", end]
-        openssl(*issue, "-in", request, "-out", self.certificate(name))
+        self.openssl(*issue, "-in", request, "-out", self.certificate(name))
 
-
-def openssl(*arguments: str | pathlib.Path) -> None:
-    """Run an openssl command, silently unless it goes wrong."""
-    done = subprocess.run(["openssl", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"openssl {arguments[0]} ended with {done.returncode}:\n{done.stderr}")
+    def openssl(self, *arguments: str | pathlib.Path) -> None:
+        """Run an openssl command, silently unless it goes wrong."""
+        command = ["openssl", *(each.name if isinstance(each, pathlib.Path) else each for each in arguments)]
+        done = subprocess.run(command, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, errors="replace", check=False)
+        if done.returncode:
+            raise SystemExit(f"openssl {arguments[0]} ended with {done.returncode}:\n{done.stderr}")
 
 
 def make_certificates(target: pathlib.Path) -> None:

@@ -16,6 +16,7 @@ from fnmatch import fnmatch
 from typing import Optional
 
 from tests.support.imports import PACKAGE, Import, imports, package_sources
+from tests.support.long import lasting
 from tests.support.readme import ROOT
 
 # From the bottom up. A module imports from the lines above its own, and from its own room. A room is an entry of this
@@ -34,6 +35,7 @@ LAYERS = (
     ("report/",),
     ("harness/",),
     ("harness/adopting/",),
+    ("aio/native/",),
     ("aio/sockets/", "aio/streams/"),
     ("aio/context.py",),
     ("aio/process/",),
@@ -42,6 +44,7 @@ LAYERS = (
     ("aio/connection/",),
     ("aio/",),
     ("virtual_time/",),
+    ("aio/in_memory/",),
     ("server/",),
     ("server/threaded/",),
     ("sweeps/", "tapes/", "upstream/"),
@@ -231,6 +234,19 @@ def foreign_imports(graph: Graph, standard: frozenset[str]) -> list[str]:
     ]
 
 
+def late_annotations(sources: Mapping[str, str]) -> list[str]:
+    """Names of a module that are annotated after a function has declared them global: PyPy's compiler refuses them."""
+    violations = []
+    for path, source in sources.items():
+        declared: set[str] = set()
+        for statement in ast.parse(source).body:
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) \
+                    and statement.target.id in declared:
+                violations.append(f"{path}:{statement.lineno}: {statement.target.id} is annotated too late")
+            declared.update(name for each in ast.walk(statement) if isinstance(each, ast.Global) for name in each.names)
+    return violations
+
+
 def orphans(tests: Iterable[str], sources: Container[str]) -> list[str]:
     """Tests of no module: test_x.py stands for x.py in the folder of that name; test_x_y.py may be an aspect of x."""
     violations = []
@@ -317,6 +333,11 @@ class LayeringTests(unittest.TestCase):
         self.assertEqual([name for name in loaded if name in NOT_LOADED], [])
         ours = [name for name in loaded if name.partition(".")[0] == PACKAGE]
         self.assertLessEqual(len(ours), MOST_MODULES, ours)
+
+    @lasting
+    def test_names_are_annotated_before_functions_declare_them_global(self) -> None:
+        """PyPy can compile each module."""
+        self.assert_none(late_annotations(package_sources(ROOT)))
 
     def test_test_files_match_source_files(self) -> None:
         """Each test_x.py below tests/FOLDER stands for an x.py below the package's folder of that name."""
@@ -421,6 +442,12 @@ class LayeringRulesTests(unittest.TestCase):
         standard = frozenset({"re"})
         self.assertEqual(foreign_imports(graph_of(pytest_plugin__a="import pytest, re"), standard), [])
         self.assertEqual(len(foreign_imports(graph_of(cli="import attrs, pytest"), standard)), 2)
+
+    def test_late_annotations(self) -> None:
+        """The order of the two is what counts."""
+        first, then = "x: int = 0", "def f():\n    global x"
+        self.assertEqual(late_annotations({"a.py": f"{first}\n{then}", "b.py": f"x = 0\n{then}"}), [])
+        self.assertEqual(late_annotations({"a.py": f"{then}\n{first}"}), ["a.py:3: x is annotated too late"])
 
     def test_orphans_when_a_test_has_no_module(self) -> None:
         """A test is named for a module, or for a module and an aspect of it, in the folder of the same name."""

@@ -18,7 +18,7 @@ from tcpclient_testing.harness import interruption
 from tcpclient_testing.server import leaving
 from tests.support.loops import AsyncTestCase, timeless
 
-_BOUND = 10.0  # seconds; the time-outs are much shorter, the machine may be busy
+_BOUND = 30.0  # seconds; the time-outs are much shorter, the machine may be busy
 
 
 _patches = contextlib.ExitStack()
@@ -125,7 +125,7 @@ class MisbehavingClientTests(AsyncTestCase):
                     mine.close() if count <= 7 else mine.shutdown(socket.SHUT_WR)
                     await server.join()
                 text = await self.verdict(client, timeout=30.0)
-                self.assertRegex(text, r"before the client (ended its stream|closed)|reset the connection")
+                self.assertRegex(text, r"the client (ended its stream|closed)|reset the connection")
 
     async def test_resetting_at_each_point(self) -> None:
         """A client that resets after each of its bytes: never a time-out, and never called a close."""
@@ -142,7 +142,8 @@ class MisbehavingClientTests(AsyncTestCase):
                         await asyncio.sleep(0)
                     reset(mine)
                     await server.join()
-                self.assertIn("reset the connection", await self.verdict(client, timeout=30.0))
+                # What was sent last may have been left unread: a client that reads all, and resets, looks the same.
+                self.assertRegex(await self.verdict(client, timeout=30.0), r"reset the connection|unread \(a reset\)")
 
     async def test_resetting_before_it_is_accepted(self) -> None:
         """A client that connects and resets before the loop has accepted it."""
@@ -201,7 +202,7 @@ class MisbehavingClientTests(AsyncTestCase):
             server.expect_disconnect()
         for write, words in ((complete, "the script is complete, but the client sent"), (holding, "is not set"),
                              (draining, "still connected"), (drained, "it is still connected"),
-                             (script, "first difference at byte 0")):
+                             (script, f"expected b'request', got {bytes(7)!r} at byte 0 (")):
             with self.subTest(write=write.__name__):
                 # All but the last are to run into it.
                 patience = _BOUND if write is script else 0.02
@@ -246,8 +247,8 @@ class MisbehavingClientTests(AsyncTestCase):
             await server.join()
             await connect(server)  # still in the backlog when the body ends
         for each in (client, last_moment):
-            self.assertIn("the client connected twice, but the script expects 1 connection",
-                          await self.verdict(each, write=write))
+            self.assertRegex(await self.verdict(each, write=write),
+                             r"^unexpected connection 2: the script has one expect_connect\(\) \(test_misbehaving_")
 
     async def test_reconnecting_for_ever(self) -> None:
         """A client that reconnects for ever, without being expected."""
@@ -263,7 +264,7 @@ class MisbehavingClientTests(AsyncTestCase):
                     pass
                 await asyncio.sleep(0.002)
         self.assertRegex(await self.verdict(client, write=write),
-                         r"the client connected \w+( times)?, but the script expects 1 connection")
+                         r"^unexpected connection 2: the script has one expect_connect\(\) \(test_misbehaving_")
 
     @timeless
     async def test_connecting_after_the_failure(self) -> None:
@@ -277,7 +278,7 @@ class MisbehavingClientTests(AsyncTestCase):
                 except OSError:
                     pass
                 await asyncio.sleep(0.005)
-        self.assertIn("first difference at byte 0", await self.verdict(client))
+        self.assertIn("expected b'request', got b'wrong' at byte 0 (connection 1, ", await self.verdict(client))
 
     @timeless
     async def test_swallowing_cancellation(self) -> None:
@@ -304,7 +305,8 @@ class MisbehavingClientTests(AsyncTestCase):
                 await asyncio.get_running_loop().sock_sendall(mine, b"x")
                 await asyncio.sleep(0.01)
         self.assertRegex(await self.verdict(client, write=write, timeout=0.08),
-                         r"not complete within [01]\.\d s; \d+ bytes are waiting")
+                         r"^got (\.\.\.)?b'x+' without its ending b'\\r\\n' within [01]\.\d s "
+                         r"\(connection 1, step 2 of 2, ")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import unittest
 from collections.abc import Iterator
 
 import tcpclient_testing
+from tests.support.long import lasting
 from tests.support.readme import ROOT
 
 PACKAGE = ROOT / "tcpclient_testing"
@@ -93,6 +94,7 @@ class PublicNamesTests(unittest.TestCase):
         done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
         self.assertEqual(done.stdout, "set() True\n", done.stderr)
 
+    @unittest.skipIf(sys.flags.optimize > 1, "python -OO leaves docstrings out")
     def test_every_public_name_is_documented(self) -> None:
         """Each public class and function, and each of a class's public methods, has a docstring or inherits one."""
         self.assertEqual(sorted(set(undocumented_names())), [])
@@ -189,6 +191,7 @@ class RepositoryTests(unittest.TestCase):
         folders = [path for top in (PACKAGE, ROOT / "tests") for path in top.rglob("*") if path.is_dir()]
         self.assertEqual([str(path.relative_to(ROOT)) for path in folders if path.name in standard], [])
 
+    @lasting
     def test_every_test_says_what_it_shows(self) -> None:
         """Each test method has a docstring."""
         self.assertEqual(list(undocumented_tests()), [])

@@ -75,7 +75,8 @@ SERVER = """
 
 #: Attributes that are no methods.
 SERVER_ATTRIBUTES = [
-    "address", "closed", "connections", "host", "loop", "port", "service_port", "transcript", "unix_path",
+    "address", "closed", "connections", "host", "log", "loop", "name", "port", "service_port", "transcript",
+    "unix_path",
 ]
 CONNECTION_ATTRIBUTES = ["index", "peername", "received", "sent", "splits", "tls"]
 
@@ -97,6 +98,7 @@ OPTIONS = {
     "pipelining_grace": 0.01,
     "outside_clients": False,
     "network": None,
+    "name": None,
 }
 
 PACKAGE = [
@@ -107,14 +109,14 @@ PACKAGE = [
 
 MIXIN = ["start_tcpserver", "tcpserver", "tcpserver_options"]
 
-ERROR = ["client_exception", "connection", "mismatch", "step"]
+ERROR = ["client_exception", "connection", "label", "mismatch", "step", "transcript"]
 
 FUNCTIONS: dict[Any, str] = {
     matchers: """
         Digest(digest, *, algorithm, size)
         Exactly(data)
         JSON(expected, *, exact)
-        Mismatch(summary, *, details, expected, received, offset)
+        Mismatch(summary, *, details, expected, received, offset, hint)
         Predicate(function, *, description)
         Regex(pattern, *, flags)
         StartsWith(prefix)
@@ -192,8 +194,8 @@ class PublicFaceTests(unittest.IsolatedAsyncioTestCase):
             self.assert_shows(
                 connection, "frames", "join", "lines", *CONNECTION_ATTRIBUTES, *methods(EXPECTATIONS, ACTIONS, RULES)
             )
-            self.assert_shows(first, "connection", "done", "exception", "result")
-            self.assert_shows(last, "done", "exception", "result")
+            self.assert_shows(first, "connection", "done", "exception", "label", "result")
+            self.assert_shows(last, "done", "exception", "label", "result")
             writer.close()
             await writer.wait_closed()
 

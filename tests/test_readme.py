@@ -188,13 +188,13 @@ class ReadmeRulesTests(unittest.TestCase):
         """Two outputs of one failure are equal once times, ports, paths and line numbers are taken out."""
         first = (
             'Traceback (most recent call last):\n  File "/a/test_x.py", line 3, in f\n    g()\n    ~^^\n'
-            "tcpclient_testing.ExpectationError: step 1 (test_x.py:31): no client\n"
+            "tcpclient_testing.ExpectationError: no client (step 1, test_x.py:31)\n"
             "    1 expect_connect()     failed     0.4 ms   :30\n"
             "     12 ms  client from 127.0.0.1:50122\n        ^^  ^\n"
         )
         second = (
             'Traceback (most recent call last):\n  File "C:\\b\\test_x.py", line 33, in f\n    g()\n'
-            "ExpectationError: step 1 (test_x.py:7): no client\n"
+            "ExpectationError: no client (step 1, test_x.py:7)\n"
             "    1 expect_connect()     failed   120.4 ms   :6\n    3.0 ms  client from 127.0.0.1:1\n        ^^  ^\n"
         )
         self.assertEqual(normalised(first), normalised(second))

@@ -13,7 +13,7 @@ from tcpclient_testing import ExpectationError, MockTCPServerMixin, ScriptError,
 from tests.support.long import lasting
 from tests.support.loops import AsyncTestCase
 from tests.support.outcomes import outcome_of, quick
-from tests.support.reports import ReportsTestCase, greeting
+from tests.support.reports import MISSPELT, ReportsTestCase, greeting
 from tests.support.streams import close, connect
 
 
@@ -26,14 +26,14 @@ class PassingTests(ReportsTestCase):
             writer.write(b"hello")
             self.assertEqual(await reader.readexactly(7), b"welcome")
             await close(writer)
-        self.assertEqual(outcome_of(test=test).kinds, [])
+        self.assertPasses(test=test)
 
     def test_unused_server_is_not_made(self) -> None:
         """A test that does not use the server pays nothing for it."""
         async def test(self: Any) -> None:
             pass
         with unittest.mock.patch("tcpclient_testing.testcase.MockTCPServer", side_effect=AssertionError):
-            self.assertEqual(outcome_of(test=test).kinds, [])
+            self.assertPasses(test=test)
 
     def test_clean_up_may_close_the_client(self) -> None:
         """The verdict comes after clean-ups that were registered after the first use."""
@@ -43,7 +43,7 @@ class PassingTests(ReportsTestCase):
             self.addAsyncCleanup(close, writer)
             writer.write(b"hello")
             await reader.readexactly(7)
-        self.assertEqual(outcome_of(test=test).kinds, [])
+        self.assertPasses(test=test)
 
     def test_tear_down_may_close_the_client(self) -> None:
         """The verdict comes after asyncTearDown, and asyncSetUp need not call super()."""
@@ -57,7 +57,7 @@ class PassingTests(ReportsTestCase):
 
         async def tear_down(self: Any) -> None:
             await close(self.writer)
-        self.assertEqual(outcome_of(asyncSetUp=set_up, test=test, asyncTearDown=tear_down).kinds, [])
+        self.assertPasses(asyncSetUp=set_up, test=test, asyncTearDown=tear_down)
 
     def test_server_used_in_set_up_listens_and_takes_a_script(self) -> None:
         """In setUp no loop runs yet, and the server has its address and takes steps all the same."""
@@ -70,7 +70,7 @@ class PassingTests(ReportsTestCase):
             writer.write(b"hello")
             self.assertEqual(await reader.readexactly(7), b"welcome")
             await close(writer)
-        self.assertEqual(outcome_of(setUp=set_up, test=test).kinds, [])
+        self.assertPasses(setUp=set_up, test=test)
 
     def test_server_used_in_set_up_fails_the_test(self) -> None:
         """A script written in setUp is judged like any other."""
@@ -96,7 +96,7 @@ class PassingTests(ReportsTestCase):
                 _, writer = await connect(server)
                 writer.write(data)
                 await close(writer)
-        self.assertEqual(outcome_of(test=test).kinds, [])
+        self.assertPasses(test=test)
 
     def test_debug_runs_the_test(self) -> None:
         """debug() runs the test, its clean-ups and the verdict, and raises what is wrong."""
@@ -171,8 +171,8 @@ class MarksTests(ReportsTestCase):
             self.skipTest("not here")
         self.assertEqual(outcome_of(test=marked).kinds, ["skipped"])
         started = time.monotonic()
-        self.assertEqual(outcome_of(test=raising, tcpserver_options={}).kinds, ["skipped"])
-        self.assertLess(time.monotonic() - started, 2.0)
+        self.assertEqual(outcome_of(test=raising, tcpserver_options={"timeout": 60}).kinds, ["skipped"])
+        self.assertLess(time.monotonic() - started, 30)
 
     def test_subtests_go_on(self) -> None:
         """A failure in a subTest is reported by it; the server's verdict is the test's."""
@@ -269,8 +269,33 @@ class MarksTests(ReportsTestCase):
                     await rest(self)
                 with self.subTest(part=part.__name__, rest=rest.__name__):
                     outcome = outcome_of(test=test, patience=0.02, timeless=True)
-                    self.assertOneFailure(outcome, "first difference at byte 1")
+                    self.assertOneFailure(outcome, MISSPELT)
                     self.assertEqual("ConnectionResetError" in outcome.text, part is raised)
+                    self.assertNotRegex(outcome.text, r"in (subtest|raise_alone|__exit__)\b")  # no lines of the library
+
+    def test_subtests_after_the_one_that_reports(self) -> None:
+        """They run to their end, however long their clients take: the failure is reported, and concerns no other."""
+        ended: list[int] = []
+
+        async def test(self: Any) -> None:
+            for number in range(3):
+                with self.subTest(number=number):
+                    server = self.start_tcpserver()
+                    greeting(server)
+                    reader, writer = await connect(server)
+                    self.addCleanup(writer.close)
+                    if number == 0:
+                        writer.write(b"hullo")
+                        await server.join()
+                    for byte in b"hello":
+                        await asyncio.sleep(3)
+                        writer.write(bytes([byte]))
+                    await reader.readexactly(7)
+                    await close(writer)
+                    ended.append(number)
+        outcome = outcome_of(test=test, timeless=True, tcpserver_options={})
+        self.assertOneFailure(outcome, MISSPELT)
+        self.assertEqual(ended, [1, 2])
 
     def test_script_that_a_subtest_cuts_short(self) -> None:
         """A subtest that fails by itself in mid-conversation is the report on that, whoever hears of it later."""
@@ -314,10 +339,10 @@ class MarksTests(ReportsTestCase):
         for test in shared, last, before_the_body_goes_on, of_its_own, before_it_connects:
             with self.subTest(test=test.__name__):
                 started = time.monotonic()
-                outcome = outcome_of(test=test)
+                outcome = outcome_of(test=test, tcpserver_options={"timeout": 60})
                 self.assertEqual(outcome.kinds, ["failure"], outcome)
                 self.assertIn("its own", outcome.text)
-                self.assertLess(time.monotonic() - started, 2)
+                self.assertLess(time.monotonic() - started, 30)
 
     def test_other_scripts_than_what_a_subtest_cuts_short(self) -> None:
         """What was written before the subtest, and what another has written, is judged as ever."""
@@ -344,7 +369,7 @@ class MarksTests(ReportsTestCase):
             with self.subTest(test=test.__name__):
                 outcome = outcome_of(test=test)
                 self.assertEqual(outcome.kinds, ["failure"] * 2, outcome)
-                self.assertIn("first difference at byte 1", outcome.text)
+                self.assertIn(MISSPELT, outcome.text)
 
     def test_skip_in_a_subtest(self) -> None:
         """It hides no failure of the script's."""
@@ -367,7 +392,6 @@ class MarksTests(ReportsTestCase):
                 await self.tcpserver.join()
         self.assertEqual(outcome_of(test=test).kinds, ["expected failure"])
 
-    @unittest.skipIf(sys.version_info < (3, 11), "unittest of 3.9 and 3.10 hangs after a KeyboardInterrupt, by itself")
     def test_keyboard_interrupt_passes(self) -> None:
         """KeyboardInterrupt is nobody's to keep, and the server is closed all the same."""
         servers: list[Any] = []
@@ -414,7 +438,8 @@ class MisuseTests(ReportsTestCase):
             """Say it."""
             seen.append((self.id(), self.shortDescription()))
         outcome_of(test=test)
-        self.assertEqual(seen, [("tests.support.outcomes.Inner.test", "Say it.")])
+        said = test.__doc__  # "Say it.", but for python -OO
+        self.assertEqual(seen, [("tests.support.outcomes.Inner.test", said)])
 
 
     def test_loop_that_the_test_stops(self) -> None:
@@ -427,9 +452,9 @@ class MisuseTests(ReportsTestCase):
         async def own(self: Any) -> None:
             raise RuntimeError("of the test's own")
         started = time.monotonic()
-        self.assertOneError(outcome_of(test=stop, tcpserver_options={}), "ScriptError",
+        self.assertOneError(outcome_of(test=stop, tcpserver_options={"timeout": 60}), "ScriptError",
                             "the event loop was stopped or closed while the test ran in it")
-        self.assertLess(time.monotonic() - started, 4.0)
+        self.assertLess(time.monotonic() - started, 30)
         self.assertOneError(outcome_of(test=own), "of the test's own")
 
     def test_parts_that_the_test_calls(self) -> None:
@@ -448,7 +473,7 @@ class MisuseTests(ReportsTestCase):
             self.writer.write(b"hullo")
             await asyncio.sleep(60)
         outcome = outcome_of(test=test, asyncSetUp=part, asyncTearDown=part, patience=0.02, timeless=True)
-        self.assertOneFailure(outcome, "first difference at byte 1")
+        self.assertOneFailure(outcome, MISSPELT)
         self.assertEqual(len(seen), 4)
 
 

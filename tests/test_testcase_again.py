@@ -220,16 +220,14 @@ class RunAgainTests(unittest.TestCase):
 
     def test_run_after_ctrl_c(self) -> None:
         """Ctrl-C leaves no server behind, and no verdict for the next run."""
-        cases: list[Any] = [Threaded("is_interrupted_by_the_user")]
-        if hasattr(asyncio, "Runner"):  # before, unittest itself hangs
-            cases.append(Asynchronous("is_interrupted_by_the_user"))
-        for case in cases:
+        for case in Threaded("is_interrupted_by_the_user"), Asynchronous("is_interrupted_by_the_user"):
             with self.subTest(case=type(case).__name__):
                 with self.assertRaises(KeyboardInterrupt):
                     self.outcomes(case, b"Ctrl-C")
                 self.assertTrue(case.tcpserver.closed)
                 self.assertEqual(self.outcomes(case, b"PING\r\n", b"PUNG\r\n"), [[], ["failure"]])
 
+    @unittest.skipUnless(__debug__, "unittest tells it by an assertion, which python -O leaves out")
     def test_run_inside_of_a_run(self) -> None:
         """A test that runs itself is unittest's error, as without the mixin."""
         async def test(self: Any) -> None:

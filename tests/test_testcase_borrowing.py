@@ -63,7 +63,7 @@ class SharingTests(unittest.TestCase):
         reports = reports_of(case)
         self.assertEqual([name for name, _ in reports], ["test_2_wrong_byte", "test_4_unknown_client"], reports)
         self.assertIn("expected b'PING', got b'PUNG", reports[0][1])
-        self.assertIn("the script expects no connection", reports[1][1])
+        self.assertIn("ExpectationError: unexpected connection 1: the script has no expect_connect()\n", reports[1][1])
 
     def test_clean_up(self) -> None:
         """``self.addCleanup(server.clear)`` in setUp, and a server of setUpClass."""

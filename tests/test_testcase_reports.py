@@ -10,7 +10,7 @@ import unittest
 from typing import Any
 
 from tests.support.outcomes import outcome_of
-from tests.support.reports import ReportsTestCase, greeting, misspell
+from tests.support.reports import MISSPELT, ReportsTestCase, greeting, misspell
 from tests.support.streams import close, connect
 
 NOTES = sys.version_info >= (3, 11)
@@ -22,7 +22,7 @@ class WrongBytesTests(ReportsTestCase):
         async def test(self: Any) -> None:
             reader, _writer = await misspell(self.tcpserver)
             await reader.readexactly(7)
-        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1", "then the client raised",
+        self.assertOneFailure(outcome_of(test=test), MISSPELT, "then the client raised",
                               "ConnectionResetError")
 
     def test_client_raises_its_own_exception(self) -> None:
@@ -33,16 +33,21 @@ class WrongBytesTests(ReportsTestCase):
                 await reader.readexactly(7)
             except OSError:
                 raise LookupError("no device") from None
-        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1", "LookupError: no device")
+        self.assertOneFailure(outcome_of(test=test), MISSPELT, "LookupError: no device")
 
     def test_client_hangs(self) -> None:
         """A client that hangs is interrupted."""
+        ended = []
+
         async def test(self: Any) -> None:
             _client = await misspell(self.tcpserver)
-            await asyncio.sleep(60)
-        started = time.monotonic()
-        self.assertOneFailure(outcome_of(test=test, patience=0.02, timeless=True), "first difference at byte 1")
-        self.assertLess(time.monotonic() - started, 5.0)
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                ended.append("interrupted")
+                raise
+        self.assertOneFailure(outcome_of(test=test, patience=0.02, timeless=True), MISSPELT)
+        self.assertEqual(ended, ["interrupted"])
 
     def test_client_hangs_in_another_part_of_the_test(self) -> None:
         """It is interrupted in asyncSetUp, asyncTearDown, and asynchronous clean-ups of either kind, too."""
@@ -83,7 +88,7 @@ class WrongBytesTests(ReportsTestCase):
         for part in parts:
             with self.subTest(part=part):
                 outcome = outcome_of(patience=0.02, timeless=True, **{"test": nothing, **part})
-                self.assertOneFailure(outcome, "first difference at byte 1")
+                self.assertOneFailure(outcome, MISSPELT)
                 self.assertNotIn("CancelledError", outcome.text)
                 self.assertEqual("then the client raised" in outcome.text, "LookupError" in outcome.text)
         self.assertIn("LookupError", outcome.text)
@@ -111,7 +116,7 @@ class WrongBytesTests(ReportsTestCase):
                 await reader.readexactly(7)
             except OSError:
                 pass
-        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test), MISSPELT)
 
     def test_client_swallows_cancellation_a_while(self) -> None:
         """A body that catches CancelledError is cancelled again, until it gives in."""
@@ -122,7 +127,7 @@ class WrongBytesTests(ReportsTestCase):
                     await asyncio.sleep(60)
                 except asyncio.CancelledError:
                     pass
-        self.assertOneFailure(outcome_of(test=test, patience=0.02, timeless=True), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test, patience=0.02, timeless=True), MISSPELT)
 
     def test_body_hangs_in_nested_wait_for(self) -> None:
         """wait_for in wait_for, with time-outs of their own, is interrupted like anything else."""
@@ -132,7 +137,7 @@ class WrongBytesTests(ReportsTestCase):
                 await asyncio.wait_for(asyncio.wait_for(asyncio.sleep(60), 50), 55)
             except asyncio.TimeoutError:
                 self.fail("the wrong end")
-        self.assertOneFailure(outcome_of(test=test, patience=0.02, timeless=True), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test, patience=0.02, timeless=True), MISSPELT)
 
     def test_body_waits_for_a_step(self) -> None:
         """A body that awaits a step gets the failure there, and no cancellation."""
@@ -142,14 +147,14 @@ class WrongBytesTests(ReportsTestCase):
                 await self.tcpserver.expect_connect()
             except asyncio.CancelledError:
                 self.fail("cancelled")
-        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test), MISSPELT)
 
     def test_body_waits_in_join(self) -> None:
         """So does a body that awaits join()."""
         async def test(self: Any) -> None:
             _client = await misspell(self.tcpserver)
             await self.tcpserver.join()
-        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test), MISSPELT)
 
     def test_body_gathers(self) -> None:
         """Client and join() side by side in gather()."""
@@ -165,7 +170,7 @@ class WrongBytesTests(ReportsTestCase):
                 await asyncio.gather(task, self.tcpserver.join())
             finally:
                 task.cancel()
-        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test), MISSPELT)
 
     @unittest.skipUnless(hasattr(asyncio, "TaskGroup"), "TaskGroup needs Python 3.11")
     def test_body_in_a_task_group(self) -> None:
@@ -193,7 +198,7 @@ class WrongBytesTests(ReportsTestCase):
         for test, patience in ((hanging, 0.02), (raising, 10.0)):
             with self.subTest(test.__name__):
                 outcome = outcome_of(test=test, patience=patience, timeless=True)
-                self.assertOneFailure(outcome, "first difference at byte 1")
+                self.assertOneFailure(outcome, MISSPELT)
 
     @unittest.skipUnless(hasattr(asyncio, "TaskGroup"), "TaskGroup needs Python 3.11")
     def test_truncated_line_in_a_task_group(self) -> None:
@@ -220,8 +225,9 @@ class WrongBytesTests(ReportsTestCase):
                         group.create_task(fails(error))
                     group.create_task(client())
             return test
-        self.assertOneFailure(outcome_of(test=in_a_group()), "got 3 bytes (b'hal') before the client half-closed",
-                              "then the client raised", "TaskGroup")
+        self.assertOneFailure(outcome_of(test=in_a_group()),
+                              r"got b'hal' without its ending b'\r\n' before the client half-closed (connection 1, ",
+                              "then the client raised", "    ConnectionResetError: ")
         self.assertOneError(outcome_of(test=in_a_group(LookupError("its own"))), "LookupError: its own",
                             "the conversation with")
 
@@ -235,7 +241,7 @@ class WrongBytesTests(ReportsTestCase):
             except OSError:
                 pass
             self.assertEqual(reply, b"welcome")
-        self.assertOneFailure(outcome_of(test=test), "first difference at byte 1", "None != b'welcome'")
+        self.assertOneFailure(outcome_of(test=test), MISSPELT, "None != b'welcome'")
 
 
 class ClientsOwnExceptionTests(ReportsTestCase):
@@ -294,8 +300,8 @@ class ClientsOwnExceptionTests(ReportsTestCase):
         async def test(self: Any) -> None:
             raise AssertionError("not run")
         started = time.monotonic()
-        self.assertOneError(outcome_of(asyncSetUp=set_up, test=test, tcpserver_options={}), "no database")
-        self.assertLess(time.monotonic() - started, 2.0)
+        self.assertOneError(outcome_of(asyncSetUp=set_up, test=test, tcpserver_options={"timeout": 60}), "no database")
+        self.assertLess(time.monotonic() - started, 30)
 
     def test_tear_down_that_raises_by_itself_is_the_report(self) -> None:
         """An exception in asyncTearDown or a clean-up, while nothing was wrong with the script, is reported once."""
@@ -364,7 +370,7 @@ class CleanUpTests(ReportsTestCase):
         for attributes in ({"test": test, "asyncTearDown": tear_down}, {"test": test_cleaned},
                            {"test": test_sync_cleaned}):
             with self.subTest(attributes=str(attributes)):
-                self.assertOneFailure(outcome_of(timeless=True, **attributes), "first difference at byte 1")
+                self.assertOneFailure(outcome_of(timeless=True, **attributes), MISSPELT)
 
     def test_two_servers_give_one_report(self) -> None:
         """Of two servers whose scripts are not met, the first to fail is the report."""
@@ -384,7 +390,7 @@ class CleanUpTests(ReportsTestCase):
                 writer.close()
         outcome = outcome_of(test=test, timeless=True, tcpserver_options={"timeout": 0.02})
         self.assertOneFailure(outcome, "no client connected")
-        self.assertOneFailure(outcome_of(test=failing, timeless=True), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=failing, timeless=True), MISSPELT)
 
     def test_second_server_fails_while_the_body_hangs(self) -> None:
         """The failure of any of the servers interrupts the body."""
@@ -395,4 +401,4 @@ class CleanUpTests(ReportsTestCase):
             _, writer = await connect(second)
             writer.write(b"hullo")
             await asyncio.sleep(60)
-        self.assertOneFailure(outcome_of(test=test, patience=0.02, timeless=True), "first difference at byte 1")
+        self.assertOneFailure(outcome_of(test=test, patience=0.02, timeless=True), MISSPELT)

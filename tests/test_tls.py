@@ -135,7 +135,7 @@ class ShippedCertificateTests(unittest.TestCase):
         no_names = tls.client_context()
         no_names.check_hostname = False
         trusting = tls.client_context()
-        trusting.load_verify_locations(tls.certificate_path("self-signed"))
+        trusting.load_verify_locations(str(tls.certificate_path("self-signed")))
         for name, client_context, hostname in (
             ("wrong-name", no_names, "localhost"),
             ("wrong-name", tls.client_context(), "wrong.localhost"),
@@ -161,7 +161,7 @@ class ShippedCertificateTests(unittest.TestCase):
         for file in sorted(tls.authority_path.parent.glob("*.pem")):
             if file != tls.authority_path:
                 with self.subTest(file.name), self.assertRaisesRegex(ssl.SSLError, "KEY_VALUES_MISMATCH"):
-                    context.load_cert_chain(tls.authority_path, file)
+                    context.load_cert_chain(str(tls.authority_path), str(file))
 
     def test_certificates_are_valid_for_decades(self) -> None:
         """Nobody's test-suite breaks on a birthday before the end of the century, or under a faked clock."""

@@ -81,8 +81,8 @@ class ZippedTests(unittest.TestCase):
                                  capture_output=True, timeout=60, check=False)
             copies = ran.stdout.splitlines()
             self.assertRegex(ran.stderr, r"Ran 3 tests .*\n\nFAILED \(failures=1\)")
-            self.assertRegex(ran.stderr, r"step 2 of 4 \(zipped_tests\.py:15, called from zipped_tests\.py:28\): "
-                                         r"expected b'PING', got b'PUNG'")
+            self.assertRegex(ran.stderr, r"ExpectationError: expected b'PING', got b'PUNG' at byte 1 \(connection 1, "
+                                         r"step 2 of 4, zipped_tests\.py:15 from zipped_tests\.py:28\)\n")
             self.assertNotRegex(ran.stderr, r"File .*library\.zip/tcpclient_testing")
             self.assertEqual(len(copies), 1)
             self.assertFalse(os.path.exists(copies[0]))

@@ -16,12 +16,14 @@ import asyncio
 import contextlib
 import errno
 import os
+import selectors
 import socket
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from tcpclient_testing.aio.process.blocked_call import readable
+from tcpclient_testing.aio.native import originals
+from tcpclient_testing.aio.process.blocked_call import SELECTABLE, readable
 from tcpclient_testing.aio.sockets.attaching import Attaching
 from tcpclient_testing.aio.sockets.listening import BACKLOG, EXHAUSTED, LINGER_RESET, close_all, listening, refusing
 from tcpclient_testing.engine.mismatches import Mismatch
@@ -29,6 +31,7 @@ from tcpclient_testing.engine.wording import address_text
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.context import ServerContext
+    from tcpclient_testing.aio.sockets.accept_loop import AcceptLoop
     from tcpclient_testing.aio.sockets.attaching import DelayedReset
 
 __all__ = ["Reception"]
@@ -75,6 +78,7 @@ class Reception:
         self._accepting = True
         self._lacks_descriptors = False
         self._to_fail = 0
+        self._accept_loops: list[AcceptLoop] = []
         self._make_protocol: Callable[[memoryview, Any], asyncio.BaseProtocol]  # from open on
 
     def bind(self, listen: Callable[[list[socket.socket]], Any]) -> None:
@@ -98,17 +102,25 @@ class Reception:
         self._listen()
 
     def _listen(self) -> None:
-        loop = self._context.loop
-        for listener in self.listeners:
-            # Pass the number: for a socket, the selectors of 3.9 to 3.12 make a message with its repr, and drop it.
-            loop.add_reader(listener.fileno(), self.accept_from, listener)
+        loop = self._context.sockets.loop
+        try:
+            for listener in self.listeners:
+                # Pass the number: for a socket, the selectors of 3.9 to 3.12 make a message with its repr, and drop it.
+                loop.add_reader(listener.fileno(), self.accept_from, listener)
+        except NotImplementedError:  # the loop is a Proactor, Windows' default
+            from tcpclient_testing.aio.sockets.accept_loop import AcceptLoop
+            self._accept_loops += [AcceptLoop(loop, listener, self._accepted, self._failed)
+                                   for listener in self.listeners]
 
     def _ignore(self) -> None:
         """Take no notice of the listening sockets any more."""
-        loop = self._context.loop if self._context.attached else None
+        while self._accept_loops:
+            self._accept_loops.pop().stop()
+        loop = self._context.sockets.loop if self._context.attached else None
         for listener in self.listeners:
             if loop is not None and not loop.is_closed() and listener.fileno() >= 0:
-                loop.remove_reader(listener.fileno())
+                with contextlib.suppress(NotImplementedError):
+                    loop.remove_reader(listener.fileno())
 
     def close(self) -> None:
         """Accept no more clients, and close the listening sockets. If it is interrupted, call it again."""
@@ -186,27 +198,53 @@ class Reception:
 
     def accept_from(self, listener: socket.socket) -> None:
         """Accept every client that waits at this listening socket."""
-        context = self._context
         while True:
             try:
-                accepted, peername = listener.accept()
+                accepted, peername = originals.accept(listener)
             except OSError as error:
                 # Without a descriptor, accept(2) fails before it looks whether a client waits.
                 if error.errno in EXHAUSTED and readable([listener]):
-                    self._lacks_descriptors = True
-                    context.fail(None, None, Mismatch(f"a client can't be accepted: {_exhausted(error)}"))
+                    self._failed(error)
                 break  # no client waits (any more)
-            if self._to_fail:
-                self._fail(accepted, peername)
-                continue
-            accepted.setblocking(False)
-            if isinstance(peername, str):
-                from tcpclient_testing.aio.sockets.unix_diag import UnixPeername, peer_of
-                peername = UnixPeername(peername, peer_of(accepted) or 0)
-            factory = partial(self._make_protocol, _receive_buffer(context.loop), peername)
-            attaching = Attaching(context.loop, factory, accepted, self._attached)
-            self._attaching.add(attaching)
-            attaching.proceed()
+            self._accepted(accepted, peername)
+
+    def _failed(self, error: OSError) -> None:
+        """A client can't be accepted. One that has gone meanwhile concerns nobody."""
+        if error.errno in EXHAUSTED:
+            self._lacks_descriptors = True
+            self._context.fail(None, None, Mismatch(f"a client can't be accepted: {_exhausted(error)}"))
+
+    def _accepted(self, accepted: socket.socket, peername: Any) -> None:
+        """A client has connected: give it a protocol, or reset it."""
+        context = self._context
+        if SELECTABLE is not None and self._is_full(SELECTABLE):
+            accepted.close()
+            context.fail(None, None, Mismatch("a client can't be accepted: the server's loop waits by select(), which "
+                                              f"takes {SELECTABLE} sockets on this system"))
+            return
+        if self._to_fail:
+            self._fail(accepted, peername)
+            return
+        accepted.setblocking(False)
+        if isinstance(peername, str):
+            from tcpclient_testing.aio.sockets.unix_diag import UnixPeername, peer_of
+            peername = UnixPeername(peername, peer_of(accepted) or 0)
+        factory = partial(self._make_protocol, _receive_buffer(context.loop), peername)
+        attaching = Attaching(context.loop, context.sockets.loop.connect_accepted_socket(factory, accepted), accepted,
+                              self._attached)
+        self._attaching.add(attaching)
+        attaching.proceed()
+
+    def _is_full(self, most: int) -> bool:
+        """Whether the loop watches as many sockets as it can, or will when it knows of all that were accepted."""
+        context = self._context
+        selector = getattr(context.loop, "_selector", None)
+        if not isinstance(selector, selectors.SelectSelector):
+            return False
+        accepted = sum(each.inbox.accepted and not each.inbox.closed for each in context.session.connections.all)
+        own = len(self.listeners) + 1  # what wakes the loop
+        # The client that is accepted needs one more, and so does its own end, if it is in this loop.
+        return max(len(selector.get_map()), accepted + len(self._attaching) + own) > most - 2
 
     def _attached(self, attaching: Attaching) -> None:
         self._attaching.discard(attaching)
@@ -243,7 +281,6 @@ class Reception:
         if accepting == self._accepting:
             return
         self._accepting = accepting
-        loop = self._context.loop
         if accepting:
             self._context.note("accepts connections again")
             for listener in self.listeners:
@@ -251,8 +288,7 @@ class Reception:
             self._listen()
             return
         self._context.note("refuses connections")
-        for listener in self.listeners:
-            loop.remove_reader(listener.fileno())
+        self._ignore()
         try:
             self._refuse(self.listeners)
         except OSError as error:
@@ -280,7 +316,7 @@ def _turn_away(listener: socket.socket) -> None:
     """Reset every client that waits at a listening socket."""
     for _ in range(BACKLOG):  # bounded: a client may connect again at once, again and again
         try:
-            accepted, _ = listener.accept()
+            accepted, _ = originals.accept(listener)
         except OSError:
             return  # no client waits (any more)
         with accepted:

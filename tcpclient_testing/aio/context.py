@@ -37,6 +37,7 @@ from tcpclient_testing.aio.sockets.listening import LINGER_RESET
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.sockets.inet_diag import PeerProbe
+    from tcpclient_testing.aio.sockets.layer import SocketLayer
     from tcpclient_testing.aio.streams.record import ClientStream
     from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.engine.mismatches import Mismatch
@@ -78,6 +79,8 @@ class ServerContext:
         self.transcript = transcript
         self.threaded = threaded
         self.loop: asyncio.AbstractEventLoop = cast(asyncio.AbstractEventLoop, None)  # until attached
+        #: What lies below the server's connections: sockets of the operating system, or others.
+        self.sockets: SocketLayer = cast("SocketLayer", None)  # until attached
         self.attached = False
         self.closed = False
         self.cleared = False
@@ -93,18 +96,30 @@ class ServerContext:
         self.address_taken: Callable[[Conversation, Any], None] = lambda *_: None
         #: How long (seconds, real) to look for what a client in another thread or process sends before an answer.
         self.grace = 0.0
+        #: Whether a client may come from outside of this process and its children.
+        self.outsiders = False
         #: Lines for the report about the time that went by.
         self.about_time: Callable[[], list[str]] = list
-        self._probe: Optional[PeerProbe] = None
+        #: The kind of server that a client needs which blocks: the class, the mixin or the fixture.
+        self.twin = "ThreadedMockTCPServer"
+
+    def name_twin(self, twin: str) -> None:
+        """This is the kind of server that a client needs which blocks."""
+        self.twin = twin
 
     def set_grace(self, seconds: float) -> None:
         """Look so long (seconds, real) for what a client in another thread or process sends before an answer."""
         self.grace = seconds
 
-    def attach(self, loop: asyncio.AbstractEventLoop, perform: Callable[[], None],
+    def expect_outsiders(self, outsiders: bool) -> None:
+        """Take note whether a client may come from outside of this process and its children."""
+        self.outsiders = outsiders
+
+    def attach(self, loop: asyncio.AbstractEventLoop, sockets: SocketLayer, perform: Callable[[], None],
                perform_script: Callable[[], None]) -> None:
-        """From now on, there is a loop, and commands are carried out. The transcript's time starts now."""
+        """There is a loop from now on, with `sockets`, and commands are carried out. The transcript's time starts."""
         self.loop = loop
+        self.sockets = sockets
         self.perform = perform
         self.perform_script = perform_script
         self.attached = True
@@ -155,17 +170,14 @@ class ServerContext:
         self.session.environment.client_turned_away()
 
     def probe(self) -> Optional[PeerProbe]:
-        """Return the probe that asks the kernel about the clients' sockets; None where the kernel does not tell."""
-        if self._probe is None:
-            from tcpclient_testing.aio.sockets.inet_diag import PeerProbe, available
-            if available():
-                self._probe = PeerProbe()
-        return self._probe
+        """Return the probe that tells about the clients' sockets; None where the system does not tell."""
+        probe: Optional[PeerProbe] = self.sockets.probe()
+        return probe
 
-    def close_probe(self) -> None:
-        """Close the probe's socket, if there is one."""
-        if self._probe is not None:
-            self._probe.close()
+    @property
+    def in_memory(self) -> bool:
+        """Whether the server, once there is a loop, has sockets that are none of the operating system."""
+        return self.attached and bool(self.sockets.reached_by)
 
 
 class Link:
@@ -331,6 +343,8 @@ class Link:
             except (OSError, ValueError):
                 pass  # closed already
         self.transport.abort()
+        if hasattr(self.loop, "_proactor"):  # its transport would shut the socket down first: a FIN, and no RST
+            getattr(raw, "_sock", raw).close()
 
     # The transcript.
 

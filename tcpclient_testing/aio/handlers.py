@@ -71,7 +71,7 @@ class Handlers:
                 raise
             if session.environment.over:
                 return  # a mere consequence of the verdict, or of leaving the server
-            context.fail(conversation, None, HandlerRaised(handler, error))
+            context.fail(conversation, conversation.script.handed_over, HandlerRaised(handler, error))
             return
         if session.environment.over or conversation.script.steps[-1].ends_connection:
             return

@@ -14,6 +14,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.aio.context import Link, ServerContext
+from tcpclient_testing.aio.sockets.polling import TICK
 from tcpclient_testing.engine.session.session import Session
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.engine.steps.timing import SCALE
@@ -63,6 +64,9 @@ class Host:
     #: Whether it can be seen how much of what was sent the client has read.
     sees_reading = True
 
+    #: How coarse the clock is, in seconds.
+    tick = TICK
+
     #: Why connections are reset when the script has failed, for the transcript.
     giving_up = "the script failed"
 
@@ -92,6 +96,8 @@ class Host:
         task = asyncio.current_task() if asyncio._get_running_loop() is loop else None
         self._starter = None if task is None else weakref.ref(task)
         lookout.start()
+        if self.session.connections.all:
+            lookout.listen()
 
     def _make_lookout(self, loop: asyncio.AbstractEventLoop) -> Lookout:
         return Lookout(self.context, self._address, self._waiting, self._report_cause, tuple, loop)
@@ -129,7 +135,8 @@ class Host:
     # What the engine asks of its adapter (see the engine's `Host`).
 
     def handle_for(self, conversation: Conversation) -> Any:
-        """Make the handle of a connection."""
+        """Make the handle of a connection, which the script or a client mentions first."""
+        self.client_errors.listen()
         return self._make_handle(conversation)
 
     def rebind(self, handle: Any, conversation: Conversation) -> None:
@@ -244,6 +251,9 @@ class Host:
         errors = self.client_errors
         if errors.snapshot is not None and errors.told is None:
             await errors.snapshot.until_raised()
+        failure = self.session.environment.verdict
+        if self.client_error is None and failure is not None and failure.at_end and errors.lookout is not None:
+            await errors.lookout.causes.until_threads_ended()
         return self.cause_of_end_by_now()
 
     def cause_of_end_by_now(self) -> Optional[BaseException]:
@@ -291,17 +301,32 @@ class Host:
         """Make a new exception for a caller that comes after the end: the verdict, or that the server was left."""
         if self.session.environment.failure is None:
             self.session.failure_of_leaving("cleared" if self.context.cleared else "left")
+        from tcpclient_testing.harness.exceptions import chain_of
         from tcpclient_testing.report.report import ExpectationError, Report
+
+        from .too_early import awaited_too_early
+        consequence = self.client_errors.consequence
         if self._report is None:
-            from tcpclient_testing.report.hints import advice_on
-            environment, hint = self.session.environment, None
-            before = self.client_errors.before()
-            if not before and self.body is not None and environment.failure is not None and environment.failure.overdue:
-                hint = awaited_too_early(self.context, self.waiters)
-            timed = environment.scale != 1 or hasattr(self.context.loop, "really_waited")
+            hint, before = None, self.client_errors.before()
+            if not before and (self.body is not None or self.threaded):
+                hint = awaited_too_early(self.context, self.waiters, self.client_errors.lookout)
+            if hint is None and self.context.in_memory and self._nobody_connected():
+                hint = self.context.sockets.reached_by
+            timed = self.session.environment.scale != 1 or hasattr(self.context.loop, "really_waited")
             self._report = Report.of(self.session, self.transcript, notes=self._about_time() if timed else [],
-                                     hint=hint or advice_on(self.session, self.transcript), before=before)
-        return ExpectationError(self._report, self.client_errors.consequence)
+                                     hint=hint, before=before,
+                                     after=[] if consequence is None else chain_of(consequence))
+        return ExpectationError(self._report, consequence)
+
+    def _nobody_connected(self) -> bool:
+        failure = self.session.environment.verdict
+        return failure is not None and failure.step is not None and failure.step.connects \
+            and not self.session.environment.accepted
+
+    def advice(self) -> list[str]:
+        """Return lines on what to do about an exception that the body of the test has raised."""
+        alone = self.context.in_memory and not self.session.environment.accepted
+        return [self.context.sockets.reached_by] if alone else []
 
     @property
     def told(self) -> bool:
@@ -318,30 +343,3 @@ class Host:
         waited = getattr(self.context.loop, "really_waited", {}).items()
         lines = [f"    for {lasted:.1f} s, because {reason}" for reason, lasted in waited if lasted >= _WORTH_TELLING]
         return about + ["  virtual time was real", *lines] if lines else about
-
-
-def awaited_too_early(context: ServerContext, waiters: Waiters) -> Optional[str]:
-    """The advice, if no client has connected in time and nothing is running that could be the client; else None.
-
-    Nothing is running if
-
-    - each task of the loop waits for a step, and
-    - no other thread and no child process lives.
-
-    Call this when the verdict is made, and the body of the test has not ended: the waiting tasks must not have received
-    the verdict yet.
-    """
-    failure = context.environment.failure
-    if failure is None or not failure.overdue or context.threaded:
-        return None
-    if failure.number is None or failure.step is None or not failure.step.connects \
-            or context.session.connections.of(failure.number).inbox.accepted:
-        return None
-    tasks = asyncio.all_tasks(context.loop)
-    if not tasks or not all(waiters.includes(task) for task in tasks):
-        return None
-    from tcpclient_testing.aio.process.quiescence import child_lives, living_thread
-    if living_thread() is not None or child_lives():
-        return None
-    return ("the test waits for a client, but nothing is running that could connect: start the client before awaiting "
-            "a step (asyncio.create_task), or await the step after that")

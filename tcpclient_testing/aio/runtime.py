@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, Union
 
 from tcpclient_testing.aio.connection.registry import Connections
 from tcpclient_testing.aio.context import is_virtual
+from tcpclient_testing.aio.sockets.layer import SocketLayer
 from tcpclient_testing.aio.sockets.listening import listen
 from tcpclient_testing.engine.commands import GiveUp
 
@@ -40,6 +42,7 @@ class Runtime:
     """The inner part of one server; see `Host` for the arguments. There are `connections` from `attach` on."""
 
     host_type: ClassVar[type[Host]] = Host
+    reception_type: ClassVar[type[Reception]] = Reception
 
     def __init__(self, timeout: Optional[float], idle_timeout: Optional[float], transcript_limit: int,
                  make_handle: HandleFactory, make_handle_for_handler: HandleFactory) -> None:
@@ -48,7 +51,7 @@ class Runtime:
         self.context = host.context
         self.session = host.session
         self.transcript = host.transcript
-        self.reception = Reception(host.context)
+        self.reception = self.reception_type(host.context)
         self.running = False
         self.forked = False  # whether it is the parent's server, in a forked child
         self.connections: Connections
@@ -83,14 +86,18 @@ class Runtime:
         self.connections = Connections(context, self._network)
         self._performer = Performer(context, host, self.connections, self.reception)
         host.attached(loop, self.connections.link_of)
-        context.attach(loop, self._performer.perform, self._performer.perform_deferred)
+        context.attach(loop, self._make_sockets(loop), self._performer.perform, self._performer.perform_deferred)
         self.reception.open(self.connections.accept)
         self._guard = guard = self._make_guard()
-        guard.start()
+        if guard is not None:
+            guard.start()
         self.session.begin_time(loop.time())
         context.perform()
 
-    def _make_guard(self) -> Union[DeadlockGuard, ThreadGuard]:
+    def _make_sockets(self, loop: asyncio.AbstractEventLoop) -> SocketLayer:
+        return SocketLayer(loop)
+
+    def _make_guard(self) -> Union[DeadlockGuard, ThreadGuard, None]:
         from tcpclient_testing.aio.guards.guard import DeadlockGuard
         reception = self.reception
         return DeadlockGuard(self.context, self.connections.links, lambda: reception.listeners,
@@ -107,7 +114,7 @@ class Runtime:
         if not context.attached:
             self.host.closed()
             return
-        context.close_probe()
+        context.sockets.close()
         if context.loop.is_closed():
             self.connections.abandon()
             self.host.closed()
@@ -138,7 +145,7 @@ class Runtime:
         self.reception.abandon()
         if self.context.attached:
             self.connections.abandon()
-            self.context.close_probe()
+            self.context.sockets.close()
             self.host.take_body()
 
     @property
@@ -170,10 +177,16 @@ class Runtime:
         return self.connections.splits_of(number) if self.context.attached else ()
 
     def look_back(self, exc: BaseException) -> None:
-        """The test has raised `exc`: if a client has blocked the loop until now, that is why the script fails."""
+        """The test has raised `exc`: the script fails if that shows what its client has done.
+
+        It may have blocked the loop until now, or have refused the server's certificate.
+        """
         mismatch = None if self._guard is None else self._guard.look_back(exc)
         if mismatch is not None:
             self.context.fail(None, None, mismatch)
+        elif not self.context.environment.over and "ssl" in sys.modules:
+            from .tls.refusal import judge_refusal
+            judge_refusal(exc, self.context)
 
     def _wants_a_turn(self) -> bool:
         """Return whether the script waits only for the next iteration of the loop."""

@@ -3,6 +3,9 @@
 - The step is satisfied: the wait is over.
 - The script fails, or the server is left: the wait ends with the verdict.
 - The client has failed by itself: the wait of the body ends with the client's exception.
+
+No future gets these exceptions: the wait ends, and raises them itself. A task that is written in Python, as on PyPy,
+would handle what a future has given it for as long as its coroutine runs on, and whatever is raised then would show it.
 """
 
 from __future__ import annotations
@@ -44,7 +47,8 @@ class Waiters:
         self._cause = cause
         self._futures: dict[Step[Any], list[asyncio.Future[None]]] = {}
         self._tasks: dict[asyncio.Task[Any], list[asyncio.Future[None]]] = {}
-        self._raising: dict[asyncio.Future[None], BaseException] = {}
+        # What ended waits are to raise: the verdict, or the client's exception.
+        self._raising: dict[asyncio.Future[None], tuple[Optional[BaseException], Optional[BaseException]]] = {}
 
     def wait(self, step: Step[Any]) -> Generator[Any, None, None]:
         """Wait for `step`, which is not satisfied yet. Raise what `failure` makes if it never will be."""
@@ -59,20 +63,28 @@ class Waiters:
             self._begin()
             try:
                 yield from future
-                cause = self._raising.pop(future, None) if self._raising else None
-            except AssertionError:
+            except BaseException:
+                self._raising.pop(future, None)
+                raise
+            if not self._raising:
+                return
+            verdict, cause = self._raising.pop(future, (None, None))
+            if isinstance(verdict, AssertionError):
                 cause = yield from self._cause(task).__await__()
-                if cause is None:
-                    raise
         finally:
             future.cancel()  # after a Ctrl-C nobody waits for it
             if task is not None and future in self._tasks.get(task, ()):
                 self._tasks[task].remove(future)
                 if not self._tasks[task]:
                     del self._tasks[task]
-        if cause is not None:
-            from tcpclient_testing.harness.exceptions import raise_alone
-            raise_alone(cause)
+        try:
+            if cause is not None:
+                from tcpclient_testing.harness.exceptions import raise_alone
+                raise_alone(cause)
+            if verdict is not None:
+                raise verdict
+        finally:
+            del verdict, cause  # breaks a cycle: their tracebacks have this frame
 
     def includes(self, task: asyncio.Task[Any]) -> bool:
         """Whether `task` waits for a step of this server."""
@@ -86,7 +98,7 @@ class Waiters:
         """End the wait of `task` with this error, which is the client's."""
         for future in self._tasks[task]:
             if not future.done():
-                self._raising[future] = error
+                self._raising[future] = None, error
                 future.set_result(None)
 
     def wake(self, step: Step[Any]) -> None:
@@ -101,7 +113,8 @@ class Waiters:
         for waiting in futures.values():
             for future in waiting:
                 if not future.done():
-                    future.set_exception(self._failure())
+                    self._raising[future] = self._failure(), None
+                    future.set_result(None)
 
 
 class JoinWait:

@@ -25,6 +25,10 @@ class Host(Protocol):
     """The owner of a `Session`: it answers what users ask of a step, and what reports ask of a connection."""
 
     @property
+    def tick(self) -> float:
+        """How coarse the clock is, in seconds: two times may be apart by so much less than they seem to be, or more."""
+
+    @property
     def sees_reading(self) -> bool:
         """Whether the adapter can see how much of what was sent the client has read."""
 
@@ -44,7 +48,7 @@ class Host(Protocol):
         """Return the address at which the server listens, as text for reports."""
 
     def standstill(self, number: int) -> Optional[tuple[str, object]]:
-        """Return what is waited for on a connection whose script is complete, END or DATA; None if nothing is.
+        """Return what is waited for on a connection whose script is complete: END, DATA, UNSEEN; None if nothing is.
 
         With it comes what tells this wait from another. `Standstill` asks this.
         """

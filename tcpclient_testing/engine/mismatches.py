@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from .wording import counted, difference_rows, exception_text, shorten, shorten_repr
+from .wording import brief, contrast, counted, difference_rows, exception_text, shorten_repr
 
 __all__ = [
     "BytesDiffer",
+    "CAUSE",
     "CallableRaised",
     "CheckRaised",
     "DigestDiffers",
@@ -35,35 +36,44 @@ if TYPE_CHECKING:
     Text = Union[str, Callable[[], str]]
 
 
+#: The cause of a failure stands in so many characters of the first line of its report.
+CAUSE = 80
+
+
 class Mismatch:
     """How a message, or the behaviour of a client, differs from what was expected.
 
-    - `summary` is the fragment that follows "step 2 of 4 (test_x.py:31): " in the first line of a report: lower case,
-      no full stop, one line.
+    - `summary` is what the first line of a report begins with, before the place "(connection 1, step 2 of 4,
+      test_x.py:31)". Lower case, no full stop, one line. What is wrong has to stand in its first 80 characters.
     - `details` are further lines for the body of the report, such as a hexdump of both sides, or a comparison field by
       field. They may be empty.
     - `expected` and `received` are the values that differ, such as the expected bytes and those that have come. Each
       class says what they are. They are None if there is nothing to compare.
     - `offset` is the position of the first byte that can't be right, counted from 0 in the message; None if no byte is
       wrong.
+    - `hint` is what to do about it: the one piece of advice that the evidence supports, or None.
 
     A subclass may pass no summary, and make its texts in `describe` and `rows`: these are called when somebody reads
     `summary` or `details`, at most once. They may call the test's own code, such as the repr of a matcher. If that
     raises, the text says so: a report is always made.
     """
 
-    __slots__ = ("expected", "received", "offset", "_summary", "_details")
+    __slots__ = ("expected", "received", "offset", "hint", "_summary", "_details")
 
     expected: Any
     received: Any
+    hint: Optional[str]
 
     #: Whether the test itself has kept the server from serving: all that its client raises follows from that.
     by_the_test = False
     #: Whether the client is missing, and nothing is left that could be it: what it raised before is the cause.
     of_absence = False
+    #: Whether `summary` names the connection, so that the place after it need not.
+    names_connection = False
 
     def __init__(self, summary: Optional[str] = None, *, details: Optional[tuple[str, ...]] = None,
-                 expected: Any = None, received: Any = None, offset: Optional[int] = None) -> None:
+                 expected: Any = None, received: Any = None, offset: Optional[int] = None,
+                 hint: Optional[str] = None) -> None:
         self._summary = summary
         self._details = details
         self.offset = offset
@@ -71,10 +81,12 @@ class Mismatch:
             self.expected = expected
         if received is not None:
             self.received = received
+        if hint is not None:
+            self.hint = hint
 
     def __getattr__(self, name: str) -> Any:
         # Called only if the slot was never set: not here, and not by a subclass before it called __init__.
-        if name in ("expected", "received"):
+        if name in ("expected", "received", "hint"):
             return None
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -95,6 +107,10 @@ class Mismatch:
     def add(self, text: str) -> None:
         """Put `text` at the end of the summary."""
         self._summary = self.summary + text
+
+    def advise(self, hint: str) -> None:
+        """Give this advice."""
+        self.hint = hint
 
     @property
     def details(self) -> tuple[str, ...]:
@@ -122,33 +138,23 @@ class BytesDiffer(Mismatch):
     """A byte differs from the expected one. `expected` and `received` are bytes.
 
     `received` is what has come so far. It is often less than the message, since a wrong byte is reported when it
-    arrives; with `whole` it is the whole message. With `prefix`, only the beginning of the message was expected.
+    arrives. With `prefix`, only the beginning of the message was expected.
     """
 
-    __slots__ = ("prefix", "whole")
+    __slots__ = ("prefix",)
 
-    def __init__(
-        self, expected: bytes, received: bytes, offset: int, *, prefix: bool = False, whole: bool = False
-    ) -> None:
+    def __init__(self, expected: bytes, received: bytes, offset: int, *, prefix: bool = False) -> None:
         super().__init__(expected=expected, received=received, offset=offset)
         self.prefix = prefix
-        self.whole = whole
 
     def describe(self) -> str:
-        expected, received, offset = self.expected, self.received, self.offset
-        at_the_start = " at the start" if self.prefix else ""
-        so_far = "" if self.whole or len(received) >= len(expected) else " so far"
-        return (
-            f"expected {shorten(expected, offset)}{at_the_start}, got {shorten(received, offset)}{so_far}; "
-            f"first difference at byte {offset}"
-        )
+        at_the_start, at = " at the start" if self.prefix else "", f" at byte {self.offset}"
+        room = CAUSE - len(f"expected {at_the_start}, got {at}")
+        expected, received = contrast(self.expected, self.received, self.offset or 0, room)
+        return f"expected {expected}{at_the_start}, got {received}{at}"
 
     def rows(self) -> tuple[str, ...]:
         return difference_rows(self.expected, self.received, self.offset or 0)
-
-    def of_whole(self) -> BytesDiffer:
-        """Return the same mismatch for a message that has come as a whole."""
-        return BytesDiffer(self.expected, self.received, self.offset or 0, prefix=self.prefix, whole=True)
 
 
 class LengthDiffers(Mismatch):
@@ -207,14 +213,14 @@ class LengthDiffers(Mismatch):
             return self.what
         if not isinstance(self.what, bytes):
             return f"for {self.what!r}"
-        return f"{'starting with ' if self.at_least else ''}{shorten(self.what, self.offset)}"
+        return f"{'starting with ' if self.at_least else ''}{brief(self.what, self.offset)}"
 
     def _known(self, last: bytes) -> str:
         """Show the received bytes in parentheses: all of them, or the last ones if only those were kept."""
         if len(last) == self.received:
-            return f" ({shorten(last, self._around)})" if last else ""
+            return f" ({brief(last, self._around)})" if last else ""
         around = len(last) if self._around is None else self._around
-        return f" (the last of them {shorten(last, around, 40)})"
+        return f" (the last of them {brief(last, around)})"
 
 
 class MessageMissing(Mismatch):
@@ -225,8 +231,8 @@ class MessageMissing(Mismatch):
 
     __slots__ = ()
 
-    def __init__(self, summary: str, expected: object, received: bytes) -> None:
-        super().__init__(summary, expected=expected, received=received)
+    def __init__(self, summary: str, expected: object, received: bytes, hint: Optional[str] = None) -> None:
+        super().__init__(summary, expected=expected, received=received, hint=hint)
 
 
 class Unmatched(Mismatch):
@@ -315,16 +321,18 @@ class ValueDiffers(Mismatch):
     """Values in a JSON text aren't the expected ones. `path` leads to the first, as in ``$.params.id``.
 
     `differences` are all differences that were found, as pairs of a path and a text. The first one is the summary.
+    `note` is a line on how the values were compared.
     """
 
-    __slots__ = ("path", "_found")
+    __slots__ = ("path", "_found", "_note")
 
     SHOWN = 10
 
-    def __init__(self, differences: list[tuple[str, Text]]) -> None:
+    def __init__(self, differences: list[tuple[str, Text]], note: Optional[str] = None) -> None:
         super().__init__()
         self.path = differences[0][0]
         self._found = differences
+        self._note = note
 
     @property
     def differences(self) -> tuple[tuple[str, str], ...]:
@@ -337,12 +345,12 @@ class ValueDiffers(Mismatch):
         return f"at {path}: {text}" + (f" (and {counted(others, 'other difference')})" if others else "")
 
     def rows(self) -> tuple[str, ...]:
-        if len(self._found) == 1:
-            return ()
-        lines = [f"at {path}: {text}" for path, text in self.differences[: self.SHOWN]]
+        lines = []
+        if len(self._found) > 1:
+            lines = [f"at {path}: {text}" for path, text in self.differences[: self.SHOWN]]
         if len(self._found) > self.SHOWN:
             lines.append(f"... and {counted(len(self._found) - self.SHOWN, 'other difference')}")
-        return tuple(lines)
+        return (*lines, self._note) if self._note else tuple(lines)
 
 
 class NotJSON(Mismatch):
@@ -360,7 +368,7 @@ class NotJSON(Mismatch):
     def describe(self) -> str:
         expected = self.expected if isinstance(self.expected, str) else shorten_repr(self.expected, 200)
         at = "" if self.offset is None else f" at byte {self.offset}"
-        return f"expected {expected}, got {shorten(self.received, self.offset)}, which isn't JSON: {self.reason}{at}"
+        return f"expected {expected}, got {brief(self.received, self.offset)}, which isn't JSON: {self.reason}{at}"
 
 
 class MalformedFrame(Mismatch):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from types import CodeType, FrameType
 from typing import Any, Optional
 
-__all__ = ["Origin", "origin_of"]
+__all__ = ["LabelledOrigin", "Origin", "label_of", "origin_of"]
 
 Origin = tuple[tuple[CodeType, int], ...]
 
@@ -36,8 +36,32 @@ _recent: dict[int, tuple[CodeType, Origin, Origin, CodeType]] = {}
 _MOST_RECENT = 1000
 
 
-def origin_of(frame: FrameType) -> Origin:
-    """Record where `frame` is now, and its callers up to the framework that runs the test."""
+class LabelledOrigin(tuple):  # type: ignore[type-arg] # of pairs, as every origin
+    """The origin of a step that has a `label`. The label stands here, so that steps without one cost nothing."""
+
+    label: str
+
+    @classmethod
+    def of(cls, origin: Origin, label: object) -> LabelledOrigin:
+        """Return the origin with its label; raise `TypeError` or `ValueError` if it can't be one."""
+        if not isinstance(label, str):
+            raise TypeError(f"label=... is a str such as 'login', not {type(label).__name__}: {label!r}")
+        if not label or not label.isprintable():
+            raise ValueError(f"label=... is a text of one line, not {label!r}")
+        labelled = cls(origin)
+        labelled.label = label
+        return labelled
+
+
+def label_of(origin: Origin) -> Optional[str]:
+    """Return the label that was given where a step was written; None if there is none."""
+    return getattr(origin, "label", None)
+
+
+def origin_of(frame: FrameType, label: Optional[str] = None) -> Origin:
+    """Record where `frame` is now, and its callers up to the framework that runs the test; and the label of a step."""
+    if label is not None:
+        return LabelledOrigin.of(origin_of(frame), label)
     recent = _recent.get(frame.f_lasti)
     if recent is not None and recent[0] is frame.f_code:
         _, callers, origin, above = recent

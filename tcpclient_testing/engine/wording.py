@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Optional, Union
 
 __all__ = [
-    "address_text", "counted", "difference_rows", "exception_text", "first_difference", "lateness", "place", "seconds",
-    "shorten", "shorten_repr",
+    "address_text", "brief", "contrast", "counted", "difference_rows", "exception_text", "first_difference",
+    "function_name", "lateness", "place", "seconds", "shorten", "shorten_repr", "text_of",
 ]
 
 __unittest = True
@@ -17,6 +17,9 @@ __unittest = True
 _ROW = 16
 
 _LEAST = 16
+
+# How many bytes of a value the first line of a report shows, at most and at least.
+_SIDE, _FEWEST = 24, 4
 
 
 def counted(number: int, noun: str) -> str:
@@ -66,6 +69,43 @@ def shorten(data: Union[bytes, str], around: Optional[int] = None, limit: int = 
     return f"...{text}... ({unit} {start} to {stop - 1} of {length})"
 
 
+def brief(data: Union[bytes, str], around: Optional[int] = None, room: int = 3 * _SIDE) -> str:
+    """Return the repr of `data` for the first line of a report: ``...`` marks what is left out, and no count follows.
+
+    At most 24 bytes are shown, and fewer if their repr is longer than `room` characters: but at least 4. `around` is
+    the index of the byte that must be visible (None: the first). A `str` is treated the same way.
+    """
+    for most in range(_SIDE, _FEWEST - 1, -1):
+        text = _cut(data, _start(len(data), around, most), most)
+        if len(text) <= room:
+            break
+    return text
+
+
+def contrast(expected: bytes, received: bytes, offset: int, room: int) -> tuple[str, str]:
+    """Return what to show of two values that differ at the byte `offset`: the same part of both, as in `brief`.
+
+    Together the texts take at most `room` characters, unless 4 bytes of each take more.
+    """
+    for most in range(_SIDE, _FEWEST - 1, -1):
+        start = _start(max(len(expected), len(received)), offset, most)
+        ours, theirs = _cut(expected, start, most), _cut(received, start, most)
+        if len(ours) + len(theirs) <= room:
+            break
+    return ours, theirs
+
+
+def _start(length: int, around: Optional[int], most: int) -> int:
+    """Return where to begin to show `most` of `length` items, so that the item `around` is among them."""
+    if length <= most or around is None or around < most * 3 // 4:
+        return 0
+    return around - most // 2
+
+
+def _cut(data: Union[bytes, str], start: int, most: int) -> str:
+    return f"{'...' if start else ''}{data[start:start + most]!r}{'...' if start + most < len(data) else ''}"
+
+
 def shorten_repr(value: object, limit: int = 60) -> str:
     """Return the repr of any value on one line, cut after `limit` characters; it says how many more there are."""
     if isinstance(value, (bytes, str)):
@@ -81,12 +121,23 @@ def shorten_repr(value: object, limit: int = 60) -> str:
     return f"{text[:limit]}... ({len(text) - limit} more characters)"
 
 
+def function_name(function: object) -> str:
+    """Return the name of a function or another callable, without the functions in which it was defined."""
+    name: Optional[str] = getattr(function, "__qualname__", None)
+    return shorten_repr(function) if name is None else name.rpartition("<locals>.")[2]
+
+
+def text_of(exception: BaseException) -> str:
+    """Return what an exception says; its arguments, if it can't: as with bytes in an `assert`, under ``python -bb``."""
+    try:
+        return str(exception)
+    except Exception:  # noqa: BLE001 - a user's __str__, which must not break the report
+        return ", ".join(map(shorten_repr, exception.args))
+
+
 def exception_text(exception: BaseException, limit: int = 200) -> str:
     """Return the exception's type and the first line of its text, as at the end of a traceback."""
-    try:
-        text = str(exception).strip().split("\n")[0]
-    except Exception:  # noqa: BLE001 - a user's __str__, which must not break the report
-        text = ""
+    text = text_of(exception).strip().split("\n")[0]
     if len(text) > limit:
         text = f"{text[:limit]}..."
     return f"{type(exception).__name__}: {text}" if text else type(exception).__name__

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
         def client_raised(self, exc: Optional[BaseException]) -> None: ...
         def listening_at(self) -> str: ...
 
+        def advice(self) -> list[str]: ...
+
 __all__ = ["Blame"]
 
 __unittest = True
@@ -129,9 +131,12 @@ class Blame:
             return True  # a wait had timed out first; the script mostly fails then because the client goes away
         if failure is None or not failure.at_end:
             return False
+        from tcpclient_testing.report.hints import refusal
         from tcpclient_testing.report.report import ExpectationError
-        if not isinstance(exc, Exception) or isinstance(exc, ExpectationError):
+        if not is_error(exc) or isinstance(exc, ExpectationError):
             return False
+        if refusal(failure, chain_of(exc)) is not None:
+            return False  # the report on the script says it better
         stood = self._evidence.task_snapshot
         if stood is not None and stood.shows(exc):
             return True
@@ -157,9 +162,13 @@ class Blame:
     def _attach(self, exc: BaseException) -> None:
         """Let tracebacks of `exc` show the conversation: as a note, or (Python 3.9 and 3.10) in its chain."""
         evidence = self._evidence
-        if not len(evidence.transcript) or getattr(exc, "has_conversation", False) or exc is evidence.client_error:
+        if getattr(exc, "has_conversation", False) or exc is evidence.client_error:
             return
-        _attach_text(exc, [*self._headline(), *self._earlier(exc), *self._conversation()])
+        advice = evidence.advice()
+        if len(evidence.transcript):
+            _attach_text(exc, [*advice, *self._headline(), *self._earlier(exc), *self._conversation()])
+        elif advice:
+            _attach_text(exc, advice)
 
     def attach_to_cause(self, exc: BaseException, *, conversation: bool) -> None:
         """Let tracebacks of `exc`, which a client has raised beside the body, show where the script was.
@@ -179,9 +188,12 @@ class Blame:
         return named([each for each in self._evidence.errors_beside() if not any(each is other for other in known)])
 
     def _headline(self) -> list[str]:
+        from tcpclient_testing.report.hints import diagnose
         from tcpclient_testing.report.report import headline
-        failure = self._evidence.session.environment.verdict
-        return [] if failure is None else [headline(self._evidence.session, failure), ""]
+        session, transcript = self._evidence.session, self._evidence.transcript
+        failure = session.environment.verdict
+        return [] if failure is None else [
+            headline(session, failure, transcript.name, diagnose(session, transcript).cause), ""]
 
     def _conversation(self) -> list[str]:
         from tcpclient_testing.report.report import conversation_text

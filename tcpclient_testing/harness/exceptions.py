@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     pass
 
 __all__ = [
-    "ConversationSoFar", "attach_by_chain", "chain_of", "is_control", "is_error", "parts_of", "raise_alone",
+    "ConversationSoFar", "attach_by_chain", "chain_of", "context_of", "is_control", "is_error", "parts_of",
+    "raise_alone",
 ]
 
 __unittest = True
@@ -40,10 +41,19 @@ def chain_of(exc: BaseException) -> list[BaseException]:
         each = found.pop()
         if not any(each is known for known in chain):
             chain.append(each)
-            before = each.__context__ if each.__cause__ is None else each.__cause__
+            before = context_of(each) if each.__cause__ is None else each.__cause__
             found += [part for part in parts_of(each) if part is not each]
             found += [] if before is None else [before]
     return chain
+
+
+def context_of(exc: BaseException) -> Optional[BaseException]:
+    """Return the exception that was being handled when `exc` was raised; None if there was none."""
+    before = exc.__context__
+    if before is None:
+        return None
+    from .in_flight import led_to
+    return before if led_to(before, exc) else None
 
 
 def raise_alone(error: BaseException) -> NoReturn:

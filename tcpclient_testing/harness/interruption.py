@@ -2,6 +2,9 @@
 
     running --failure--> (a moment later) cancelled again and again, until it ends --ended--> over
 
+When a subtest has reported the failure, the rest of the test gets its time: it is cancelled when nothing happens any
+more on the servers that have not failed.
+
 The cancellation must not be seen outside of the server's context. The code that catches the `CancelledError` when the
 context is left awaits `absorb()`. It undoes our cancellations in the task's count, and returns whether anybody else had
 cancelled the task, too.
@@ -21,6 +24,8 @@ import weakref
 from types import FrameType
 from typing import Any, Callable, Optional
 
+from .exceptions import context_of
+
 __all__ = ["Body", "SharedTask", "awaits", "consequence", "ends_with_ctrl_c"]
 
 __unittest = True
@@ -29,6 +34,7 @@ _PATIENCE = 0.1  # seconds between the failure and the first cancellation
 _INSISTENCE = 0.05  # seconds between two cancellations
 # Parts of a test that clean up (fixtures, tearDown) clean up more than the client: they get more time.
 _PATIENCE_WHILE_CLEANING = 1.0
+_PATIENCE_AFTER_REPORT = 5.0  # seconds without anything that happens
 
 # They run all parts of a test in one task. If a part has ended, the task must not be cancelled: this would break what
 # the framework does next. unittest of Python 3.9 and 3.10 has such a task for each test, anyio's plugin for pytest one
@@ -82,6 +88,8 @@ class Body:
         self._patience = _PATIENCE_WHILE_CLEANING if cleaning else _PATIENCE
         self._cancelled = 0
         self._others = self._cancelled_by_others()
+        self._progress: Optional[Callable[[], int]] = None
+        self._seen = 0
         self._timer: Optional[asyncio.TimerHandle] = None
         self._over = False
 
@@ -109,6 +117,17 @@ class Body:
         with contextlib.suppress(RuntimeError):  # that loop is closed: the body has ended
             self._loop.call_soon_threadsafe(self.interrupt)
 
+    def spare(self, progress: Callable[[], int]) -> None:
+        """A subtest has reported the failure: cancel what follows only when it is stuck. Call this in the body.
+
+        That is when `progress`, which counts what happens on other servers, has stood still for some seconds.
+        """
+        if not self._over:
+            self._progress, self._seen = progress, progress()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_later(_PATIENCE_AFTER_REPORT, self._cancel)
+
     def drop(self) -> None:
         """Stop interrupting: another body has taken the place of this one, or the part has ended."""
         self._over = True
@@ -118,6 +137,9 @@ class Body:
 
     def _cancel(self) -> None:
         if self._over or self._task.done() or not self._part.runs():
+            return
+        if self._progress is not None and self._progress() != self._seen:
+            self.spare(self._progress)
             return
         if not self._waits_for_us(self._task):
             self._cancelled += 1
@@ -177,5 +199,5 @@ def consequence(error: BaseException) -> Optional[BaseException]:
     """Return the exception that the body was handling when a `CancelledError` ended it, or None."""
     seen: Optional[BaseException] = error
     while isinstance(seen, asyncio.CancelledError):
-        seen = seen.__context__
+        seen = context_of(seen)
     return seen

@@ -39,6 +39,10 @@ class Judged(Protocol):
         """Whether the server was closed, and has no failure that the test has not reported."""
 
     @property
+    def closed(self) -> bool:
+        """Whether the server was closed: its block, or its test, has ended."""
+
+    @property
     def excused(self) -> bool:
         """Whether the server gives no verdict any more, since the test has its report."""
 
@@ -90,6 +94,9 @@ class Judged(Protocol):
 
     def set_body(self, task: asyncio.Task[Any], *, cleaning: bool = False) -> None:
         """Make `task` the body of the test: it is interrupted when the script has failed."""
+
+    def spare_body(self, progress: Callable[[], int]) -> None:
+        """A subtest has reported the verdict: interrupt the body only when it is stuck; see `Body.spare`."""
 
     async def release_body(self) -> bool:
         """The body has ended: don't interrupt it any more. Return whether it was interrupted, and by nobody else."""

@@ -18,18 +18,19 @@ import weakref
 from typing import TYPE_CHECKING, Any, Optional
 
 from .exceptions import is_verdict, raise_alone
-from .in_flight import is_propagating
+from .in_flight import is_over, is_propagating
 from .judged import ON_ITS_WAY
 from .servers import BODY, SET_UP, TEAR_DOWN, ServersOfTest, owner_of, without_waiting
 from .tracebacks import hide_our_frames
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from types import TracebackType
     from typing import Callable
 
     from .judged import Judged
 
-__all__ = ["RunningPart", "block_of", "leaving_with", "run", "run_blocking"]
+__all__ = ["RunningPart", "block_of", "leaving_with", "run", "run_blocking", "show_blocks_in"]
 
 __unittest = True
 
@@ -58,6 +59,20 @@ def run_blocking(servers: ServersOfTest, part: str, function: Callable[..., Any]
     """Call a function that is a part of the test, and blocks. Raise what the part reports."""
     with RunningPart(servers, part), servers.in_part(part):
         return function(*args, **kwargs)
+
+
+def show_blocks_in(error: BaseException, besides: Collection[Judged] = ()) -> None:
+    """If `error` was raised out of an event loop that waited, show in it the conversations of blocks that have servers.
+
+    These blocks have not ended: their tasks still wait. An exception of a task does not come out of the loop like that.
+    Servers in `besides` are shown by others.
+    """
+    entry = error.__traceback__
+    while entry is not None and entry.tb_frame.f_code.co_name not in ("_run_once", "called_by_loop"):
+        entry = entry.tb_next
+    if entry is not None:
+        for server in [each for each in _parts.servers if not each.closed and each not in besides]:
+            without_waiting(server.show_conversation(error, blocking=True))
 
 
 class RunningPart:
@@ -183,7 +198,7 @@ class _ServerOfBlock(ServersOfTest):
             report = exc.report  # type: ignore[attr-defined]
             return report.failure.now if report.given_on_leaving and report.failure.in_vain else None
         waited = [server.waited_until() for server in _parts.servers
-                  if server not in self.servers and not server.finished]
+                  if server not in self.servers and not server.closed]
         return min((until for until in waited if until is not None), default=None)
 
 
@@ -201,7 +216,7 @@ def leaving_with(server: Judged, exc: Optional[BaseException]) -> Optional[BaseE
     if exc is not ON_ITS_WAY:
         return exc
     exc = sys.exc_info()[1]
-    if exc is not None:
+    if exc is not None and not is_over(exc):
         if is_propagating(exc):
             return exc
         server.blames(exc)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar
 from tcpclient_testing.errors import ScriptError
 
 from .exceptions import is_control, is_error, is_verdict, raise_alone
+from .in_flight import carried_by
 from .interruption import consequence
 from .subtests import SubtestReports
 from .tracebacks import hide_our_frames
@@ -63,6 +64,21 @@ def _awaited(exc: Optional[BaseException]) -> bool:
     return is_verdict(exc) and not exc.report.given_on_leaving  # type: ignore[union-attr]
 
 
+class _Ending:
+    """How a test ends.
+
+    - `leaving` says that its servers are being left.
+    - `judged` is the task that waits for the verdict.
+    - `broken_off` says that the loop has ended while the body was running.
+    """
+
+    __slots__ = ("leaving", "judged", "broken_off")
+
+    def __init__(self) -> None:
+        self.leaving = self.broken_off = False
+        self.judged: Optional[asyncio.Task[Any]] = None
+
+
 class ServersOfTest:
     """The servers that a test has made, in that order, and the body of the test while it runs."""
 
@@ -75,7 +91,7 @@ class ServersOfTest:
     def __init__(self) -> None:
         self.servers: list[Judged] = []
         self._outliving: list[Judged] = []
-        self._ending = False
+        self._ending = _Ending()
         self._subtests = SubtestReports()
         self._body: Optional[asyncio.Task[Any]] = None
         self.part: Optional[str] = None  # the part of the test that runs
@@ -115,7 +131,7 @@ class ServersOfTest:
         if owner_of(cleared) is self:
             if not self.is_torn_down:
                 self._own_by(server)
-        elif not self._ending and cleared in self.servers:
+        elif not self._ending.leaving and cleared in self.servers:
             self.add(server, outlives=cleared in self._outliving)
 
     def live(self) -> list[Judged]:
@@ -204,17 +220,33 @@ class ServersOfTest:
         self._body = None
         return any([await server.release_body() for server in self.servers])
 
-    def abandon(self, error: RuntimeError) -> Optional[ScriptError]:
-        """Running the body has raised `error`: check whether the loop was stopped while the body was running.
+    def cut_off(self, exc: Optional[BaseException] = None) -> bool:
+        """Running the loop has raised an exception: check whether it came while the body was running, from elsewhere.
 
-        If so, end the body and return the test's report. Return None if the body had ended: then `error` is its own.
+        If so, cancel the body. No server gives a verdict then: the exception is the test's report, and `exc`, if given,
+        shows the conversation.
         """
-        body, self._body = self._body, None
+        body, self._body, self._ending.judged = self._body or self._ending.judged, None, None
         if body is None or body.done():
-            return None
-        self.excuse()
+            return False
+        self._ending.broken_off = True
+        self.excuse(exc)
         with contextlib.suppress(RuntimeError):  # the loop was closed
             body.cancel()
+        return True
+
+    def abandon(self, error: BaseException) -> Optional[BaseException]:
+        """Running the body has raised `error`: check whether the loop has ended while the body was running.
+
+        If so, end the body and return the test's report: `error`, if a signal handler has raised it while the loop
+        waited (that of pytest-timeout does), or else an error that says that the loop was stopped. Return None if the
+        body had ended: then `error` is its own.
+        """
+        stops = isinstance(error, RuntimeError)
+        if not self.cut_off(carried_by(error) if self.attaches and not stops else None):
+            return None
+        if not stops:
+            return carried_by(error)
         stopped = ScriptError("the event loop was stopped or closed while the test ran in it, before the server could "
                               "judge: let the test framework make, stop and close the loop")
         stopped.__cause__ = error
@@ -229,9 +261,21 @@ class ServersOfTest:
         - A body is followed by the verdict, if there is one by then.
         - What a tear-down raises after a script has failed is a consequence: the report shows it.
         """
+        if self._ending.broken_off and part == BODY:
+            return None if isinstance(exc, asyncio.CancelledError) else exc  # the test has its report; nobody waits
+        self._ending.judged = self._body
+        try:
+            return await self._raised_after(part, exc, blocking)
+        finally:
+            self._ending.judged = None
+
+    async def _raised_after(self, part: str, exc: Optional[BaseException], blocking: bool) -> Optional[BaseException]:
         self._look_back(exc)
         interrupted = False if blocking else await self.release()
         if part == TEAR_DOWN:
+            if isinstance(exc, (KeyboardInterrupt, SystemExit)):
+                self.excuse()
+                return exc
             if any(exc is verdict for verdict in self._verdicts):
                 return exc
             return None if exc is not None and self._is_dropped(exc, interrupted) else exc
@@ -325,6 +369,8 @@ class ServersOfTest:
     async def leave(self, server: Judged, *, blocking: bool) -> None:
         """Leave one of several servers, and raise the verdict, which may be another server's: see `_look_for_cause`."""
         try:
+            if not blocking and events._get_running_loop() is not None:
+                self._ending.judged = asyncio.current_task()
             await self._leave(server, blocking=blocking)
             return
         except Exception:
@@ -335,6 +381,8 @@ class ServersOfTest:
             first = min(others, key=lambda other: other.failed_at(), default=server)
             if first.failed_at() >= server.failed_at():
                 raise
+        finally:
+            self._ending.judged = None
         verdict = first.error()
         assert verdict is not None
         raise_alone(verdict)
@@ -342,11 +390,11 @@ class ServersOfTest:
     async def _leave(self, server: Judged, *, blocking: bool) -> None:
         """Leave one of the servers, which closes it; clear it, if it outlives the test. Raise its verdict."""
         end = server.clear if server in self._outliving else server.leave
-        self._ending = True
+        self._ending.leaving = True
         try:
             await end(implied_disconnect=self.implied_disconnect, blocking=blocking)
         finally:
-            self._ending = False
+            self._ending.leaving = False
 
     async def _look_for_cause(self, servers: Sequence[Judged], *, blocking: bool) -> None:
         """If the first of these servers that failed has only waited in vain, let the others look for the cause."""
@@ -363,12 +411,16 @@ class ServersOfTest:
         with contextlib.suppress(AssertionError, ScriptError):
             self.close()
 
+    def close_in_loop(self) -> None:
+        """Close what Ctrl-C has left of the servers in the test's loop, while the loop can still close transports."""
+        self._end([server for server in self.servers if server.in_loop and server not in self._outliving])
+
     def close(self) -> None:
         """Close all servers at once, without a verdict. Those that outlive the test begin another script."""
         self._end(self.servers)
 
     def _end(self, servers: list[Judged]) -> None:
-        self._ending = True
+        self._ending.leaving = True
         try:
             for server in servers:
                 if server in self._outliving:
@@ -376,7 +428,7 @@ class ServersOfTest:
                 else:
                     server.close()
         finally:
-            self._ending = False
+            self._ending.leaving = False
 
     # Subtests: each exception of a subtest is reported separately.
 
@@ -421,7 +473,13 @@ class ServersOfTest:
                                                      blocking=True)))
             for server in failed])
         self._subtests.tell(failed)
+        for server in failed:
+            server.spare_body(self._progress)
         return exc if instead is None else instead
+
+    def _progress(self) -> int:
+        """Count what has happened on the servers whose verdict no subtest has reported."""
+        return sum(server.has_happened() for server in self.unreported())
 
     def _cut_short(self, exc: BaseException, before: Mapping[Judged, tuple[Mapping[Any, int], int]]) -> None:
         """A subtest is ended by `exc`, its own report. `before` says what each server had when the subtest began."""

@@ -12,15 +12,15 @@ from typing import Optional, TypeVar
 
 from tcpclient_testing.errors import ScriptError
 
-from .exceptions import parts_of
-
-__all__ = ["cut_to_test", "hide_our_frames", "told_of"]
+__all__ = ["FRAMES_HIDDEN", "cut_to_test", "hide_our_frames", "told_of"]
 
 __unittest = True
 
 E = TypeVar("E", bound=BaseException)
 
 _PACKAGE = __name__.partition(".")[0]
+# What stands between frames of the library is hidden with them.
+_FOLLOWING = (_PACKAGE, "asyncio", "contextlib")
 _FRAMEWORKS = frozenset({"asyncio", "concurrent", "contextlib", "unittest", "uvloop", "winloop", _PACKAGE})
 
 
@@ -61,8 +61,10 @@ def told_of(error: BaseException) -> Optional[TracebackType]:
 def hide_our_frames(error: BaseException) -> None:
     """Remove the library's frames from the tracebacks of an exception, and of those in its chain and in its groups.
 
-    The first entry of each traceback stays, since it can't be removed from it.
+    So are those of asyncio and of contextlib that follow them: where asyncio is written in Python, as on PyPy, each
+    ``await`` has some. The first entry of each traceback stays, since it can't be removed from it.
     """
+    from .exceptions import parts_of  # here, since only an exception needs it
     seen: set[int] = set()
     waiting: list[Optional[BaseException]] = [error]
     while waiting:
@@ -72,10 +74,31 @@ def hide_our_frames(error: BaseException) -> None:
         seen.add(id(each))
         waiting += [each.__cause__, each.__context__, *(part for part in parts_of(each) if part is not each)]
         entry = each.__traceback__
+        hidden = _FOLLOWING if entry is not None and _package_of(entry) == _PACKAGE else (_PACKAGE,)
         while entry is not None:
-            while entry.tb_next is not None and _package_of(entry.tb_next) == _PACKAGE:
-                entry.tb_next = entry.tb_next.tb_next
-            entry = entry.tb_next
+            while entry.tb_next is not None and _package_of(entry.tb_next) in hidden:
+                entry.tb_next, hidden = entry.tb_next.tb_next, _FOLLOWING
+            entry, hidden = entry.tb_next, (_PACKAGE,)
+
+
+class _FramesHidden:
+    """A context, entered in a public method, that hides how an exception came there: see `hide_our_frames`.
+
+    Then one line of the library stands below the line of the user that called the method.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Optional[type[BaseException]], exc: Optional[BaseException],
+                 traceback: Optional[TracebackType]) -> None:
+        if exc is not None:
+            hide_our_frames(exc)
+
+
+FRAMES_HIDDEN = _FramesHidden()
 
 
 def _package_of(entry: TracebackType) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator
+from enum import Enum
 from typing import Any, Callable, ClassVar, Optional, Union
 
 from tcpclient_testing.engine import commands
@@ -36,8 +37,15 @@ __all__ = ["CLOSED", "HALF_CLOSED", "RESET", "MemoryConnection", "MemoryServer",
 
 __unittest = True
 
-#: What stands on the wire when the server has ended its stream.
-HALF_CLOSED, CLOSED, RESET = "half-closed", "closed", "reset"
+class End(Enum):
+    """What stands on the wire when the server has ended its stream. No text: Python may warn if bytes meet that."""
+
+    HALF_CLOSED = "half-closed"
+    CLOSED = "closed"
+    RESET = "reset"
+
+
+HALF_CLOSED, CLOSED, RESET = End
 
 
 class NotDone(Exception):
@@ -72,7 +80,7 @@ class Wire:
     __slots__ = ("items", "writes", "reading")
 
     def __init__(self) -> None:
-        self.items: list[Union[bytes, str]] = []
+        self.items: list[Union[bytes, End]] = []
         self.writes: list[bytes] = []
         self.reading = True
 
@@ -101,8 +109,8 @@ class MemoryConnection(_Script):
         self._server.written()
 
     @property
-    def wire(self) -> list[Union[bytes, str]]:
-        """What the client gets: bytes, and then "half-closed", "closed" or "reset"."""
+    def wire(self) -> list[Union[bytes, End]]:
+        """What the client gets: bytes, and then HALF_CLOSED, CLOSED or RESET."""
         return self._server.wire(self.conversation.number).items
 
     @property
@@ -129,6 +137,9 @@ class MemoryServer(_Script):
     - `at_once`: whether each send is written when it is due; else sends written one after another are one write
     - `sees_reading`: whether it can see how much the client has read: see `read`
     """
+
+    #: Its clock is exact.
+    tick = 0.0
 
     def __init__(self, *, timeout: Optional[float] = 5.0, idle_timeout: Optional[float] = 30.0,
                  taking: bool = True, at_once: bool = False, pipelining: bool = True,
@@ -158,9 +169,9 @@ class MemoryServer(_Script):
     # The script.
 
     def expect_connect(self, *, timeout: Any = UNSET, within: Any = None,
-                       after: Any = None) -> ExpectConnect[MemoryConnection]:
+                       after: Any = None, label: Optional[str] = None) -> ExpectConnect[MemoryConnection]:
         """Begin the script of the next connection."""
-        step: ExpectConnect[MemoryConnection] = ExpectConnect(origin_of(sys._getframe(1)),
+        step: ExpectConnect[MemoryConnection] = ExpectConnect(origin_of(sys._getframe(1), label),
                                                  timing_of("expect_connect", timeout, within, after))
         self.session.add_connection(step, self.now)
         self.written()

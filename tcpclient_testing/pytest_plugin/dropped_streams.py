@@ -1,6 +1,6 @@
 """Holds back Python's warnings about client streams that a test has dropped, until the verdict is known.
 
-A `StreamWriter` that is garbage collected before it was closed warns (Python 3.11 and later). If warnings are errors,
+A `StreamWriter` that is garbage collected before it was closed warns (Python 3.11.3 and later). If warnings are errors,
 pytest makes a failure of that: a second report, or (before pytest 8.4) one that replaces the verdict. But when a test
 function drops its streams, it is not known yet whether the script has failed. So:
 

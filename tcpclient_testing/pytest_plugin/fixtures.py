@@ -52,6 +52,8 @@ class FixtureServer(MockTCPServer):
     for pytest-tcpclient.
     """
 
+    _twin = "the fixture threaded_tcpserver"
+
     def __await__(self) -> Generator[Any, None, FixtureServer]:
         """Return the server: ``server = await tcpserver_factory()``."""
         self._lifetime.attach()
@@ -65,13 +67,13 @@ class FixtureServer(MockTCPServer):
         return super().address
 
     def expect_connect(self, timeout: Optional[float] = UNSET, *, within: Optional[float] = None,
-                       after: Optional[float] = None) -> ConnectStep[Connection]:
-        return super().expect_connect(timeout=timeout, within=within, after=after)
+                       after: Optional[float] = None, label: Optional[str] = None) -> ConnectStep[Connection]:
+        return super().expect_connect(timeout=timeout, within=within, after=after, label=label)
 
     def expect_bytes(self, data: Any = UNSET, timeout: Optional[float] = UNSET, *, within: Optional[float] = None,
-                     expected_bytes: Any = UNSET) -> Step[bytes]:
+                     label: Optional[str] = None, expected_bytes: Any = UNSET) -> Step[bytes]:
         data = _named("expect_bytes", "expected_bytes", expected_bytes, data)
-        return super().expect_bytes(data, timeout=timeout, within=within)
+        return super().expect_bytes(data, timeout=timeout, within=within, label=label)
 
     def expect_frame(self, payload: Any = anything, timeout: Optional[float] = UNSET, *,
                      expected_payload: Any = UNSET, **options: Any) -> Step[Any]:
@@ -80,8 +82,9 @@ class FixtureServer(MockTCPServer):
         return super().expect_frame(payload, timeout=timeout, **options)
 
     def expect_disconnect(self, timeout: Optional[float] = UNSET, *, wait_closed: bool = True, unread: bool = False,
-                          within: Optional[float] = None) -> Step[Any]:
-        return super().expect_disconnect(timeout=timeout, wait_closed=wait_closed, unread=unread, within=within)
+                          within: Optional[float] = None, label: Optional[str] = None) -> Step[Any]:
+        return super().expect_disconnect(timeout=timeout, wait_closed=wait_closed, unread=unread, within=within,
+                                         label=label)
 
 
 def _named(method: str, name: str, named: Any, positional: Any) -> Any:

@@ -21,6 +21,8 @@ import pytest
 
 from tcpclient_testing.harness.adopting.owners import opening_for
 from tcpclient_testing.harness.exceptions import parts_of, raise_alone
+from tcpclient_testing.harness.in_flight import carried_by
+from tcpclient_testing.harness.run import show_blocks_in
 from tcpclient_testing.harness.tracebacks import hide_our_frames
 from tcpclient_testing.report.report import ExpectationError
 from tcpclient_testing.virtual_time.policies import current_policy, virtual_loops_of
@@ -143,7 +145,12 @@ def _judged_call(item: pytest.Item) -> Generator[None, Any, None]:
     ours = "request" in names or any(name in names for name in FIXTURES)
     users = SERVERS in item.stash and item.stash[SERVERS].expected and isinstance(item, pytest.Function)
     if function is None or not (ours or users):
-        yield
+        outcome = yield
+        if outcome.excinfo is not None:
+            error = carried_by(outcome.excinfo[1])
+            show_blocks_in(error)
+            if error is not outcome.excinfo[1]:
+                _force_exception(outcome, error)
         return
     servers = servers_of(item)
     if "request" in getattr(getattr(inspect.unwrap(function), "__code__", None), "co_varnames", ()):
@@ -154,20 +161,28 @@ def _judged_call(item: pytest.Item) -> Generator[None, Any, None]:
         of_unittest = hasattr(getattr(item, "cls", None), "_callTestMethod")
         with servers.call(), contextlib.nullcontext() if of_unittest else opening_for(servers):
             outcome = yield
-            if outcome.excinfo is not None and isinstance(outcome.excinfo[1], RuntimeError):
-                stopped = servers.stopped(outcome.excinfo[1])
-                if stopped is not None:
-                    _force_exception(outcome, pytest.fail.Exception(str(stopped), pytrace=False))
+            if outcome.excinfo is not None:
+                error = carried_by(outcome.excinfo[1])
+                stopped = servers.stopped(error)
+                if stopped is not None and stopped is not error:
+                    error = pytest.fail.Exception(str(stopped), pytrace=False)
+                if error is not outcome.excinfo[1]:
+                    _force_exception(outcome, error)
     finally:
         item.obj = function  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, None]:
-    """Drop what fixtures raise in their tear-down because the script has failed: the verdict was reported already."""
+    """Drop what fixtures raise in their tear-down because the script has failed: the verdict was reported already.
+
+    After Ctrl-C or SystemExit in a fixture's tear-down, pytest leaves out the other fixtures: close their servers here.
+    """
     outcome = yield
     servers = item.stash.get(SERVERS, None)
     if servers is not None:
+        if outcome.excinfo is not None and isinstance(outcome.excinfo[1], (KeyboardInterrupt, SystemExit)):
+            servers.abandon_all()
         servers.torn_down()
         if outcome.excinfo is not None and servers.explains(outcome.excinfo[1]):
             outcome.force_result(None)
@@ -201,6 +216,13 @@ def _note_as_told(error: BaseException) -> None:
     for part in parts_of(error):
         if isinstance(part, ExpectationError):
             part.report.tell()
+
+
+def _summarise(report: Any, error: BaseException) -> None:
+    """Give pytest's summary the first line, without the name of the exception: that takes the room of the cause."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if isinstance(error, ExpectationError) and crash is not None:
+        report.longrepr.reprcrash = type(crash)(crash.path, crash.lineno, error.report.headline)
 
 
 def _put_off_success(report: Any, servers: ServersOfFixtures) -> None:
@@ -246,6 +268,8 @@ def _report(item: pytest.Item, call: pytest.CallInfo[None],
             if not full:
                 hide_our_frames(call.excinfo.value)  # of a server that the test has made itself
         outcome = yield
+        if call.excinfo is not None:
+            _summarise(outcome.get_result(), call.excinfo.value)
         if servers is not None:
             _put_off_success(outcome.get_result(), servers)
         return
@@ -264,5 +288,6 @@ def _report(item: pytest.Item, call: pytest.CallInfo[None],
         verdict.report.leave_out_transcript()
     outcome = yield
     report = outcome.get_result()
+    _summarise(report, error)
     if report.failed:
         report.sections += servers.sections(verdict)

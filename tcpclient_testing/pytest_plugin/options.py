@@ -10,13 +10,13 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from typing import Any, Optional, Union
 
 import pytest
 
 from tcpclient_testing.engine.steps.timing import SCALE
+from tcpclient_testing.server.options import no_such_option, option_names
 from tcpclient_testing.server.server import MockTCPServer
 
 __all__ = ["pytest_addoption", "pytest_configure", "pytest_unconfigure", "server_options", "wants_virtual_time"]
@@ -26,7 +26,7 @@ __unittest = True
 __tracebackhide__ = True
 
 _SCALE_BEFORE: pytest.StashKey[Optional[str]] = pytest.StashKey()
-_OPTIONS = tuple(name for name in inspect.signature(MockTCPServer.__init__).parameters if name != "self")
+_OPTIONS = [*option_names(MockTCPServer.__init__), "virtual_time"]
 _CONFIGURATION = (
     ("timeout", "SECONDS", "seconds without progress after which a step has failed, or 'none' (default: 5)"),
     ("idle_timeout", "SECONDS", ("seconds after which a complete script has failed because a client stays connected "
@@ -107,12 +107,8 @@ def server_options(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def _check_option(name: str) -> None:
-    if name not in _OPTIONS and name != "virtual_time":
-        from difflib import get_close_matches
-        close = get_close_matches(name, (*_OPTIONS, "virtual_time"), 1)
-        meant = f"did you mean {close[0]!r}? " if close else ""
-        pytest.fail(f"@pytest.mark.tcpserver: servers have no option {name!r}; {meant}there are: "
-                    f"{', '.join(_OPTIONS)}, virtual_time", pytrace=False)
+    if name not in _OPTIONS:
+        pytest.fail(f"@pytest.mark.tcpserver: {no_such_option(name, _OPTIONS)}", pytrace=False)
 
 
 def wants_virtual_time(node: Any) -> bool:

@@ -172,8 +172,8 @@ class ServersOfFixtures(UsersServers):
         """The asynchronous servers, which run in a loop of the test."""
         return [server for server in self._own() if isinstance(server, Judgement)]
 
-    def stopped(self, error: RuntimeError) -> Optional[BaseException]:
-        """The call of the test has ended with `error`. Return what to raise instead if the body has not ended."""
+    def stopped(self, error: BaseException) -> Optional[BaseException]:
+        """The call of the test has ended with `error`. Return what to report, perhaps `error`, if the body has not."""
         stopped = self.abandon(error)
         if stopped is not None:
             self._over = True

@@ -1,11 +1,14 @@
-"""Finds the one hint that the report of a failure may give. There is a hint only if the evidence supports it.
+"""Finds the cause behind a mismatch, and the one hint that a report may give, as far as the evidence supports them.
 
-There are hints on:
+A mismatch says what differs. The transcript may show why: then the report's first line says that, and the mismatch
+follows below. There are causes and hints on:
 
 - TLS;
 - line endings;
 - lengths that count their own header (`counted_header`);
-- replies that the client left unread (`unread_data_hint`).
+- replies that the client left unread (`unread_data`).
+
+A length that counts its header, and data that was sent before the client last sent something, are only a hint.
 
 The evidence for lengths that count their own header is a difference of exactly the header's size between the announced
 length and one of these:
@@ -20,73 +23,141 @@ well (RFC 1122, 4.2.2.13). The server can't see what the client has read, only w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from tcpclient_testing.engine.connection.client_hello import is_client_hello
+from tcpclient_testing.engine.connection.handshake import HANDSHAKE_DONE
+from tcpclient_testing.engine.connection.tls_failure import CLIENT, TLSFailure
 from tcpclient_testing.engine.framing.delimited import Delimited
 from tcpclient_testing.engine.framing.sized import LengthPrefixed
-from tcpclient_testing.engine.mismatches import LengthDiffers
+from tcpclient_testing.engine.matching.exact import StartsWith
+from tcpclient_testing.engine.matching.json_text import JSON
+from tcpclient_testing.engine.matching.patterns import Regex
+from tcpclient_testing.engine.mismatches import LengthDiffers, Mismatch
 from tcpclient_testing.engine.steps.messages import ExpectMessage
-from tcpclient_testing.engine.wording import counted
-from tcpclient_testing.transcript.entries import RECEIVED, SENT
+from tcpclient_testing.engine.wording import brief, counted
+from tcpclient_testing.transcript.entries import NOTED, RECEIVED, SENT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tcpclient_testing.engine.connection.handshake import Handshake
     from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.engine.environment import Failure
     from tcpclient_testing.engine.matching.reading import Message
     from tcpclient_testing.engine.session.session import Session
     from tcpclient_testing.transcript.entries import Transcript
+    from tcpclient_testing.transcript.entry import Entry
 
-__all__ = ["advice_on", "counted_header", "unread_data_hint"]
+__all__ = ["Diagnosis", "counted_header", "diagnose", "unread_data"]
 
 __unittest = True
 
+# How many bytes of unread data are looked at.
+_SHOWN = 32
 
-def advice_on(session: Session, transcript: Transcript) -> Optional[str]:
-    """Return what to do about the failure, or None if its cause is not clear. The mismatch's own hint comes first."""
+
+class Diagnosis(NamedTuple):
+    """What is behind a mismatch: its `cause`, for the first line, and a `hint` on what to do. None is not known.
+
+    `alone` says that the mismatch itself would only distract from the cause.
+    """
+
+    cause: Optional[str] = None
+    hint: Optional[str] = None
+    alone: bool = False
+
+
+def diagnose(session: Session, transcript: Transcript) -> Diagnosis:
+    """Return what is behind the failure. The mismatch's own hint comes first."""
     failure = session.environment.failure
     if failure is None or failure.number is None:
-        return None
+        return Diagnosis()
     conversation = session.connections.all[failure.number - 1]
-    hint: Optional[str] = getattr(failure.mismatch, "hint", None)
-    if hint is not None:
-        return hint
+    header = counted_header(failure, conversation)
     handshake = conversation.handshake
+    found: Optional[Diagnosis] = None
     if handshake is None and not getattr(failure.step, "starts_tls", False):
-        hint = _plain_server(conversation, transcript)
-    elif conversation.inbox.reset and handshake is not None and handshake.done:
-        hint = _unread_tickets(handshake)
-    return hint or _line_ending(failure, conversation, transcript) or counted_header(failure, conversation) \
-        or unread_data_hint(conversation, transcript)
+        found = _plain_server(conversation, transcript)
+    found = found or _line_ending(failure, conversation, transcript) or header
+    if found is None and failure.mismatch.hint is not None:
+        return Diagnosis(hint=failure.mismatch.hint)
+    found = found or unread_data(failure, conversation, transcript)
+    if found is None and conversation.inbox.reset and handshake is not None and handshake.done:
+        found = _unread_tickets(handshake)  # which come before all else that the server sends
+    if found is None and conversation.inbox.reset and failure.step is not None and failure.step.answers_end:
+        return Diagnosis(hint="the client had nothing left to read: look for SO_LINGER with a time of 0, or for a "
+                              "process that was killed; or write expect_reset(), if it is to reset")
+    return found or _missing_step(failure) or Diagnosis()
 
 
-def _plain_server(conversation: Conversation, transcript: Transcript) -> Optional[str]:
+def _missing_step(failure: Failure) -> Optional[Diagnosis]:
+    """For a message that is another one altogether, in mid-conversation: perhaps the client is right."""
+    step, mismatch = failure.step, failure.mismatch
+    if step is None or step.index < 2 or mismatch.offset != 0 or not (
+            isinstance(mismatch.expected, bytes) and isinstance(mismatch.received, bytes) and mismatch.received):
+        return None
+    return Diagnosis(hint=f"if the client is right to send {brief(mismatch.received)} here, a step for it is missing "
+                          "from the script")
+
+
+def refusal(failure: Failure, raised: Sequence[BaseException]) -> Optional[Diagnosis]:
+    """For a client that has refused the server's certificate, when the server saw only its end.
+
+    `raised` are the exceptions of clients, before the failure and after it.
+    """
+    if not isinstance(failure.mismatch, TLSFailure) or failure.mismatch.by != CLIENT:
+        return None
+    # By its name: nothing here imports ssl.
+    why = [getattr(exc, "verify_message", "") for exc in raised if type(exc).__name__ == "SSLCertVerificationError"]
+    return Diagnosis(f"the client refused the server's certificate: {why[0]}", failure.mismatch.hint,
+                     alone=True) if why else None
+
+
+def _plain_server(conversation: Conversation, transcript: Transcript) -> Optional[Diagnosis]:
     """For a client that spoke TLS to a server that speaks none, or that has not come to its `start_tls()` yet."""
     number = conversation.number
     if not any(entry.number == number and entry.what == "received" and is_client_hello(entry.content)
                for entry in transcript):
         return None
     if any(step.starts_tls for step in conversation.script.steps):
-        return ("the client began its TLS handshake before the script reached start_tls(): it has to wait for the "
-                "server's go-ahead, the last thing that the script sends before start_tls()")
-    return ("the client began a TLS handshake, and the server speaks no TLS here: MockTCPServer(tls=True), or "
-            "start_tls() in the script")
+        return Diagnosis("the client began its TLS handshake before the script reached start_tls()",
+                         "the client has to wait for the server's go-ahead, the last thing that the script sends "
+                         "before start_tls()", alone=True)
+    return Diagnosis("the client began a TLS handshake, and this server speaks plain text",
+                     "give the server the option tls=True, or write start_tls() in the script; or let the client "
+                     "connect without TLS", alone=True)
 
 
-def _line_ending(failure: Failure, conversation: Conversation, transcript: Transcript) -> Optional[str]:
+def _line_ending(failure: Failure, conversation: Conversation, transcript: Transcript) -> Optional[Diagnosis]:
     """For a client whose lines end in LF where the script expects CR LF, or the reverse."""
     framing = getattr(failure.step, "framing", None)
     if not isinstance(framing, Delimited):
         return None
     line = _line_at_fault(failure, conversation, transcript)
     if framing.delimiter == b"\r\n" and line.endswith(b"\n") and not line.endswith(b"\r\n"):
-        return ("the client's line ends in LF alone, the script's in CR LF: write ending=b'\\n' in the script, or fix "
-                "the client")
-    if framing.delimiter == b"\n" and line.endswith(b"\r\n"):
-        return ("the client's line ends in CR LF, the script's in LF alone: write ending=b'\\r\\n' in the script, or "
-                "fix the client")
-    return None
+        theirs, ours, ending = "LF alone", "CR LF", b"\n"
+    elif framing.delimiter == b"\n" and line.endswith(b"\r\n"):
+        theirs, ours, ending = "CR LF", "LF alone", b"\r\n"
+    else:
+        return None
+    text, wanted, wrong = line[:-len(ending)], failure.mismatch.expected, failure.mismatch.offset
+    differs = f"the client's line {brief(text, room=30)} ends in {theirs}, the script's in {ours}"
+    advice = f"let the client send {framing.delimiter!r}; or write ending={ending!r}, for the step or for the server"
+    if (isinstance(wanted, bytes) and not text.startswith(wanted)) or (wrong is not None and wrong < len(text)) \
+            or _is_refused(failure, text):
+        # The text is wrong, too, and that comes first.
+        return Diagnosis(hint=f"{differs}: {advice}")
+    return Diagnosis(differs, advice)
+
+
+def _is_refused(failure: Failure, text: bytes) -> bool:
+    """Whether the step's matcher does not match the line without its ending, as far as that can be asked.
+
+    A test's own code is not called again.
+    """
+    matcher = getattr(failure.step, "matcher", None)
+    return isinstance(matcher, (Regex, JSON, StartsWith)) and isinstance(matcher.match(text), Mismatch)
 
 
 def _line_at_fault(failure: Failure, conversation: Conversation, transcript: Transcript) -> bytes:
@@ -104,15 +175,16 @@ def _line_at_fault(failure: Failure, conversation: Conversation, transcript: Tra
     return line + end
 
 
-def _unread_tickets(handshake: Handshake) -> Optional[str]:
+def _unread_tickets(handshake: Handshake) -> Optional[Diagnosis]:
     """For a client that closed with session tickets of TLS 1.3 unread: unread data turns a close into a reset."""
     if not getattr(handshake.context, "num_tickets", 0) or handshake.info.version != "TLSv1.3":
         return None
-    return ("the server's ssl.SSLContext sends session tickets, and the close of a client that has not read them is a "
-            "reset: set context.num_tickets = 0, as tcpclient_testing.tls.server_context() does")
+    return Diagnosis("the client closed with the server's TLS session tickets unread (a reset)",
+                     "set num_tickets = 0 on the server's ssl.SSLContext, as tcpclient_testing.tls.server_context() "
+                     "does")
 
 
-def counted_header(failure: Failure, conversation: Conversation) -> Optional[str]:
+def counted_header(failure: Failure, conversation: Conversation) -> Optional[Diagnosis]:
     """The advice; None if there is no evidence for it."""
     step = failure.step
     if step is None or not step.reads:
@@ -131,9 +203,9 @@ def counted_header(failure: Failure, conversation: Conversation) -> Optional[str
         return None
     other = LengthPrefixed(framing.size, byteorder=framing.byteorder, includes_header=not framing.includes_header,
                            max_length=framing.max_length)
-    return (f"the length announced is {counted(abs(too_long), 'byte')} {'more' if too_long > 0 else 'less'} than "
-            f"{than}: does the client's length {'include' if too_long > 0 else 'leave out'} the header, as {other!r} "
-            "has it?")
+    return Diagnosis(hint=f"the length announced is {counted(abs(too_long), 'byte')} "
+                          f"{'more' if too_long > 0 else 'less'} than {than}: does the client's length "
+                          f"{'include' if too_long > 0 else 'leave out'} the header, as {other!r} has it?")
 
 
 def _announced(mismatch: LengthDiffers) -> int:
@@ -154,23 +226,35 @@ def _more_came(conversation: Conversation) -> int:
     return -sum(map(len, conversation.inbox.pending))
 
 
-def unread_data_hint(conversation: Conversation, transcript: Transcript) -> Optional[str]:
-    """Return the hint if the client reset the connection and had been sent something; else None."""
+def unread_data(failure: Failure, conversation: Conversation, transcript: Transcript) -> Optional[Diagnosis]:
+    """For a client that reset the connection, and had been sent something."""
     if not conversation.inbox.reset:
         return None
-    total = latest = 0
+    before: list[Entry] = []
+    latest: list[Entry] = []
     for entry in transcript:
         if entry.number != conversation.number:
             continue
         if entry.what == RECEIVED:
-            latest = 0
+            before += latest
+            latest = []
         elif entry.what == SENT:
-            total += entry.size
-            latest += entry.size
+            latest.append(entry)
+        elif entry.what == NOTED and entry.content.startswith(HANDSHAKE_DONE):
+            before, latest = [], []  # the client has read what it was sent in clear, or it could not have finished it
+    total, last = sum(entry.size for entry in [*before, *latest]), sum(entry.size for entry in latest)
     untaken = transcript.untaken.get(conversation.number, 0)
-    total, latest = total - untaken, max(latest - untaken, 0)
+    total, last = total - untaken, max(last - untaken, 0)
     if not total:
         return None
-    which = f"{counted(latest, 'byte')} that it was sent last" if latest else \
-        f"{counted(total, 'byte')} that it was sent"
-    return f"a client that closes with data unread resets the connection: has it read all of the {which}?"
+    close = "a client that closes with data unread resets the connection"
+    if not last:
+        return Diagnosis(hint=f"{close}: has it read all of the {counted(total, 'byte')} that it was sent?")
+    shown = b"".join(entry.content[:_SHOWN] for entry in latest[:_SHOWN])[:last]
+    data = f"{counted(last, 'byte')} {brief(shown, room=40)}"
+    # Where the script did not expect the end of the stream, its coming is the failure, and how it came is a detail.
+    if failure.step is not None and not failure.step.answers_end:
+        return Diagnosis(hint=f"{close}: has it read all of the {data} that it was sent last?")
+    return Diagnosis(f"the client closed with the {data} unread (a reset)",
+                     "let the client read all that it was sent before it closes: closing with data unread resets the "
+                     "connection; if it resets on purpose, write expect_reset()")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sysconfig
 
+from tcpclient_testing.engine.wording import text_of
+
 __all__ = ["summary"]
 
 __unittest = True
@@ -14,8 +16,11 @@ _LONGEST = 80
 
 
 def summary(exc: BaseException) -> str:
-    """Return an exception in one line, with the line that raised it."""
-    text = " ".join(str(exc).split())
+    """Return an exception in one line, with the line that raised it. A group of one stands for that one."""
+    parts = getattr(exc, "exceptions", None)
+    if isinstance(parts, tuple) and len(parts) == 1 and isinstance(parts[0], BaseException):
+        return summary(parts[0])
+    text = " ".join(text_of(exc).split())
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST - 3]}..."
     place = _place_of(exc)
     return f"{type(exc).__name__}{': ' if text else ''}{text}{f' ({place})' if place else ''}"

@@ -19,6 +19,7 @@ from tcpclient_testing.engine.wording import counted, shorten
 from tcpclient_testing.transcript import text
 from tcpclient_testing.transcript.entries import Transcript
 
+from .hints import diagnose, refusal
 from .raised import summary
 
 __all__ = ["ExpectationError", "Report", "conversation_text", "headline", "named", "place_of", "waiting_for"]
@@ -36,12 +37,14 @@ class Report:
 
     - `told`: whether a test framework has shown it as the report of a test
     - `given_on_leaving`: whether the server gave its verdict when it was left, not while the test awaited it
+    - `transcript`: the server's
     """
 
-    __slots__ = ("failure", "headline", "body", "told", "given_on_leaving")
+    __slots__ = ("failure", "transcript", "headline", "body", "told", "given_on_leaving")
 
-    def __init__(self, failure: Failure, headline: str, body: list[str]) -> None:
+    def __init__(self, failure: Failure, transcript: Transcript, headline: str, body: list[str]) -> None:
         self.failure = failure
+        self.transcript = transcript
         self.headline = headline
         self.body = body
         self.told = False
@@ -66,16 +69,24 @@ class Report:
 
     @classmethod
     def of(cls, session: Session, transcript: Transcript, *, hint: Optional[str] = None,
-           notes: Sequence[str] = (), before: Sequence[BaseException] = ()) -> Report:
-        """Report the session's failure; `hint` is the one piece of advice that the evidence supports.
+           notes: Sequence[str] = (), before: Sequence[BaseException] = (),
+           after: Sequence[BaseException] = ()) -> Report:
+        """Report the session's failure, with what is behind it (see `diagnose`). A `hint` takes the place of that one.
 
         - `notes` are further lines, on what the failure does not show: for example, that time-outs are scaled.
         - `before` are exceptions with which tasks and threads had ended by then. They are named first.
+        - `after` are those that the client raised since. They may tell more than the server can see.
         """
         failure = session.environment.failure
         assert failure is not None
+        distrust = refusal(failure, [*before, *after])
+        cause, advice, alone = diagnose(session, transcript) if distrust is None else distrust
+        hint = hint or advice
         body = named(before)
-        body += [f"  {line}" if line else "" for line in failure.mismatch.details]
+        if cause is not None and not alone:
+            body += [f"  {line.strip()}" for line in failure.mismatch.summary.splitlines()]
+        if not alone:
+            body += [f"  {line}" if line else "" for line in failure.mismatch.details]
         raised = getattr(failure.mismatch, "exception", None)
         if raised is not None:
             body += [f"  {line}" for line in _exception_lines(raised)]
@@ -83,7 +94,9 @@ class Report:
         if hint:
             body += ["  hint", f"    {hint}"]
         body += notes
-        return cls(failure, "; then: ".join([*map(summary, before[:1]), headline(session, failure)]), body)
+        first = headline(session, failure, transcript.name, cause)
+        earlier = map(summary, before[:1] if distrust is None else ())
+        return cls(failure, transcript, "; then: ".join([*earlier, first]), body)
 
 
 class ExpectationError(AssertionError):
@@ -92,11 +105,12 @@ class ExpectationError(AssertionError):
     Its text is the whole report, and the first line of that stands alone. The attributes are:
 
     - `connection`: the number of the connection (from 1), or None if no connection is at fault.
-    - `step`: the step that was not met, or None if no step is at fault.
+    - `step`: the step that was not met, or None if no step is at fault; `label`: its label, or None.
     - `mismatch`: how what happened differs from what was expected. It has `expected`, `received` and `offset` (of the
       first wrong byte); each is None where there is nothing of the kind.
     - `client_exception`: what the client, or the test, raised after the script had failed, or None. It is a
       consequence, not the cause.
+    - `transcript`: what happened on the server's connections; iterate over it for the entries, or print it.
     """
 
     def __init__(self, report: Report, client_exception: Optional[BaseException] = None) -> None:
@@ -104,13 +118,15 @@ class ExpectationError(AssertionError):
         self.report = report
         self.connection: Optional[int] = report.failure.number
         self.step: Optional[Step[Any]] = report.failure.step
+        self.label: Optional[str] = None if self.step is None else self.step.label
         self.mismatch: Mismatch = report.failure.mismatch
+        self.transcript: Transcript = report.transcript
         self.client_exception = client_exception
 
     def __str__(self) -> str:
         lines = [self.report.headline, "", *self.report.body]
         if self.client_exception is not None:
-            lines += ["  then the client raised", *(f"    {line}" for line in _exception_lines(self.client_exception))]
+            lines += ["  then the client raised", f"    {summary(self.client_exception)}"]
         return "\n".join(lines)
 
     def __reduce__(self) -> Any:
@@ -136,22 +152,33 @@ def _reported(text: str) -> _Reported:
     return _Reported(text)
 
 
-def headline(session: Session, failure: Failure) -> str:
-    """Return the first line: where, and what. It is one line, even if a user's own mismatch has several."""
-    return " ".join(line.strip() for line in _where_and_what(session, failure).splitlines())
+def headline(session: Session, failure: Failure, name: Optional[str], cause: Optional[str] = None) -> str:
+    """Return the first line: what, and where. It is one line, even if a user's own mismatch has several.
+
+    `name` is the server's, if it has one. The `cause` takes the place of what the mismatch says, if it is known.
+    """
+    text = failure.mismatch.summary if cause is None else cause
+    place = ", ".join([*([] if name is None else [f"server {name!r}"]), *_where(session, failure)])
+    return " ".join(line.strip() for line in f"{text}{f' ({place})' if place else ''}".splitlines())
 
 
-def _where_and_what(session: Session, failure: Failure) -> str:
+def _where(session: Session, failure: Failure) -> list[str]:
     number, step = failure.number, failure.step
     if number is None:
-        return failure.mismatch.summary
-    if step is None:
-        return f"connection {number}: {failure.mismatch.summary}"
-    steps = session.connections.all[number - 1].script.steps
-    lines = step.lines()
-    places = str(lines[0]) + "".join(f", called from {line}" for line in lines[-1:] if len(lines) > 1)
-    return (f"connection {number}, step {step.index + 1} of {len(steps)} ({places}): "
-            f"{failure.mismatch.summary}")
+        return []
+    connection = session.connections.of(number)
+    place = [] if failure.mismatch.names_connection or (number == 1 and not connection.inbox.accepted) \
+        else [f"connection {number}"]
+    if step is not None:
+        steps = connection.script.steps
+        lines = step.lines()
+        written = str(lines[0]) + "".join(f" from {line}" for line in lines[-1:] if len(lines) > 1)
+        label = "" if step.label is None else f" {step.label!r}"
+        place += [f"step {step.index + 1} of {len(steps)}{label}", written]
+    elif connection.script.complete and connection.script.final is not None:
+        steps = connection.script.steps
+        place += [f"after step {len(steps)} of {len(steps)}", str(steps[-1].lines()[0])]
+    return place
 
 
 def named(exceptions: Sequence[BaseException]) -> list[str]:
@@ -165,7 +192,7 @@ def named(exceptions: Sequence[BaseException]) -> list[str]:
 
 def place_of(step: Step[Any]) -> str:
     """Say which step of which connection this is, and where it was written."""
-    return f"step {step.index + 1} of connection {step.cursor.number}, {step} ({step.lines()[0]})"
+    return f"step {step.index + 1} of connection {step.cursor.number}, {step.labelled} ({step.lines()[0]})"
 
 
 def waiting_for(session: Session) -> str:
@@ -189,8 +216,20 @@ def conversation_text(session: Session, transcript: Transcript) -> list[str]:
     if waiting:
         lines += ["  received, and claimed by no step yet", *waiting]
     lines.append(_TRANSCRIPT)
-    lines += [f"  {line}" for line in text.lines(transcript)] or ["    nothing happened"]
+    lines += [f"  {line}" for line in text.lines(transcript, focus=_focus(conversations, failure))] \
+        or ["    nothing happened"]
     return lines
+
+
+def _focus(conversations: list[Conversation], failure: Optional[Failure]) -> Optional[text.Focus]:
+    """Return where to look closely in the transcript: at the failure, if it is one of a connection."""
+    if failure is None or failure.number is None:
+        return None
+    left = sum(map(len, conversations[failure.number - 1].inbox.pending))
+    received, offset = failure.mismatch.received, failure.mismatch.offset
+    if isinstance(received, bytes) and offset is not None and not left:
+        left = max(0, len(received) - offset)
+    return text.Focus(failure.number, left)
 
 
 def _told(conversation: Conversation, failure: Optional[Failure]) -> bool:
@@ -238,12 +277,17 @@ def _row(step: Step[Any], status: str, failure: Optional[Failure],
     if len(lines) > 1:
         place = f"{lines[0]} from {lines[-1]}" if lines[0].path != lines[-1].path else f"{place} from :{lines[-1].line}"
     marked = failed or (failure is not None and step in getattr(failure.mismatch, "steps", ()))
-    return (">" if marked else "", str(step), status, time, place)
+    return (">" if marked else "", step.labelled, status, time, place)
+
+
+def _calls_tests(module: dict[str, Any]) -> bool:
+    """Whether a module only calls what a test has written: the library's own, and contextvars, on PyPy in Python."""
+    return "__unittest" in module or module.get("__name__") == "_contextvars"
 
 
 def _exception_lines(exception: BaseException) -> list[str]:
     frames = exception.__traceback__
-    while frames is not None and "__unittest" in frames.tb_frame.f_globals:
-        frames = frames.tb_next  # frames of the library that called the test
+    while frames is not None and _calls_tests(frames.tb_frame.f_globals):
+        frames = frames.tb_next
     shown = traceback.format_exception(type(exception), exception, frames, chain=False)
     return "".join(shown).rstrip("\n").split("\n")

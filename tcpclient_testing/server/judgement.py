@@ -108,10 +108,21 @@ class Findings:
         return session.complete and all(conversation.inbox.ended for conversation in session.conversations)
 
     @property
+    def closed(self) -> bool:
+        """Whether the server was closed: its block, or its test, has ended."""
+        return self._runtime.closed
+
+    @property
     def interrupts_body(self) -> bool:
         """Whether the body of the test was interrupted, and is still running."""
         body = self._runtime.host.body
         return body is not None and body.interrupted
+
+    def spare_body(self, progress: Callable[[], int]) -> None:
+        """A subtest has reported the verdict: interrupt the body only when it is stuck; see `Body.spare`."""
+        body = self._runtime.host.body
+        if body is not None:
+            body.spare(progress)
 
     def look_back(self, exc: BaseException) -> None:
         """The test has just raised `exc`: find out whether a client had blocked the server's loop until then."""
@@ -158,7 +169,6 @@ class Judgement(Findings):
 
     - `lifetime` attaches the server to its loop, `check` judges what is left at the end.
     - `cancel_body` says whether to interrupt the body of the test when the script has failed.
-    - `outside_clients` says whether a client may come from outside of the test's process and its children.
     - `begin_anew` lets the server begin another script, on these listening sockets and in this loop, and returns its
       judgement.
     """
@@ -167,9 +177,8 @@ class Judgement(Findings):
     in_loop = True
 
     def __init__(self, runtime: Runtime, lifetime: Lifetime, check: FinalCheck, *, cancel_body: bool,
-                 outside_clients: bool, begin_anew: BeginAnew) -> None:
+                 begin_anew: BeginAnew) -> None:
         super().__init__(runtime)
-        self._outside_clients = outside_clients
         self.cancels_body = cancel_body
         self._lifetime = lifetime
         self._check = check
@@ -351,7 +360,7 @@ class Judgement(Findings):
         """If a client is missing, begin to look whether anything could still be it; None if it may be anybody."""
         runtime = self._runtime
         expected, accepted = runtime.session.connections.expected, runtime.session.environment.accepted
-        if self._outside_clients or not runtime.context.attached or accepted >= expected:
+        if runtime.context.outsiders or not runtime.context.attached or accepted >= expected:
             return None
         from tcpclient_testing.aio.process.life import idle_workers
 

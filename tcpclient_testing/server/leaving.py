@@ -6,9 +6,9 @@ It also judges how clients closed their asyncio streams, which the engine can't 
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from tcpclient_testing.aio.native import originals
 from tcpclient_testing.aio.streams.rules import StreamMisuse, complaint, unfinished
 from tcpclient_testing.aio.streams.watch import StreamWatch
 from tcpclient_testing.engine.mismatches import Mismatch
@@ -97,9 +97,8 @@ class FinalCheck:
         runtime = self._runtime
         if self._allow_open:
             return
-        open_ended = [conversation for conversation in runtime.session.connections.all
-                      if conversation.inbox.accepted and conversation.script.steps
-                      and conversation.script.handed_over is None and _may_end(conversation.script.steps[-1])]
+        open_ended = [each for each in runtime.session.connections.all if each.inbox.accepted and each.script.steps
+                      and each.script.handed_over is None and each.script.steps[-1].followers is not NOTHING]
         if any(not conversation.inbox.ended for conversation in open_ended):
             await self._wait_until(lambda: all(conversation.inbox.ended or conversation.inbox.closed
                                                for conversation in open_ended))
@@ -238,7 +237,7 @@ class FinalCheck:
             return True
         may_leave = _may_leave(conversation, step)
         words = complaint(stream, wait_closed=step.wait_closed, may_leave=may_leave)
-        elsewhere, here = stream.thread_id != threading.get_ident(), asyncio.current_task()
+        elsewhere, here = stream.thread_id != originals.get_ident(), asyncio.current_task()
         looks = 0
         while words is not None:
             at_work = unfinished(stream, wait_closed=step.wait_closed) and stream.may_go_on(here)
@@ -261,11 +260,6 @@ class FinalCheck:
         if stream is None:
             return "ended its stream"
         return "closed" if stream.close_called or stream.connection_lost else "half-closed"
-
-
-def _may_end(last: Step[Any]) -> bool:
-    """Whether the client may still disconnect after `last`, the last step of its script."""
-    return last.followers is not NOTHING or last.wants_tls_failure
 
 
 def _may_leave(conversation: Conversation, step: ExpectDisconnect) -> int:

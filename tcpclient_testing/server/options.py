@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
 
 from tcpclient_testing.engine.arguments import checked_seconds
 from tcpclient_testing.engine.steps.timing import SCALE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tcpclient_testing.engine.framing.base import Framing
     from tcpclient_testing.network.conditions import Network
 
-__all__ = ["ServerOptions", "checked_grace", "checked_timeout", "checked_unix_path", "timeout_scale"]
+__all__ = [
+    "ServerOptions", "checked_grace", "checked_name", "checked_timeout", "checked_unix_path", "no_such_option",
+    "option_names", "timeout_scale",
+]
 
 __unittest = True
 
@@ -45,6 +50,33 @@ class ServerOptions(NamedTuple):
     network: Optional[Network]
     pipelining_grace: float
     outside_clients: bool
+    in_memory: bool
+    name: Optional[str]
+
+
+def option_names(init: Callable[..., None]) -> list[str]:
+    """Return the names of the options that a server's `__init__` takes."""
+    import inspect
+    return [name for name in inspect.signature(init).parameters if name not in ("self", "unknown")]
+
+
+def no_such_option(name: str, known: Sequence[str]) -> str:
+    """Say that servers have no such option, and which of those that are `known` was perhaps meant."""
+    import difflib
+    close = difflib.get_close_matches(name, known, 1)
+    return f"a server has no option {name!r}; " + (f"did you mean {close[0]!r}?" if close
+                                                   else f"there are {', '.join(known)}")
+
+
+def checked_name(name: Any) -> Optional[str]:
+    """Check the name of a server, and return it."""
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise TypeError(f"MockTCPServer(name=...) is a str such as 'primary', not {type(name).__name__}: {name!r}")
+    if not name or not name.isprintable():
+        raise ValueError(f"MockTCPServer(name=...) is a text of one line, not {name!r}")
+    return name
 
 
 def checked_unix_path(path: Any, host: Any, port: Any) -> str:

@@ -7,10 +7,11 @@ computed from such values. So everything here may be called from any thread, and
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Optional
 
 from tcpclient_testing.errors import ScriptError
-from tcpclient_testing.transcript.entries import Transcript
+from tcpclient_testing.transcript.entries import Transcript, logger
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.runtime import Runtime
@@ -77,6 +78,16 @@ class ServerView:
     # What happened.
 
     @property
+    def name(self) -> Optional[str]:
+        """What reports and the log call the server; None if it was given no name."""
+        return self._runtime.transcript.name
+
+    @property
+    def log(self) -> logging.Logger:
+        """The logger ``tcpclient_testing``: at the level DEBUG it shows each conversation as it happens."""
+        return logger
+
+    @property
     def connections(self) -> list[Connection]:
         """The connections accepted so far, in order."""
         conversations = self._runtime.session.connections.all
@@ -84,7 +95,7 @@ class ServerView:
 
     @property
     def transcript(self) -> Transcript:
-        """Everything that happened so far; iterate over it for the entries."""
+        """Everything that happened so far. Print it, or iterate over it for the entries."""
         return self._runtime.transcript
 
     # The state.
@@ -104,4 +115,5 @@ class ServerView:
         state = "stopped" if runtime.context.closed else "not started" if not runtime.running else \
             "failed" if runtime.context.environment.failure is not None else "running"
         where = f" at {runtime.host.listening_at()}" if runtime.running else ""
-        return f"<{type(self).__name__}{where}, {state}>"
+        name = "" if self.name is None else f" {self.name!r}"
+        return f"<{type(self).__name__}{name}{where}, {state}>"

@@ -16,7 +16,7 @@ import socket
 import sys
 from asyncio.events import _get_running_loop as _running_loop
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, NoReturn, Optional, TypeVar, Union
 
 from tcpclient_testing.engine.builder.actions import checked_ending
 from tcpclient_testing.engine.framing.base import Framing
@@ -26,13 +26,14 @@ from tcpclient_testing.engine.steps.lifecycle import ExpectConnect
 from tcpclient_testing.engine.steps.timing import UNSET, timing_of
 from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.harness.judged import ON_ITS_WAY
+from tcpclient_testing.harness.tracebacks import FRAMES_HIDDEN
 
 from .connection import Connection, Handles
 from .forgotten import Forgettable
 from .judgement import Judgement
 from .leaving import FinalCheck
 from .lifetime import Lifetime
-from .options import ServerOptions, checked_grace, checked_timeout, checked_unix_path, timeout_scale
+from .options import ServerOptions, checked_grace, checked_name, checked_timeout, checked_unix_path, timeout_scale
 from .properties import ServerView
 from .script import ServerScript, ServerScriptWriter
 
@@ -120,11 +121,16 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
       the test is over and nothing in its process or its child processes can connect any more, an `expect_connect()`
       without a time-out of its own fails at once. A server with a `port`, a `unix_path` or ``allow_remote=True`` always
       waits.
+    - `in_memory`: with True, clients in the server's own event loop connect without sockets, by asyncio's streams or
+      ``loop.create_connection()``; nobody else can connect.
     - `cancel_body`: with False, the body of the test is not interrupted when the script has failed.
     - `transcript_limit`: how many bytes of what clients sent the transcript keeps whole.
+    - `name`: what reports and the log call this server, such as ``name="primary"``, for tests with several servers.
     """
 
     _connection_type: ClassVar[type[Connection]] = Connection
+
+    _twin = "ThreadedMockTCPServer"
 
     def __init__(self, host: Optional[str] = None, port: int = 0, *, timeout: Optional[float] = UNSET,
                  idle_timeout: Optional[float] = UNSET, tls: Any = None,
@@ -134,10 +140,17 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
                  transcript_limit: int = 1024 * 1024,
                  handler: Optional[Callable[[Connection], Awaitable[None]]] = None, pipelining: bool = True,
                  pipelining_grace: float = 0.01, network: Optional[Network] = None,
-                 outside_clients: bool = False) -> None:
+                 outside_clients: bool = False, in_memory: bool = False, name: Optional[str] = None,
+                 **unknown: NoReturn) -> None:
+        if unknown:
+            from .options import no_such_option, option_names
+            raise TypeError(no_such_option(next(iter(unknown)), option_names(MockTCPServer.__init__)))
         if framing is not None and not isinstance(framing, Framing):
             raise TypeError(f"framing is a Framing such as LengthPrefixed(4), not {framing!r}")
         ending = checked_ending("MockTCPServer(ending=...)", ending)
+        if in_memory:
+            from tcpclient_testing.aio.in_memory.listening import refuse_options
+            refuse_options(unix_path=unix_path, allow_remote=allow_remote, outside_clients=outside_clients)
         unix_path = None if unix_path is None else checked_unix_path(unix_path, host, port)
         timeouts_given = (timeout is not UNSET, idle_timeout is not UNSET)
         timeout = checked_timeout("timeout", 5.0 if timeout is UNSET else timeout)
@@ -160,7 +173,8 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
             None if idle_timeout is None else idle_timeout * scale, timeouts_given, settings,
             LengthPrefixed(4) if framing is None else framing, ending, watch_streams, allow_open, allow_extra,
             cancel_body, transcript_limit, handler, network, checked_grace(pipelining_grace) * scale,
-            outside_clients or port != 0 or unix_path is not None or allow_remote)
+            outside_clients or (not in_memory and (port != 0 or unix_path is not None or allow_remote)),
+            bool(in_memory), checked_name(name))
         self._begin()
 
     def _begin(self) -> None:
@@ -171,6 +185,10 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         if options.settings:
             runtime.session.environment.configure(**options.settings)
         runtime.context.set_grace(options.pipelining_grace)
+        runtime.context.expect_outsiders(options.outside_clients)
+        runtime.context.name_twin(self._twin)
+        if options.name is not None:
+            runtime.transcript.begin_as(options.name)
         if options.handler is not None:
             runtime.session.connections.serve_with(options.handler)
         runtime.set_network(options.network)
@@ -178,9 +196,14 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         lifetime = self._lifetime = Lifetime(runtime, options.address, options.unix_path, options.timeouts_given,
                                              check.watch_streams if options.watch_streams else None)
         self._judgement = Judgement(runtime, lifetime, check, cancel_body=options.cancel_body,
-                                    outside_clients=options.outside_clients, begin_anew=self._begin_anew)
+                                    begin_anew=self._begin_anew)
         self._script = self._make_script(options)
         self._handles.write_with(self._script)
+
+    def _stands_in_for(self, twin: str) -> None:
+        """The server was made by a mixin, of which `twin` is the one for clients that block."""
+        self._twin = twin
+        self._runtime.context.name_twin(twin)
 
     def _begin_anew(self, listeners: list[socket.socket], loop: Optional[asyncio.AbstractEventLoop]) -> Judgement:
         """Begin another script, on these listening sockets and in this loop. Return its judgement."""
@@ -194,9 +217,14 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
 
     def _make_runtime(self, options: ServerOptions) -> Runtime:
         """Make the inner part of the server. Its code is loaded with the first server, not with the package."""
-        from tcpclient_testing.aio.runtime import Runtime
-        return Runtime(options.timeout, options.idle_timeout, options.transcript_limit, self._handles.make,
-                       self._handles.make_for_handler)
+        if options.in_memory:
+            from tcpclient_testing.aio.in_memory.runtime import MemoryRuntime
+            kind: type[Runtime] = MemoryRuntime
+        else:
+            from tcpclient_testing.aio.runtime import Runtime
+            kind = Runtime
+        return kind(options.timeout, options.idle_timeout, options.transcript_limit, self._handles.make,
+                    self._handles.make_for_handler)
 
     def _make_script(self, options: ServerOptions) -> ServerScript:
         return ServerScript(self._runtime, options.framing, options.ending, self._lifetime.check_usable)
@@ -219,7 +247,8 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
     async def __aexit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
                         traceback: Optional[TracebackType]) -> None:
         try:
-            await self._block().__aexit__(exc_type, exc, traceback)
+            with FRAMES_HIDDEN:
+                await self._block().__aexit__(exc_type, exc, traceback)
         finally:
             self._judgement.close()
 
@@ -266,7 +295,8 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         try:
             if not self._judgement.finished:
                 from tcpclient_testing.harness.run import leaving_with
-                await self._block(judge).__aexit__(None, leaving_with(self._judgement, exc), None)
+                with FRAMES_HIDDEN:
+                    await self._block(judge).__aexit__(None, leaving_with(self._judgement, exc), None)
         finally:
             self._judgement.close()
 
@@ -298,7 +328,8 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
                               "in the test")
         from tcpclient_testing.harness.run import leaving_with
         exc = leaving_with(self._judgement, exc)
-        await self._block(judge, clears=True).__aexit__(None, exc, None)
+        with FRAMES_HIDDEN:
+            await self._block(judge, clears=True).__aexit__(None, exc, None)
 
     def open(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
         """Do what `start` does, without `await`: bind and listen at once, accept clients as soon as the loop runs.
@@ -327,7 +358,7 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
     # The script.
 
     def expect_connect(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None,
-                       after: Optional[float] = None) -> ConnectStep[Connection]:
+                       after: Optional[float] = None, label: Optional[str] = None) -> ConnectStep[Connection]:
         """Expect a client to connect; the result is the connection. This is the first step of every script.
 
         Each further call expects the next accepted connection. All times are in seconds:
@@ -341,7 +372,7 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         On a server with ``tls=`` the step is satisfied when the TLS handshake has ended, and ``connection.tls`` shows
         what was agreed on. If the handshake fails, the test fails, unless `expect_tls_failure` is the next step.
         """
-        step: ConnectStep[Connection] = ConnectStep(origin_of(sys._getframe(1)),
+        step: ConnectStep[Connection] = ConnectStep(origin_of(sys._getframe(1), label),
                                                     timing_of("expect_connect", timeout, within, after))
         self._script.add_connection(step)
         return step
@@ -374,4 +405,5 @@ class MockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         A client that closes its asyncio streams in a task of its own that is still running is checked only with
         ``final=True``.
         """
-        await self._judgement.join(final=final)
+        with FRAMES_HIDDEN:
+            await self._judgement.join(final=final)

@@ -10,21 +10,16 @@ Whatever is dropped is counted, so that no rendering looks complete when it is n
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+from .kinds import CONNECTED, NOTED, RECEIVED, SENT, logger
 
 if TYPE_CHECKING:
     from .entry import Entry
 
-__all__ = ["CONNECTED", "NOTED", "RECEIVED", "SENT", "Transcript"]
-
-CONNECTED: Final = "connected"
-
-RECEIVED: Final = "received"
-
-SENT: Final = "sent"
-
-NOTED: Final = "noted"
+__all__ = ["CONNECTED", "NOTED", "RECEIVED", "SENT", "Transcript", "logger"]
 
 _EXCERPT = 256
 
@@ -34,23 +29,36 @@ _MOST = 20_000
 
 
 class Transcript:
-    """Everything that happened on the connections of one server; iterate over it for the entries.
+    """Everything that happened on the connections of one server; iterate over it for the entries, or print it.
 
-    `started` is the time (seconds) that renderings count from. `limit` is how many received bytes are kept in full.
+    `started` is the time (seconds) from which reports count; what is printed counts from the first entry. `limit` is
+    how many received bytes are kept in full. `name` is the server's, or None.
     """
 
     def __init__(self, started: float, limit: int) -> None:
         self.started = started
         self.limit = limit
         self.dropped = 0
+        self.name: Optional[str] = None
         #: By connection number: how many of the last bytes sent the operating system has not taken yet.
         self.untaken: dict[int, int] = {}
         self._kept = 0
+        self._logs = False
         self._entries: list[tuple[float, int, str, Any, int]] = []
 
     def begin(self, started: float) -> None:
         """Let renderings count from `started`, the time at which the server has begun to run."""
         self.started = started
+        self._logs = logger.isEnabledFor(logging.DEBUG)
+
+    def begin_as(self, name: str) -> None:
+        """This is the transcript of the server with this name."""
+        self.name = name
+
+    def __str__(self) -> str:
+        from .text import lines
+        first = next(iter(self), None)
+        return "\n".join(lines(self, first.time if first is not None else self.started)) or "nothing happened"
 
     def __iter__(self) -> Iterator[Entry]:
         from .entry import Entry  # here, since only somebody who reads a transcript needs it
@@ -73,7 +81,11 @@ class Transcript:
         self._append((time, number, SENT, data, len(data)))
 
     def connected(self, time: float, number: int, address: str) -> None:
-        """Record that a client was accepted; `address` is the client's."""
+        """Record that a client was accepted; `address` is the client's.
+
+        Whether entries are logged is asked here, and when the server begins, so that it costs nothing for each entry.
+        """
+        self._logs = logger.isEnabledFor(logging.DEBUG)
         self._append((time, number, CONNECTED, f"client connected from {address}", 0))
 
     def note(self, time: float, number: int, text: str) -> None:
@@ -83,6 +95,9 @@ class Transcript:
     def _append(self, entry: tuple[float, int, str, Any, int]) -> None:
         entries = self._entries
         entries.append(entry)
+        if self._logs:
+            from .text import log
+            log(self, entry)
         if len(entries) >= _MOST:
             gone = _MOST // 2
             del entries[_FIRST:_FIRST + gone]

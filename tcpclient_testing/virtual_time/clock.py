@@ -109,6 +109,7 @@ class DecidingSelector(selectors.BaseSelector):
         self._loop = loop
         self._clock = clock
         self._grace = grace
+        self.graced = 0.0  # seconds of real time that have gone by in graces
         self._stuck: tuple[tuple[int, int, int], ...] = ()
         self._busy_turns = 0
         self._busy_since = 0.0
@@ -161,6 +162,8 @@ class DecidingSelector(selectors.BaseSelector):
         """Return the ready sockets without waiting, or waiting only as long as the system needs for delivery."""
         while True:
             events = self._inner.select(self._grace)
+            if self._grace and not events:
+                self.graced += self._grace
             stuck = () if events else self._held_back()
             if not stuck or stuck == self._stuck:
                 self._stuck = stuck

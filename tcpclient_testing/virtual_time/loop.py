@@ -216,6 +216,10 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         job.add_done_callback(jobs.discard)
         future.add_done_callback(lambda _future: jobs.discard(job) if job.done() else None)
 
+    def real_time_in_graces(self) -> float:
+        """Return how many seconds of real time polls have waited in vain, each for the `grace`."""
+        return float(self._selector.graced)  # type: ignore[attr-defined]
+
     def call_in_real_time(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call `callback` once, so many seconds of real time from now. It is no timer to which time jumps."""
         self._real_timers.append((time.monotonic() + seconds, callback))
@@ -254,6 +258,16 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         if look in self._lookouts:
             self._lookouts.remove(look)
 
+    def nothing_is_left(self) -> bool:
+        """Return whether nothing can wake the loop any more.
+
+        No callback is ready, no timer is set, virtual or real, no socket and no signal is watched, no task is in
+        `wait_until()`, no job is in an executor, and no other thread and no child process lives.
+        """
+        loop = cast(Any, self)
+        return not (loop._ready or self._scheduled or self._real_timers or self._conditions or self._signal_handlers
+                    or len(loop._selector.get_map()) > loop._internal_fds or self.why_real() is not None)
+
     def _polls_conditions(self) -> bool:
         """Return whether any task is in `wait_until()`."""
         return bool(self._conditions)
@@ -262,6 +276,7 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
     _closed = True  # until the base class's constructor has run: __del__ reads it
     _scheduled: list[asyncio.TimerHandle]
     _default_executor: Optional[ThreadPoolExecutor]
+    _signal_handlers: dict[int, Any] = {}  # not there on Windows
     _check_default_executor: Callable[[], None]
 
     def _next_timer(self) -> Optional[float]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import selectors
 import socket
 import unittest
 from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ThreadedMockTCPServer
+from tcpclient_testing.aio import accepting
 from tcpclient_testing.aio.sockets import listening
 from tests.support.blocking import descriptors, threads
 from tests.support.exhaustion import LIMITED, few_descriptors
@@ -76,6 +79,28 @@ class KeepingTests(AsyncTestCase):
                 self.assertRaises(ConnectionResetError, early.recv, 1)
                 listener.accept()[0].close()
         server.close()
+
+
+class SelectTests(unittest.TestCase):
+    """A loop that waits by select(), where there is nothing else."""
+
+    def test_more_clients_than_it_can_watch(self) -> None:
+        """The failure says so; the loop, which could not go on with one more, is still alive."""
+        async def main() -> None:
+            with contextlib.ExitStack() as clients:
+                async with MockTCPServer(allow_open=True) as server:
+                    for _ in range(20):
+                        server.expect_connect()
+                    for _ in range(20):
+                        clients.enter_context(socket.create_connection(server.address))
+                    await server.join()
+        loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
+        try:
+            with mock.patch.object(accepting, "SELECTABLE", 12), \
+                    self.assertRaisesRegex(ExpectationError, r"select\(\), which takes 12 sockets"):
+                loop.run_until_complete(main())
+        finally:
+            loop.close()
 
 
 @unittest.skipUnless(LIMITED, "limits descriptors")

@@ -91,7 +91,10 @@ class CoroutineTests(AsyncTestCase):
                         client.writer.write(b"PING")
                         await asyncio.wait_for(server.join(), 30)
             self.assertRegex(str(caught.exception).splitlines()[0],
-                             r"the callable of (allow|send_bytes)\(\).* raised CancelledError$")
+                             r"^the callable of "
+                             r"(allow\(\) at test_tasks\.py:\d+ raised CancelledError \(connection 1\)|"
+                             r"send_bytes\(\) raised CancelledError \(connection 1, step 2 of 2, test_tasks\.py:\d+\)"
+                             r")$")
 
     async def test_coroutine_is_cancelled_when_the_server_is_left(self) -> None:
         """One that waits for ever keeps nobody waiting; it can clean up."""

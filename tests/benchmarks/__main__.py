@@ -11,6 +11,7 @@ from functools import partial
 from typing import Callable, Optional
 
 from .captures import captures
+from .conversations import conversation_in_memory, split_conversation_in_memory
 from .crowds import connections
 from .growth import growth_table
 from .importing import import_time
@@ -40,6 +41,8 @@ def scenarios(quick: bool) -> list[tuple[str, Callable[[], Scenario], int]]:
         ("dialogue", partial(dialogue, 200 if quick else 2_000), some),
         ("connections", partial(connections, 100 if quick else 1_000, memory=False), some),
         ("connections-memory", partial(connections, 100 if quick else 1_000, memory=True), 1),
+        ("in-memory", partial(conversation_in_memory, 50 if quick else 500), some),
+        ("in-memory-split", partial(split_conversation_in_memory, 10 if quick else 100), some),
         ("early", early_verdict, many),
         ("import", import_time, some),
         ("threaded", partial(threaded_server, 200 if quick else 2_000), some),

@@ -42,9 +42,11 @@ class _Elsewhere(_Debug):
     def _serve(listener: socket.socket) -> None:
         accepted, _ = listener.accept()
         with accepted:
-            assert accepted.recv(64) == REQUEST
+            got = accepted.recv(64)
+            assert got == REQUEST
             accepted.sendall(REPLY)
-            assert not accepted.recv(64)
+            got = accepted.recv(64)
+            assert not got
 
 
 def _above(case: type[_Debug]) -> int:

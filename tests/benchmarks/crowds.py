@@ -49,7 +49,8 @@ class _Crowd:
     def part(self) -> None:
         """Read the answers and close."""
         for client in self._clients:
-            assert client.recv(64) == _REPLY
+            got = client.recv(64)
+            assert got == _REPLY
             client.close()
 
 
@@ -97,11 +98,13 @@ async def _streams(count: int, memory: bool) -> float:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal answered
-        assert await reader.readexactly(len(_REQUEST)) == _REQUEST
+        got = await reader.readexactly(len(_REQUEST))
+        assert got == _REQUEST
         writer.write(_REPLY)
         await writer.drain()
         answered += 1
-        assert not await reader.read()
+        got = await reader.read()
+        assert not got
 
     async def all_answered() -> None:
         while answered < count:

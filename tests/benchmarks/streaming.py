@@ -80,8 +80,10 @@ def pipelined(count: int) -> Scenario:
     async def streams() -> float:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             for message in messages:
-                assert await reader.readexactly(_SIZE) == message
-            assert not await reader.read()
+                got = await reader.readexactly(_SIZE)
+                assert got == message
+            got = await reader.read()
+            assert not got
         started = time.process_time()
         async with StreamServer(serve) as server:
             await _send(data, server.address)
@@ -113,10 +115,12 @@ def dialogue(count: int) -> Scenario:
     async def streams() -> float:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             for _ in range(count):
-                assert await reader.readexactly(32) == request
+                got = await reader.readexactly(32)
+                assert got == request
                 writer.write(reply)
                 await writer.drain()
-            assert not await reader.read()
+            got = await reader.read()
+            assert not got
         started = time.process_time()
         async with StreamServer(serve) as server:
             await talk(server.address, request, count)
@@ -171,8 +175,10 @@ def bulk_expectation(size: int, *, memory: bool) -> Scenario:
 
     async def streams() -> float:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            assert await reader.readexactly(size) == payload
-            assert not await reader.read()
+            got = await reader.readexactly(size)
+            assert got == payload
+            got = await reader.read()
+            assert not got
         meter = _Meter(memory)
         async with StreamServer(serve) as server:
             await _in_thread(client, server.address)

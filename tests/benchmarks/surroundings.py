@@ -30,7 +30,8 @@ def _ask(address: tuple[str, int], count: int) -> None:
     with socket.create_connection(address) as client:
         for _ in range(count):
             client.sendall(_REQUEST)
-            assert client.recv(64) == _REPLY
+            got = client.recv(64)
+            assert got == _REPLY
 
 
 def threaded_server(count: int) -> Scenario:
@@ -54,7 +55,8 @@ def threaded_server(count: int) -> Scenario:
         accepted, _ = listener.accept()
         with accepted:
             for _ in range(count):
-                assert accepted.recv(64) == _REQUEST
+                got = accepted.recv(64)
+                assert got == _REQUEST
                 accepted.sendall(_REPLY)
 
     def by_hand() -> float:
@@ -103,7 +105,8 @@ def tls(size: int) -> Scenario:
         started = time.thread_time()
         server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_side)
         await InThread(partial(client, server.sockets[0].getsockname())).ended()
-        assert await ended
+        answered = await ended
+        assert answered
         server.close()
         return time.thread_time() - started
 
@@ -137,7 +140,8 @@ COUNT = 100
 async def client(address):
     reader, writer = await asyncio.open_connection(*address)
     writer.write(b"Hello, server!")
-    assert await reader.readexactly(14) == b"Hello, client!"
+    got = await reader.readexactly(14)
+    assert got == b"Hello, client!"
     writer.close()
     await writer.wait_closed()
 
@@ -160,7 +164,8 @@ async def test_ours(number, tcpserver):
 async def test_streams(number):
     ended = asyncio.get_running_loop().create_future()
     async def serve(reader, writer):
-        assert await reader.readexactly(14) == b"Hello, server!"
+        got = await reader.readexactly(14)
+        assert got == b"Hello, server!"
         writer.write(b"Hello, client!")
         await writer.drain()
         ended.set_result(await reader.read())

@@ -60,6 +60,18 @@ class Beside:
                 self.client.abort()
 
 
+class Pooled(Beside):
+    """It is a job of a thread pool: its exception lives in the job's future, as long as somebody keeps that."""
+
+    def start(self) -> list[Any]:
+        """Start it; return its future."""
+        pool = ThreadPoolExecutor(1)
+        try:
+            return [pool.submit(self.run_blocking)]
+        finally:
+            pool.shutdown(wait=False)
+
+
 class Unconnected(Beside):
     """It fails before it connects."""
 
@@ -274,6 +286,10 @@ CASES = tuple(case._replace(lasts=True) for case in (
     Case("client_fails_beside_and_closes_at_the_exit", raises(r"LookupError.*the client's own"),
          waits(Beside, *ASK, do(fail), closes=True),
          lambda s: (open_exchange(s), s.expect_line(b"QUIT"), s.expect_disconnect())),
+    Case("client_fails_in_a_pool_and_closes", raises(r"LookupError.*the client's own"),
+         waits(Pooled, *ASK, do(fail), wait=join, closes=True),
+         lambda s: (open_exchange(s), s.expect_line(b"QUIT"), s.expect_disconnect()), only="threaded"),
+    Case("client_in_a_pool", PASSES, waits(Pooled, *ASK, CLOSE), exchange, only="threaded"),
     Case("client_fails_beside_in_a_step", _OWN, waits(Beside, *ASK, do(fail), wait=first_step), open_exchange),
     Case("client_fails_before_connecting", raises(r"LookupError.*the client's own", r"waited for step 1|step 1 of 4"),
          waits(Unconnected, wait=join), exchange),

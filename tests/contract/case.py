@@ -46,7 +46,9 @@ class Case(NamedTuple):
     - `only`: the kind of server that has it: "asynchronous" or "threaded"; `parts`: whether it needs parts of a test;
       `interrupted`: whether the body has to be interrupted.
     - `waits`: whether a moment of the library's own passes: these are shortened then.
+    - `sockets`: whether it needs sockets of the operating system.
     - `lasts`: whether it lasts longer than 50 ms.
+    - `needs`: what has to be there: see `tests.support.platforms.has`.
     """
 
     name: str
@@ -63,4 +65,6 @@ class Case(NamedTuple):
     marks: tuple[str, ...] = ()
     interrupted: bool = False
     waits: bool = False
+    sockets: bool = False
     lasts: bool = False
+    needs: str = ""

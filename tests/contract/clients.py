@@ -98,6 +98,8 @@ class StreamClient:
                 sock = writer.get_extra_info("socket")
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.close()
+                if hasattr(asyncio.get_running_loop(), "_proactor"):
+                    sock._sock.close()  # its transport would shut the socket down first: a FIN, and no RST
                 await asyncio.wait([asyncio.ensure_future(writer.wait_closed())])
             elif name == "do":
                 value()

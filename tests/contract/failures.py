@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import contextvars
 import socket
+import ssl
+import sys
 import threading
 import time
 from typing import Any
@@ -251,7 +253,8 @@ def gives_up_and_asserts(tools: Tools) -> Body:
         with socket.create_connection(tools.server.address, timeout=20) as client, contextlib.suppress(OSError):
             got = receive_in_vain(tools.server, client)
     yield block
-    assert got == b"h", "the test's own"
+    if got != b"h":
+        raise AssertionError("the test's own")  # not by `assert`, which python -O leaves out
 
 
 def gives_up_elsewhere(tools: Tools) -> Body:
@@ -313,6 +316,23 @@ def predicate(function: Any) -> Any:
     return write
 
 
+def is_refused(tools: Tools) -> Body:
+    """The client refuses the server's certificate, and the body handles that."""
+    with contextlib.suppress(ssl.SSLCertVerificationError):
+        yield tools.run(*ASK)
+
+
+def is_refused_in_a_group(tools: Tools) -> Body:
+    """The same in a task group beside another task: the loop turns until the group has ended."""
+    async def run() -> None:
+        async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined,unused-ignore]
+            group.create_task(tools.client.run(ASK))
+            group.create_task(asyncio.Event().wait())
+    yield run
+
+
+_REFUSED = r"^the client refused the server's certificate: .+"
+
 CASES = (
     Case("sound", PASSES, asks, exchange),
     Case("wrong_byte", fails(MISSPELLED), misspells, exchange),
@@ -341,10 +361,12 @@ CASES = (
     Case("reply_unread", fails(r"reset|unread"), client(send(b"PING\r\n"), CLOSE),
          script(lambda s: s.expect_line(b"PING"), lambda s: s.send_bytes(b"x" * 70000),
                 lambda s: s.expect_disconnect())),
-    Case("gives_up", fails(r"client.recv\(1\).* blocked the event loop.*ThreadedMockTCPServer", "timed out"), gives_up,
-         script(lambda s: s.send_line(b"hello")), only="asynchronous", waits=True),
+    Case("gives_up", fails(r"client.recv\(1\).* blocked the event loop.*(ThreadedMockTCPServer|threaded_tcpserver)",
+                           "timed out"), gives_up,
+         script(lambda s: s.send_line(b"hello")), only="asynchronous", waits=True, sockets=True),
     Case("gives_up_and_asserts", fails(r"client.recv\(1\).* blocked the event loop", "the test's own"),
-         gives_up_and_asserts, script(lambda s: s.send_line(b"hello")), only="asynchronous", waits=True),
+         gives_up_and_asserts, script(lambda s: s.send_line(b"hello")), only="asynchronous", waits=True, sockets=True,
+         needs="threads"),
     Case("gives_up_elsewhere", raises(r"LookupError.*gave up elsewhere"), gives_up_elsewhere, exchange,
          only="asynchronous", waits=True, lasts=True),
     Case("callable_blocks", fails(r"the server's thread is blocked at failures.py:\d+ .*go_on.wait.*must not wait"),
@@ -384,7 +406,13 @@ CASES = (
     Case("matcher", PASSES, client(send(b"PING\r\n"), CLOSE), predicate(lambda line: line == b"PING")),
     Case("matcher_raises", fails(r"no such line"), client(send(b"PING\r\n"), READ_END),
          predicate(raises_in_the_matcher)),
-    Case("tls_failure", fails(r"TLS|certificate"), client(*ASK), exchange, lambda: {"tls": "expired"}, tls=True),
+    Case("tls_failure", fails(_REFUSED), client(*ASK), exchange, lambda: {"tls": "expired"}, tls=True),
+    Case("tls_failure_at_the_end", fails(_REFUSED), client(*ASK), lambda s: s.expect_connect(),
+         lambda: {"tls": "expired"}, tls=True),
+    Case("tls_failure_expected", PASSES, is_refused, lambda s: (s.expect_connect(), s.expect_tls_failure()),
+         lambda: {"tls": "expired"}, tls=True),
+    *([Case("tls_failure_in_a_task_group", fails(_REFUSED), is_refused_in_a_group, exchange,
+            lambda: {"tls": "expired"}, tls=True, only="asynchronous")] if sys.version_info >= (3, 11) else []),
     Case("silence_broken", fails(r"silen|PING"), speaks_too_early, silence),
     Case("silence_kept", PASSES, client(read(7), send(b"PING\r\n"), CLOSE), silence),
     Case("any_order", PASSES, client(send(b"B\r\nA\r\n"), CLOSE), any_order),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unittest
 from typing import NamedTuple, Optional
 
 from .case import Case, Expected
@@ -15,6 +16,13 @@ class Outcome(NamedTuple):
     reports: list[str]
     skipped: bool = False
     left: str = ""
+
+
+def check(test: unittest.TestCase, case: Case, outcome: Outcome) -> None:
+    """Fail `test` if the outcome of a case is wrong."""
+    wrong = complaint(case, outcome)
+    if wrong is not None:
+        test.fail(wrong)
 
 
 def complaint(case: Case, outcome: Outcome) -> Optional[str]:

@@ -12,11 +12,12 @@ from typing import Any
 
 from tcpclient_testing import Network
 from tcpclient_testing.framing import LengthPrefixed, Netstring
+from tests.support.folders import parent_of_sockets
+from tests.support.moments import SHORT
 
 from .bodies import Body, Tools
 from .case import PASSES, Case, fails, raises
 from .clients import CLOSE, DROP, END, READ_END, read, send
-from .moments import SHORT
 from .scripts import ASK, MISSPELLED, asks, client, exchange, misspells, script
 
 _LONG = b"x" * 1000
@@ -78,7 +79,7 @@ def everywhere(tools: Tools) -> Body:
 
 def unix_path() -> dict[str, Any]:
     """Return a path that nobody has."""
-    return {"unix_path": os.path.join(tempfile.mkdtemp(prefix="contract"), "s")}
+    return {"unix_path": os.path.join(tempfile.mkdtemp(prefix="contract", dir=parent_of_sockets()), "s")}
 
 
 def unix(tools: Tools) -> Body:
@@ -157,7 +158,7 @@ def goes_on_after_the_failure(tools: Tools) -> Body:
 
 
 CASES = (
-    Case("host", PASSES, on_address("127.0.0.2"), exchange, lambda: {"host": "127.0.0.2"}),
+    Case("host", PASSES, on_address("127.0.0.2"), exchange, lambda: {"host": "127.0.0.2"}, sockets=True),
     Case("host_by_default", PASSES, on_address("127.0.0.1"), exchange),
     Case("port", PASSES, on_own_port, exchange, own_port),
     Case("port_wrong_byte", fails(MISSPELLED), misspells, exchange, own_port),
@@ -169,9 +170,10 @@ CASES = (
     Case("tls", PASSES, asks, exchange, lambda: {"tls": True}, tls=True),
     Case("tls_wrong_byte", fails(MISSPELLED), misspells, exchange, lambda: {"tls": True}, tls=True),
     Case("tls_plain_client", fails(r"TLS"), client(send(b"PING\r\n"), READ_END), exchange, lambda: {"tls": True}),
-    Case("unix_path", PASSES, unix, exchange, unix_path),
-    Case("unix_path_watched", fails(r"wait_closed"), client(*ASK, DROP), exchange, unix_path, only="asynchronous"),
-    Case("unix_path_wrong_byte", fails(MISSPELLED), misspells, exchange, unix_path),
+    Case("unix_path", PASSES, unix, exchange, unix_path, sockets=True, needs="unix"),
+    Case("unix_path_watched", fails(r"wait_closed"), client(*ASK, DROP), exchange, unix_path, only="asynchronous",
+         sockets=True, needs="unix_clients"),
+    Case("unix_path_wrong_byte", fails(MISSPELLED), misspells, exchange, unix_path, sockets=True, needs="unix"),
     Case("framing", PASSES, client(send(b"4:PING,"), CLOSE),
          script(lambda s: s.expect_frame(b"PING"), lambda s: s.expect_disconnect()), lambda: {"framing": Netstring()}),
     Case("framing_by_default", PASSES, client(send(b"\0\0\0\4PING"), CLOSE),
@@ -191,8 +193,10 @@ CASES = (
          script(lambda s: s.expect_line(b"PING"), lambda s: s.send_line(b"PONG")), lambda: {"allow_extra": True}),
     Case("allow_extra_by_default", fails(r"4 more bytes|more"), client(send(b"PING\r\nmore"), read(6), CLOSE),
          script(lambda s: s.expect_line(b"PING"), lambda s: s.send_line(b"PONG"))),
-    Case("allow_remote", PASSES, everywhere, exchange, lambda: {"host": "0.0.0.0", "allow_remote": True}),
-    Case("allow_remote_by_default", raises(r"allow_remote=True", ""), asks, exchange, lambda: {"host": "0.0.0.0"}),
+    Case("allow_remote", PASSES, everywhere, exchange, lambda: {"host": "0.0.0.0", "allow_remote": True},
+         sockets=True),
+    Case("allow_remote_by_default", raises(r"allow_remote=True", ""), asks, exchange, lambda: {"host": "0.0.0.0"},
+         sockets=True),
     Case("watch_streams_off", PASSES, client(*ASK, END, READ_END), exchange, lambda: {"watch_streams": False},
          only="asynchronous"),
     Case("watch_streams", fails(r"wait_closed|close"), client(*ASK, END, READ_END), exchange, only="asynchronous"),
@@ -202,7 +206,7 @@ CASES = (
          script(lambda s: s.expect_bytes(_LONG), lambda s: s.expect_disconnect()), lambda: {"transcript_limit": 2}),
     Case("transcript_limit_by_default", PASSES, remembers_all, exchange),
     Case("outside_clients", fails(r"no client connected to .* for 0\.0"), forgets_the_client, exchange,
-         lambda: {"outside_clients": True, "timeout": 0.02}),
+         lambda: {"outside_clients": True, "timeout": 0.02}, sockets=True),
     Case("outside_clients_by_default", fails(r"nothing is left that could connect"), forgets_the_client, exchange,
          lambda: {"timeout": 2}),
     Case("handler", PASSES, client(send(b"PING\r\n"), read(6), CLOSE), options=lambda: {"handler": echo}),

@@ -20,6 +20,9 @@ from .case import Case
 from .clients import CLOSE, read, send
 from .judging import Outcome
 
+# asyncio's transports of a Proactor say this of each connection that the other side has reset.
+_SHUTS_DOWN = "_ProactorBasePipeTransport._call_connection_lost"
+
 
 def _text(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
@@ -145,6 +148,11 @@ def asynchronous_mixin(case: Case) -> Outcome:
     return _run_case(_case_class(unittest.IsolatedAsyncioTestCase, MockTCPServerMixin, case, True))
 
 
+def in_memory(case: Case) -> Outcome:
+    """`MockTCPServerMixin`, whose servers are in memory."""
+    return asynchronous_mixin(case._replace(options=lambda: {**case.options(), "in_memory": True}))
+
+
 def threaded_mixin(case: Case) -> Outcome:
     """`ThreadedMockTCPServerMixin`."""
     return _run_case(_case_class(unittest.TestCase, ThreadedMockTCPServerMixin, case, False))
@@ -199,7 +207,8 @@ def _in_loop(main: Callable[[list[Any]], Any]) -> Outcome:
     async def run() -> None:
         nonlocal error
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: complaints.append(str(context["message"])))
+        loop.set_exception_handler(lambda _, context: None if _SHUTS_DOWN in context["message"]
+                                   else complaints.append(str(context["message"])))
         try:
             await main(servers)
         except (Exception, asyncio.CancelledError) as raised:
@@ -347,16 +356,18 @@ class Surrounding(NamedTuple):
     kind: str
     parts: bool = False
     interrupts: bool = True
+    sockets: bool = True
 
     def has(self, case: Case) -> bool:
         """Whether the case can be run here."""
         needs_parts = case.parts or case.set_up is not None or case.tear_down is not None
         return case.only in ("", self.kind) and (self.parts or not needs_parts) \
-            and (self.interrupts or not case.interrupted)
+            and (self.interrupts or not case.interrupted) and (self.sockets or not case.sockets)
 
 
 SURROUNDINGS = {
     "asynchronous_mixin": Surrounding(asynchronous_mixin, "asynchronous", True),
+    "in_memory": Surrounding(in_memory, "asynchronous", True, sockets=False),
     "threaded_mixin": Surrounding(threaded_mixin, "threaded", True),
     "borrowing_mixin": Surrounding(borrowing_mixin, "threaded", True),
     "async_set_up": Surrounding(async_set_up, "asynchronous", True),

@@ -6,11 +6,11 @@ import contextlib
 import unittest
 from typing import Any
 
+from tests.support.moments import shortened
+
 from .cases import CASES
 from .choice import is_chosen
-from .judging import complaint
-from .moments import shortened
-from .not_yet import NOT_YET, check
+from .judging import check, complaint
 from .surroundings import SURROUNDINGS, Surrounding
 
 
@@ -18,7 +18,7 @@ def _test(name: str, surrounding: Surrounding, case: str) -> Any:
     def test(self: unittest.TestCase) -> None:
         with shortened() if CASES[case].waits else contextlib.nullcontext():
             outcome = surrounding.run(CASES[case])
-        check(self, name, CASES[case], outcome)
+        check(self, CASES[case], outcome)
     test.__doc__ = f"The case {case}: {CASES[case].expected.kind} {CASES[case].expected.pattern}."
     return test
 
@@ -39,11 +39,6 @@ del _made
 
 class TableTests(unittest.TestCase):
     """The tables themselves."""
-
-    def test_what_does_not_hold_yet_is_known(self) -> None:
-        """Each entry names a case, and says what is wrong."""
-        self.assertLessEqual(set(NOT_YET), set(CASES))
-        self.assertTrue(all(text and surroundings for text, surroundings in NOT_YET.values()))
 
     def test_outcomes_are_told_apart(self) -> None:
         """A wrong outcome is a complaint: the judgement of these tests can fail."""

@@ -22,8 +22,7 @@ from tests.support.readme import ROOT
 from .case import Case
 from .cases import CASES
 from .choice import is_chosen
-from .judging import Outcome
-from .not_yet import check
+from .judging import Outcome, check
 
 #: Writes down what each test has reported.
 CONFTEST = """
@@ -49,8 +48,8 @@ import pytest
 from tcpclient_testing import MockTCPServer, ThreadedMockTCPServer
 from tests.contract.bodies import Tools, drive, drive_blocking
 from tests.contract.cases import CASES
-from tests.contract.moments import shortened
 from tests.contract.surroundings import method
+from tests.support.moments import shortened
 
 @pytest.fixture
 def short_moments():
@@ -273,7 +272,7 @@ def _test(session: Session, fixture: str, case: str) -> Any:
         name = f"test_{fixture}_{case}"
         found = [each for key, each in RUNNING.outcomes(session).items() if key.partition("[")[0] == name]
         self.assertEqual(len(found), 1, f"the session has {len(found)} tests of {case}")
-        check(self, fixture, CASES[case], Outcome(found[0]["reports"], found[0]["skipped"]))
+        check(self, CASES[case], Outcome(found[0]["reports"], found[0]["skipped"]))
     test.__doc__ = f"The case {case}: {CASES[case].expected.kind} {CASES[case].expected.pattern}."
     return test
 

@@ -66,7 +66,7 @@ CASES = tuple(case._replace(lasts=True) for case in (
          client(*ASK, END, READ_END), exchange, short),
     Case("half_closed_client_goes_on", PASSES, goes_on(END), exchange, short),
     Case("closed_client_goes_on", PASSES, goes_on(CLOSE), exchange, short),
-    Case("reply_is_missing", fails(WAITS_FOR_DATA, r"a reply is missing in the script"), client(*ASK, read(6)),
+    Case("reply_is_missing", fails(WAITS_FOR_DATA, r"a reply is missing from the script"), client(*ASK, read(6)),
          exchange, short),
     Case("reply_is_missing_after_a_request", fails(r"the client sent 6 more bytes: b'PING.*; the test waits for data"),
          client(*ASK, *ASK), exchange, short),

@@ -27,31 +27,33 @@ TEXTS = [
     (Mismatch("nothing came"), "nothing came", None),
     (
         BytesDiffer(b"Hello, server!", b"Hello, sorver!", 8),
-        "expected b'Hello, server!', got b'Hello, sorver!'; first difference at byte 8",
+        "expected b'Hello, server!', got b'Hello, sorver!' at byte 8",
         8,
     ),
     (
         BytesDiffer(b"Hello, server!", b"Hello, so", 8),
-        "expected b'Hello, server!', got b'Hello, so' so far; first difference at byte 8",
+        "expected b'Hello, server!', got b'Hello, so' at byte 8",
         8,
     ),
     (
-        BytesDiffer(b"GET", b"PU", 0, prefix=True).of_whole(),
-        "expected b'GET' at the start, got b'PU'; first difference at byte 0",
+        BytesDiffer(b"GET", b"PU", 0, prefix=True),
+        "expected b'GET' at the start, got b'PU' at byte 0",
         0,
     ),
     (
         BytesDiffer(b"HELO", b"EHLO x", 0, prefix=True),
-        "expected b'HELO' at the start, got b'EHLO x'; first difference at byte 0",
+        "expected b'HELO' at the start, got b'EHLO x' at byte 0",
         0,
     ),
     (
         BytesDiffer(LONG + b"b" + LONG, LONG + b"c", 100),
-        (
-            f"expected ...b'{'a' * 30}b{'a' * 29}'... (bytes 70 to 129 of 201), got ...b'{'a' * 30}c' "
-            "(the last 31 of 101 bytes) so far; first difference at byte 100"
-        ),
+        f"expected ...b'{'a' * 12}b{'a' * 11}'..., got ...b'{'a' * 12}c' at byte 100",
         100,
+    ),
+    (
+        BytesDiffer(bytes(40), bytes(20) + b"x", 20),
+        r"expected ...b'\x00\x00\x00\x00\x00\x00'..., got ...b'\x00\x00\x00x' at byte 20",
+        20,
     ),
     (LengthDiffers.announced(3, "b'abc'", 4), "expected 3 bytes b'abc', got a header that announces 4", None),
     (
@@ -127,7 +129,18 @@ class MismatchTests(unittest.TestCase):
 
     def test_table_is_complete(self) -> None:
         """Every public class of mismatch stands in the table."""
-        self.assertEqual({type(row[0]).__name__ for row in TEXTS}, set(mismatches.__all__))
+        classes = {name for name in mismatches.__all__ if isinstance(getattr(mismatches, name), type)}
+        self.assertEqual({type(row[0]).__name__ for row in TEXTS}, classes)
+
+    def test_bytes_that_differ_fit_in_the_first_line(self) -> None:
+        """However long they are, and wherever they differ, that byte is shown, and the text is short."""
+        for prefix in (False, True):
+            for place in range(200):
+                expected = b"." * place + b"X" + b"." * (199 - place)
+                for received in (b"." * place + b"Y", b"." * place + b"Y" + b"." * 400):
+                    summary = BytesDiffer(expected, received, place, prefix=prefix).summary
+                    self.assertLessEqual(len(summary), mismatches.CAUSE, summary)
+                    self.assertRegex(summary, r"X.*, got .*Y")
 
     def test_instances_are_small(self) -> None:
         """No mismatch has a __dict__."""
@@ -166,11 +179,12 @@ class MismatchTests(unittest.TestCase):
     def test_expected_and_received_of_each(self) -> None:
         """Every mismatch has the attributes that tests compare; None where there is nothing to compare."""
         for mismatch, _, _ in TEXTS:
-            for name in ("expected", "received", "offset"):
+            for name in ("expected", "received", "offset", "hint"):
                 self.assertTrue(hasattr(mismatch, name), (mismatch, name))
         plain = Mismatch("something is wrong")
         self.assertIsNone(plain.expected)
         self.assertIsNone(plain.received)
+        self.assertIsNone(plain.hint)
         self.assertFalse(hasattr(plain, "other"))
         differs = BytesDiffer(b"GET", b"GOT", 1)
         self.assertEqual((differs.expected, differs.received, differs.offset), (b"GET", b"GOT", 1))
@@ -185,11 +199,14 @@ class MismatchTests(unittest.TestCase):
         class Own(Mismatch):
             def __init__(self) -> None:
                 self.expected = 1
+                self.hint = "make it 1"
                 super().__init__("it is not 1")
                 self.received = 2
 
         own = Own()
-        self.assertEqual((own.expected, own.received, own.summary), (1, 2, "it is not 1"))
+        self.assertEqual((own.expected, own.received, own.summary, own.hint), (1, 2, "it is not 1", "make it 1"))
+        own.advise("count again")
+        self.assertEqual((own.hint, Mismatch("so", hint="ask").hint), ("count again", "ask"))
 
     def test_text_when_the_tests_own_code_raises(self) -> None:
         """The repr of a matcher, say, is asked for when a report is made, and a report must always be made."""

@@ -64,6 +64,37 @@ class ShortenTests(unittest.TestCase):
         self.assertLess(len(wording.shorten(bytes(10_000_000), 5_000_000)), 150)
 
 
+class BriefTests(unittest.TestCase):
+    """Bytes as text for the first line of a report, where room is short."""
+
+    def test_brief_when_there_is_little_room(self) -> None:
+        """Fewer bytes are shown, but at least 4."""
+        self.assertEqual(wording.brief(b"a" * 30, room=12), "b'aaaaaa'...")
+        self.assertEqual(wording.brief(b"a" * 20, room=12), "b'aaaaaa'...")
+        self.assertEqual(wording.brief(bytes(30), room=1), r"b'\x00\x00\x00\x00'...")
+        self.assertEqual(wording.brief(bytes(3), room=1), r"b'\x00\x00\x00'")
+
+    def test_brief_never_at_the_place(self) -> None:
+        """Whatever the place and the room, its byte is in the text."""
+        for filler in (b"a", b"\0"):
+            for room in (1, 20, 72):
+                for place in range(100):
+                    data = filler * place + b"X" + filler * (99 - place)
+                    self.assertIn("X", wording.brief(data, place, room), place)
+
+    def test_brief_huge(self) -> None:
+        """Only what is shown of large data is made into text."""
+        self.assertLess(len(wording.brief(bytes(10_000_000), 5_000_000)), 100)
+
+    def test_contrast_when_there_is_little_room(self) -> None:
+        """Less of both is shown, but the same part of both, and at least 4 bytes."""
+        ours, theirs = b"a" * 50 + b"X" + b"b" * 50, b"a" * 50 + b"Y"
+        self.assertEqual(wording.contrast(ours, theirs, 50, 40),
+                         (f"...b'{'a' * 8}X{'b' * 7}'...", f"...b'{'a' * 8}Y'"))
+        self.assertEqual(wording.contrast(ours, theirs, 50, 0), ("...b'aaXb'...", "...b'aaY'"))
+        self.assertEqual(wording.contrast(b"ab", b"ax", 1, 0), ("b'ab'", "b'ax'"))
+
+
 class ShortenReprTests(unittest.TestCase):
     """Any value on one line."""
 

@@ -7,6 +7,7 @@ import shutil
 import unittest
 
 from tcpclient_testing import MockTCPServer, MockTCPServerMixin, tls
+from tests.support.platforms import needs_asyncio_processes
 
 # curl's own exit codes: curl(1), EXIT CODES.
 PEER_FAILED_VERIFICATION = 60
@@ -23,6 +24,7 @@ async def curl(port: int, *options: str) -> tuple[int, bytes]:
 
 
 @unittest.skipUnless(shutil.which("curl"), "needs curl")
+@needs_asyncio_processes
 class CurlTests(MockTCPServerMixin, unittest.IsolatedAsyncioTestCase):
     """curl meets servers whose certificate it trusts, and others."""
 

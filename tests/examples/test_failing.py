@@ -31,8 +31,8 @@ class FailingTests(unittest.TestCase):
 
         self.assertEqual((len(result.failures), len(result.errors)), (1, 0))
         report = result.failures[0][1]
-        self.assertRegex(report, r"ExpectationError: connection 1, step 2 of 4 \(test_failing\.py:\d+\): expected "
-                                 r"b'Hello, sorver!', got b'Hello, server!'; first difference at byte 8\n")
+        self.assertRegex(report, r"ExpectationError: expected b'Hello, sorver!', got b'Hello, server!' at byte 8 "
+                                 r"\(connection 1, step 2 of 4, test_failing\.py:\d+\)\n")
         self.assertIn("then the client raised", report)
         self.assertRegex(report, r"> 2 expect_bytes\(b'Hello, sorver!'\)  failed")
 

@@ -17,7 +17,8 @@ def ask_blocking(address: tuple[str, int]) -> bytes:
     """The one client under test blocks."""
     with socket.create_connection(address, timeout=10) as client:
         client.sendall(b"blocking\r\n")
-        return client.makefile("rb").readline()
+        with client.makefile("rb") as file:
+            return file.readline()
 
 
 async def ask_asynchronously(host: str, port: int) -> bytes:

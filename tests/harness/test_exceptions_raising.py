@@ -8,6 +8,7 @@ from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.session.session import Failure
 from tcpclient_testing.harness.exceptions import raise_alone
 from tcpclient_testing.report import ExpectationError, Report
+from tcpclient_testing.transcript.entries import Transcript
 
 
 def raised_from(error: BaseException) -> BaseException:
@@ -36,7 +37,7 @@ class RaiseAloneTests(unittest.TestCase):
     def test_verdict_has_no_chain(self) -> None:
         """What an ExpectationError came of stands in its report."""
         failure = Failure(None, None, Mismatch("wrong"), 0.0)
-        error = raised_from(ExpectationError(Report(failure, "wrong", [])))
+        error = raised_from(ExpectationError(Report(failure, Transcript(0.0, 0), "wrong", [])))
         self.assertIsInstance(error, ExpectationError)
         self.assertEqual((error.__cause__, error.__suppress_context__), (None, True))
 

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import sys
 import unittest
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
+from unittest import mock
 
-from tcpclient_testing.harness.in_flight import is_propagating
+from tcpclient_testing.harness import in_flight
+from tcpclient_testing.harness.in_flight import is_over, is_propagating, led_to
 
 
 class LeavingTests(unittest.TestCase):
@@ -239,6 +241,172 @@ class LeavingTests(unittest.TestCase):
                     await helper()
         asyncio.run(main())
         self.assertEqual(self.told, [True, False, False, True])
+
+
+class LeavingBySourceTests(LeavingTests):
+    """The same, where the garbage collector doesn't tell what a generator handles."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        patch = mock.patch.object(in_flight, "_collector_tells", bool)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_generator_that_may_have_handled(self) -> None:
+        """What an ``except`` doesn't take goes on; what can't be told of it was taken."""
+        names = {"mine": KeyError}
+
+        @contextlib.contextmanager
+        def other(kind: Any = OSError) -> Iterator[None]:
+            try:
+                yield
+            except (kind, asyncio.TimeoutError):
+                pass
+            finally:
+                self.ask()
+
+        @contextlib.contextmanager
+        def unknown() -> Iterator[None]:
+            try:
+                yield
+            except names["mine"]:
+                pass
+            finally:
+                self.ask()
+
+        @contextlib.contextmanager
+        def again() -> Iterator[None]:
+            try:
+                try:
+                    yield
+                except KeyError:
+                    raise
+            finally:
+                self.ask()
+        for block in other, unknown, again:
+            with contextlib.suppress(KeyError), block():
+                raise KeyError
+        self.assertEqual(self.told, [True, False, True])
+
+    def test_generator_that_is_left(self) -> None:
+        """An exception leaves a ``with`` in it; one that the ``with`` has suppressed doesn't, whatever is left next."""
+        @contextlib.contextmanager
+        def leaving() -> Iterator[None]:
+            with contextlib.ExitStack() as stack:
+                stack.callback(self.ask)
+                yield
+
+        @contextlib.contextmanager
+        def suppressing() -> Iterator[None]:
+            with contextlib.suppress(KeyError):
+                yield
+            with contextlib.ExitStack() as stack:
+                stack.callback(self.ask)
+        for block in leaving, suppressing:
+            with contextlib.suppress(KeyError), block():
+                raise KeyError
+        self.assertEqual(self.told, [True, False])
+
+
+class TaskInPythonTests(unittest.TestCase):
+    """A task that is written in Python, as PyPy's are: it handles what its coroutine has caught already."""
+
+    by_source = False
+
+    def setUp(self) -> None:
+        for target, name, value in ((in_flight, "_collector_tells", bool), (asyncio, "Task", asyncio.tasks._PyTask)):
+            if self.by_source or target is asyncio:
+                patch = mock.patch.object(target, name, value)
+                patch.start()
+                self.addCleanup(patch.stop)
+
+    def run_in_task(self, main: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in such a task."""
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(asyncio.tasks._PyTask(main, loop=loop))
+        finally:
+            loop.close()
+
+    @staticmethod
+    async def fail() -> None:
+        """Raise, at the end of a task of its own: whoever awaits it is given the exception by his own task."""
+        raise KeyError("old")
+
+    async def failing(self) -> None:
+        """Await the exception."""
+        await asyncio.ensure_future(self.fail())
+
+    def test_exception_that_was_caught(self) -> None:
+        """It is over, be it caught here or in what was awaited; in the ``except`` it is not."""
+        told: list[bool] = []
+
+        def ask() -> None:
+            exc = sys.exc_info()[1]
+            assert exc is not None
+            self.assertEqual(str(exc), "'old'")
+            told.append(is_over(exc))
+            self.assertFalse(is_propagating(exc))
+
+        async def catching() -> None:
+            with contextlib.suppress(KeyError):
+                await self.failing()
+
+        async def elsewhere() -> None:
+            await catching()
+            ask()
+
+        async def here() -> None:
+            try:
+                await self.failing()
+            except KeyError:
+                ask()
+            ask()
+        self.run_in_task(elsewhere())
+        self.run_in_task(here())
+        self.assertEqual(told, [True, False, True])
+
+    def test_exception_that_leaves(self) -> None:
+        """It is neither over nor handled."""
+        async def main() -> None:
+            with self.assertRaises(KeyError):
+                try:
+                    await self.failing()
+                finally:
+                    exc = sys.exc_info()[1]
+                    assert exc is not None
+                    self.assertEqual((is_over(exc), is_propagating(exc)), (False, True))
+        self.run_in_task(main())
+
+    def test_context(self) -> None:
+        """What is raised later has it for a context, although it has nothing to do with it."""
+        async def later() -> None:
+            with contextlib.suppress(KeyError):
+                await self.failing()
+            raise ValueError("later")
+
+        async def handling() -> None:
+            try:
+                await self.failing()
+            except KeyError:
+                raise ValueError("instead") from None
+
+        async def main(raising: Any, real: bool) -> None:
+            try:
+                await raising()
+            except ValueError as exc:  # assertRaises() would drop its traceback
+                assert exc.__context__ is not None
+                self.assertEqual(led_to(exc.__context__, exc), real)
+            else:
+                self.fail("nothing was raised")
+        self.run_in_task(main(later, False))
+        self.run_in_task(main(handling, True))
+
+
+class TaskInPythonBySourceTests(TaskInPythonTests):
+    """The same, where the garbage collector doesn't tell."""
+
+    by_source = True
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from tcpclient_testing import ExpectationError, MockTCPServer
 from tcpclient_testing.harness import interruption as body_module
 from tcpclient_testing.harness.interruption import Body, consequence
 from tests.support.loops import AsyncTestCase, timeless
+from tests.support.platforms import needs_fine_clock
 from tests.support.streams import close, connect
 
 
@@ -218,6 +219,7 @@ class NestedServersTests(AsyncTestCase):
                     fail(inner, b"hullo")
                     await wait(outer)
 
+    @needs_fine_clock
     async def test_both_fail(self) -> None:
         """The verdict is that of the first, though both interrupt the task, which cleans up meanwhile."""
         for first in 0, 1:

@@ -15,13 +15,13 @@ from tcpclient_testing import (
     ThreadedMockTCPServer,
     ThreadedMockTCPServerMixin,
 )
-from tests.contract.moments import shortened
 from tests.support.long import lasting
+from tests.support.moments import shortened
 
 _MORE = r"the script is complete, but the client sent 6 more bytes: b'QUIT"
-_TWICE = r"the client connected twice, but the script expects 1 connection"
+_TWICE = r"unexpected connection 2: the script has one expect_connect\(\) \(test_servers\.py:\d+\)"
 _ANOTHER = "another server of this test has waited for the client in vain"
-_WAITS = r"that is b'STEP', nothing received"
+_WAITS = r"expected the line b'STEP', nothing received for 0\.0\d+ s \(connection 1, step 2 of 2, test_servers\.py:"
 
 
 def asked(server: Any) -> None:

@@ -11,6 +11,7 @@ from unittest import mock
 
 from tcpclient_testing.aio.streams.watch import StreamWatch
 from tcpclient_testing.pytest_plugin.dropped_streams import DroppedStreams
+from tests.support.collecting import collect
 from tests.support.loops import AsyncTestCase
 from tests.support.pytest_runs import PYTESTER, PluginTestCase, needs
 
@@ -34,7 +35,7 @@ async def test_it(tcpserver, {fixture}):
 """
 
 
-@unittest.skipUnless(COMPLAINS, "a stream that is dropped does not complain before Python 3.11")
+@unittest.skipUnless(COMPLAINS, "a stream that is dropped does not complain before Python 3.11.3")
 class ReportsTests(PluginTestCase):
     """One report, where the script has failed; and that of the stream alone, where it has not."""
 
@@ -106,6 +107,7 @@ class DroppedStreamsTests(AsyncTestCase):
         try:
             _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             del _, writer
+            collect()
         finally:
             watch.stop()
             server.close()
@@ -118,7 +120,7 @@ class DroppedStreamsTests(AsyncTestCase):
         self.addCleanup(patch.stop)
         return heard
 
-    @unittest.skipUnless(COMPLAINS, "a stream that is dropped does not complain before Python 3.11")
+    @unittest.skipUnless(COMPLAINS, "a stream that is dropped does not complain before Python 3.11.3")
     async def test_complaint(self) -> None:
         """It is told in the end, or kept; either way once."""
         heard = self.heard()
@@ -149,6 +151,7 @@ class DroppedStreamsTests(AsyncTestCase):
         before = sys.unraisablehook
         with DroppedStreams():
             Broken()
+            collect()
         self.assertEqual([each.exc_type for each in heard], [ValueError])
         heard.clear()
         self.assertIs(sys.unraisablehook, before)

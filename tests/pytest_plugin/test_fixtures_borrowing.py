@@ -101,7 +101,7 @@ class BorrowingTests(PluginTestCase):
                 assert len(ADDRESSES) == 1
                 return shared_threaded_tcpserver
             """))
-        self.assertEqual(text.count("expected b'PING', got b'PUNG'; first"), 2, text)
+        self.assertEqual(text.count("expected b'PING', got b'PUNG' at byte 1 (connection 1, "), 2, text)
         self.assertIn("tcpserver transcript", text)
 
     def test_server_of_a_module(self) -> None:

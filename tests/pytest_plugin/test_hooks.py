@@ -77,7 +77,8 @@ class VerdictTests(PluginTestCase):
                             await talk(tcpserver, b"hullo", b"hi")
                         except Exception:
                             {consequence}
-                """, "ExpectationError: connection 1, step 2 of 2", "no reply")
+                """, "ExpectationError: expected b'hello', got b'hullo' at byte 1 (connection 1, step 2 of 2",
+                    "no reply")
 
     def test_client_that_would_wait_for_ever(self) -> None:
         """The test is interrupted, and fails with the cause."""
@@ -269,11 +270,12 @@ class SessionTests(PluginTestCase):
         self.pytester.runpytest_inprocess(*plugin_arguments(), "--lf").assert_outcomes(failed=1)
 
     def test_summary(self) -> None:
-        """-rA lists both, the failed one with the cause."""
+        """-rA lists both, the failed one with what is wrong and where, without the exception's name."""
         os.environ["COLUMNS"] = "200"
         self.addCleanup(os.environ.pop, "COLUMNS")
         text = self.text(self.run_tests(self.TWO, "-rA"))
-        self.assertRegex(text, r"FAILED .*::test_bad - tcpclient_testing.ExpectationError: connection 1, step 2 of 2")
+        self.assertRegex(text, r"FAILED \S+::test_bad - expected b'hello', got b'hullo' at byte 1 "
+                               r"\(connection 1, step 2 of 2, test_summary\.py:\d+\)")
         self.assertRegex(text, r"PASSED .*::test_good")
 
     def test_debugger(self) -> None:

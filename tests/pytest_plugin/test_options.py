@@ -64,6 +64,34 @@ class OptionTests(PluginTestCase):
                 self.assertIn(f"{name} is a number greater than 0", "\n".join(result.stderr.lines))
                 self.assertIn(repr(value), "\n".join(result.stderr.lines))
 
+    def test_in_memory(self) -> None:
+        """The marker puts a server in memory; the fixture for clients that block refuses that."""
+        result = self.run_tests("""
+            import asyncio
+
+            @pytest.mark.asyncio
+            @pytest.mark.tcpserver(in_memory=True)
+            async def test_it(tcpserver):
+                assert "sock_connect" in vars(asyncio.get_running_loop())
+                tcpserver.expect_connect()
+                tcpserver.expect_line(b"hello")
+                await talk(tcpserver, b"hello\\r\\n")
+
+            @pytest.mark.asyncio
+            @pytest.mark.tcpserver(in_memory=True)
+            async def test_wrong(tcpserver):
+                tcpserver.expect_connect()
+                tcpserver.expect_line(b"hello")
+                await talk(tcpserver, b"hullo\\r\\n")
+
+            @pytest.mark.tcpserver(in_memory=True)
+            def test_blocking(threaded_tcpserver):
+                pass
+        """)
+        result.assert_outcomes(passed=1, failed=1, errors=1)
+        self.assertIn("expected b'hello', got b'hullo'", self.text(result))
+        self.assertIn("ThreadedMockTCPServer can't be in memory", self.text(result))
+
     def test_marker_options_meet(self) -> None:
         """Options of markers on the class and the test are taken together; the closest wins; the factory's go first."""
         self.run_tests("""

@@ -87,7 +87,7 @@ async def test_it(tcpserver, subtests, request):
     {further}
 """)
                     self.assertEqual(count, 1, text)
-                    self.assertIn("first difference at byte 1", text)
+                    self.assertIn("expected b'hello', got b'hullo' at byte 1 (connection 1, ", text)
                     self.assertIn("tcpserver transcript", text)
                     self.assertEqual("ConnectionResetError" in text, part == "raised", text)
 

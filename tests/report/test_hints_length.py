@@ -9,7 +9,7 @@ from tcpclient_testing.engine.framing.sized import LengthPrefixed
 from tcpclient_testing.engine.matching.exact import StartsWith
 from tcpclient_testing.engine.matching.patterns import anything
 from tcpclient_testing.memory.host import MemoryServer
-from tcpclient_testing.report.hints import advice_on
+from tcpclient_testing.report.hints import diagnose
 from tcpclient_testing.transcript.entries import Transcript
 
 PLAIN, INCLUSIVE = LengthPrefixed(4), LengthPrefixed(4, includes_header=True)
@@ -19,7 +19,7 @@ PAYLOAD = b"hello world"
 class LengthAdviceTests(unittest.TestCase):
     def advice(self, sent: bytes, framing: LengthPrefixed, payload: Any = anything, *, end: bool = False,
                disconnect: bool = False, timeout: float = 5.0) -> Optional[str]:
-        """Let a client send this where a frame is expected; return the report's advice."""
+        """Let a client send this where a frame is expected; return the report's advice, which is no more than that."""
         server = MemoryServer(timeout=timeout)
         server.expect_connect()
         server.expect_frame(payload, framing=framing)
@@ -32,7 +32,9 @@ class LengthAdviceTests(unittest.TestCase):
         server.sleep(timeout + 1)
         server.session.settle(server.now, allow_open=True, allow_extra=False)
         self.assertIsNotNone(server.verdict)
-        return advice_on(server.session, Transcript(0.0, 100))
+        cause, hint, _ = diagnose(server.session, Transcript(0.0, 100))
+        self.assertIsNone(cause)
+        return hint
 
     def test_length_when_it_is_announced_and_the_header_counts(self) -> None:
         """The length announced is longer than the expected payload by the header."""

@@ -6,7 +6,6 @@ import asyncio
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import unittest
 from typing import Any, Callable
@@ -18,6 +17,7 @@ from tcpclient_testing import (
     ThreadedMockTCPServer,
     ThreadedMockTCPServerMixin,
 )
+from tests.support.folders import socket_folder
 from tests.support.long import lasting
 from tests.support.virtual import run_on_virtual_time
 
@@ -217,7 +217,7 @@ class InLoopTests(unittest.IsolatedAsyncioTestCase):
         await self.check_nothing(waited, port=port, timeout=0.05)
         await self.check_nothing(waited, host="0.0.0.0", allow_remote=True, timeout=0.05)
         if hasattr(socket, "AF_UNIX"):
-            with tempfile.TemporaryDirectory() as folder:
+            with socket_folder() as folder:
                 await self.check_nothing(waited, unix_path=f"{folder}/s", timeout=0.05)
 
     async def test_two_servers(self) -> None:

@@ -109,18 +109,29 @@ class WaitingTests(AsyncTestCase):
         with self.assertRaises(ScriptError):
             server.expect_connect()
 
+    async def test_step_of_a_server_that_never_had_a_loop(self) -> None:
+        """A fixture may ask for the address before there is one; the error is that of any server."""
+        server = MockTCPServer()
+        server._lifetime.bind()
+        self.assertEqual(server._runtime.host.advice(), [])
+        self.assertFalse(server._runtime.context.in_memory)
+        error = server._runtime.host.error()
+        server.close()
+        self.assertRegex(str(error), "^the server was left before")
+
     @timeless
     async def test_stop_in_finally(self) -> None:
         """stop() waits and judges; in a finally, with an exception on its way, it only closes. Twice is once."""
         server = await MockTCPServer(timeout=30).start()
         server.expect_connect()
-        started = time.monotonic()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         with self.assertRaises(LookupError):
             try:
                 raise LookupError("of the test")
             finally:
                 await server.stop()
-        self.assertLess(time.monotonic() - started, 2)
+        self.assertLess(loop.time() - started, 15)
         await server.stop()
         other = await MockTCPServer(timeout=0.05).start()
         other.expect_connect()
@@ -154,7 +165,7 @@ class WaitingTests(AsyncTestCase):
         server.expect_bytes(b"A")
         reader, writer = await connect(server)
         writer.write(b"B")
-        with self.assertRaisesRegex(ExpectationError, "then the client raised\n(.*\n)+.*ConnectionResetError"):
+        with self.assertRaisesRegex(ExpectationError, r"then the client raised\n +ConnectionResetError: "):
             try:
                 await reader.read()
             except ConnectionError:
@@ -279,7 +290,7 @@ class SlowReaderTests(AsyncTestCase):
                         break
             return count
         async with MockTCPServer(timeout=0.3) as server:
-            server.expect_connect()
+            server.expect_connect(timeout=20)
             send = server.send_bytes(bytes(size))
             server.expect_disconnect()
             count = await asyncio.get_running_loop().run_in_executor(None, client, server.address)

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import os
 import socket
-import tempfile
 import unittest
 import weakref
 from typing import Any
@@ -15,6 +14,10 @@ from typing import Any
 from tcpclient_testing import ExpectationError, MockTCPServer, Network, ScriptError
 from tcpclient_testing.tls import client_context
 from tests.support.clearing import ask, client, connect, exchange, say
+from tests.support.folders import socket_folder
+
+#: What is wrong with a client that connects where no connection is expected.
+_UNKNOWN = r"^unexpected connection 1: the script has no expect_connect\(\)\n"
 
 
 class OldClientTests(unittest.IsolatedAsyncioTestCase):
@@ -46,7 +49,7 @@ class OldClientTests(unittest.IsolatedAsyncioTestCase):
         """A connection that no step explains is judged, and not given to the next script."""
         async with MockTCPServer() as server:
             await say(server)
-            with self.assertRaisesRegex(ExpectationError, "the script expects no connection"):
+            with self.assertRaisesRegex(ExpectationError, _UNKNOWN):
                 await server.clear()
             exchange(server)
             self.assertEqual(await ask(server), b"PONG\r\n")
@@ -58,7 +61,7 @@ class OldClientTests(unittest.IsolatedAsyncioTestCase):
                 async with MockTCPServer() as server:
                     with socket.create_connection(server.address):  # the loop does not turn meanwhile
                         if judge:
-                            with self.assertRaisesRegex(ExpectationError, "the script expects no connection"):
+                            with self.assertRaisesRegex(ExpectationError, _UNKNOWN):
                                 await server.clear()
                         else:
                             await server.clear(judge=False)
@@ -255,7 +258,7 @@ class KindTests(unittest.IsolatedAsyncioTestCase):
     @unittest.skipUnless(hasattr(socket, "AF_UNIX"), "needs Unix-domain sockets")
     async def test_unix_path(self) -> None:
         """The path stays, even after a failure, and is removed at the end."""
-        with tempfile.TemporaryDirectory() as folder:
+        with socket_folder() as folder:
             path = os.path.join(folder, "socket")
             async with MockTCPServer(unix_path=path) as server:
                 exchange(server)

@@ -7,7 +7,6 @@ import gc
 import os
 import subprocess
 import sys
-import tempfile
 import textwrap
 import unittest
 import warnings
@@ -17,6 +16,7 @@ from typing import Any, Callable
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ScriptError, ThreadedMockTCPServer
 from tests.support.blocking import connect
+from tests.support.folders import socket_folder
 from tests.support.long import lasting
 from tests.support.readme import ROOT
 
@@ -112,7 +112,7 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
     @unittest.skipUnless(hasattr(asyncio, "open_unix_connection"), "needs Unix-domain sockets")
     async def test_path_of_a_unix_socket_stays(self) -> None:
         """The child's copy of the listening socket doesn't take its path away."""
-        with tempfile.TemporaryDirectory() as folder:
+        with socket_folder() as folder:
             await self.converse(lambda server: server.close(), unix_path=os.path.join(folder, "s"))
 
     async def test_failure_is_the_parents(self) -> None:
@@ -197,12 +197,12 @@ class ThreadedTests(unittest.TestCase):
     def test_process_of_multiprocessing(self) -> None:
         """A process that is forked, and one that is not, may have servers of their own, and be clients."""
         # In a process of its own: the helper processes of multiprocessing live as long as this one.
-        with tempfile.TemporaryDirectory() as folder:
+        with socket_folder() as folder:  # the forkserver listens at a path below TMPDIR
             program = os.path.join(folder, "program.py")
             with open(program, "w", encoding="utf-8") as file:
                 file.write(textwrap.dedent(_MULTIPROCESSING))
             ended = subprocess.run([sys.executable, "-W", "ignore", program], cwd=ROOT, timeout=60, check=False,
-                                   capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+                                   capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": folder})
         self.assertEqual((ended.stdout, ended.returncode), (b"passed\n", 0), ended.stderr.decode())
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import sys
 import unittest
 from asyncio import streams
 
 from tcpclient_testing import MockTCPServer, MockTCPServerMixin
 from tests.support.interrupts import lines_that_leave_something
 from tests.support.long import lasting
+from tests.support.platforms import needs_proc
 
 
 async def with_block() -> None:
@@ -49,7 +49,7 @@ async def clear() -> None:
         await server.stop()
 
 
-@unittest.skipUnless(sys.platform == "linux", "looks at descriptors")
+@needs_proc
 class EveryLineTests(unittest.TestCase):
     """KeyboardInterrupt in each line of the library, under asyncio.run()."""
 
@@ -69,7 +69,29 @@ class EveryLineTests(unittest.TestCase):
         self.assertEqual(lines_that_leave_something(lambda: asyncio.run(clear()), step=16), [])
 
 
-@unittest.skipIf(sys.version_info < (3, 11), "unittest of 3.9 and 3.10 hangs after a KeyboardInterrupt, by itself")
+class BlockTests(unittest.TestCase):
+    """A block of ``async with`` that the test itself ends."""
+
+    def test_what_ends_the_program_passes(self) -> None:
+        """It passes untouched, nothing is waited for, the server is closed, and the streams are asyncio's again."""
+        for ending in KeyboardInterrupt, SystemExit:
+            with self.subTest(ending=ending.__name__):
+                servers: list[MockTCPServer] = []
+
+                async def main(ending: type[BaseException] = ending, servers: list[MockTCPServer] = servers) -> None:
+                    async with MockTCPServer(timeout=60) as server:
+                        servers.append(server)
+                        server.expect_connect()
+                        raise ending
+
+                with self.assertRaises(ending) as caught:
+                    asyncio.run(main())
+                self.assertIsNone(caught.exception.__context__)
+                self.assertTrue(servers[0].closed)
+                self.assertEqual(servers[0]._runtime.reception.listeners, [])
+                self.assertEqual(streams.StreamWriter.__module__, "asyncio.streams")
+
+
 class MixinTests(unittest.TestCase):
     """unittest leaves out the clean-ups after a KeyboardInterrupt."""
 

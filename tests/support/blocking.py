@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import threading
 import time
 from typing import Any, Callable, Optional
+
+from .platforms import HAS_PROC
 
 __all__ = ["Worker", "connect", "descriptors", "eventually", "send_at_once", "threads"]
 
@@ -52,7 +53,7 @@ def threads() -> int:
 
 def descriptors() -> int:
     """How many descriptors are open; 0 where the system doesn't tell."""
-    return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    return len(os.listdir("/proc/self/fd")) if HAS_PROC else 0
 
 
 def eventually(condition: Callable[[], bool], timeout: float = 10.0) -> bool:

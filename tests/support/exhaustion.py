@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 
-__all__ = ["LIMITED", "few_descriptors"]
+from .platforms import HAS_PROC
+
+__all__ = ["LIMITED", "descriptor_limit", "few_descriptors"]
 
 #: Whether the number of descriptors can be limited, and counted, here.
-LIMITED = sys.platform == "linux"
+LIMITED = HAS_PROC
+
+
+def descriptor_limit() -> int:
+    """Return how many descriptors this process may have, as far as that is known."""
+    return os.sysconf("SC_OPEN_MAX") if hasattr(os, "sysconf") else 512
 
 
 @contextlib.contextmanager

@@ -94,10 +94,11 @@ def ends_of_a_reset(client: str, *, tls: bool) -> tuple[str, ...]:
     """What a reset may be to such a client.
 
     It is ECONNRESET, but for blocking clients of `ssl` with OpenSSL 3 on Python 3.10, 3.11 to 3.11.8 and 3.12 to
-    3.12.2: these lose the error's number and take the reset for an end without close_notify, which
+    3.12.2, and on PyPy: these lose the error's number and take the reset for an end without close_notify, which
     ``SSLSocket.recv`` gives as b"" (https://github.com/python/cpython/issues/115627).
     """
     if not tls or client != "thread" or ssl.OPENSSL_VERSION_INFO < (3,):
         return ("ConnectionResetError",)
-    mended = sys.version_info >= (3, 12, 3) or (3, 11, 9) <= sys.version_info < (3, 12)
+    mended = sys.implementation.name == "cpython" and (
+        sys.version_info >= (3, 12, 3) or (3, 11, 9) <= sys.version_info < (3, 12))
     return ("ConnectionResetError",) if mended else ("end", "ConnectionResetError")

@@ -107,10 +107,7 @@ class PluginTestCase(unittest.TestCase):
         self.pytester.makepyfile(PREAMBLE + textwrap.dedent(source))
         self.pytester.makeini(INI.format(mode=mode, more=textwrap.dedent(more), ignored=ignored))
         if subprocess:
-            # The package is not installed where the suite runs from a checkout.
-            path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-            with unittest.mock.patch.dict(os.environ, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1"):
-                return self.pytester.runpytest_subprocess(*plugin_arguments(), *arguments)
+            return self.run_in_subprocess(*arguments)
         try:
             # Else what is written next, in the same second and of the same size, is not compiled again.
             with unittest.mock.patch.object(sys, "dont_write_bytecode", True):
@@ -119,6 +116,13 @@ class PluginTestCase(unittest.TestCase):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ResourceWarning)  # those loops again
                 gc.collect()
+
+    def run_in_subprocess(self, *arguments: str) -> Any:
+        """Run pytest on the files that were made, in a process of its own; return the result."""
+        # The package is not installed where the suite runs from a checkout.
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        with unittest.mock.patch.dict(os.environ, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1"):
+            return self.pytester.runpytest_subprocess(*plugin_arguments(), *arguments)
 
     def text(self, result: Any) -> str:
         """What pytest has printed."""

@@ -106,7 +106,8 @@ def run_statements(block: Block, namespace: dict[str, Any]) -> Outcome:
     """Run a block's statements in the names that the blocks before it defined, as a reader would."""
     name = f"README.rst:{block.line}"
     try:
-        code = compile(block.text, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        code = compile(block.text, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True,
+                       optimize=0)
         pending = eval(code, namespace)
         if pending is not None:
             asyncio.run(pending)

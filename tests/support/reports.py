@@ -1,15 +1,39 @@
-"""What tests of the reports of test cases share."""
+"""What tests of reports share, above all those of the reports of test cases."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import unittest
 from typing import Any
 
-from tests.support.outcomes import Outcome
+from tcpclient_testing import ExpectationError
+from tests.support.outcomes import Outcome, outcome_of
 from tests.support.streams import connect
 
-__all__ = ["ReportsTestCase", "greeting", "misspell"]
+__all__ = ["MISSPELT", "ReportsTestCase", "greeting", "misspell", "verdict_of"]
+
+#: What the report on the client of `misspell` begins with.
+MISSPELT = "expected b'hello', got b'hullo' at byte 1 (connection 1, "
+
+_LINE = r"\w+\.py:\d+"
+_PLACE = re.compile(rf"(.*) \(connection (\d+)(?:, step (\d+) of \d+, {_LINE}(?: from {_LINE})?)?\)")
+
+
+def verdict_of(error: ExpectationError) -> str:
+    """What is wrong, in the words of the report's first line: all of it but the place, which has to be the right one.
+
+    If that names a cause, the text of the mismatch, with which the body begins, is a second line.
+    """
+    found = _PLACE.fullmatch(str(error).split("\n", 1)[0])
+    assert found is not None, error
+    step = None if error.step is None else str(error.step.index + 1)
+    assert found.group(2, 3) == (str(error.connection), step), error
+    summary = error.mismatch.summary
+    if found[1] == summary:
+        return summary
+    assert str(error).split("\n")[1:3] == ["", f"  {summary}"], error
+    return f"{found[1]}\n{summary}"
 
 
 def greeting(server: Any) -> None:
@@ -29,6 +53,11 @@ async def misspell(server: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWri
 
 
 class ReportsTestCase(unittest.TestCase):
+    def assertPasses(self, **attributes: Any) -> None:
+        """A test case with these attributes is not reported at all; its time-outs are the default, as it needs none."""
+        outcome = outcome_of(**{"tcpserver_options": {}, **attributes})
+        self.assertEqual(outcome.kinds, [], outcome)
+
     def assertOneFailure(self, outcome: Outcome, *words: str) -> None:
         """There is one report, a failure, and it is the server's."""
         self.assertEqual(outcome.kinds, ["failure"], outcome)

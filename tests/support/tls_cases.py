@@ -59,6 +59,13 @@ class TLSTestCase(MockTCPServerMixin, AsyncTestCase):
         else:
             self.assertIn(hint, report.partition("\n  hint\n")[2])
 
+    def assert_cause(self, error: ExpectationError, mismatch: str) -> None:
+        """The report's first line says what is behind the mismatch; that is told below, beginning with these words."""
+        first, empty, below = str(error).split("\n")[:3]
+        self.assertNotIn(mismatch, first)
+        self.assertEqual((empty, below), ("", f"  {error.mismatch.summary}"))
+        self.assertTrue(error.mismatch.summary.startswith(mismatch), error)
+
 
 async def plain(server: MockTCPServer) -> None:
     """A client that speaks no TLS."""

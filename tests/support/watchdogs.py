@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 import threading
 import time
 import unittest
@@ -12,6 +11,8 @@ from typing import Any, Optional
 
 from tcpclient_testing.aio.process.blocked_call import BlockedCall, free_sockets, readable
 from tcpclient_testing.aio.process.watchdog import watch
+
+from .platforms import HAS_PROC
 
 __all__ = [
     "TIMEOUT", "LONGER", "SHORTEST", "AGAIN", "BOUND", "watchdogs", "Connection", "Server", "linux", "receive_in_vain",
@@ -24,7 +25,7 @@ LONGER = 0.1
 SHORTEST = 0.005
 AGAIN = 0.01
 BOUND = TIMEOUT + SHORTEST + 2.0
-linux = unittest.skipUnless(sys.platform == "linux", "needs a clock for each thread, and /proc")
+linux = unittest.skipUnless(HAS_PROC, "needs a clock for each thread, and /proc")
 
 
 def watchdogs() -> list[threading.Thread]:

@@ -8,6 +8,7 @@ import time
 import unittest
 from unittest import mock
 
+from tcpclient_testing.aio.sockets.polling import TICK
 from tcpclient_testing.virtual_time import clock as timekeeping
 from tcpclient_testing.virtual_time.clock import DecidingSelector, VirtualClock
 
@@ -123,7 +124,7 @@ class DecidingSelectorTests(unittest.TestCase):
         seen = []
         self.loop.reasons.append(lambda: seen.append(self.elapsed()))
         self.selector.select(100)
-        self.assertGreater(seen[0], 0.002)
+        self.assertGreater(seen[0], 0.002 - TICK)
         self.assertLess(seen[0], 100)
         self.assertEqual(self.elapsed(), 100)
 
@@ -159,9 +160,9 @@ class DecidingSelectorTests(unittest.TestCase):
     def test_grace_is_waited_before_a_jump(self):
         """Where the system delivers with a delay, the last look waits that long."""
         selector = self.make(grace=0.01)
-        real = time.monotonic()
+        real = time.perf_counter()
         selector.select(100)
-        self.assertGreaterEqual(time.monotonic() - real, 0.0075)
+        self.assertGreaterEqual(time.perf_counter() - real, 0.0075)
         self.assertEqual(self.elapsed(), 100)
 
     def test_data_is_held_back(self):
@@ -172,9 +173,9 @@ class DecidingSelectorTests(unittest.TestCase):
             mock.patch.object(timekeeping, "_KERNEL_PATIENCE", 0.01),
         ):
             for left, shortest in ((4, 0.0075), (3, 0.0), (1, 0.0075), (0, 0.0)):
-                real = time.monotonic()
+                real = time.perf_counter()
                 self.selector.select(100)
-                self.assertGreaterEqual(time.monotonic() - real, shortest)
+                self.assertGreaterEqual(time.perf_counter() - real, shortest)
                 self.assertEqual(len(answers), left)
 
     def test_held_back_data_arrives(self):

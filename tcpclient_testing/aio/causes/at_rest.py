@@ -18,12 +18,14 @@ import asyncio
 import contextlib
 import gc
 import os
-import socket
 import threading
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from tcpclient_testing.aio.process.life import idle_workers
 from tcpclient_testing.aio.process.quiescence import child_lives, living_thread
+from tcpclient_testing.aio.sockets.borrowing import lent
+from tcpclient_testing.aio.sockets.loop_inside import is_loops_own, watched
 from tcpclient_testing.harness.client_errors import belongs_to
 from tcpclient_testing.harness.interruption import awaits
 
@@ -49,15 +51,14 @@ def loop_is_at_rest(loop: asyncio.AbstractEventLoop, until: float, addresses: Se
     Call this in the loop, from a timer.
     """
     inside: Any = loop
-    ready, timers = getattr(inside, "_ready", None), getattr(inside, "_scheduled", None)
-    selector: Any = getattr(inside, "_selector", None)  # Windows' proactor has no map of what it watches
-    if ready is None or timers is None or not hasattr(selector, "get_map"):
+    ready, timers, waits_for = getattr(inside, "_ready", None), getattr(inside, "_scheduled", None), watched(loop)
+    if ready is None or timers is None or waits_for is None:
         return not other_tasks(loop, waiting) and not _has_handles(loop, until) and nobody_else_lives(loop, besides)
     if ready or any(timer.when() < until and not timer.cancelled() and not _is_our_timer(timer) for timer in timers):
         return False
     own = getattr(inside, "_ssock", None)
     own_fd = -1 if own is None else own.fileno()
-    return all(key.fd == own_fd or _is_between_us(key.fd, addresses) for key in selector.get_map().values()) \
+    return all(each.descriptor == own_fd or _is_between_us(each.descriptor, addresses) for each in waits_for) \
         and nobody_else_lives(loop, besides)
 
 
@@ -88,7 +89,7 @@ def _has_handles(loop: asyncio.AbstractEventLoop, until: float) -> bool:
 def _is_between_us(fd: int, addresses: Sequence[Any]) -> bool:
     """Whether a descriptor is a socket of one of the servers, or of a client that is connected to one of them."""
     try:
-        sock = socket.socket(fileno=fd)
+        sock = lent(fd)
     except OSError:
         return False  # a pipe, or something else
     try:
@@ -105,17 +106,17 @@ def nobody_else_lives(loop: Any = None, besides: Collection[threading.Thread] = 
 
     Threads in `besides` don't count, nor does one that waits for another thread.
     """
+    idle = idle_workers(loop)
     executor: Any = getattr(loop, "_default_executor", None)
-    workers: Collection[threading.Thread] = getattr(executor, "_threads", ())
-    if workers and not (executor._work_queue.empty() and executor._idle_semaphore._value >= len(workers)):
+    if not idle and getattr(executor, "_threads", None):
         return False
-    return living_thread({*workers, *besides}, threading.enumerate()) is None and not child_lives()
+    return living_thread({*idle, *besides}, threading.enumerate()) is None and not child_lives()
 
 
 def other_tasks(loop: asyncio.AbstractEventLoop, waiting: Collection[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
     """Return the living tasks of `loop` that may be the client's: none that waits for a step, none of ours."""
     return [task for task in asyncio.all_tasks(loop) if task not in waiting and not is_ours(task)
-            and not any(awaits(task, each) for each in waiting)]
+            and not is_loops_own(task) and not any(awaits(task, each) for each in waiting)]
 
 
 def is_ours(task: asyncio.Future[Any]) -> bool:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import gc
 import sys
 import threading
@@ -24,10 +23,13 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.aio.process import thread_errors
+from tcpclient_testing.aio.process.life import idle_workers
 from tcpclient_testing.aio.process.quiescence import living_thread
+from tcpclient_testing.aio.sockets.loop_inside import is_loops_own
 from tcpclient_testing.harness.client_errors import is_own, knows
 
 from .at_rest import is_ours, loop_is_at_rest, nobody_else_lives, other_tasks
+from .dead import all_tasks, is_dead
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.context import ServerContext
@@ -42,8 +44,7 @@ __unittest = True
 # How long a thread may take to end that has closed its connection on the way out; seconds between two looks at it.
 _MOMENT = 0.05
 _LOOK = 0.002
-
-_TRIES = 100
+_TURNS = 3
 
 
 class _Pace:
@@ -66,32 +67,34 @@ class _Pace:
 
 _pace, _rest_pace = _Pace(), _Pace()
 
-# Without these, no executor has ever been made.
-_EXECUTORS = {"concurrent.futures.thread", "concurrent.futures.process", "concurrent.futures.interpreter"}
-
-
 class Causes:
     """Looks for clients of one server, in one `loop`, that have failed by themselves.
 
     - `servers` returns the servers that run, each with the address where it listens; the server's own is `address`.
     - `unretrieved` has what asyncio has told of.
     - `waiting_threads` returns the threads that wait for servers, and those in which servers run.
+    - `stale` are the tasks that had failed before the script began, `earlier` the exceptions of others that had.
     """
 
     def __init__(self, context: ServerContext, loop: asyncio.AbstractEventLoop, address: Any,
                  servers: Callable[[], list[tuple[ServerContext, Any]]], unretrieved: Unretrieved,
-                 waiting_threads: Callable[[], Collection[threading.Thread]]) -> None:
+                 waiting_threads: Callable[[], Collection[threading.Thread]],
+                 stale: Collection[asyncio.Future[Any]] = (), earlier: Collection[BaseException] = ()) -> None:
         self._context = context
         self._loop = loop
         self._servers = servers
         self._address = address
         self._unretrieved = unretrieved
         self._waiting_threads = waiting_threads
+        self._stale = stale
+        self._earlier = earlier
         self._before: Any = None
         self._searched_in: Any = None
         self._searches = 0
         self._dead: list[tuple[asyncio.Future[Any], BaseException]] = []
         self._named: Optional[list[BaseException]] = None
+        self._pools_lived = False  # when the script failed
+        self._collected = False  # whether garbage was looked for
 
     # While somebody waits.
 
@@ -126,7 +129,7 @@ class Causes:
         """Return the exception of a client that has failed by itself, the first one; None if there is none.
 
         An exception is the client's if the code that raised it knew the server. Before any client has connected, it is
-        enough that there is no other task that could be the client.
+        enough that there is no other task that could be the client, and that no client comes from elsewhere.
         """
         found = self.errors()
         own = next((exc for exc in found if knows(exc, self._address)), None)
@@ -137,7 +140,7 @@ class Causes:
             own = next((exc for exc in [*found, *jobs] if knows(exc, self._address)), None)
         if own is not None:
             return own
-        if not self._context.environment.accepted and not other_tasks(self._loop, waiting):
+        if not (self._context.outsiders or self._context.environment.accepted or other_tasks(self._loop, waiting)):
             return next(iter(found), None)
         return None
 
@@ -157,11 +160,11 @@ class Causes:
         tasks are found only if the search is `thorough`, which takes some time.
         """
         ended = not after_failure and self._has_ended_something()
-        self._dead = self._dead_futures(None if thorough else _tasks())
-        found = [*thread_errors.kept(), *self._unretrieved.exceptions(), *(exc for _, exc in self._dead)]
+        self._dead = self._dead_futures(None if thorough else all_tasks())
+        found = [*self._of_threads(), *self._unretrieved.exceptions(), *(exc for _, exc in self._dead)]
         own: list[BaseException] = []
         for exc in found:
-            if is_own(exc, ended=ended) and not any(exc is each for each in own):
+            if is_own(exc, ended=ended) and not any(exc is each for each in (*own, *self._earlier)):
                 own.append(exc)
         return own
 
@@ -169,25 +172,47 @@ class Causes:
         """Return the futures and tasks that have an exception which nobody has taken, in order.
 
         They are those of the loop; a server in a thread may have clients in any loop. Look `among` these only, if that
-        is not None.
+        is not None. Those that may be an earlier test's count only if they knew the server.
         """
         found: list[Any] = [
             each for each in (gc.get_objects() if among is None else among) if issubclass(type(each), asyncio.Future)
-            and getattr(each, "_log_traceback", False) and (each.get_loop() is self._loop or self._context.threaded)
-            and not is_ours(each)]
-        return [(each, each._exception) for each in sorted(found, key=_number)]
+            and is_dead(each) and (each.get_loop() is self._loop or self._context.threaded)
+            and not is_ours(each) and not is_loops_own(each)]
+        if not self._collected and any(each.get_loop().is_closed() for each in found):
+            # It may be of an earlier test, and garbage that nobody has collected yet: on PyPy most garbage is that.
+            self._collected = True
+            found.clear()
+            if among is not None:
+                among.clear()
+            gc.collect()
+            return self._dead_futures(None if among is None else all_tasks())
+        return [(each, each._exception) for each in sorted(found, key=_number)
+                if each not in self._stale
+                and (not self._may_be_earlier(each) or knows(each._exception, self._address))]
 
-    def _of_jobs(self) -> list[BaseException]:
-        """Return the exceptions of jobs that executors have done, and that nobody has taken.
+    @staticmethod
+    def _may_be_earlier(future: asyncio.Future[Any]) -> bool:
+        """Whether a future may have failed before this test began, as far as its outcome shows.
 
-        They don't count when a failure is there for another reason: the test may have taken them long ago.
+        A future that is no task doesn't tell when it failed. That of a stream has the error of its connection.
         """
-        if not _EXECUTORS & sys.modules.keys():
+        return future.get_loop().is_closed() or (
+            not isinstance(future, asyncio.Task) and isinstance(future._exception, (ConnectionError, EOFError)))
+
+    def _of_jobs(self, *, after_failure: bool = False) -> list[BaseException]:
+        """Return the exceptions of jobs that executors have done, and that nobody has raised again.
+
+        `after_failure` includes those that the script makes a client expect.
+        """
+        if "concurrent.futures.thread" not in sys.modules:
             return []
         found: list[Any] = [each for each in gc.get_objects() if issubclass(type(each), concurrent.futures.Future)]
-        ended = self._has_ended_something()
+        ended = not after_failure and self._has_ended_something()
         exceptions = [each._exception for each in found]
         return [exc for exc in exceptions if is_own(exc, ended=ended) and _is_fresh(exc)]
+
+    def _of_threads(self) -> list[BaseException]:
+        return [exc for exc in thread_errors.kept() if not any(exc is each for each in self._earlier)]
 
     def take(self, exceptions: Collection[BaseException]) -> None:
         """These exceptions are reported: nobody has to tell of them again."""
@@ -207,17 +232,21 @@ class Causes:
     # After a failure.
 
     async def until_threads_ended(self) -> None:
-        """Wait a moment until a thread has ended with an exception, if there is one that may be about to."""
+        """Wait a moment until a thread, or its job, has ended with an exception, if one may be about to."""
         loop = self._context.loop
         deadline = loop.time() + _MOMENT
-        while not thread_errors.kept() and loop.time() < deadline:
-            if living_thread(self._waiting_threads(), threading.enumerate()) is None:
-                return
+        waited = False
+        while not self._of_threads() and loop.time() < deadline and living_thread(
+                {*self._waiting_threads(), *idle_workers(loop)}, threading.enumerate()) is not None:
+            waited = True
             await asyncio.sleep(_LOOK)
+        for _ in range(_TURNS if waited else 0):  # until a task has heard of what it waited for
+            await asyncio.sleep(0)
 
     def failed(self) -> None:
         """The script has just failed: the errors that there are by now came before."""
         self._named = self.errors(after_failure=True)
+        self._pools_lived = _pools_live()
 
     def named(self) -> list[BaseException]:
         """Return the errors that came before the failure, for its report: nobody has to tell of them again."""
@@ -231,23 +260,27 @@ class Causes:
 
         `by_itself` says whether an exception was raised before the failure.
         """
-        found: list[BaseException] = [*(self._named or ()), *self.errors(after_failure=True)]
-        for exc in found:
-            if by_itself(exc) and knows(exc, self._address):
-                self.take([exc])
-                return exc
+        for look in self._seen, self._hidden:
+            for exc in look():
+                if by_itself(exc) and knows(exc, self._address):
+                    self.take([exc])
+                    return exc
         return None
 
+    def _seen(self) -> list[BaseException]:
+        return [*(self._named or ()), *self.errors(after_failure=True)]
 
-def _tasks() -> Optional[list[Any]]:
-    """Return the tasks that there are, ended ones included; None if asyncio (3.14) doesn't keep them in a set."""
-    kept = getattr(asyncio.tasks, "_all_tasks", getattr(asyncio.tasks, "_scheduled_tasks", None))
-    if kept is None:
-        return None
-    for _ in range(_TRIES):
-        with contextlib.suppress(RuntimeError):  # another thread has just begun a task
-            return list(kept)
-    return None
+    def _hidden(self) -> list[BaseException]:
+        """Return what only a search of all objects shows: jobs of executors, and the futures that stand for them."""
+        if not (self._pools_lived or _pools_live()):
+            return []
+        return [*self.errors(after_failure=True, thorough=True), *self._of_jobs(after_failure=True)]
+
+
+def _pools_live() -> bool:
+    """Whether a thread pool has threads. One that nobody refers to, and that has been shut down, has none any more."""
+    module = sys.modules.get("concurrent.futures.thread")
+    return bool(getattr(module, "_threads_queues", module))
 
 
 def _is_fresh(exc: BaseException) -> bool:

@@ -36,6 +36,11 @@ class ClientErrors:
         """Look for errors from now on."""
         self.lookout = lookout
 
+    def listen(self) -> None:
+        """The script begins: what fails from now on may be the client."""
+        if self.lookout is not None:
+            self.lookout.listen()
+
     def hear_threads(self) -> None:
         """A part of the test begins: hear of exceptions that end threads."""
         if self.lookout is not None:

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.aio.context import is_virtual
 from tcpclient_testing.aio.process import thread_errors
+from tcpclient_testing.harness.in_flight import called_by_loop
 
+from .dead import dead_tasks
 from .unretrieved import Unretrieved
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ def running_servers() -> list[tuple[ServerContext, Any]]:
 class Lookout:
     """The looks of one server in `loop`: its own, or, if `elsewhere`, one where clients of a server in a thread run.
 
-    `start` it; whether or not that has ended, `stop` undoes it, and can be called again if it was interrupted.
+    `start` it, and `listen` when the script begins; whether or not these have ended, `stop` undoes them, and can be
+    called again if it was interrupted. What has failed before the script began belongs to an earlier test, perhaps.
 
     - `address` returns where the server listens.
     - `waiting` returns the tasks that wait for its steps.
@@ -73,16 +76,28 @@ class Lookout:
         self._looks = 0
         self.stopped = False
         self._elsewhere = elsewhere
+        self._listens = False
+        self._stale: Collection[asyncio.Future[Any]] = ()
+        self._earlier: list[BaseException] = []
 
     def start(self) -> None:
-        """Begin to hear of exceptions, and to look."""
-        self._unretrieved.acquire(id(self))
+        """The server runs: begin to look."""
         if not self._elsewhere:
-            thread_errors.acquire(id(self))
             _running.add(self)
         if self._virtual:
             virtual: Any = self._loop
             virtual.look_before_jumps(self._look_at_once)
+
+    def listen(self) -> None:
+        """The script begins: hear of exceptions from now on. Idempotent."""
+        if self._listens or self.stopped:
+            return
+        self._listens = True
+        self._stale = dead_tasks()
+        self._earlier = [*thread_errors.kept(), *self._unretrieved.exceptions()]  # other servers have heard of these
+        self._unretrieved.acquire(id(self))
+        if not self._elsewhere:
+            thread_errors.acquire(id(self))
 
     def stop(self) -> None:
         """The server is closed: look no more."""
@@ -98,6 +113,7 @@ class Lookout:
         if not self._elsewhere:
             thread_errors.release(id(self))
         self._causes = None
+        self._earlier = []
 
     @staticmethod
     def hear_threads() -> None:
@@ -110,20 +126,29 @@ class Lookout:
         if self._causes is None:
             from .causes import Causes
             self._causes = Causes(self._context, self._loop, self._address(), running_servers, self._unretrieved,
-                                  self._waiting_threads)
+                                  self._waiting_threads, self._stale, self._earlier)
         return self._causes
 
     def named(self) -> list[BaseException]:
         """Return the clients' errors that came before the failure, for its report."""
         return [] if self._causes is None else self._causes.named()
 
+    def nobody_could_connect(self) -> bool:
+        """Whether no thread and no child process lives that could be the client, other than those that wait."""
+        from .at_rest import nobody_else_lives
+        return nobody_else_lives(besides=self._waiting_threads())
+
     def begin(self) -> None:
         """Somebody waits for a step: look now and then, until nobody waits."""
+        self.listen()
         if self._timer is None and not self._virtual and not self.stopped:
             thread_errors.hear()
             self._timer = self._loop.call_later(_PAUSE, self._look)
 
     def _look(self) -> None:
+        called_by_loop(self._look_again)
+
+    def _look_again(self) -> None:
         self._timer = None
         if not self._waiting() or self._context.environment.over:
             self._looks = 0

@@ -38,11 +38,11 @@ epoll, poll the socket for its error.
 from __future__ import annotations
 
 import asyncio
-import select
 import socket
 import sys
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from tcpclient_testing.aio.native import originals
 from tcpclient_testing.aio.sockets.inet_diag import PeerState, on_this_machine, unacknowledged
 from tcpclient_testing.aio.sockets.polling import Poller
 
@@ -53,8 +53,9 @@ __all__ = ["ResetCheck", "ResetWatch"]
 
 __unittest = True
 
-# Time limits in seconds: if a RST is certain to come; if the client can still read; if the kernel can't be asked.
-_CERTAIN, _POSSIBLE, _BLIND = 1.0, 0.1, 0.005
+# Time limits in seconds: if a RST is certain to come; if the client can still read; if the kernel can't be asked. Then
+# each client that ends its stream is waited for.
+_CERTAIN, _POSSIBLE, _BLIND = 1.0, 0.1, 0.02
 
 
 class ResetCheck:
@@ -114,8 +115,8 @@ class ResetCheck:
         except OSError:
             probe = None
         if probe is None:
-            self._bound = _BLIND if own is None else _POSSIBLE
-            return False if own == 0 else None
+            self._bound = _POSSIBLE if own else _BLIND
+            return None
         if state is None or state.closed:
             self._bound = _POSSIBLE if own == 0 else _CERTAIN
             return False if own == 0 and state is not None and not self._unread(state) else None
@@ -165,7 +166,7 @@ class ResetWatch:
         self._poller = Poller(link.loop, self._look, longest=0.05)
         if sys.platform == "linux":
             try:
-                self._poll = select.epoll()
+                self._poll = originals.epoll()
                 self._poll.register(self._raw.fileno(), 0)
                 link.loop.add_reader(self._poll.fileno(), self._look)
                 return

@@ -74,19 +74,19 @@ class Closing:
     def reset_when_taken(self) -> None:
         """Send a RST as soon as the client has taken what was sent, and report that to the engine.
 
-        After a RST a client can still read what its kernel holds. But asyncio's streams drop what they have already
-        read when the connection is lost. So wait until the client itself has the bytes (at most 0.2 s), not only its
-        kernel.
+        After a RST a client can still read what its kernel holds, except on Windows, which drops that. And asyncio's
+        streams drop what they have already read when the connection is lost. So wait until the client itself has the
+        bytes (at most 0.2 s), not only its kernel.
         """
         from tcpclient_testing.aio.sockets.inet_diag import unacknowledged
 
-        from .delivery import DeliveryWait
+        from .delivery import PAUSE_BEFORE_RESET, DeliveryWait
         link = self._link
         raw = None if link.transport is None else link.transport.get_extra_info("socket")
         if raw is None or link.lost or not link.written:
             self._reset_now()
             return
-        self._delivery = DeliveryWait(link, link.context.probe())
+        self._delivery = DeliveryWait(link, link.context.probe(), pause=PAUSE_BEFORE_RESET)
         # The acknowledgement may be 40 ms late. A virtual clock that jumps from poll to poll counts seconds by then.
         if unacknowledged(raw) and not self._delivery.arrived():
             link.loop.call_later(_LOOK, self.reset_when_taken)
@@ -114,10 +114,14 @@ class Closing:
         link.transport.abort()
 
     def cancel(self) -> None:
-        """Wait for nothing more: the connection is lost."""
+        """Wait for nothing more: the connection is lost. A reset that waited for the client comes to nothing."""
+        resets = self.waiting
         for waiting in (self._delivery, self._delayed_close_notify):
             if waiting is not None:
                 waiting.cancel()
+        if resets and not self._link.left:
+            self._sending.flushed()
+            self._link.context.perform()
 
     def all_read(self) -> bool:
         """Return whether the client has read all that was sent: only then does it lose nothing when we close.
@@ -131,12 +135,14 @@ class Closing:
         local, peer = link.transport.get_extra_info("sockname"), link.transport.get_extra_info("peername")
         if not (isinstance(local, tuple) and isinstance(peer, tuple)):
             return False
-        from tcpclient_testing.aio.sockets.inet_diag import PeerProbe, unacknowledged
-        with PeerProbe() as probe:
-            try:
-                state = probe.look(local, peer)
-            except OSError:
-                return False  # the kernel can't be asked here
+        from tcpclient_testing.aio.sockets.inet_diag import unacknowledged
+        probe = link.context.probe()
+        try:
+            state = None if probe is None else probe.look(local, peer)
+        except OSError:
+            probe = None
+        if probe is None:
+            return False  # the kernel can't be asked here
         # Our FIN counts as one unread byte.
         return state is None or state.closed or (state.unread <= 1 and not unacknowledged(
             link.transport.get_extra_info("socket")))

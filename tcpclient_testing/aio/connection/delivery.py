@@ -11,16 +11,17 @@ parts:
 
 from __future__ import annotations
 
-import threading
+import sys
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from tcpclient_testing.aio.native import originals
 from tcpclient_testing.aio.sockets.inet_diag import PeerProbe, PeerState
-from tcpclient_testing.aio.sockets.polling import Poller
+from tcpclient_testing.aio.sockets.polling import TICK, Poller
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.context import Link
 
-__all__ = ["DeliveryWait"]
+__all__ = ["PAUSE_BEFORE_RESET", "DeliveryWait"]
 
 __unittest = True
 
@@ -29,19 +30,23 @@ __unittest = True
 _TURNS = 10
 # Seconds to wait: where the kernel can't be asked; and for a loop in another thread, between its socket and its code.
 _PAUSE = 0.005
+#: The same before a reset: what the client has not read by then is lost on Windows.
+PAUSE_BEFORE_RESET = 0.05 if sys.platform == "win32" else _PAUSE
 _ELSEWHERE = 0.001
 
 
 class DeliveryWait:
     """Waits until the client of one connection has taken what was sent.
 
-    `probe` is None where the kernel can't be asked.
+    `probe` is None where the kernel can't be asked: then `pause` is waited for, in seconds.
     """
 
-    __slots__ = ("_link", "_local", "_probe", "_poller", "_callback", "_bound", "_clear_at", "_clear")
+    __slots__ = ("_link", "_local", "_probe", "_poller", "_callback", "_bound", "_clear_at", "_clear",
+                 "_pause")
 
-    def __init__(self, link: Link, probe: Optional[PeerProbe]) -> None:
+    def __init__(self, link: Link, probe: Optional[PeerProbe], *, pause: float = _PAUSE) -> None:
         self._link = link
+        self._pause = pause
         assert link.transport is not None
         local, peer = link.transport.get_extra_info("sockname"), link.peername
         self._local: Any = local
@@ -91,7 +96,7 @@ class DeliveryWait:
             if not self._arrived(state.bytes_received) or state.unread or not self._poller.count:
                 self._clear = 0
                 return False
-        elif self._poller.lasted < _PAUSE:
+        elif self._poller.lasted < self._pause:
             return False
         self._clear += 1
         if self._clear == 1:
@@ -107,9 +112,12 @@ class DeliveryWait:
         stream = self._link.context.stream_of(self._link.peername)
         if stream is None:
             return self._clear > _TURNS
-        if stream.thread_id != threading.get_ident() and now - self._clear_at < _ELSEWHERE:
-            return False
         # A client that awaits more bytes than there are leaves them in its reader until more come: don't wait for that.
+        # Its reader has a waiter then; the one that waited for what has come is gone when that comes.
+        if stream.thread_id == originals.get_ident():
+            return stream.all_read or stream.reading
+        if now - self._clear_at < _ELSEWHERE + TICK:
+            return False
         return stream.all_read or (stream.reading and self._clear > _TURNS)
 
     def _look(self) -> Optional[PeerState]:

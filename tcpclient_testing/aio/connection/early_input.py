@@ -15,14 +15,16 @@ that waits for its answers only waits a little longer.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from tcpclient_testing.aio.native import originals
 from tcpclient_testing.aio.process.quiescence import child_lives, living_thread
 from tcpclient_testing.aio.process.rest import when_at_rest
 from tcpclient_testing.aio.process.threads import another_runs
 from tcpclient_testing.aio.sockets.inet_diag import on_this_machine
+from tcpclient_testing.aio.sockets.loop_inside import watches
+from tcpclient_testing.aio.sockets.polling import TICK
 from tcpclient_testing.aio.sockets.unix_diag import UnixPeername
 
 if TYPE_CHECKING:
@@ -76,14 +78,14 @@ class EarlyInput:
         link = self._link
         self._graces += 1
         if link.context.virtual:
-            self._until = time.monotonic() + link.context.grace
+            self._until = time.monotonic() + link.context.grace + TICK
             self._pass_time()
         else:
-            link.loop.call_later(link.context.grace, self._grace_is_over)
+            link.loop.call_later(link.context.grace + TICK, self._grace_is_over)
 
     def _pass_time(self) -> None:
         if time.monotonic() < self._until and not self._has_ended():
-            time.sleep(_SLICE)
+            originals.sleep(_SLICE)
             self._link.loop.call_soon(self._pass_time)
         else:
             self._grace_is_over()
@@ -106,9 +108,11 @@ class EarlyInput:
         link = self._link
         if link.context.threaded:
             return False
+        if link.context.in_memory:
+            return True
         stream = link.context.stream_of(link.peername)
         if stream is not None:
-            return stream.thread_id == threading.get_ident()
+            return stream.thread_id == originals.get_ident()
         descriptor = self._find_descriptor()
         if descriptor is None:
             return False
@@ -157,5 +161,4 @@ def _serves(loop: Any, descriptor: int) -> bool:
     """Whether `loop` has a transport for this descriptor, or waits for it."""
     if descriptor in getattr(loop, "_transports", ()):
         return True
-    selector = getattr(loop, "_selector", None)
-    return selector is not None and descriptor in selector.get_map()
+    return watches(loop, descriptor)

@@ -15,6 +15,7 @@ import select
 import sys
 from typing import TYPE_CHECKING, Any, Callable
 
+from tcpclient_testing.aio.native import originals
 from tcpclient_testing.aio.sockets.inet_diag import on_this_machine
 from tcpclient_testing.aio.sockets.polling import Poller
 
@@ -45,7 +46,7 @@ def is_gone(link: Link) -> bool:
     raw = link.transport.get_extra_info("socket")
     if raw is None or sys.platform != "linux":
         return False
-    poll = select.poll()
+    poll = originals.poll()
     poll.register(raw.fileno(), 0)
     return any(events & select.POLLHUP for _, events in poll.poll(0))
 

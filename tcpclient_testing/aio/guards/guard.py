@@ -19,19 +19,26 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import threading
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
+from tcpclient_testing.aio.native import originals
 from tcpclient_testing.aio.process.blocked_call import BlockedCall, free_sockets, readable, writable
 from tcpclient_testing.aio.process.watchdog import Watch
+from tcpclient_testing.aio.sockets.borrowing import copied
+from tcpclient_testing.aio.sockets.loop_inside import has_results
 from tcpclient_testing.engine.environment import Failure
 from tcpclient_testing.engine.mismatches import Mismatch
+from tcpclient_testing.engine.session.standstill import standstill_limit
 from tcpclient_testing.engine.steps.base import TimedStep
 from tcpclient_testing.engine.wording import seconds
 from tcpclient_testing.harness.exceptions import chain_of
 
+from .greenlets import greenlet_waits_for_client
+from .guessing import may_wait_for_client
 from .waiting import waits_for_client
 
 if TYPE_CHECKING:
@@ -44,6 +51,8 @@ __unittest = True
 T = TypeVar("T")
 
 _DEFAULT = 5.0  # seconds, if the server has no time-out, or one in virtual seconds
+_LONG = 30.0  # seconds that a call may block the loop if nobody knows whether it waits for a client
+_SOURCE = 30  # characters of a source line in the first line of a report
 _OVERDUE = 5.0  # seconds by which a step may exceed its time-out before it counts as long overdue
 
 
@@ -65,7 +74,7 @@ class DeadlockGuard:
         self._accepted = accepted
         self._wants_a_turn = wants_a_turn
         self._give_up = give_up
-        self._thread, self._ident = threading.get_native_id(), threading.get_ident()
+        self._thread, self._ident = threading.get_native_id(), originals.get_ident()
         timeout = context.environment.timeout
         self._virtual = context.virtual
         self._certain = False  # whether the system has said what the loop's thread waits for
@@ -73,7 +82,7 @@ class DeadlockGuard:
         # The watch must not keep alive a server that nobody has stopped, and whose loop is closed.
         attention, free = weakref.WeakMethod(self._attention), weakref.WeakMethod(self._free)
         self._watch = Watch(context.loop, self._ident, bound, lambda: _call(attention, False),
-                            lambda blocked: _call(free, None, blocked))
+                            lambda blocked: _call(free, None, blocked), self._thread)
 
     def start(self) -> None:
         """Begin to watch."""
@@ -92,7 +101,7 @@ class DeadlockGuard:
         call = self._watch.noticed()
         if call is None or self._context.environment.over or not (self._certain or _timed_out(exc)):
             return None
-        return _Blocked(call)
+        return _Blocked(call, self._context.twin)
 
     # What follows is called in the watchdog's thread, while the loop's thread blocks.
 
@@ -104,12 +113,28 @@ class DeadlockGuard:
         environment = self._context.environment
         if environment.over:
             return self._clients_wait()
-        wanted = self._wants_a_turn() or self._action_is_due() or self._sockets_are_ready()
-        if not wanted and not self._step_is_long_overdue():
+        wanted = self._wants_a_turn() or self._action_is_due() or self._sockets_are_ready() \
+            or self._step_is_long_overdue() or self._client_waits_beyond_the_script()
+        if not wanted:
             return False
-        answer = waits_for_client(self._thread, self._ident, self._listeners())
+        frame = self._watch.suspended
+        answer = waits_for_client(self._thread, self._ident, self._listeners()) if frame is None else \
+            greenlet_waits_for_client(frame, self._listeners())
         self._certain = answer is not None
-        return wanted if answer is None else answer
+        return self._may_wait_for_client() if answer is None else answer
+
+    def _may_wait_for_client(self) -> bool:
+        """Guess whether the test waits for a client, where the system doesn't say. If nothing speaks for it, wait long.
+
+        A test that waits for something else must not be failed; but one whose client nobody sees must not hang.
+        """
+        listeners = self._listeners()
+        guess = may_wait_for_client(self._watch.suspended or sys._current_frames().get(self._ident), self._context.loop,
+                                    [listener.getsockname() for listener in listeners if listener.fileno() >= 0],
+                                    len(self._links()))
+        if guess is None:
+            return self._watch.blocked_for() >= _LONG
+        return guess
 
     def _clients_wait(self) -> bool:
         """Return whether clients are still connected, or wait to be accepted."""
@@ -119,7 +144,9 @@ class DeadlockGuard:
         links = self._links()
         heard = [sock for link in links if _reads(link) for sock in _socket_of(link)]
         full = [sock for link in links if link.paused for sock in _socket_of(link)]
-        return readable([*heard, *self._listeners()]) or writable(full)
+        listeners = self._listeners()
+        return readable([*heard, *listeners]) or writable(full) or \
+            has_results(self._context.loop, [*heard, *full, *listeners])
 
     def _action_is_due(self) -> bool:
         now = self._context.loop.time()
@@ -134,10 +161,17 @@ class DeadlockGuard:
         now = self._context.loop.time()
         return any(self._virtual or deadline + _OVERDUE <= now for deadline in self._context.session.deadlines())
 
+    def _client_waits_beyond_the_script(self) -> bool:
+        """Return whether a client is connected, no step is due, and nothing happens any more."""
+        environment, since = self._context.environment, self._context.session.idle_since()
+        limit = standstill_limit(environment) or environment.idle_timeout
+        return since is not None and limit is not None and \
+            (self._virtual or since + limit <= self._context.loop.time())
+
     def _free(self, blocked: BlockedCall) -> None:
         context, session, loop = self._context, self._context.session, self._context.loop
         if not session.environment.over:
-            session.end_with(Failure(None, None, _Blocked(blocked), loop.time()))
+            session.end_with(Failure(None, None, _Blocked(blocked, context.twin), loop.time()))
             loop.call_soon_threadsafe(self._give_up)
         pairs = [(link.conversation, sock) for link in self._links() for sock in _socket_of(link)]
         if blocked.attempt == 1:
@@ -175,18 +209,19 @@ def _modules_of(exc: BaseException) -> set[str]:
 
 
 class _Blocked(Mismatch):
-    """A client blocked the event loop that its server runs in."""
+    """A client blocked the event loop that its server runs in; `twin` is the kind of server that it needs."""
 
     __slots__ = ()
 
     by_the_test = True
 
-    def __init__(self, call: BlockedCall) -> None:
-        outer = call.called_from
-        called = "" if outer is None else f", called from {_line_of(outer)}"
-        source = f" ({call.place.line.strip()})" if call.place.line else ""
-        super().__init__(f"{_line_of(call.place)}{source}{called} blocked the event loop that the server lives in for "
-                         f"{seconds(call.seconds)}; a client that blocks needs ThreadedMockTCPServer")
+    def __init__(self, call: BlockedCall, twin: str) -> None:
+        own = call.called_from or call.place
+        source = own.line.strip() if own.line else "a call"
+        source = source if len(source) <= _SOURCE else f"{source[:_SOURCE - 3]}..."
+        inside = "" if own is call.place else f", in {_line_of(call.place)}"
+        super().__init__(f"{source} blocked the event loop of its server for {seconds(call.seconds)}: use {twin} "
+                         f"({_line_of(own)}{inside})")
 
 
 def _line_of(frame: Any) -> str:
@@ -206,6 +241,6 @@ def _socket_of(link: Link) -> list[Any]:
 
 def _unread(sock: Any) -> bytes:
     """Return what a connection has received and the loop has not read (at most 64 KiB), without taking it."""
-    with contextlib.suppress(OSError), socket.socket(fileno=socket.dup(sock.fileno())) as copy:
+    with contextlib.suppress(OSError), copied(sock.fileno()) as copy:
         return copy.recv(65536, socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0))
     return b""

@@ -28,8 +28,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.aio.context import running_servers
+from tcpclient_testing.aio.native import originals
+from tcpclient_testing.aio.sockets.borrowing import copied
 from tcpclient_testing.aio.sockets.inet_diag import on_this_machine
-from tcpclient_testing.engine.session.standstill import DATA, END
+from tcpclient_testing.engine.session.standstill import DATA, END, UNSEEN
 
 if TYPE_CHECKING:
     from tcpclient_testing.aio.context import Link
@@ -50,20 +52,23 @@ _READS, _POLLS, _SLEEPS, _SELECTS = {
     "riscv64": _GENERIC,
 }.get(_posix.uname().machine if sys.platform == "linux" else "", (_NONE, _NONE, _NONE, _NONE))
 _POLLFD = struct.Struct("=ihh")
-_RDHUP = getattr(select, "POLLRDHUP", 0)
+_POLLRDHUP = 0x2000  # <asm-generic/poll.h>; PyPy's module select doesn't have it
+_RDHUP = getattr(select, "POLLRDHUP", _POLLRDHUP if sys.platform == "linux" else 0)
 
 
 def standstill(link: Link, bodies: Sequence[asyncio.Task[Any]],
                thread: Optional[int]) -> Optional[tuple[str, object]]:
-    """Return what is waited for on this connection, END or DATA, and which wait it is; None if nothing is seen.
+    """Return what is waited for on this connection, and which wait it is; None if nothing is seen.
 
     `bodies` are the tasks of the test, `thread` is the system's number of its thread; None if it is not known.
     """
     if link.lost or link.transport is None or _others_are_busy(link):
         return None
     if link.conversation.inbox.ended:
-        goes_on = any(map(_sleeps, bodies)) or _thread_goes_on(thread)
-        return (END, None) if not goes_on and _half_closed(link) else None
+        if any(map(_sleeps, bodies)) or _thread_goes_on(thread):
+            return None
+        half_closed = _half_closed(link)
+        return (UNSEEN if half_closed is None else END, None) if half_closed is not False else None
     wait = _read_by_task(link, bodies) or (None if thread is None else blocks_in(thread, link))
     return None if wait is None else (DATA, wait)
 
@@ -76,20 +81,24 @@ def _others_are_busy(link: Link) -> bool:
 
 # Half-closed clients.
 
-def _half_closed(link: Link) -> bool:
-    """Whether the client's socket is still there, half-closed, and somebody may wait for the end of our stream."""
+def _half_closed(link: Link) -> Optional[bool]:
+    """Whether the client's socket is still there, half-closed, and somebody may wait for the end of our stream.
+
+    Return None if nobody knows.
+    """
     assert link.transport is not None
     local, peer = link.transport.get_extra_info("sockname"), link.peername
     if not isinstance(peer, tuple):
         return _half_closed_on_unix(link.transport.get_extra_info("socket"))
-    probe = link.context.probe() if on_this_machine(local, peer) else None
+    probe, stream = link.context.probe() if on_this_machine(local, peer) else None, link.context.stream_of(peer)
     try:
-        state = None if probe is None else probe.look(local, peer)
+        if probe is None:  # asyncio's streams can be asked themselves
+            return None if stream is None else stream.reading and not stream.connection_lost
+        state = probe.look(local, peer)
     except OSError:
         return False
     if state is None or state.closed or state.state != "FIN_WAIT2" or state.unread:
         return False
-    stream = link.context.stream_of(peer)
     return stream is None or stream.reading
 
 
@@ -97,7 +106,7 @@ def _half_closed_on_unix(raw: Any) -> bool:
     """The same for a Unix-domain socket: a client that has closed it is seen as a hang-up (unix(7))."""
     if raw is None or not _RDHUP:
         return False
-    poll = _select.poll()
+    poll = originals.poll()
     poll.register(raw.fileno(), _RDHUP)
     return all(event == _RDHUP for _, event in poll.poll(0))
 
@@ -264,11 +273,6 @@ def _copy(descriptor: int) -> Optional[socket.socket]:
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             return None  # to close a copy of a file's descriptor would release the file's locks (fcntl(2))
-        copy = os.dup(descriptor)
+        return copied(descriptor)
     except OSError:
-        return None
-    try:
-        return socket.socket(fileno=copy)
-    except OSError:
-        os.close(copy)
         return None

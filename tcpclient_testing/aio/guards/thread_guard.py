@@ -11,6 +11,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Callable, Optional
 
+from tcpclient_testing.aio.native import originals
 from tcpclient_testing.aio.process.watchdog import Watch
 from tcpclient_testing.engine.mismatches import Mismatch
 
@@ -36,8 +37,8 @@ class ThreadGuard:
     def __init__(self, context: ServerContext, blocked: Callable[[BlockedCall], None]) -> None:
         timeout = context.environment.timeout
         self._blocked = blocked
-        self._watch = Watch(context.loop, threading.get_ident(), (PATIENCE if timeout is None else timeout) + _MORE,
-                            lambda: True, self._give_up)
+        self._watch = Watch(context.loop, originals.get_ident(), (PATIENCE if timeout is None else timeout) + _MORE,
+                            lambda: True, self._give_up, threading.get_native_id())
 
     def start(self) -> None:
         """Begin to watch."""

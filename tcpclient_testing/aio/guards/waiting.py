@@ -19,11 +19,11 @@ import os
 import re
 import socket
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any, Optional
 
+from tcpclient_testing.aio.native import originals
 from tcpclient_testing.aio.process.system_calls import (
     DESCRIPTORS,
     NAP,
@@ -35,6 +35,7 @@ from tcpclient_testing.aio.process.system_calls import (
     state_of,
     watched_by,
 )
+from tcpclient_testing.aio.sockets.borrowing import copied
 
 __all__ = ["waits_for_client"]
 
@@ -49,7 +50,7 @@ _SELF = "self"
 def _polls(pid: str, tid: str) -> bool:
     """Return whether a thread that sleeps does so again and again, rather than once. It takes a while to find out."""
     before = state_of(pid, tid)
-    time.sleep(_A_WHILE)
+    originals.sleep(_A_WHILE)
     # If it sleeps no more, it was in one sleep, which has ended.
     return state_of(pid, tid) != before and call_of(pid, tid).kind == NAP
 
@@ -147,10 +148,8 @@ class _Search:
 
 def _is_connected_to(names: list[Any], descriptor: int) -> bool:
     """Return whether a descriptor of this process is certainly a socket that is connected to one of these addresses."""
-    if socket.getdefaulttimeout() is not None:
-        return False  # making an object for the socket would make it non-blocking
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as sock:
+        with copied(descriptor) as sock:
             name = sock.getpeername()
     except OSError:
         return False
@@ -208,8 +207,7 @@ def _unix_clients(names: list[Any], own: dict[int, str]) -> set[str]:
     with open("/proc/self/net/unix", "rb") as file:
         rows = [line.split() for line in file.read().splitlines()[1:]]
     found = {f"socket:[{row[6].decode()}]" for row in rows if row[5] == _UNIX_CONNECTED and len(row) == 7}
-    if socket.getdefaulttimeout() is None:
-        found.difference_update(inode for descriptor, inode in own.items() if not _is_connected_to(names, descriptor))
+    found.difference_update(inode for descriptor, inode in own.items() if not _is_connected_to(names, descriptor))
     return found
 
 

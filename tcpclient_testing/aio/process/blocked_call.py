@@ -9,18 +9,26 @@ import contextlib
 import os
 import select
 import socket
-import struct
 import sys
 import traceback
 from collections.abc import Iterable
 from typing import Any, Optional
 
-__all__ = ["BlockedCall", "close_listeners", "free_sockets", "readable", "writable"]
+from tcpclient_testing.aio.native import originals
+from tcpclient_testing.aio.sockets.borrowing import copied
+from tcpclient_testing.aio.sockets.listening import LINGER_RESET
+
+__all__ = ["SELECTABLE", "BlockedCall", "close_listeners", "free_sockets", "readable", "writable"]
 
 __unittest = True
 
+#: How many sockets `select` takes where there is nothing else, as on Windows; None where there is.
+SELECTABLE = 512 if originals.poll is None else None
+
 _BACKLOG = 1024  # connections reset in one attempt; any further ones wait for the next attempt
 _STDLIB = os.path.dirname(os.__file__) + os.sep
+# These stand in for parts of the standard library.
+_STAND_INS = tuple(f"{os.sep}site-packages{os.sep}{name}{os.sep}" for name in ("gevent", "eventlet"))
 _PACKAGE = os.path.abspath(os.path.join(os.path.dirname(__file__), os.pardir, os.pardir)) + os.sep
 
 
@@ -63,7 +71,7 @@ def _is_installed(filename: str) -> bool:
 
 
 def _is_users(filename: str) -> bool:
-    if filename.startswith((_PACKAGE, "<frozen ")):
+    if filename.startswith((_PACKAGE, "<frozen ")) or any(folder in filename for folder in _STAND_INS):
         return False
     return not filename.startswith(_STDLIB) or _is_installed(filename)
 
@@ -88,13 +96,21 @@ def writable(sockets: Iterable[Any]) -> bool:
 
 def _any_ready(sockets: Iterable[Any], *, to_write: bool) -> bool:
     descriptors = [descriptor for descriptor in map(_descriptor, sockets) if descriptor >= 0]
-    if sys.platform == "win32":
-        read, written = ((), descriptors) if to_write else (descriptors, ())
-        return bool(descriptors) and any(select.select(read, written, (), 0))
-    poll = select.poll()
+    if SELECTABLE is not None:
+        return any(_selects(descriptors[start : start + SELECTABLE], to_write)
+                   for start in range(0, len(descriptors), SELECTABLE))
+    poll: Any = originals.poll()
+    system: Any = select  # Windows' has no names for poll()
     for descriptor in descriptors:
-        poll.register(descriptor, select.POLLOUT if to_write else select.POLLIN)
-    return any(event & ~select.POLLNVAL for _, event in poll.poll(0))
+        poll.register(descriptor, system.POLLOUT if to_write else system.POLLIN)
+    return any(event & ~system.POLLNVAL for _, event in poll.poll(0))
+
+
+def _selects(descriptors: list[int], to_write: bool) -> bool:
+    try:
+        return any(select.select(() if to_write else descriptors, descriptors if to_write else (), (), 0))
+    except OSError:  # one of them was closed elsewhere
+        return len(descriptors) > 1 and any(_selects([each], to_write) for each in descriptors)
 
 
 def free_sockets(connections: Iterable[Any], listeners: Iterable[Any], *, reset: bool = False) -> list[bytes]:
@@ -137,7 +153,7 @@ def free_sockets(connections: Iterable[Any], listeners: Iterable[Any], *, reset:
             for _ in range(_BACKLOG):  # bounded: a client may reconnect at once, again and again
                 if not readable((sock,)):
                     break
-                client, _ = sock.accept()
+                client, _ = originals.accept(sock)
                 with client:
                     _reset_on_close(client)
     return unread
@@ -151,13 +167,11 @@ def close_listeners(listeners: Iterable[Any]) -> None:
 
 
 def _duplicate(sock: Any) -> socket.socket:
-    return socket.socket(fileno=socket.dup(_descriptor(sock)))
+    return copied(_descriptor(sock))
 
 
 def _reset_on_close(sock: socket.socket) -> None:
-    # struct linger, on, with 0 seconds: the last close() sends a RST (socket(7)).
-    linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
 
 
 def _replace(descriptor: int) -> None:
@@ -167,7 +181,7 @@ def _replace(descriptor: int) -> None:
             sock.shutdown(socket.SHUT_RDWR)
             return
     os.fstat(descriptor)  # raises OSError if it is closed: dup2() would open it
-    replacement, other = socket.socketpair()
+    replacement, other = originals.socketpair()
     with replacement, other:
         replacement.setblocking(False)
         os.dup2(replacement.fileno(), descriptor, inheritable=False)

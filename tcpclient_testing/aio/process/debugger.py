@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bdb
 import sys
 from typing import Any, Optional
 
@@ -18,7 +19,8 @@ def debugger_active() -> bool:
 
     - One of its functions is on any thread's stack: its prompt, its command thread, or ``python -m pdb`` around the
       whole program.
-    - It traces this thread, or a frame of any thread: a breakpoint is set.
+    - It traces this thread, or a frame of any thread: a breakpoint is set. One that was told to go on without a
+      breakpoint, or to quit, is over, though it leaves its trace function in some frames.
     - It has registered with ``sys.monitoring`` (Python 3.12 and later).
 
     A coverage tracer or a profiler is not a debugger.
@@ -48,9 +50,22 @@ def _is_debuggers(trace: Optional[Any]) -> bool:
     if trace is None:
         return False
     owner = getattr(trace, "__self__", trace)
+    if isinstance(owner, bdb.Bdb) and _is_over(owner):
+        return False
     return _is_module(getattr(trace, "__module__", None)) or any(
         _is_module(cls.__module__) for cls in type(owner).__mro__
     )
+
+
+def _is_over(debugger: bdb.Bdb) -> bool:
+    """Return whether a debugger can't stop the program again by itself.
+
+    `set_continue` without a breakpoint leaves the trace function in the outermost frame, `set_quit` in all: those of a
+    test runner last as long as the process.
+    """
+    if getattr(debugger, "quitting", False):
+        return True
+    return getattr(debugger, "stoplineno", None) == -1 and not debugger.get_all_breaks()
 
 
 def _is_module(name: Any) -> bool:

@@ -15,6 +15,8 @@ import threading
 from collections.abc import Collection
 from typing import Any, Callable
 
+from tcpclient_testing.aio.sockets.loop_inside import is_loops_own, watched
+
 from .quiescence import child_lives, living_thread
 
 __all__ = ["idle_workers", "life_in", "life_outside"]
@@ -35,16 +37,22 @@ _TOOLS = frozenset({"TestRunner._run_tests_and_fixtures", "TestRunner._call_in_r
 
 def life_outside(idle: Collection[threading.Thread] = ()) -> bool:
     """Whether another thread lives that is not `idle`, or a child process."""
-    return sys.platform == "win32" or not _GREEN.isdisjoint(sys.modules) or living_thread(idle) is not None \
+    return not _GREEN.isdisjoint(sys.modules) or living_thread(idle) is not None \
         or child_lives()
 
 
 def idle_workers(loop: Any) -> Collection[threading.Thread]:
-    """Return the workers of a loop's default executor if none of them has a job; otherwise nothing."""
+    """Return the workers of a loop's default executor if none of them has a job; otherwise nothing.
+
+    A worker that has just done its job is busy for a moment. A virtual loop counts jobs instead: whoever looks again
+    there, at the next instant, does so after time has jumped.
+    """
     executor: Any = getattr(loop, "_default_executor", None)
     try:
         workers = tuple(executor._threads)
-        at_rest = executor._work_queue.empty() and executor._idle_semaphore._value >= len(workers)
+        jobs = getattr(loop, "_executor_jobs", None)
+        at_rest = not jobs if jobs is not None else (
+            executor._work_queue.empty() and executor._idle_semaphore._value >= len(workers))
     except AttributeError:  # there is none, or it is of another kind
         return ()
     return workers if at_rest else ()
@@ -57,24 +65,20 @@ def life_in(loop: Any, ignored: Callable[[asyncio.Task[Any]], bool]) -> bool:
     """
     if getattr(loop, "why_real", lambda: None)() is not None:
         return True  # somebody holds a virtual clock
-    try:
-        timers, readers = list(loop._scheduled), list(loop._selector.get_map().values())
-    except AttributeError:
+    timers, readers = getattr(loop, "_scheduled", None), watched(loop)
+    if timers is None or readers is None:
         return True
-    return any(not ignored(task) and not _is_tools(task) for task in asyncio.all_tasks(loop)) \
-        or any(_acts(handle, loop) for handle in timers) \
-        or any(_acts(handle, loop) for key in readers for handle in key.data or ())
+    return any(not (ignored(task) or _is_tools(task) or is_loops_own(task)) for task in asyncio.all_tasks(loop)) \
+        or any(_acts(timer._callback, loop) for timer in list(timers) if not timer.cancelled()) \
+        or any(_acts(callback, loop) for each in readers for callback in each.callbacks)
 
 
 def _is_tools(task: asyncio.Task[Any]) -> bool:
     return getattr(task.get_coro(), "__qualname__", "") in _TOOLS
 
 
-def _acts(handle: Any, loop: Any) -> bool:
-    """Whether a handle of `loop` calls code of the test or the client."""
-    if handle is None or handle.cancelled():
-        return False
-    callback = handle._callback
+def _acts(callback: Any, loop: Any) -> bool:
+    """Whether what `loop` calls is code of the test or the client."""
     while isinstance(callback, functools.partial):
         callback = callback.func
     name = getattr(callback, "__qualname__", "")
@@ -83,8 +87,8 @@ def _acts(handle: Any, loop: Any) -> bool:
     if name == _INTERRUPTION:
         return True
     owner = getattr(callback, "__self__", None)
-    if owner is loop:
-        return False  # the loop's own pipe
+    if owner is loop or isinstance(owner, asyncio.Task):
+        return False  # the loop's own pipe; a task counts by itself
     protocol = getattr(owner, "_protocol", None)  # a transport acts for its protocol
     if protocol is not None:
         return not _is_ours(type(protocol))

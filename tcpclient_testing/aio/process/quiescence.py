@@ -15,12 +15,15 @@ a device. Nothing can say whether those are about to send something.
 from __future__ import annotations
 
 import _thread
+import contextlib
 import os
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable
-from typing import Optional
+from typing import Any, Optional
+
+from tcpclient_testing.aio.native import originals
 
 from .threads import is_tools_frame, is_tools_thread, sleeps
 
@@ -28,11 +31,14 @@ if sys.platform == "linux":
     import fcntl
     import termios
 
-__all__ = ["child_lives", "held_back", "living_thread", "own_thread"]
+__all__ = ["child_lives", "held_back", "living_thread", "own_thread", "rests_while"]
 
 __unittest = True
 
+_child_lives: Optional[Callable[[], bool]] = None
 _own_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+_resting: weakref.WeakKeyDictionary[threading.Thread, weakref.WeakMethod[Callable[[], bool]]] = \
+    weakref.WeakKeyDictionary()
 
 
 def own_thread(thread: threading.Thread) -> threading.Thread:
@@ -47,20 +53,29 @@ def own_thread(thread: threading.Thread) -> threading.Thread:
     return thread
 
 
+def rests_while(thread: threading.Thread, resting: Callable[[], bool]) -> None:
+    """Ignore a thread whenever `resting`, a method, returns true: it does nothing then that a test could wait for."""
+    _resting[thread] = weakref.WeakMethod(resting)
+
+
 def living_thread(idle: Collection[threading.Thread] = (),
                   standing: Collection[threading.Thread] = ()) -> Optional[str]:
     """Name a living thread other than the calling one, or return None.
 
     Ignored are
 
-    - threads for which `own_thread()` was called
+    - threads for which `own_thread()` was called, and those for which `rests_while()` was, while they rest
     - the threads in `idle` (workers of an executor that has no job)
     - threads of a debugger and of tools that run tests
     - those threads in `standing` (threads that lived before the loop) that are at rest: see `sleeps`
 
+    Where what `threading` starts are greenlets, nobody knows.
+
     A thread that `threading` does not know counts if Python code runs in it, or if `_thread.start_new_thread()` has
     started it.
     """
+    if originals.patched():
+        return "a greenlet may live"
     while count := _thread._count():  # usually 0 (takes 30 ns): the main thread isn't counted, but then it's the caller
         found = _find_living_thread(count, idle, standing)
         if found is not _UNKNOWN or not (_own_threads_end() or _thread._count() < count):
@@ -118,9 +133,19 @@ def _own_threads_end() -> bool:
 
 
 def _is_nobodys(thread: threading.Thread) -> bool:
-    """Whether a thread is the watchdog's or pydevd's (PyCharm, VS Code), which mark their threads, or a tool's."""
+    """Whether a thread is the watchdog's or pydevd's (PyCharm, VS Code), which mark their threads, or a tool's.
+
+    Or that of a server that nobody uses now.
+    """
     return getattr(thread, "tcpclient_testing_owned", False) is True \
-        or getattr(thread, "is_pydev_daemon_thread", False) is True or is_tools_thread(thread)
+        or getattr(thread, "is_pydev_daemon_thread", False) is True or is_tools_thread(thread) \
+        or _rests(thread)
+
+
+def _rests(thread: threading.Thread) -> bool:
+    resting = _resting.get(thread)
+    method = None if resting is None else resting()
+    return method is not None and method()
 
 
 def _find_child_lives() -> Callable[[], bool]:
@@ -136,45 +161,84 @@ def _find_child_lives() -> Callable[[], bool]:
     - `subprocess._active` knows only processes whose `Popen` objects were thrown away.
     - Child watchers know only what asyncio has started.
     """
-    if sys.platform != "win32" and (sys.platform != "darwin" or sys.version_info >= (3, 13)):
-        options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+    system: Any = os
+    if hasattr(system, "waitid"):
+        options = system.WSTOPPED | system.WNOHANG | system.WNOWAIT
 
         def ask() -> bool:
             try:
-                os.waitid(os.P_ALL, 0, options)
+                system.waitid(system.P_ALL, 0, options)
             except ChildProcessError:
                 return False
             return True
-
-    elif sys.platform == "darwin":  # macOS has waitid(); Python's os has it from 3.13 on
-        ask = _child_lives_through_libc(0x08 | 0x01 | 0x20)
-    else:  # Windows has no such call
-
-        def ask() -> bool:
-            return False
-
-    return ask
+        return ask
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        if sys.platform == "win32":
+            return _child_lives_in_a_snapshot()
+        # The C library has it, though Python doesn't: on macOS before 3.13, and in PyPy.
+        return _child_lives_through_libc(*((0x08, 0x01, 0x20) if sys.platform == "darwin" else (2, 1, 0x01000000)))
+    return lambda: False
 
 
-def _child_lives_through_libc(options: int) -> Callable[[], bool]:
+def _child_lives_through_libc(stopped: int, no_hang: int, no_wait: int) -> Callable[[], bool]:
     """Make a function that asks `waitid()` of the C library.
 
-    `options` are the numbers that the library has for WSTOPPED, WNOHANG and WNOWAIT.
+    The arguments are the numbers that the library has for WSTOPPED, WNOHANG and WNOWAIT.
     """
     import ctypes
 
     waitid = ctypes.CDLL(None, use_errno=True).waitid
     siginfo = ctypes.create_string_buffer(256)  # a siginfo_t has 104 to 128 bytes
+    options = stopped | no_hang | no_wait
     return lambda: bool(waitid(0, 0, siginfo, options) == 0)  # P_ALL is 0 everywhere
 
 
-_child_lives: Optional[Callable[[], bool]] = None
+def _child_lives_in_a_snapshot() -> Callable[[], bool]:
+    """Make a function that looks for children in Windows' list of processes (CreateToolhelp32Snapshot).
+
+    A process that has ended is in the list until all handles to it are closed, and a number may belong to a process
+    that came later. So this says too often that a child lives; then time is real for longer, and nothing else.
+    """
+    import ctypes
+
+    class Entry(ctypes.Structure):
+        """A process in the list: PROCESSENTRY32W."""
+
+        _fields_ = [("size", ctypes.c_uint32), ("usage", ctypes.c_uint32), ("process", ctypes.c_uint32),
+                    ("heap", ctypes.c_size_t), ("module", ctypes.c_uint32), ("threads", ctypes.c_uint32),
+                    ("parent", ctypes.c_uint32), ("priority", ctypes.c_int32), ("flags", ctypes.c_uint32),
+                    ("name", ctypes.c_wchar * 260)]
+
+    kernel: Any = getattr(ctypes, "WinDLL")("kernel32", use_last_error=True)  # noqa: B009 - it exists on Windows only
+    kernel.CreateToolhelp32Snapshot.restype = ctypes.c_void_p
+    kernel.CreateToolhelp32Snapshot.argtypes = ctypes.c_uint32, ctypes.c_uint32
+    for name in "Process32FirstW", "Process32NextW":
+        getattr(kernel, name).argtypes = ctypes.c_void_p, ctypes.POINTER(Entry)
+    kernel.CloseHandle.argtypes = (ctypes.c_void_p,)
+    invalid = ctypes.c_void_p(-1).value
+    me = os.getpid()
+
+    def ask() -> bool:
+        snapshot = kernel.CreateToolhelp32Snapshot(0x2, 0)  # TH32CS_SNAPPROCESS
+        if snapshot == invalid:
+            return False
+        try:
+            entry = Entry(size=ctypes.sizeof(Entry))
+            found = kernel.Process32FirstW(snapshot, entry)
+            while found:
+                if entry.parent == me and entry.process != me:
+                    return True
+                found = kernel.Process32NextW(snapshot, entry)
+            return False
+        finally:
+            kernel.CloseHandle(snapshot)
+    return ask
 
 
 def child_lives() -> bool:
     """Return whether a child process of this process lives, however it was started.
 
-    Always False on Windows. A grandchild whose parent has ended (a daemon) is no longer a child and is not seen.
+    A grandchild whose parent has ended (a daemon) is no longer a child and is not seen.
     The helper processes of `multiprocessing` (resource tracker, fork server) are children and live until the end.
     """
     global _child_lives

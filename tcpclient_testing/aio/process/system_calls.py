@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import struct
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Optional
+
+from tcpclient_testing.aio.native import originals
 
 __all__ = ["Call", "DESCRIPTORS", "NAP", "OTHER", "PROCESS", "RUNNING", "call_of", "known", "state_of"]
 
@@ -53,8 +54,8 @@ class Call(NamedTuple):
 
 
 def known() -> bool:
-    """Whether the system calls of this system are known."""
-    return _TABLE is not None
+    """Whether the system calls of this system are known, and the kernel shows them: /proc may be hidden."""
+    return _TABLE is not None and os.path.exists("/proc/self/task")
 
 
 def state_of(pid: str, tid: str) -> tuple[bytes, bytes]:
@@ -71,7 +72,7 @@ def call_of(pid: str, tid: str) -> Call:
     """
     for attempt in range(_TRIES):
         if attempt:
-            time.sleep(_BETWEEN)
+            originals.sleep(_BETWEEN)
         try:
             words = _syscall(pid, tid).split()
             if len(words) >= 7:  # not "running", nor in the middle of a page fault

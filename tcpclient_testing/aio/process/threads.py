@@ -22,6 +22,7 @@ The kernel says how a thread waits (proc_pid_syscall(5), Linux only), and whethe
 from __future__ import annotations
 
 import _thread
+import contextlib
 import os
 import sys
 import threading
@@ -101,15 +102,15 @@ def another_runs() -> bool:
         others = [name for name in os.listdir("/proc/self/task") if name != own]
     except OSError:
         return False
-    return any(_runs(name) for name in others)
+    return any(_state(name) == b"R" for name in others)
 
 
-def _runs(native_id: str) -> bool:
-    try:
+def _state(native_id: object) -> bytes:
+    """Return the state of a thread as a letter: b"R" runs, b"S" sleeps; nothing if it has ended."""
+    with contextlib.suppress(OSError):
         # The state follows the name, which is in parentheses and may contain anything (proc_pid_stat(5)).
-        return _read(f"/proc/self/task/{native_id}/stat").rpartition(b")")[2].split()[0] == b"R"
-    except (OSError, IndexError):
-        return False  # the thread has ended
+        return _read(f"/proc/self/task/{native_id}/stat").rpartition(b")")[2][1:2]
+    return b""
 
 
 def _is_worker_at_rest(frame: Optional[FrameType]) -> bool:
@@ -124,7 +125,11 @@ def _mark(native_id: int) -> tuple[Optional[bytes], bool]:
     if _FUTEX is None:
         return None, False
     try:
-        # First read how it waits, then whether it has run. In the other order it could run between the two.
+        # First ask whether it sleeps. A thread that has been woken, and has not run since because its processor is
+        # busy or idles too deeply, is still shown in its call, and in `stat` as running.
+        if _state(native_id) != b"S":
+            return None, False
+        # Then read how it waits, then whether it has run. In the other order it could run between the two.
         call = _read(f"/proc/self/task/{native_id}/syscall")
         words = call.split()
         if len(words) < 5 or int(words[0]) != _FUTEX:

@@ -5,7 +5,7 @@ daemon thread per process watches from outside. It acts only when all of this ho
 
 - The loop hasn't turned for `timeout` seconds of real time: a callback that the thread posted has not run.
 - The loop's thread has slept in the kernel all that time: it used next to no processor time, and it sleeps now. A test
-  that computes is left alone, however long it takes.
+  that computes is left alone, however long it takes. If the loop runs in a greenlet, it has waited for as long.
 - The server says that something wants its attention, and that the thread waits for that. It has said so for a tenth of
   a second. A test that merely sleeps is left alone, even if it closes its client just before the loop turns.
 - No debugger is active.
@@ -34,7 +34,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Optional
+from types import FrameType
+from typing import Optional, Union, cast
+
+from tcpclient_testing.aio.native import originals
+from tcpclient_testing.aio.native.threads import NativeThread
 
 from .blocked_call import BlockedCall
 from .debugger import debugger_active
@@ -64,9 +68,10 @@ class Watch:
         timeout: float,
         attention: Callable[[], bool],
         free: Callable[[BlockedCall], None],
+        native_id: Optional[int] = None,
     ) -> None:
         self._loop = loop
-        self._thread = WatchedThread(thread_id)
+        self._thread = WatchedThread(thread_id, native_id)
         self._timeout = timeout
         self._attention = attention
         self._free = free
@@ -99,13 +104,18 @@ class Watch:
         self._stopped = True
         _remove(self)
         # Wait for a running `free`, which could break sockets that have a new owner.
-        while self._acting not in (None, threading.get_ident()):
-            time.sleep(0.001)
+        while self._acting not in (None, originals.get_ident()):
+            originals.sleep(0.001)
 
     @property
     def wakes_at(self) -> float:
         """When to call `notice`, or `look`."""
         return min(self.due, self._notice_at)
+
+    @property
+    def suspended(self) -> Optional[FrameType]:
+        """The innermost frame of the loop's greenlet if that waits. What its thread computes meanwhile is not its."""
+        return self._thread.suspended()
 
     def noticed(self) -> Optional[BlockedCall]:
         """Return the call that has blocked the loop until now, if one was noticed. Call this in the loop's thread."""
@@ -114,6 +124,10 @@ class Watch:
             return None
         call.last(_monotonic() - self._posted_at)
         return call
+
+    def blocked_for(self) -> float:
+        """Return for how many seconds the loop hasn't turned, as far as that is known. Any thread may call this."""
+        return _monotonic() - self._posted_at if self._posted else 0.0
 
     def notice(self) -> None:
         """Check whether a call blocks the loop, and `look` if that is `due`. The watchdog's thread calls this."""
@@ -127,7 +141,8 @@ class Watch:
         used = self._processor()
         if used is None:
             return
-        busy, self._used_at_notice = used - self._used_at_notice > _QUIET * elapsed, used
+        busy = used - self._used_at_notice > _QUIET * elapsed and not self.suspended
+        self._used_at_notice = used
         if busy or self._attempt or self._thread.idles():
             return
         if not self._posted:
@@ -174,7 +189,7 @@ class Watch:
         if not self._posted:
             self._post(now, used)
             return
-        busy = used - self._used > _QUIET * elapsed
+        busy = used - self._used > _QUIET * elapsed and not self.suspended
         self._used = used
         # If this thread is late, the whole process was stopped or starved. Then the sleep proves nothing.
         self._asleep = 0.0 if busy or late else self._asleep + elapsed
@@ -192,7 +207,7 @@ class Watch:
 
     def _wanted(self) -> bool:
         try:
-            self._acting = threading.get_ident()
+            self._acting = originals.get_ident()
             return not self._stopped and self._posted and self._attention()
         finally:
             self._acting = None
@@ -202,7 +217,7 @@ class Watch:
             self._asleep = 0.0
             return
         try:
-            self._acting = threading.get_ident()
+            self._acting = originals.get_ident()
             if self._stopped or not self._posted:
                 return
             frame = self._thread.frame()
@@ -223,10 +238,11 @@ def watch(
     timeout: float,
     attention: Callable[[], bool],
     free: Callable[[BlockedCall], None],
+    native_id: Optional[int] = None,
 ) -> Watch:
     """Watch a loop for a call that blocks it, until `Watch.stop()`.
 
-    - `thread_id` is ``threading.get_ident()`` of the loop's thread.
+    - `thread_id` is `originals.get_ident()` of the loop's thread, `native_id` the kernel's number of it.
     - `timeout` is the time for which the loop must not have turned, in real seconds. The call is detected at most a
       quarter of it (0.1 s at least, 5 s at most) later, or a tenth of a second after something began to want attention.
     - `attention()` returns whether one of the server's sockets is `readable()`, or an action is due, and the loop's
@@ -239,7 +255,7 @@ def watch(
 
     If no thread can be started, or ``TCPCLIENT_TESTING_WATCHDOG`` is ``0``, the watch does nothing.
     """
-    made = Watch(loop, thread_id, timeout, attention, free)
+    made = Watch(loop, thread_id, timeout, attention, free, native_id)
     made.start()
     return made
 
@@ -247,31 +263,31 @@ def watch(
 # The thread. It shares no lock with others: Ctrl-C can leave one locked, and then the thread would hang. Each change
 # of the state below is one instruction. After `_wake` is released, the thread looks again what is due.
 
-_wake = threading.Lock()
+_wake = originals.allocate_lock()
 _wake.acquire()
 _watches: set[Watch] = set()
-_thread: Optional[_Watchdog] = None
-_last: Optional[_Watchdog] = None  # the thread that ended last
+_thread: Optional[_Thread] = None
+_last: Optional[_Thread] = None  # the thread that ended last
 _ends_at = 0.0  # from when on the thread ends if there is no watch
 
 
-class _Watchdog(threading.Thread):
-    """The thread that calls `notice` of each watch when it is due. An exception ends only the watch that raised it."""
+class _Watching:
+    """Calls `notice` of each watch when it is due. An exception ends only the watch that raised it."""
 
     tcpclient_testing_owned = True
-
-    def __init__(self) -> None:
-        super().__init__(name="tcpclient_testing watchdog", daemon=True)
-        self.wakes_at = 0.0  # a new watch that is due earlier must wake the thread; 0 while it is awake
+    wakes_at = 0.0  # a new watch that is due earlier must wake the thread; 0 while it is awake
 
     def run(self) -> None:
         while self._wait():
-            for watch in [watch for watch in list(_watches) if watch.wakes_at <= _monotonic()]:
-                try:
-                    watch.notice()
-                except BaseException:  # noqa: BLE001 - the other watches must go on
-                    watch.stop()
-                    _report()
+            self._notice()
+
+    def _notice(self) -> None:
+        for watch in [watch for watch in list(_watches) if watch.wakes_at <= _monotonic()]:
+            try:
+                watch.notice()
+            except BaseException:  # noqa: BLE001 - the other watches must go on
+                watch.stop()
+                _report()
 
     def _wait(self) -> bool:
         """Wait until a watch is due, but a second at most. Return whether the thread is still needed."""
@@ -286,15 +302,27 @@ class _Watchdog(threading.Thread):
             _thread = self  # somebody has just added a watch
         until = now + LINGER if watches else _ends_at
         wakes_at = self.wakes_at = min([until, *(watch.wakes_at for watch in watches)])
+        watches.clear()  # a watch that is stopped meanwhile, and its server, must not be kept alive
         # At most a second, whatever the clock says: a clock that was set back must not stop the checks for hours.
         _wake.acquire(timeout=min(max(0.0, wakes_at - now), LINGER))
         self.wakes_at = 0.0
         return True
 
 
+class _Watchdog(_Watching, threading.Thread):
+    """The thread."""
+
+
+class _NativeWatchdog(_Watching, NativeThread):
+    """The thread where those of `threading` are greenlets. As such it would not run while the test blocks."""
+
+
+_Thread = Union[_Watchdog, _NativeWatchdog]
+
+
 def last_ended() -> Optional[threading.Thread]:
     """Return the watchdog's thread that ended last. If it is still alive, it is about to end."""
-    return _last
+    return cast("Optional[threading.Thread]", _last)
 
 
 def _add(watch: Watch) -> None:
@@ -302,7 +330,8 @@ def _add(watch: Watch) -> None:
     _watches.add(watch)
     thread = _thread
     if thread is None or not thread.is_alive():
-        _thread = thread = _Watchdog()
+        kind = _NativeWatchdog if originals.patched() else _Watchdog
+        _thread = thread = kind(name="tcpclient_testing watchdog", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # too many threads, the interpreter is shutting down, or it is a subinterpreter
@@ -343,7 +372,7 @@ def _end() -> None:
 def _forget() -> None:
     """Reset the state in a forked child: it has no watchdog."""
     global _wake, _thread, _last
-    _wake = threading.Lock()
+    _wake = originals.allocate_lock()
     _wake.acquire()
     _thread = _last = None
     for watch in _watches:

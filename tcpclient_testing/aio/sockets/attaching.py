@@ -30,19 +30,21 @@ _TURNS = 10
 
 
 class Attaching:
-    """Drives `connect_accepted_socket` for one accepted socket. Call `proceed()` once to start it.
+    """Drives the coroutine `attaching`, a call of `connect_accepted_socket` for one accepted socket, in `loop`.
+
+    Call `proceed()` once to start it.
 
     `ended` is called with this object when the coroutine has returned or raised. If it raised, the socket is closed.
     """
 
     __slots__ = ("accepted", "_loop", "_coroutine", "_ended")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, factory: Callable[[], asyncio.BaseProtocol],
+    def __init__(self, loop: asyncio.AbstractEventLoop, attaching: Coroutine[Any, Any, Any],
                  accepted: socket.socket, ended: Callable[[Attaching], None]) -> None:
         self.accepted = accepted
         self._loop = loop
         self._ended = ended
-        self._coroutine: Coroutine[Any, Any, Any] = loop.connect_accepted_socket(factory, accepted)
+        self._coroutine = attaching
 
     def proceed(self, _: object = None) -> None:
         """Resume the coroutine. Call this once; the futures that the coroutine waits for call it from then on."""

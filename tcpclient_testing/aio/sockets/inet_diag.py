@@ -21,6 +21,8 @@ import struct
 import sys
 from typing import Any, Optional
 
+from tcpclient_testing.aio.native.originals import Socket
+
 from .listening import EXHAUSTED
 
 if sys.platform != "win32":
@@ -58,6 +60,8 @@ _BYTES_RECEIVED = 128  # offset of tcpi_bytes_received in struct tcp_info (Linux
 _ANY_COOKIE = 0xFFFFFFFFFFFFFFFF
 _ALL_STATES = 0xFFFFFFFF
 _SO_NWRITE = 0x1024  # <sys/socket.h> of macOS
+
+_available: Optional[bool] = None
 
 
 class PeerState:
@@ -158,7 +162,7 @@ class PeerProbe:
         self.close()
         if sys.platform != "linux":
             raise OSError(errno.EAFNOSUPPORT, "sock_diag exists on Linux only")
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
+        self._socket = Socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
         self._socket.setblocking(False)
         self._pid = os.getpid()
         return self._socket
@@ -204,9 +208,6 @@ def _parsed(message: bytes, port: int) -> Optional[PeerState]:
     return PeerState(unread, received, closed, name, inode)
 
 
-_available: Optional[bool] = None
-
-
 def available() -> bool:
     """Return whether `PeerProbe` works here: on Linux, if the kernel answers and counts received bytes.
 
@@ -224,7 +225,7 @@ def available() -> bool:
 
 def _answers() -> bool:
     try:
-        with socket.socket() as listener, socket.socket() as client, PeerProbe() as probe:
+        with Socket() as listener, Socket() as client, PeerProbe() as probe:
             listener.bind(("127.0.0.1", 0))
             listener.listen(1)
             client.settimeout(1.0)
@@ -254,9 +255,12 @@ def unacknowledged(sock: Any) -> Optional[int]:
 
     An acknowledged byte has reached the client's kernel; the client need not have read it. The acknowledgement may be
     40 ms late (RFC 9293, 3.8.6.3). A FIN counts as one byte. `sock` is a connected TCP socket, or the object that
-    a transport gives for it. Linux uses SIOCOUTQ (tcp(7)), macOS SO_NWRITE. On other systems, and for a closed socket,
-    the result is None.
+    a transport gives for it. Linux uses SIOCOUTQ (tcp(7)), macOS SO_NWRITE; a socket in memory knows it itself. On
+    other systems, and for a closed socket, the result is None.
     """
+    raw = getattr(sock, "_sock", sock)
+    if hasattr(type(raw), "unacknowledged"):
+        return int(raw.unacknowledged())
     try:
         if sys.platform == "linux":
             # SIOCOUTQ has the same number as TIOCOUTQ, which depends on the processor.

@@ -9,9 +9,12 @@ import errno
 import socket
 import struct
 import sys
-from typing import Optional, TypeVar
+from typing import Any, Optional, TypeVar
 
-__all__ = ["BACKLOG", "EXHAUSTED", "close_all", "listen", "listening", "loopback_addresses", "refusing", "LINGER_RESET"]
+from tcpclient_testing.aio.native.originals import Socket
+
+__all__ = ["BACKLOG", "EXHAUSTED", "LINGER_RESET", "check_port", "close_all", "listen", "listening",
+           "loopback_addresses", "refusing", "taken"]
 
 __unittest = True
 
@@ -26,8 +29,11 @@ EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _ATTEMPTS = 100
 
-#: The value of SO_LINGER with which closing a socket sends a RST (socket(7)).
-LINGER_RESET = struct.pack("ii", 1, 0)
+_ipv6: Optional[bool] = None
+
+#: The value of SO_LINGER with which closing a socket sends a RST (socket(7)): on, 0 seconds. On Windows the numbers are
+#: shorter.
+LINGER_RESET = struct.pack("HH" if sys.platform == "win32" else "ii", 1, 0)
 
 
 def loopback_addresses() -> tuple[str, ...]:
@@ -44,16 +50,13 @@ def _has_ipv6() -> bool:
 
 def _binds_ipv6() -> bool:
     try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+        with Socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
             probe.bind(("::1", 0))
         return True
     except OSError as error:
         if error.errno in EXHAUSTED:
             raise  # this says nothing of IPv6
         return False
-
-
-_ipv6: Optional[bool] = None
 
 
 def _checked_host(host: Optional[str], allow_remote: bool) -> tuple[str, ...]:
@@ -84,10 +87,7 @@ def listen(host: Optional[str], port: int, *, allow_remote: bool = False,
       that), or if `port` is out of range,
     - `TypeError` for an argument of another type.
     """
-    if isinstance(port, bool) or not isinstance(port, int):
-        raise TypeError(f"port is a number, not {type(port).__name__}: {port!r}")
-    if not 0 <= port <= 65535:
-        raise ValueError(f"port is a number from 0 to 65535, not {port}")
+    check_port(port)
     sockets = [] if into is None else into
     address = host or "a loopback address"
     for attempt in range(_ATTEMPTS):
@@ -102,11 +102,24 @@ def listen(host: Optional[str], port: int, *, allow_remote: bool = False,
             # A port that is free for one address family may be taken for the other: try another one.
             if port == 0 and second and attempt < _ATTEMPTS - 1 and error.errno in (errno.EADDRINUSE, errno.EACCES):
                 continue
-            raise OSError(error.errno, f"can't listen on port {port} of {address}: {error.strerror}") from None
+            raise taken(error, address, port) from None
         except BaseException:
             close_all(sockets)
             raise
     raise AssertionError("unreachable")
+
+
+def check_port(port: Any) -> None:
+    """Raise `TypeError` or `ValueError` if this can't be a port."""
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"port is a number, not {type(port).__name__}: {port!r}")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port is a number from 0 to 65535, not {port}")
+
+
+def taken(error: OSError, address: str, port: int) -> OSError:
+    """Make the exception that says at which port the system did not let us listen."""
+    return OSError(error.errno, f"can't listen on port {port} of {address}: {error.strerror}")
 
 
 def close_all(sockets: list[socket.socket]) -> None:
@@ -149,17 +162,22 @@ def _bound(address: str, port: int, into: list[socket.socket]) -> socket.socket:
     # Name the protocol, which accepted sockets inherit: asyncio sets TCP_NODELAY only if it is there. Without that, a
     # second small write waits until the client's kernel has acknowledged the first: 40 ms in the middle of a
     # conversation (RFC 896).
-    into.append(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
+    into.append(Socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
     listener = into[-1]
     listener.setblocking(False)
     if family == socket.AF_INET6:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     # SO_REUSEADDR permits a port that has connections of an earlier server in TIME_WAIT. Both servers need it, so
     # set it even if the system chooses the port. Then set it after the choice: otherwise the system could choose
-    # a port that another process has just bound. On Windows the option would let two servers share a port.
-    if port and sys.platform != "win32":
+    # a port that another process has just bound. On Windows the option would let two servers share a port; there
+    # SO_EXCLUSIVEADDRUSE forbids others to set it, and TIME_WAIT is in nobody's way.
+    if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        listener.bind((address, port))
+        return listener
+    if port:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((address, port))
-    if not port and sys.platform != "win32":
+    if not port:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return listener

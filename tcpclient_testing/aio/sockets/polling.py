@@ -10,11 +10,20 @@ After that, timers poll at growing intervals.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Callable, Optional
 
-__all__ = ["Poller"]
+from tcpclient_testing.harness.in_flight import called_by_loop
+
+__all__ = ["TICK", "Poller"]
 
 __unittest = True
+
+_RESOLUTION = time.get_clock_info("monotonic").resolution
+
+#: How coarse the clock is, in seconds; 0 if it isn't. Two times may be apart by so much less than they seem to be, or
+#: more. Windows' clock ticks every 15.6 ms before Python 3.13.
+TICK = _RESOLUTION if _RESOLUTION > 0.0001 else 0.0
 
 # The shortest interval of the timers, in seconds.
 _SHORTEST = 0.0002
@@ -48,8 +57,8 @@ class Poller:
 
     @property
     def lasted(self) -> float:
-        """Seconds since `begin` was called."""
-        return self._loop.time() - self._since
+        """Seconds since `begin` was called; with a clock that ticks, those that have certainly gone by."""
+        return max(0.0, self._loop.time() - self._since - TICK)
 
     def begin(self) -> None:
         """Start to poll: call `look` in the next turn of the loop."""
@@ -73,4 +82,4 @@ class Poller:
 
     def _now(self) -> None:
         self._handle = None
-        self._look()
+        called_by_loop(self._look)

@@ -13,6 +13,8 @@ import socket
 from types import TracebackType
 from typing import Optional
 
+from tcpclient_testing.aio.native.originals import Socket
+
 __all__ = ["UnansweringAddress"]
 
 __unittest = True
@@ -39,7 +41,7 @@ class UnansweringAddress:
         self._sockets: list[socket.socket] = []
 
     def __enter__(self) -> tuple[str, int]:
-        listener = socket.socket()
+        listener = Socket()
         self._sockets.append(listener)
         try:
             listener.bind(("127.0.0.1", 0))
@@ -55,7 +57,7 @@ class UnansweringAddress:
         raise OSError(errno.EOPNOTSUPP, "this platform completes every connection, however full the backlog is")
 
     def _gets_through(self, address: tuple[str, int]) -> bool:
-        filler = socket.socket()
+        filler = Socket()
         self._sockets.append(filler)
         filler.setblocking(False)
         if filler.connect_ex(address) == 0:

@@ -12,6 +12,8 @@ import socket
 import stat
 from typing import Any, Optional, Union
 
+from tcpclient_testing.aio.native.originals import Socket
+
 from .listening import listening
 
 __all__ = ["UnixListener", "checked_path", "listen_unix", "refusing_unix"]
@@ -27,7 +29,7 @@ _LAST = "~-+=@%,^"
 _AF_UNIX: Any = getattr(socket, "AF_UNIX", None)
 
 
-class UnixListener(socket.socket):
+class UnixListener(Socket):
     """A listening socket that removes its file when it is closed."""
 
     made: tuple[int, int] = (0, 0)
@@ -141,7 +143,7 @@ def _what_is_there(path: str) -> str:
             return "a file that is not a socket is there"
         # A datagram socket can't connect to a stream socket, so this does not disturb a server. If no process has the
         # socket open any more, the error is ECONNREFUSED; otherwise it is another one (EPROTOTYPE, unix(7)).
-        with socket.socket(_AF_UNIX, socket.SOCK_DGRAM) as probe:
+        with Socket(_AF_UNIX, socket.SOCK_DGRAM) as probe:
             probe.connect(path)
     except ConnectionRefusedError:
         return "a socket is there that nobody listens at, left behind by a server that is gone; remove it"

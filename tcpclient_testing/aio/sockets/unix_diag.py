@@ -16,6 +16,8 @@ import struct
 import sys
 from typing import Any, Optional
 
+from tcpclient_testing.aio.native.originals import Socket
+
 __all__ = ["UnixPeername", "inode_of", "peer_of"]
 
 __unittest = True
@@ -64,7 +66,7 @@ def peer_of(sock: Any) -> Optional[int]:
     request = _REQUEST.pack(_REQUEST.size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0,
                             socket.AF_UNIX, 0, 0, 0xFFFFFFFF, inode, _UDIAG_SHOW_PEER, b"\xff" * 8)
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
+        with Socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
             netlink.setblocking(False)
             netlink.send(request)
             return _parsed(netlink.recv(8192))

@@ -18,9 +18,10 @@ A client may make another writer for the same protocol, for example when it upgr
 from __future__ import annotations
 
 import asyncio
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any
+
+from tcpclient_testing.aio.native import originals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +71,7 @@ class ClientStream:
     wait_closed_done: bool
     #: The writer was garbage collected without ``writer.close()``.
     collected: bool
-    #: The thread (`threading.get_ident`) that made the stream. Turns of another thread's loop say nothing about it.
+    #: The thread (`originals.get_ident`) that made the stream. Turns of another thread's loop say nothing about it.
     thread_id: int
 
     def __init__(
@@ -83,7 +84,7 @@ class ClientStream:
         self.client_address = client_address
         self.close_called = self.eof_written = self.collected = False
         self.wait_closed_awaited = self.wait_closed_done = False
-        self.thread_id = threading.get_ident()
+        self.thread_id = originals.get_ident()
         # The reader keeps this one object for life, in every Python version: it is emptied and filled, never replaced.
         self._buffer: bytearray | bytes = getattr(reader, "_buffer", b"")
         self._protocol = weakref.ref(protocol)

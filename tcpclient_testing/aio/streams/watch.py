@@ -211,7 +211,7 @@ class _WatchedStreamWriter(asyncio.StreamWriter, metaclass=_StandIn):
         stream, self._client_stream = self._client_stream, None
         if stream is not None:
             stream._writer_collected(self)
-        # Python 3.11+: it closes and warns; `close` no longer records that. Before 3.11 there is no `__del__`.
+        # It closes and warns; `close` no longer records that. There is no `__del__` before Python 3.11.3.
         original = getattr(super(), "__del__", None)
         if original is not None:
             original()

@@ -68,8 +68,9 @@ def distrust_hint(context: ssl.SSLContext) -> Optional[str]:
     """Return advice for a client that rejects the package's throwaway certificate; None with another context."""
     if context is not as_server_context(True):
         return None
-    return ("the certificate is the package's own: it is for localhost, 127.0.0.1 and ::1, and the client has to trust "
-            "its authority, by tcpclient_testing.tls.client_context() or the file tls.authority_path")
+    return ("let the client use tcpclient_testing.tls.client_context(), or trust the file "
+            "tcpclient_testing.tls.authority_path; the certificate, the package's own, is for localhost, 127.0.0.1 and "
+            "::1")
 
 
 def _context_hint(context: ssl.SSLContext) -> Optional[str]:

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.aio.sockets.acknowledging import acknowledge
 from tcpclient_testing.engine.connection.client_hello import begins_tls, server_name
+from tcpclient_testing.engine.connection.handshake import HANDSHAKE_DONE
 from tcpclient_testing.engine.connection.tls_failure import TLSFailure
 
 from .errors import distrust_hint, failure_of
@@ -158,7 +159,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         acknowledge(self._raw)
         info = TLSInfo(self._tls, server_name(self._hello))
         self._hello = b""
-        link.note(f"TLS handshake done: {info}")
+        link.note(f"{HANDSHAKE_DONE}: {info}")
         link.conversation.upgraded(link.loop.time(), info)
         link.context.perform()
         if not self._over:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Iterator
-from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
+from typing import Any, Callable, Optional, TypeVar, Union
 
 from tcpclient_testing.engine.arguments import BytesLike, as_bytes, checked_seconds
 from tcpclient_testing.engine.callables import in_context
 from tcpclient_testing.engine.framing.base import Framing
-from tcpclient_testing.engine.origin import origin_of
+from tcpclient_testing.engine.origin import Origin, origin_of
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.engine.steps.sending import Disconnect, ResetStep, SendBytes, SendEof
 from tcpclient_testing.engine.steps.timing import DEFAULT_TIMING, UNSET, timing_of
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 __all__ = ["ActionMethods", "Source", "checked_ending"]
 
@@ -62,7 +59,7 @@ class ActionMethods:
         raise NotImplementedError
 
     def send_bytes(self, data: Union[Source, Iterator[BytesLike]], *, timeout: Optional[float] = UNSET,
-                   within: Optional[float] = None) -> Step[None]:
+                   within: Optional[float] = None, label: Optional[str] = None) -> Step[None]:
         """Send `data`.
 
         `data` may be a callable or a coroutine function. When the step's turn comes, it is called with the result of
@@ -79,36 +76,39 @@ class ActionMethods:
         source = given if type(given) is bytes else \
             in_context(given) if callable(given) or hasattr(given, "__next__") else as_bytes(given, "send_bytes(data)")
         timing = DEFAULT_TIMING if timeout is UNSET and within is None else timing_of("send_bytes", timeout, within)
-        step = SendBytes("send_bytes", source, None, origin_of(sys._getframe(1)), timing)
+        step = SendBytes("send_bytes", source, None, origin_of(sys._getframe(1), label), timing)
         self._add(step)
         return step
 
     def send_line(self, line: Source, *, ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET,
-                  within: Optional[float] = None) -> Step[None]:
+                  within: Optional[float] = None, label: Optional[str] = None) -> Step[None]:
         """Send `line` (or what the callable `line` returns) and its ending.
 
         `ending` is the server's by default. A callable is called as for `send_bytes`. Raises `ValueError` if `line`
         can't be framed so.
         """
         framing = self._lines("send_line", ending)
-        return self._send("send_line", "send_line(line)", line, framing, timeout, within, sys._getframe(1))
+        return self._send("send_line", "send_line(line)", line, framing, timeout, within,
+                          origin_of(sys._getframe(1), label))
 
     def send_frame(self, payload: Source, *, framing: Optional[Framing] = None, timeout: Optional[float] = UNSET,
-                   within: Optional[float] = None) -> Step[None]:
+                   within: Optional[float] = None, label: Optional[str] = None) -> Step[None]:
         """Send a frame with `payload` (or what the callable `payload` returns).
 
         `framing` is the server's by default. A callable is called as for `send_bytes`. Raises `ValueError` if `payload`
         can't be framed.
         """
         checked = self._framing("send_frame", framing)
-        return self._send("send_frame", "send_frame(payload)", payload, checked, timeout, within, sys._getframe(1))
+        return self._send("send_frame", "send_frame(payload)", payload, checked, timeout, within,
+                          origin_of(sys._getframe(1), label))
 
-    def send_eof(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
+    def send_eof(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None,
+                 label: Optional[str] = None) -> Step[None]:
         """Half-close: the client reads an end of stream, and may go on sending (shutdown(2))."""
-        return self._append(SendEof(origin_of(sys._getframe(1)), timing_of("send_eof", timeout, within)))
+        return self._append(SendEof(origin_of(sys._getframe(1), label), timing_of("send_eof", timeout, within)))
 
     def disconnect(self, *, close_notify: bool = True, timeout: Optional[float] = UNSET,
-                   within: Optional[float] = None) -> Step[None]:
+                   within: Optional[float] = None, label: Optional[str] = None) -> Step[None]:
         """Close: deliver everything, then send a FIN. What the client still sends is read, but not judged.
 
         Only `expect_disconnect` or `expect_reset` may follow on this connection. Write one of them to check the
@@ -118,28 +118,29 @@ class ActionMethods:
         server that crashes does, or an attacker who cuts the reply short: a client that can't tell where the reply ends
         must not take it for complete. Without TLS that is a `ScriptError`.
         """
-        return self._append(Disconnect(origin_of(sys._getframe(1)), timing_of("disconnect", timeout, within),
+        return self._append(Disconnect(origin_of(sys._getframe(1), label), timing_of("disconnect", timeout, within),
                                        close_notify=bool(close_notify)))
 
-    def reset(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
+    def reset(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None,
+              label: Optional[str] = None) -> Step[None]:
         """Reset the connection, once the client's system has taken what was sent before.
 
         The client reads that data, then gets ECONNRESET. Over TLS, some blocking clients (`ssl.SSLSocket`) read an end
         of stream (``b""``) instead: those on Python 3.10, 3.11.0 to 3.11.8 and 3.12.0 to 3.12.2 with OpenSSL 3, unless
         they were made with ``suppress_ragged_eofs=False`` (https://github.com/python/cpython/issues/115627).
         """
-        return self._append(ResetStep(origin_of(sys._getframe(1)), timing_of("reset", timeout, within)))
+        return self._append(ResetStep(origin_of(sys._getframe(1), label), timing_of("reset", timeout, within)))
 
-    def delay(self, seconds: float) -> Step[None]:
+    def delay(self, seconds: float, *, label: Optional[str] = None) -> Step[None]:
         """Wait for `seconds` seconds before the next step."""
         duration = checked_seconds("delay(seconds)", seconds)
         if duration is None:
             raise TypeError("delay(seconds) is a number of seconds")
         from tcpclient_testing.engine.steps.waiting import Delay
-        return self._append(Delay(duration, origin_of(sys._getframe(1))))
+        return self._append(Delay(duration, origin_of(sys._getframe(1), label)))
 
     def hold_until(self, event: Any, *, timeout: Optional[float] = UNSET,
-                   within: Optional[float] = None) -> Step[None]:
+                   within: Optional[float] = None, label: Optional[str] = None) -> Step[None]:
         """Wait for `event`: until an `asyncio.Event` or a `threading.Event` is set, or until another step is satisfied.
 
         Raises `TypeError` if `event` is none of these.
@@ -149,10 +150,11 @@ class ActionMethods:
             raise TypeError(f"hold_until(event) is an asyncio.Event, a threading.Event or a step, "
                             f"not {type(event).__name__}: {event!r}")
         from tcpclient_testing.engine.steps.waiting import HoldUntil
-        return self._append(HoldUntil(event, origin_of(sys._getframe(1)), timing_of("hold_until", timeout, within)))
+        return self._append(HoldUntil(event, origin_of(sys._getframe(1), label),
+                                      timing_of("hold_until", timeout, within)))
 
     def start_tls(self, context: Any = True, *, timeout: Optional[float] = UNSET,
-                  within: Optional[float] = None) -> Step[None]:
+                  within: Optional[float] = None, label: Optional[str] = None) -> Step[None]:
         """Upgrade the connection to TLS; the client begins the handshake (STARTTLS, RFC 3207).
 
         `context` is one of these:
@@ -170,22 +172,22 @@ class ActionMethods:
         this step is written.
         """
         from tcpclient_testing.engine.steps.starttls import StartTLSStep
-        return self._append(StartTLSStep(self._server_context(context), origin_of(sys._getframe(1)),
+        return self._append(StartTLSStep(self._server_context(context), origin_of(sys._getframe(1), label),
                                          timing_of("start_tls", timeout, within)))
 
-    def pause_reading(self) -> Step[None]:
+    def pause_reading(self, *, label: Optional[str] = None) -> Step[None]:
         """Stop reading from the client, so that the client's writes block in the end.
 
         The server does not see the client close, either. Until `resume_reading`, only what had come before can satisfy
         an expectation. Write `start_tls` after `resume_reading`.
         """
         from tcpclient_testing.engine.steps.waiting import PauseReadingStep
-        return self._append(PauseReadingStep(origin_of(sys._getframe(1)), DEFAULT_TIMING))
+        return self._append(PauseReadingStep(origin_of(sys._getframe(1), label), DEFAULT_TIMING))
 
-    def resume_reading(self) -> Step[None]:
+    def resume_reading(self, *, label: Optional[str] = None) -> Step[None]:
         """Read from the client again, after `pause_reading`."""
         from tcpclient_testing.engine.steps.waiting import ResumeReadingStep
-        return self._append(ResumeReadingStep(origin_of(sys._getframe(1)), DEFAULT_TIMING))
+        return self._append(ResumeReadingStep(origin_of(sys._getframe(1), label), DEFAULT_TIMING))
 
     # What the methods above share.
 
@@ -197,14 +199,14 @@ class ActionMethods:
         return step
 
     def _send(self, method: str, where: str, source: Source, framing: Framing, timeout: Any, within: Any,
-              frame: FrameType) -> Step[None]:
+              origin: Origin) -> Step[None]:
         if callable(source):
             source = in_context(source)
         else:
             source = as_bytes(source, where)
             _check_framed(where, framing, source)
         timing = DEFAULT_TIMING if timeout is UNSET and within is None else timing_of(method, timeout, within)
-        return self._append(SendBytes(method, source, framing.encode, origin_of(frame), timing))
+        return self._append(SendBytes(method, source, framing.encode, origin, timing))
 
     def _framing(self, method: str, framing: Optional[Framing]) -> Framing:
         if framing is None:

@@ -6,7 +6,7 @@ The modules that implement them are imported when one of them is first called.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.engine.origin import origin_of
 
@@ -49,7 +49,7 @@ class AnyOrderMethods:
     def _close_block(self, whole: bool) -> None:
         raise NotImplementedError
 
-    def hand_over(self, handler: Callable[[Any], Awaitable[None]]) -> Step[None]:
+    def hand_over(self, handler: Callable[[Any], Awaitable[None]], *, label: Optional[str] = None) -> Step[None]:
         """Let `handler` serve the connection from here on; the script of this connection ends here.
 
         `handler` is a coroutine function that is called with the connection. It awaits the same steps, and can read
@@ -58,4 +58,4 @@ class AnyOrderMethods:
         """
         from tcpclient_testing.engine.steps.handlers import HandOver, checked_handler
         return self._append_action(HandOver(checked_handler(handler, "hand_over(handler)"),
-                                            origin_of(sys._getframe(1))))
+                                            origin_of(sys._getframe(1), label)))

@@ -10,7 +10,7 @@ there, where the script is written.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union, overload
+from typing import Any, Callable, Optional, TypeVar, Union, overload
 
 from tcpclient_testing.engine.arguments import BytesLike, as_bytes, as_count, checked_seconds
 from tcpclient_testing.engine.callables import in_context
@@ -19,20 +19,17 @@ from tcpclient_testing.engine.framing.sized import FixedLength
 from tcpclient_testing.engine.matching.base import Matcher
 from tcpclient_testing.engine.matching.patterns import anything, as_matcher
 from tcpclient_testing.engine.matching.reading import check_possible
-from tcpclient_testing.engine.origin import origin_of
+from tcpclient_testing.engine.origin import Origin, origin_of
 from tcpclient_testing.engine.steps.base import Step
 from tcpclient_testing.engine.steps.lifecycle import ExpectDisconnect, ExpectEof, ExpectReset, ExpectSilence
 from tcpclient_testing.engine.steps.messages import ExpectBytes, ExpectBytesTimed, ExpectMessage
 from tcpclient_testing.engine.steps.timing import DEFAULT_TIMING, UNSET, timing_of
-from tcpclient_testing.engine.wording import shorten
+from tcpclient_testing.engine.wording import function_name, shorten
 
 from .actions import ActionMethods
 from .any_order import AnyOrderMethods
 from .faults import FaultMethods
 from .rules import RuleMethods
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 __all__ = ["ScriptMethods"]
 
@@ -64,16 +61,18 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
     - `within`: the step fails after this time in all.
 
     With only `within`, there is no limit on the time without progress. With both, both apply.
+
+    Each step takes a `label`, a short text: reports show it beside the step, in their first line, too.
     """
 
     def expect_bytes(self, data: BytesLike, *, timeout: Optional[float] = UNSET,
-                     within: Optional[float] = None) -> Step[bytes]:
+                     within: Optional[float] = None, label: Optional[str] = None) -> Step[bytes]:
         """Expect exactly `data` next, in any number of pieces; the result is `data`.
 
         A wrong byte is a failure as soon as it arrives. Raises `TypeError` if `data` isn't bytes, `ValueError` if it is
         empty.
         """
-        if type(data) is bytes and data and timeout is UNSET and within is None:
+        if type(data) is bytes and data and timeout is UNSET and within is None and label is None:
             step = ExpectBytes(data, origin_of(sys._getframe(1)))
             self._add(step)
             return step
@@ -82,22 +81,23 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
                 raise TypeError(f"expect_bytes(data) is bytes, since {data!r} could not tell where the message ends: "
                                 "give it to expect_line, expect_frame, expect_until or expect_exactly")
             data = _message_bytes("expect_bytes(data)", data)
-        origin, timing = origin_of(sys._getframe(1)), timing_of("expect_bytes", timeout, within)
+        origin, timing = origin_of(sys._getframe(1), label), timing_of("expect_bytes", timeout, within)
         return self._append(ExpectBytes(data, origin) if timing is DEFAULT_TIMING
                             else ExpectBytesTimed(data, origin, timing))
 
     @overload
     def expect_line(self, *, ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET,
-                    within: Optional[float] = None) -> Step[bytes]: ...
+                    within: Optional[float] = None, label: Optional[str] = None) -> Step[bytes]: ...
     @overload
     def expect_line(self, line: BytesLike, *, ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET,
-                    within: Optional[float] = None) -> Step[bytes]: ...
+                    within: Optional[float] = None, label: Optional[str] = None) -> Step[bytes]: ...
     @overload
     def expect_line(self, line: Matcher[T], *, ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET,
-                    within: Optional[float] = None) -> Step[T]: ...
+                    within: Optional[float] = None, label: Optional[str] = None) -> Step[T]: ...
 
     def expect_line(self, line: Any = anything, *, ending: Optional[BytesLike] = None,
-                    timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[Any]:
+                    timeout: Optional[float] = UNSET, within: Optional[float] = None,
+                    label: Optional[str] = None) -> Step[Any]:
         """Expect a line; the result is the line without its ending.
 
         `line` is the expected line without its ending, or a matcher. `ending` is the server's by default, and that is
@@ -106,20 +106,20 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
         matcher = as_matcher(line, "expect_line(line)")
         framing = self._lines("expect_line", ending)
         return self._message("expect_line", _shown(line, ending=ending), framing, matcher, timeout, within,
-                             sys._getframe(1))
+                             origin_of(sys._getframe(1), label))
 
     @overload
     def expect_until(self, separator: BytesLike, *, timeout: Optional[float] = UNSET,
-                     within: Optional[float] = None) -> Step[bytes]: ...
+                     within: Optional[float] = None, label: Optional[str] = None) -> Step[bytes]: ...
     @overload
     def expect_until(self, separator: BytesLike, matcher: BytesLike, *, timeout: Optional[float] = UNSET,
-                     within: Optional[float] = None) -> Step[bytes]: ...
+                     within: Optional[float] = None, label: Optional[str] = None) -> Step[bytes]: ...
     @overload
     def expect_until(self, separator: BytesLike, matcher: Matcher[T], *, timeout: Optional[float] = UNSET,
-                     within: Optional[float] = None) -> Step[T]: ...
+                     within: Optional[float] = None, label: Optional[str] = None) -> Step[T]: ...
 
     def expect_until(self, separator: BytesLike, matcher: Any = anything, *, timeout: Optional[float] = UNSET,
-                     within: Optional[float] = None) -> Step[Any]:
+                     within: Optional[float] = None, label: Optional[str] = None) -> Step[Any]:
         """Expect bytes that end with `separator`; the result is what comes before it.
 
         `matcher` is what is expected before it: bytes or a matcher. More than 64 KiB before it is a failure.
@@ -129,20 +129,25 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
         shown = shorten(separator) + ("" if matcher is anything else f", {_shown(matcher)}")
         from tcpclient_testing.engine.framing.delimited import Delimited
 
-        return self._message("expect_until", shown, Delimited(separator), checked, timeout, within, sys._getframe(1))
+        return self._message("expect_until", shown, Delimited(separator), checked, timeout, within,
+                             origin_of(sys._getframe(1), label))
 
     @overload
     def expect_exactly(self, n: Union[int, Callable[[Any], int]], *, keep: bool = True,
-                       timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[bytes]: ...
+                       timeout: Optional[float] = UNSET, within: Optional[float] = None,
+                       label: Optional[str] = None) -> Step[bytes]: ...
     @overload
     def expect_exactly(self, n: Union[int, Callable[[Any], int]], matcher: BytesLike, *, keep: bool = True,
-                       timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[bytes]: ...
+                       timeout: Optional[float] = UNSET, within: Optional[float] = None,
+                       label: Optional[str] = None) -> Step[bytes]: ...
     @overload
     def expect_exactly(self, n: Union[int, Callable[[Any], int]], matcher: Matcher[T], *, keep: bool = True,
-                       timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[T]: ...
+                       timeout: Optional[float] = UNSET, within: Optional[float] = None,
+                       label: Optional[str] = None) -> Step[T]: ...
 
     def expect_exactly(self, n: Union[int, Callable[[Any], int]], matcher: Any = anything, *, keep: bool = True,
-                       timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[Any]:
+                       timeout: Optional[float] = UNSET, within: Optional[float] = None,
+                       label: Optional[str] = None) -> Step[Any]:
         """Expect `n` bytes; the result is these bytes.
 
         `n` may be a callable, for a length that a header announced. When the step's turn comes, it is called with the
@@ -162,7 +167,7 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
             from tcpclient_testing.engine.matching.counting import counted_only
 
             checked = counted_only
-        shown = getattr(n, "__qualname__", None) or repr(n)
+        shown = function_name(n) if callable(n) else repr(n)
         framing: Union[Framing, Callable[[Any], Framing]]
         if callable(n):
             length = in_context(n)
@@ -172,20 +177,23 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
         else:
             framing = FixedLength(as_count(n, "expect_exactly(n)", 1))
         shown += ("" if matcher is anything else f", {_shown(matcher)}") + ("" if keep else ", keep=False")
-        return self._message("expect_exactly", shown, framing, checked, timeout, within, sys._getframe(1))
+        return self._message("expect_exactly", shown, framing, checked, timeout, within,
+                             origin_of(sys._getframe(1), label))
 
     @overload
     def expect_frame(self, *, framing: Optional[Framing] = None, timeout: Optional[float] = UNSET,
-                     within: Optional[float] = None) -> Step[bytes]: ...
+                     within: Optional[float] = None, label: Optional[str] = None) -> Step[bytes]: ...
     @overload
     def expect_frame(self, payload: BytesLike, *, framing: Optional[Framing] = None, timeout: Optional[float] = UNSET,
-                     within: Optional[float] = None) -> Step[bytes]: ...
+                     within: Optional[float] = None, label: Optional[str] = None) -> Step[bytes]: ...
     @overload
     def expect_frame(self, payload: Matcher[T], *, framing: Optional[Framing] = None,
-                     timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[T]: ...
+                     timeout: Optional[float] = UNSET, within: Optional[float] = None,
+                     label: Optional[str] = None) -> Step[T]: ...
 
     def expect_frame(self, payload: Any = anything, *, framing: Optional[Framing] = None,
-                     timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[Any]:
+                     timeout: Optional[float] = UNSET, within: Optional[float] = None,
+                     label: Optional[str] = None) -> Step[Any]:
         """Expect a frame; the result is its payload.
 
         `payload` is the expected payload, or a matcher. `framing` is the server's by default, and that is four bytes of
@@ -194,18 +202,19 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
         """
         matcher = as_matcher(payload, "expect_frame(payload)")
         return self._message("expect_frame", _shown(payload, framing=framing), self._framing("expect_frame", framing),
-                             matcher, timeout, within, sys._getframe(1))
+                             matcher, timeout, within, origin_of(sys._getframe(1), label))
 
-    def expect_eof(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[None]:
+    def expect_eof(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None,
+                   label: Optional[str] = None) -> Step[None]:
         """Expect the client to half-close: to end its stream. The server's side stays open.
 
         No step that waits for bytes of the client may follow on this connection. A client that closes instead, with
         unread data, resets the connection. If the test wants that, end the script with `expect_reset`.
         """
-        return self._append(ExpectEof(origin_of(sys._getframe(1)), timing_of("expect_eof", timeout, within)))
+        return self._append(ExpectEof(origin_of(sys._getframe(1), label), timing_of("expect_eof", timeout, within)))
 
     def expect_disconnect(self, *, wait_closed: bool = True, unread: bool = False, timeout: Optional[float] = UNSET,
-                          within: Optional[float] = None) -> Step[Any]:
+                          within: Optional[float] = None, label: Optional[str] = None) -> Step[Any]:
         """Expect the client to close the connection; then the server closes its side at once. A reset is not a close.
 
         A client that closes with unread data, or is sent data afterwards, resets the connection. If the server sent
@@ -222,10 +231,11 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
         leave unread what it likes. Then a reset is a close, and the result is how many bytes it has taken at most. What
         belongs to no step (heartbeats, replies to allowed messages) may be left unread in any case.
         """
-        return self._append(ExpectDisconnect(bool(wait_closed), origin_of(sys._getframe(1)),
+        return self._append(ExpectDisconnect(bool(wait_closed), origin_of(sys._getframe(1), label),
                                              timing_of("expect_disconnect", timeout, within), unread=bool(unread)))
 
-    def expect_reset(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None) -> Step[int]:
+    def expect_reset(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None,
+                     label: Optional[str] = None) -> Step[int]:
         """Expect the client to reset the connection (a RST, RFC 9293, 3.5.2), or to hang up while the server sends.
 
         The result is how many of the bytes that were sent the client has taken at most.
@@ -235,9 +245,9 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
         Elsewhere an end of stream is not a reset. But after `expect_eof` the step waits for a reset, as long as the
         server has not ended its own stream. Once it has, no reset can come any more.
         """
-        return self._append(ExpectReset(origin_of(sys._getframe(1)), timing_of("expect_reset", timeout, within)))
+        return self._append(ExpectReset(origin_of(sys._getframe(1), label), timing_of("expect_reset", timeout, within)))
 
-    def expect_silence(self, seconds: float) -> Step[None]:
+    def expect_silence(self, seconds: float, *, label: Optional[str] = None) -> Step[None]:
         """Expect the client to send nothing and to stay connected for `seconds` seconds.
 
         It may not stand between `pause_reading` and `resume_reading` (`ScriptError`): there, the server sees nothing of
@@ -246,10 +256,10 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
         duration = checked_seconds("expect_silence(seconds)", seconds, positive=True)
         if duration is None:
             raise TypeError("expect_silence(seconds) is a number of seconds")
-        return self._append(ExpectSilence(duration, origin_of(sys._getframe(1))))
+        return self._append(ExpectSilence(duration, origin_of(sys._getframe(1), label)))
 
     def expect_tls_failure(self, *, by: str = "client", timeout: Optional[float] = UNSET,
-                           within: Optional[float] = None) -> Step[str]:
+                           within: Optional[float] = None, label: Optional[str] = None) -> Step[str]:
         """Expect the TLS handshake to fail because the client refuses it; the result is the reason.
 
         Write this right after `start_tls`, or after the `expect_connect` of a server with ``tls=``. No step may follow
@@ -271,15 +281,15 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
         from tcpclient_testing.engine.steps.starttls import ExpectTLSFailure
         if by not in (CLIENT, SERVER):
             raise ValueError(f"expect_tls_failure(by=...) is 'client' or 'server', not {by!r}")
-        return self._append(ExpectTLSFailure(by, origin_of(sys._getframe(1)),
+        return self._append(ExpectTLSFailure(by, origin_of(sys._getframe(1), label),
                                              timing_of("expect_tls_failure", timeout, within)))
 
     def _message(self, method: str, shown: str, framing: Union[Framing, Callable[[Any], Framing]],
-                 matcher: Matcher[Any], timeout: Any, within: Any, frame: FrameType) -> Step[Any]:
+                 matcher: Matcher[Any], timeout: Any, within: Any, origin: Origin) -> Step[Any]:
         timing = DEFAULT_TIMING if timeout is UNSET and within is None else timing_of(method, timeout, within)
         if matcher is not anything and isinstance(framing, Framing):
             check_possible(method, shown, framing, matcher)
-        step = ExpectMessage(method, shown, framing, matcher, origin_of(frame), timing)
+        step = ExpectMessage(method, shown, framing, matcher, origin, timing)
         self._add(step)
         return step
 

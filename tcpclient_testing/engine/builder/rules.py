@@ -16,7 +16,7 @@ from tcpclient_testing.engine.matching.base import Matcher
 from tcpclient_testing.engine.matching.patterns import as_matcher
 from tcpclient_testing.engine.matching.reading import check_possible, takes_no_bytes
 from tcpclient_testing.engine.origin import origin_of
-from tcpclient_testing.engine.wording import shorten, shorten_repr
+from tcpclient_testing.engine.wording import function_name, shorten, shorten_repr
 
 if TYPE_CHECKING:
     from tcpclient_testing.engine.arguments import BytesLike
@@ -37,7 +37,7 @@ class RuleMethods:
         raise NotImplementedError
 
     def allow(self, message: Union[BytesLike, Matcher[Any]], *, reply: Optional[Source] = None,
-              times: Optional[int] = None, framing: Optional[Framing] = None) -> Allowed:
+              times: Optional[int] = None, framing: Optional[Framing] = None, label: Optional[str] = None) -> Allowed:
         """Allow `message`, such as a heartbeat, at any boundary between messages, from here to the connection's end.
 
         - `message`: bytes as they go over the wire; with `framing`, a payload or a matcher for one.
@@ -85,11 +85,12 @@ class RuleMethods:
         encode = None if framing is None else framing.encode
         source = None if reply is None else _checked_source("allow(reply=...)", reply, encode)
         shown = _shown(message, reply=reply, times=times, framing=framing)
-        allowed = Allowed(shown, origin_of(sys._getframe(1)), divided, matcher, source, encode, times)
+        allowed = Allowed(shown, origin_of(sys._getframe(1), label), divided, matcher, source, encode, times)
         self._add_rule(allowed)
         return allowed
 
-    def every(self, seconds: float, data: Source, *, framing: Optional[Framing] = None) -> Every:
+    def every(self, seconds: float, data: Source, *, framing: Optional[Framing] = None,
+              label: Optional[str] = None) -> Every:
         """Send `data` every `seconds` seconds from here on, in addition to the script: the server's own heartbeats.
 
         `data` is bytes, or a callable (or coroutine function) that is called with the connection's last result and
@@ -107,7 +108,7 @@ class RuleMethods:
         if source == b"" and encode is None:
             raise ValueError("every(data) is empty; nothing would be sent")
         shown = f"{seconds:g}, {_shown(data, framing=framing)}"
-        every = Every(shown, origin_of(sys._getframe(1)), interval, source, encode)
+        every = Every(shown, origin_of(sys._getframe(1), label), interval, source, encode)
         self._add_rule(every)
         return every
 
@@ -136,4 +137,4 @@ def _shown(first: Any, **options: Any) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bytes):
         return shorten(value)
-    return getattr(value, "__qualname__", None) or repr(value)
+    return function_name(value) if callable(value) else repr(value)

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any, Optional
 if TYPE_CHECKING:
     from .tls_failure import TLSFailure
 
-__all__ = ["Handshake"]
+__all__ = ["HANDSHAKE_DONE", "Handshake"]
 
 __unittest = True
+
+#: What the note in the transcript begins with when a handshake is done.
+HANDSHAKE_DONE = "TLS handshake done"
 
 
 class Handshake:

@@ -22,7 +22,7 @@ from collections import deque
 from itertools import accumulate
 from typing import Any, Callable, Optional
 
-from tcpclient_testing.engine.origin import Origin
+from tcpclient_testing.engine.origin import Origin, label_of
 from tcpclient_testing.engine.source_lines import SourceLine, source_lines
 
 from .payload import Payload
@@ -140,7 +140,8 @@ class Rule:
         return source_lines(self.origin)
 
     def __str__(self) -> str:
-        return f"{self.method}({self.shown})"
+        label = label_of(self.origin)
+        return f"{'' if label is None else f'{label}: '}{self.method}({self.shown})"
 
     def sent(self) -> None:
         """Take note that the operating system has taken one more of what this entry sends."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Optional
 
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.engine.wording import counted, seconds, shorten
+from tcpclient_testing.engine.wording import brief, counted, seconds
 
 __all__ = ["CLIENT", "NOBODY", "SERVER", "TLSFailure", "unfinished_handshake"]
 
@@ -27,16 +27,15 @@ class TLSFailure(Mismatch):
     - SERVER: the server.
     - NOBODY: the handshake did not get that far.
 
-    `hint` is advice for a test that did not expect the failure, or None.
+    Its `hint` is advice for a test that did not expect the failure.
     """
 
-    __slots__ = ("reason", "by", "hint")
+    __slots__ = ("reason", "by")
 
     def __init__(self, summary: str, *, reason: str, by: str = NOBODY, hint: Optional[str] = None) -> None:
-        super().__init__(summary)
+        super().__init__(summary, hint=hint)
         self.reason = reason
         self.by = by
-        self.hint = hint
 
     @classmethod
     def of_alert(cls, alert: str, *, certificate: bool, done: bool, hint: Optional[str] = None) -> TLSFailure:
@@ -48,6 +47,12 @@ class TLSFailure(Mismatch):
         return cls(f"the client {what}: alert {alert!r}", reason=alert, by=CLIENT, hint=hint)
 
     @classmethod
+    def of_distrust(cls, why: str, *, hint: Optional[str] = None) -> TLSFailure:
+        """The client raised because it does not accept the server's certificate; `why` says why not."""
+        return cls(f"the client refused the server's certificate: {why}", reason="bad certificate", by=CLIENT,
+                   hint=hint)
+
+    @classmethod
     def of_plain_text(cls, data: bytes, *, starttls: bool) -> TLSFailure:
         """The client sent something other than TLS when its handshake was due.
 
@@ -55,7 +60,7 @@ class TLSFailure(Mismatch):
         """
         where = "instead of beginning the TLS handshake" if starttls else "to a TLS server"
         hint = None if starttls else "let the client use TLS, or make the server without tls="
-        return cls(f"the client sent plain text {where}: {shorten(data)}", reason="plain text", hint=hint)
+        return cls(f"the client sent plain text {where}: {brief(data)}", reason="plain text", hint=hint)
 
     @classmethod
     def of_end(cls, ending: str, received: int, *, shown: bool, hint: Optional[str] = None) -> TLSFailure:

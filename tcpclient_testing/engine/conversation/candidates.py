@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from tcpclient_testing.engine.matching.base import Match
 from tcpclient_testing.engine.matching.reading import Message
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.engine.wording import counted, shorten
+from tcpclient_testing.engine.wording import brief, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -152,8 +152,7 @@ def none_matches(candidates: Candidates, received: bytes) -> NoneMatches:
         summary, details, offset = first.summary, list(first.details), first.offset
         wanted, got = first.expected, first.received
     else:
-        summary = (f"expected one of {counted(len(expected), 'message')} in any order, got {shorten(received)}, with "
-                   "which none of them begins")
+        summary = f"got {brief(received)}, with which none of {counted(len(expected), 'message')} in any order begins"
         details, offset = [], 0
         wanted, got = tuple(reading.source for reading in expected), received
         for reading in expected:

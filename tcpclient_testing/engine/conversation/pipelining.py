@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import Script, Step
-from tcpclient_testing.engine.wording import counted, shorten
+from tcpclient_testing.engine.wording import brief, counted
 
 if TYPE_CHECKING:
     from .context import ConversationContext
@@ -30,7 +30,7 @@ def judge_answering(conversation: ConversationContext) -> None:
         early = conversation.inbox.unclaimed()
         conversation.fail(answer, Mismatch(
             f"the client sent {counted(len(early), 'byte')} before it was answered (pipelining=False): "
-            f"{shorten(early)}", offset=0))
+            f"{brief(early)}", offset=0))
 
 
 def client_must_wait(conversation: ConversationContext) -> bool:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from tcpclient_testing.engine.mismatches import CallableRaised, Mismatch, ReadingRaised
 from tcpclient_testing.engine.steps.base import DONE, WAITING, Outcome, Script, Step
-from tcpclient_testing.engine.wording import counted, lateness, shorten
+from tcpclient_testing.engine.wording import brief, counted, lateness
 from tcpclient_testing.errors import ScriptError
 
 from .any_order import Unordered, places
@@ -45,6 +45,8 @@ __unittest = True
 
 # How many bytes of the last allowed message are kept for reports.
 _KEPT = 64
+
+_NOTHING = "got nothing"
 
 
 class Selection:
@@ -297,8 +299,8 @@ class Selection:
                 if outcome is not None:
                     self.candidates = None
                     return outcome
-            return self._missing(step, ";", f"{self._so_far(inbox.unclaimed(), alive)} before the client "
-                                            f"{conversation.ending()}{self._meanwhile(conversation.timer.turn)}")
+            ended = f"before the client {conversation.ending()}{self._meanwhile(conversation.timer.turn)}"
+            return self._missing(step, ";", self._so_far(inbox.unclaimed(), alive), f" {ended}")
         if len(alive) == 1 and alive[0].source is step and self.block_of(step) is None \
                 and (candidates.seen > KEPT or all(permit.left != 0 for permit in self.permits)):
             inbox.consume(candidates.commit())
@@ -306,18 +308,24 @@ class Selection:
 
     # Texts of reports.
 
-    def _missing(self, step: Step[Any], joint: str, so_far: str) -> Mismatch:
-        """Return the mismatch: `step`, or all that is open of its block, has not come. The text ends with `so_far`."""
+    def _missing(self, step: Step[Any], joint: str, came: tuple[bytes, str], late: str) -> Mismatch:
+        """Return the mismatch: `step`, or all that is open of its block, has not come.
+
+        The text ends with what `came`, which is given as bytes and as a text, and how `late` that is.
+        """
         block = self.block_of(step)
         if block is None:
-            return Mismatch(f"expected {step.expectation()}{joint} {so_far}")
-        return Mismatch(f"{block.missing()}; {so_far}", details=places(block.heads()))
+            unended = step.unended(came[0])
+            return Mismatch(f"{unended or f'expected {step.expectation()}{joint} {came[1]}'}{late}")
+        return Mismatch(f"{block.missing()}; {came[1]}{late}", details=places(block.heads()))
 
     @staticmethod
-    def _so_far(waiting: bytes, alive: list[Reading]) -> str:
+    def _so_far(waiting: bytes, alive: list[Reading]) -> tuple[bytes, str]:
+        """Return what has come since the last boundary, as bytes and as a text."""
         if not waiting and len(alive) == 1:
-            return alive[0].message.progress()
-        return f"got {counted(len(waiting), 'byte')} ({shorten(waiting)})" if waiting else "got nothing"
+            message = alive[0].message
+            return message.so_far(), message.progress()
+        return waiting, f"got {counted(len(waiting), 'byte')} ({brief(waiting)})" if waiting else _NOTHING
 
     def overdue(self, conversation: ConversationContext, step: Step[Any], duration: float, silent: bool) -> Mismatch:
         """Return the mismatch of a time-out after `duration` seconds: without any progress if `silent`, else in all."""
@@ -328,12 +336,15 @@ class Selection:
             if meanwhile:
                 mismatch.add(meanwhile)
             return mismatch
-        so_far = self._so_far(conversation.inbox.unclaimed(), self.candidates.alive())
-        got = f"; {so_far}" if so_far != "got nothing" else ""
-        if silent and allowed and not got:
-            return self._missing(step, ",", f"nothing but {allowed} received {lateness(duration, silent)}{got}")
-        late = f"{'nothing received' if silent else 'not complete'} {lateness(duration, silent)}"
-        return self._missing(step, ",", f"{late}{got}{meanwhile}")
+        late = f" {lateness(duration, silent)}"
+        came = self._so_far(conversation.inbox.unclaimed(), self.candidates.alive())
+        if not silent and self.block_of(step) is not None:  # `within` is that of the block, and some of it has come
+            so_far = "" if came[1] == _NOTHING else f"; {came[1]}"
+            return self._missing(step, ",", (b"", "not complete"), f"{late}{so_far}{meanwhile}")
+        if came[1] == _NOTHING:
+            but = f"nothing but {allowed}" if allowed else "nothing"
+            return self._missing(step, ",", (b"", f"{but} received"), late)
+        return self._missing(step, ",", came, (", then nothing" if silent else "") + late + meanwhile)
 
     def _meanwhile(self, turn: float) -> str:
         """Return the end of a sentence that names the allowed messages that have come; "" if there were none."""
@@ -344,7 +355,7 @@ class Selection:
         """Name the allowed messages that have come in the due step's `turn`; "" if there were none."""
         if not self._came or self._since != turn:
             return ""
-        return f"{counted(self._came, 'allowed message')} ({shorten(self._last)})"
+        return f"{counted(self._came, 'allowed message')} ({brief(self._last)})"
 
     # Time.
 

@@ -21,7 +21,7 @@ from typing import Any, Optional, Union
 
 from tcpclient_testing.engine.arguments import BytesLike, as_bytes
 from tcpclient_testing.engine.mismatches import MalformedFrame, Mismatch
-from tcpclient_testing.engine.wording import counted, exception_text, shorten, shorten_repr
+from tcpclient_testing.engine.wording import brief, counted, exception_text, shorten, shorten_repr
 
 __all__ = ["MAX_LENGTH", "FramePart", "FrameReader", "Framing", "FramingError", "GatheringReader", "HeaderReader"]
 
@@ -179,7 +179,7 @@ class GatheringReader(FrameReader):
         except Exception as error:
             refused = isinstance(error, ValueError)  # anything else is a bug in decode, and its traceback says where
             text = str(error) if refused and str(error) else exception_text(error)
-            raise FramingError(MalformedFrame(lambda: f"expected {self.waiting_for()}, got {shorten(data)}: {text}",
+            raise FramingError(MalformedFrame(lambda: f"expected {self.waiting_for()}, got {brief(data)}: {text}",
                                               received=data, exception=None if refused else error)) from error
         if frame is None:
             return None
@@ -260,7 +260,7 @@ class HeaderReader(FrameReader):
         return position
 
     def _malformed(self, seen: bytes, reason: str) -> MalformedFrame:
-        return MalformedFrame(lambda: f"expected {self.waiting_for()}, got {shorten(seen)}: {reason}{self._hint(seen)}",
+        return MalformedFrame(lambda: f"expected {self.waiting_for()}, got {brief(seen)}: {reason}{self._hint(seen)}",
                               received=seen, offset=len(self._header) - 1)
 
     def _parse(self, header: bytes) -> Optional[int]:

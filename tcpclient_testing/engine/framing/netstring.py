@@ -6,7 +6,7 @@ from typing import Optional
 
 from tcpclient_testing.engine.arguments import as_count
 from tcpclient_testing.engine.mismatches import MalformedFrame
-from tcpclient_testing.engine.wording import counted, shorten
+from tcpclient_testing.engine.wording import brief, counted
 
 from .base import MAX_LENGTH, FramePart, FrameReader, Framing, FramingError, HeaderReader, payload_of, too_long
 
@@ -59,7 +59,7 @@ class _NetstringReader(HeaderReader):
         if data[end] != ord(","):
             seen = bytes(data[end : end + 16])
             offset = len(f"{self.length}:") + (self.length or 0)
-            mismatch = MalformedFrame(lambda: f"expected {self.waiting_for()}, got {shorten(seen)}",
+            mismatch = MalformedFrame(lambda: f"expected {self.waiting_for()}, got {brief(seen)}",
                                       received=seen, offset=offset)
             raise FramingError(mismatch, payload=part.payload)
         return FramePart(part.payload, end + 1, True)

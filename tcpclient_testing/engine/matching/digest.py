@@ -121,6 +121,9 @@ def _new_hash(algorithm: str) -> hashlib._Hash:
     """
     import hashlib
 
+    if algorithm in ("shake_128", "shake_256"):
+        variable: hashlib._Hash = getattr(hashlib, algorithm)()  # that of PyPy's `new` has digests of one length only
+        return variable
     return hashlib.new(algorithm, usedforsecurity=False)  # so that md5 works under FIPS, too
 
 

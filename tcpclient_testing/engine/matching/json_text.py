@@ -8,7 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Union
 
 from tcpclient_testing.engine.mismatches import Mismatch, NotJSON, ValueDiffers
-from tcpclient_testing.engine.wording import counted, exception_text, shorten, shorten_repr
+from tcpclient_testing.engine.wording import brief, counted, exception_text, shorten_repr
 
 from .base import Match, Matcher, apply_to_value
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["JSON"]
 
 __unittest = True
+
+# What a report says of objects.
+_SUBSET = "keys that aren't expected don't matter: JSON(...) matches a subset, JSON(..., exact=True) the whole"
+_EXACT = "exact=True takes no key that isn't expected: expect it, or leave out exact=True"
 
 _MISSING = object()
 
@@ -77,8 +81,14 @@ class JSON(Matcher[Any]):
         """Judge a parsed value."""
         differences = list(_differences(self.expected, value, "$", self.exact))
         if differences:
-            return ValueDiffers(differences)
+            note = _EXACT if self.exact else _SUBSET
+            return ValueDiffers(differences, note if _has_object(self.expected) else None)
         return Match(value)
+
+
+def _has_object(expected: Any) -> bool:
+    """Whether an expected value has a JSON object somewhere."""
+    return isinstance(expected, dict) or (isinstance(expected, list) and any(map(_has_object, expected)))
 
 
 def _repr(value: Any) -> str:
@@ -134,7 +144,7 @@ def _from_members(expected: dict[str, Any], value: dict[str, Any], path: str,
     if exact:
         for key, got in value.items():
             if key not in expected:
-                yield _below(path, key), f"expected no such key, got {shorten_repr(got)}"
+                yield _below(path, key), f"unexpected key, with the value {shorten_repr(got)}"
 
 
 def _from_elements(expected: list[Any], value: list[Any], path: str, exact: bool) -> Iterator[tuple[str, Text]]:
@@ -168,7 +178,7 @@ def _text(expected: Any, value: Any) -> str:
         return f"expected {shorten_repr(expected)}, got {shorten_repr(value)}"
     pairs = enumerate(zip(expected, value))
     around = next((index for index, (ours, theirs) in pairs if ours != theirs), min(len(expected), len(value)))
-    return f"expected {shorten(expected, around)}, got {shorten(value, around)}"
+    return f"expected {brief(expected, around)}, got {brief(value, around)}"
 
 
 def _shown(expected: Any) -> str:

@@ -42,6 +42,14 @@ anything = Anything()
 """Matches every message, and every value inside `JSON` and `Struct`; the result is what came."""
 
 
+def _literal(pattern: bytes) -> str:
+    """Return a pattern as somebody would write it: as a raw literal, if it has backslashes, and can be one."""
+    text = pattern.decode("latin-1")
+    if "\\" in text and "'" not in text and not text.endswith("\\") and text.isascii() and text.isprintable():
+        return f"rb'{text}'"
+    return repr(pattern)
+
+
 class Regex(Matcher["re.Match[bytes]"]):
     """A message that matches a regular expression as a whole (`re.fullmatch`); the result is the `re.Match`.
 
@@ -67,7 +75,7 @@ class Regex(Matcher["re.Match[bytes]"]):
 
     def __repr__(self) -> str:
         flags = f", flags={re.RegexFlag(self._flags)!r}" if self._flags else ""
-        return f"Regex({self.pattern.pattern!r}{flags})"
+        return f"Regex({_literal(self.pattern.pattern)}{flags})"
 
     def match(self, message: bytes) -> Union[Match[re.Match[bytes]], Mismatch]:
         """Judge a whole message."""

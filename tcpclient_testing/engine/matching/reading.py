@@ -10,8 +10,8 @@ from typing import Any, Union
 
 from tcpclient_testing.engine.framing.base import Framing, FramingError
 from tcpclient_testing.engine.framing.sized import FixedLength
-from tcpclient_testing.engine.mismatches import BytesDiffer, Mismatch, ReadingRaised
-from tcpclient_testing.engine.wording import counted, shorten, shorten_repr
+from tcpclient_testing.engine.mismatches import Mismatch, ReadingRaised
+from tcpclient_testing.engine.wording import brief, counted, shorten_repr
 
 from .base import Match, Matcher
 from .exact import Exactly, StartsWith
@@ -63,8 +63,6 @@ class Message:
             asked = self.judge
             if len(part.payload):
                 mismatch = asked.feed(part.payload)
-                if part.complete and isinstance(mismatch, BytesDiffer):
-                    return used, mismatch.of_whole()
                 if mismatch is not None:
                     return used, mismatch
             return used, self._finished() if part.complete else None
@@ -98,7 +96,7 @@ class Message:
         """Say what has come so far, as the text that follows "expected a line, "."""
         so_far = self.so_far()
         count = self.judge.received + len(self._unfinished())
-        return f"got {counted(count, 'byte')} ({shorten(so_far)})" if count else "got nothing"
+        return f"got {counted(count, 'byte')} ({brief(so_far)})" if count else "got nothing"
 
     def _unfinished(self) -> bytes:
         try:

@@ -25,7 +25,7 @@ from tcpclient_testing.engine.conversation.selection import race
 from tcpclient_testing.engine.environment import Environment
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import Gate, Step
-from tcpclient_testing.engine.wording import counted, lateness, shorten
+from tcpclient_testing.engine.wording import brief, counted, lateness
 from tcpclient_testing.errors import ScriptError
 
 from .order import first_missing
@@ -348,8 +348,8 @@ def no_script_begins(candidates: Candidates, arrival: Conversation,
         named = [f"{head} at {head.lines()[0]}" for head in heads[:_NAMED]]
         if len(heads) > _NAMED:
             named.append(f"{len(heads) - _NAMED} more")
-        summary = (f"expected one of {counted(len(heads), 'message')} in any order ({', '.join(named)}), "
-                   f"got {shorten(received)}, with which none of them begins")
+        summary = (f"got {brief(received)}, with which none of {counted(len(heads), 'message')} in any order begins: "
+                   f"{', '.join(named)}")
     summary += arrival.used_up()
     details = list(plain.details)
     for conversation, others in taken:

@@ -55,12 +55,15 @@ class Idleness:
         deadline, waiting = idle
         lasted = seconds(environment.now - deadline + environment.idle_timeout)
         inbox = waiting.inbox
-        extra = None if environment.allow_extra else unexplained(waiting, self._connections.expected)
+        extra = None if environment.allow_extra else unexplained(
+            waiting, self._connections.all, self._connections.expected)
         client = f"the client {address_text(inbox.peername)}"
         nothing = _nothing(waiting)
         if extra is not None:
-            text = f"{extra}; no step has explained it for {lasted}"
-        elif inbox.draining:
+            extra.add(f"; no step has explained it for {lasted}")
+            waiting.fail(None, extra, overdue=True)
+            return
+        if inbox.draining:
             text = f"the script is complete; {client} is still connected {lasted} after the server disconnected"
         elif waiting.script.handed_over is not None:
             text = f"the handler has not returned, although {client} {waiting.ending()}" if inbox.ended else \

@@ -9,15 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.engine.wording import address_text, counted, shorten
+from tcpclient_testing.engine.wording import address_text, brief, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tcpclient_testing.engine.conversation.conversation import Conversation
     from tcpclient_testing.engine.environment import Environment
+    from tcpclient_testing.engine.steps.base import Step
 
-__all__ = ["done_at", "judge_earlier", "judge_leftovers", "unexpected_connections", "unexplained", "unexplained_since"]
+__all__ = [
+    "done_at", "judge_earlier", "judge_leftovers", "unexpected_connections", "unexpected_tls_failure",
+    "unexplained", "unexplained_since",
+]
 
 __unittest = True
 
@@ -26,25 +30,25 @@ _NAMED = 3
 
 def judge_leftovers(conversations: Sequence[Conversation], expected: int, *, allow_open: bool,
                     allow_extra: bool) -> None:
-    """Fail the script for the first leftover that is not allowed; `expected` connections have a script.
+    """Fail the script for the first leftover that is not allowed; the first `expected` connections have a script.
 
     `allow_open` permits clients that are still connected, `allow_extra` bytes and connections that no step explains.
     """
     for conversation in conversations:
         script, inbox, outbox = conversation.script, conversation.inbox, conversation.outbox
-        limit, last = outbox.limit, script.final
+        limit = outbox.limit
         if limit is not None and not limit.struck:
             armed_by: Any = limit.step
             conversation.fail(armed_by, limit.missed(outbox.total))
-        broken = None if conversation.handshake is None else conversation.handshake.failure
-        if broken is not None and last is not None and not last.wants_tls_failure:
-            conversation.fail(None, broken)
+        broken = unexpected_tls_failure(conversation)
+        if broken is not None:
+            conversation.fail(*broken)
         unmet = None if script.input_ended is None else script.input_ended.unmet(conversation)
         if unmet is not None:
             conversation.fail(script.input_ended, unmet)
-        extra = None if allow_extra else unexplained(conversation, expected)
+        extra = None if allow_extra else unexplained(conversation, conversations, expected)
         if extra is not None:
-            conversation.fail(None, Mismatch(extra, received=inbox.unclaimed(), offset=0))
+            conversation.fail(None, extra)
         if not (allow_open or inbox.ended or inbox.draining or inbox.closed):
             if inbox.paused is not None:
                 from tcpclient_testing.engine.steps.waiting import paused_text
@@ -53,39 +57,69 @@ def judge_leftovers(conversations: Sequence[Conversation], expected: int, *, all
             peer = address_text(inbox.peername)
             conversation.fail(None, Mismatch(
                 f"the script is complete, but the client {peer} is still connected when the server is left"
-                f"{unexpected_connections(conversation.environment, conversations)}"))
+                f"{unexpected_connections(conversation.environment, conversations)}",
+                hint="close the client before the server is left; allow_open=True permits clients that stay"))
+
+
+def unexpected_tls_failure(conversation: Conversation) -> Optional[tuple[Optional[Step[Any]], Mismatch]]:
+    """Return how TLS has failed on a connection whose script is complete, and the step that began it; or None.
+
+    The step is None if the handshake was done. There is nothing to return if the script expects the failure.
+    """
+    handshake, last = conversation.handshake, conversation.script.final
+    if handshake is None or handshake.failure is None or last is None or last.wants_tls_failure:
+        return None
+    return None if handshake.done else last, handshake.failure
 
 
 def judge_earlier(conversations: Sequence[Conversation], expected: int, until: float) -> None:
     """Fail the script for what a client had done by `until`, and no step explains; the failure gets that time.
 
-    Another server has waited in vain until then. `expected` connections have a script.
+    Another server has waited in vain until then. The first `expected` connections have a script.
     """
     for conversation in conversations:
         script, environment = conversation.script, conversation.environment
         if environment.allow_extra or not script.complete or script.gate is not None or script.handed_over is not None:
             continue
-        since, extra = unexplained_since(conversation), unexplained(conversation, expected)
+        since, extra = unexplained_since(conversation), unexplained(conversation, conversations, expected)
         if conversation.inbox.accepted and since is not None and since <= until and extra is not None:
             environment.set_time(since)
-            conversation.fail(None, Mismatch(extra, received=conversation.inbox.unclaimed(), offset=0))
+            conversation.fail(None, extra)
 
 
-def unexplained(conversation: Conversation, expected: int) -> Optional[str]:
+class UnexpectedConnection(Mismatch):
+    """A client has connected, and no `expect_connect()` is for it. `received` are the bytes that it has sent."""
+
+    __slots__ = ()
+    names_connection = True
+
+    def __init__(self, conversation: Conversation, conversations: Sequence[Conversation], expected: int) -> None:
+        came = conversation.inbox.unclaimed()
+        wanted = {0: "no expect_connect()", 1: "one expect_connect()"}.get(expected, f"{expected} expect_connect()")
+        where = ""
+        if expected:
+            last = conversations[expected - 1].script.steps[0].lines()[0]
+            where = f" ({last})" if expected == 1 else f" (that of connection {expected} at {last})"
+        sent = f"; the client sent {brief(came)}" if came else ""
+        super().__init__(f"unexpected connection {conversation.number}: the script has {wanted}{where}{sent}",
+                         received=came, offset=0,
+                         hint="if the client is to connect again, write another expect_connect() with its steps; a "
+                              "server with allow_extra=True ignores such connections")
+
+
+def unexplained(conversation: Conversation, conversations: Sequence[Conversation],
+                expected: int) -> Optional[Mismatch]:
     """Describe what no step explains on a connection whose script is complete; return None if there is nothing.
 
-    `expected` is how many connections of the server have a script.
+    Of all the server's `conversations`, the first `expected` have a script.
     """
-    came = conversation.inbox.unclaimed()
     if not conversation.script.steps:
-        sent = f", and sent {counted(len(came), 'byte')}: {shorten(came)}" if came else ""
-        accepted = conversation.environment.accepted
-        times = {1: "once", 2: "twice"}.get(accepted, f"{accepted} times")
-        wanted = counted(expected, "connection") if expected else "no connection"
-        return f"the client connected {times}, but the script expects {wanted}{sent}"
+        return UnexpectedConnection(conversation, conversations, expected)
+    came = conversation.inbox.unclaimed()
     if came:
-        used = conversation.used_up()
-        return f"the script is complete, but the client sent {counted(len(came), 'more byte')}: {shorten(came)}{used}"
+        return Mismatch(f"the script is complete, but the client sent {counted(len(came), 'more byte')}: "
+                        f"{brief(came)}{conversation.used_up()}", received=came, offset=0,
+                        hint="write what the client may send: as a step, or with allow() if it may come at any time")
     return None
 
 

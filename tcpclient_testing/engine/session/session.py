@@ -20,7 +20,7 @@ from tcpclient_testing.engine.steps.base import Script, Step
 from tcpclient_testing.errors import ScriptError
 
 from .connections import Connections
-from .idleness import Idleness
+from .idleness import Idleness, idle_until
 from .leftovers import judge_leftovers
 from .order import Order
 
@@ -330,6 +330,15 @@ class Session:
     def deadlines(self) -> list[float]:
         """Return when steps are overdue or want their timers, and when a client waits too long for a block."""
         return [deadline for deadline in (timer.deadline() for timer in self._step_timers()) if deadline is not None]
+
+    def idle_since(self) -> Optional[float]:
+        """Return since when a client has been connected without a step that is due; None if that is not so.
+
+        It is None, too, if there is no idle time-out.
+        """
+        idle_timeout = self.environment.idle_timeout
+        idle = idle_until(self.environment, self.connections.all)
+        return None if idle is None or idle_timeout is None else idle[0] - idle_timeout
 
     def begin_time(self, now: float) -> None:
         """Start the clock at `now`: what was written before, at the time 0, counts as written now."""

@@ -13,6 +13,8 @@ What is seen, the adapter says (`Host.standstill`):
 
 - END: the client has half-closed, and waits for the end of the server's stream
 - DATA: the test itself waits for data from the server
+- UNSEEN: the client has ended its stream, and the system doesn't say whether it is still there. Then this is no
+  failure; but after the idle time-out the server ends its stream, too, lest a client wait for that for ever.
 
 A look is made after each quarter of the time-out, at first; later less often, the more time has passed. A wait that is
 seen in the first look is taken to have begun when something last happened.
@@ -25,6 +27,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
+from tcpclient_testing.engine.commands import Close
 from tcpclient_testing.engine.conversation.timeouts import LOOKS
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.wording import address_text, seconds
@@ -38,12 +41,12 @@ if TYPE_CHECKING:
 
     from .connections import Connections
 
-__all__ = ["DATA", "END", "Standstill", "StandstillMismatch", "standstill_limit"]
+__all__ = ["DATA", "END", "UNSEEN", "Standstill", "standstill_limit"]
 
 __unittest = True
 
 #: What is waited for: see above.
-END, DATA = "end", "data"
+END, DATA, UNSEEN = "end", "data", "unseen"
 
 # There are `LOOKS` looks in a time-out, at first; later there is one whenever this part of the time has passed again.
 _PART = 0.125
@@ -53,18 +56,15 @@ _LONGEST = 1000
 
 _HINTS = {
     END: "write expect_disconnect() or disconnect() at the end of the script: then the server ends its stream, too",
-    DATA: "a reply is missing in the script; or, if the server is to end the connection, write disconnect()",
+    DATA: "a reply is missing from the script; or, if the server is to end the connection, write disconnect()",
+}
+_UNEXPLAINED = "write a step for what the client sent, and then "
+_HINTS_ON_BYTES = {
+    END: f"{_UNEXPLAINED}expect_disconnect() or disconnect()",
+    DATA: f"{_UNEXPLAINED}the reply that the test waits for, or disconnect() if the server is to end the connection",
 }
 
-
-class StandstillMismatch(Mismatch):
-    """Nothing can happen any more. `hint` says what the script lacks."""
-
-    __slots__ = ("hint",)
-
-    def __init__(self, summary: str, hint: str) -> None:
-        super().__init__(summary)
-        self.hint = hint
+_DATA_AWAITED = "; the test waits for data from the server"
 
 
 class _Wait(NamedTuple):
@@ -122,6 +122,10 @@ class Standstill:
                 early = now < after + 2 * limit / LOOKS
                 before = _Wait(seen, after if early else now, after)
             self._waits[conversation] = before
+            if seen[0] == UNSEEN:
+                if environment.idle_timeout is not None and now >= before.since + environment.idle_timeout:
+                    environment.commands.append(Close(conversation.number))
+                continue
             if now >= before.since + limit:
                 self._fail(conversation, seen[0], now - before.since)
                 return
@@ -142,15 +146,17 @@ class Standstill:
     def _fail(self, conversation: Conversation, what: str, lasted: float) -> None:
         inbox = conversation.inbox
         client = f"the client {address_text(inbox.peername)}"
-        extra = None if self._environment.allow_extra else unexplained(conversation, self._connections.expected)
-        text = extra or "the script is complete"
-        if what == END:
-            text += f", but {client} has half-closed and waits for the server's end" if extra is None else \
-                "; it has half-closed and waits for the server's end"
+        mismatch = None if self._environment.allow_extra else unexplained(
+            conversation, self._connections.all, self._connections.expected)
+        hints = _HINTS if mismatch is None else _HINTS_ON_BYTES
+        if mismatch is None:
+            waits = f", but {client} has half-closed and waits for the server's end" if what == END else _DATA_AWAITED
+            mismatch = Mismatch(f"the script is complete{waits}")
         else:
-            text += "; the test waits for data from the server"
-        text += f"; nothing happened for {seconds(lasted)}"
-        conversation.fail(None, StandstillMismatch(text, _HINTS[what]), overdue=True)
+            mismatch.add("; it has half-closed and waits for the server's end" if what == END else _DATA_AWAITED)
+        mismatch.add(f"; nothing happened for {seconds(lasted)}")
+        mismatch.advise(hints[what])
+        conversation.fail(None, mismatch, overdue=True)
 
 
 def standstill_limit(environment: Environment) -> Optional[float]:

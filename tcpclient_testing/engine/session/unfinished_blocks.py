@@ -28,9 +28,9 @@ __unittest = True
 
 
 class UnfinishedBlock(Mismatch):
-    """A client waits for a block that has not ended. `hint` says what to do about it, or is None."""
+    """A client waits for a block that has not ended."""
 
-    __slots__ = ("hint",)
+    __slots__ = ()
 
     def __init__(self, lasted: float, *, connected: bool, left: bool) -> None:
         """Make the text.
@@ -40,8 +40,8 @@ class UnfinishedBlock(Mismatch):
         """
         what = "the client has waited" if connected else "nothing has happened"
         why = "since its `with` block was left by an exception" if left else "before its `with` block has ended"
-        super().__init__(f"{what} for {seconds(lasted)}, but no step of any_order() counts {why}")
-        self.hint = None if left else "write the script in the `with` block, and run the client after it"
+        super().__init__(f"{what} for {seconds(lasted)}, but no step of any_order() counts {why}",
+                         hint=None if left else "write the script in the `with` block, and run the client after it")
 
 
 class Wait:

@@ -25,7 +25,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Callable, Final, Generic, Optional, TypeVar, Union
 
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.engine.origin import Origin
+from tcpclient_testing.engine.origin import Origin, label_of
 
 from .timing import DEFAULT_TIMING, UNTIMED, Timing
 
@@ -114,7 +114,31 @@ class Cursor:
             self.environment.call(self.watchers.pop(step, ()))
 
 
-class Step(Generic[T]):
+class _Elsewhere:
+    """An attribute of steps that raises: connections have it. (A `__getattr__` would slow down all attributes.)"""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, step: Optional[Step[Any]], kind: type) -> Any:
+        if step is None:
+            raise AttributeError(f"type object {kind.__name__!r} has no attribute {self._name!r}")
+        raise AttributeError(f"{step.method}() returns a step, {step.where_to(self._name)}")
+
+
+if TYPE_CHECKING:
+    class _OfConnections:
+        """Has what connections have, and steps have not; type checkers see nothing of it."""
+else:
+    _OfConnections = type("_OfConnections", (), {"__slots__": (), **{each: _Elsewhere(each) for each in (
+        "allow", "any_order", "delay", "disconnect", "disconnect_after", "every", "expect_bytes", "expect_disconnect",
+        "expect_eof", "expect_exactly", "expect_frame", "expect_line", "expect_reset", "expect_silence",
+        "expect_tls_failure", "expect_until", "frames", "hand_over", "hold_until", "join", "pause_reading", "peername",
+        "received", "reset", "reset_after", "resume_reading", "send_bytes", "send_eof", "send_frame", "send_line",
+        "sent", "set_network", "splits", "stall_after", "start_tls", "tls")}})
+
+
+class Step(_OfConnections, Generic[T]):
     """One entry of a script, and the handle on its outcome.
 
     Ignore it, await it (``line = await server.expect_line()``), or ask later: `done`, `result` and `exception` work as
@@ -127,7 +151,7 @@ class Step(Generic[T]):
     method = "step"
 
     #: What a test uses of a step: `dir` shows these names.
-    for_tests: tuple[str, ...] = ("done", "result", "exception")
+    for_tests: tuple[str, ...] = ("done", "result", "exception", "label")
 
     # Traits: who does what.
 
@@ -194,6 +218,10 @@ class Step(Generic[T]):
         self.origin = origin
         self.timing = timing
 
+    def where_to(self, name: str) -> str:
+        """Say where to find `name`, which connections have, and steps have not: what follows "returns a step, "."""
+        return f"which has no {name}: write each step on the server, or on the connection"
+
     def __dir__(self) -> list[str]:
         """Name what a test uses. The rest is for conversations, and for those who write a step: its class shows it."""
         return [name for name in super().__dir__() if name.startswith("_") or name in self.for_tests]
@@ -243,6 +271,10 @@ class Step(Generic[T]):
         """Say what the step expects: the text that follows "expected "."""
         return str(self)
 
+    def unended(self, so_far: bytes) -> Optional[str]:
+        """Say that the message, of which so much has come, lacks only its ending; None if that can't be said."""
+        return None
+
     def at_end(self, context: Context) -> Optional[Outcome]:
         """Return the outcome if the client's stream ends before this message begins; None if that is a failure."""
         return None
@@ -283,6 +315,16 @@ class Step(Generic[T]):
 
     def __str__(self) -> str:
         return f"{self.method}({self.arguments()})"
+
+    @property
+    def label(self) -> Optional[str]:
+        """The label that the test has given it, or None."""
+        return label_of(self.origin)
+
+    @property
+    def labelled(self) -> str:
+        """The step as reports show it, behind its label: ``login: expect_line(b'USER')``."""
+        return str(self) if self.label is None else f"{self.label}: {self}"
 
     def lines(self) -> list[SourceLine]:
         """Return where the step was written: its own line, then those of its callers up to the test."""
@@ -332,7 +374,7 @@ class Step(Generic[T]):
         line = self.lines()[0]
         where = f"step {self.index + 1} of connection {self.cursor.number}"
         never = "" if hasattr(self, "asked") else ", not awaited"
-        return f"<{where}: {self} at {line}, {self.status()}{never}>"
+        return f"<{where}: {self.labelled} at {line}, {self.status()}{never}>"
 
     def status(self) -> str:
         """Return the state for a report: satisfied, failed, waiting, unfinished or not reached."""

@@ -14,7 +14,7 @@ from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.matching.base import Matcher
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
-from tcpclient_testing.engine.wording import exception_text, shorten_repr
+from tcpclient_testing.engine.wording import exception_text, function_name, shorten_repr
 
 from .base import DONE, Outcome
 from .messages import ExpectMessage
@@ -67,8 +67,8 @@ class HandlerRaised(Mismatch):
     __slots__ = ("exception",)
 
     def __init__(self, handler: Any, exception: BaseException) -> None:
-        name = getattr(handler, "__qualname__", None) or repr(handler)
-        super().__init__(f"the handler {name} raised {exception_text(exception)}")
+        name = function_name(handler)
+        super().__init__(f"the handler {name}() raised {exception_text(exception)}")
         self.exception = exception
 
 
@@ -84,7 +84,7 @@ class HandOver(Action):
         self.handler = handler
 
     def arguments(self) -> str:
-        return getattr(self.handler, "__qualname__", None) or repr(self.handler)
+        return function_name(self.handler)
 
     def proceed(self, context: Context) -> Outcome:
         context.environment.commands.append(StartHandler(context.number, self.handler))

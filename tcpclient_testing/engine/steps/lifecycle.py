@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from tcpclient_testing.engine.commands import Close, WatchReset
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
-from tcpclient_testing.engine.wording import counted, lateness, seconds, shorten
+from tcpclient_testing.engine.wording import brief, counted, lateness, seconds
 
 from .base import DONE, NOTHING, WAITING, Outcome, Step, TimedStep
 from .messages import T
@@ -31,7 +31,7 @@ _LENIENCE = 0.05
 def _excess(what: str, context: Context) -> Mismatch:
     """Say that the client sent bytes instead of doing what was expected (`what`)."""
     waiting = context.inbox.unclaimed()
-    return Mismatch(f"expected {what}, got {counted(len(waiting), 'byte')}: {shorten(waiting)}", received=waiting,
+    return Mismatch(f"expected {what}, got {counted(len(waiting), 'byte')}: {brief(waiting)}", received=waiting,
                     offset=0)
 
 
@@ -67,6 +67,9 @@ class ExpectConnect(Step[T]):
     method = "expect_connect"
     connects = True
 
+    def where_to(self, name: str) -> str:
+        return f"not the connection: write expect_connect().connection.{name}, or await it first"
+
     def arguments(self) -> str:
         timing = self.timing
         shown = (("timeout", timing.timeout if not timing.default else None), ("after", timing.after),
@@ -80,10 +83,10 @@ class ExpectConnect(Step[T]):
         waited = max(inbox.accepted_at - context.began, 0.0)
         after = self.timing.after
         _, within = self.timing.limits(context.environment)
-        if after is not None and waited < after - min(_LENIENCE, after / 10):
+        if after is not None and waited < after - max(min(_LENIENCE, after / 10), context.environment.host.tick):
             return Mismatch(f"expected the client to connect after {seconds(after)} at the earliest, it connected "
                             f"after {seconds(waited)}")
-        if within is not None and waited > within:
+        if within is not None and waited > within + context.environment.host.tick:
             return self.overdue(context, within, False)
         handshake = context.handshake
         return WAITING if handshake is not None and handshake.under_way else DONE
@@ -165,7 +168,7 @@ class ExpectEof(_ExpectEnding[None]):
 
     def reset(self) -> Mismatch:
         """Say that the client reset the connection."""
-        return Mismatch(f"expected {self.what}, it reset the connection")
+        return Mismatch(f"expected {self.what}, but it reset the connection")
 
 
 class ExpectDisconnect(_ExpectEnding[Optional[int]]):
@@ -208,7 +211,7 @@ class ExpectDisconnect(_ExpectEnding[Optional[int]]):
         if inbox.pending and context.excess:
             return _excess(self.what, context)
         if inbox.reset and not (self.unread or context.outbox.followed or self._met_our_end(context)):
-            return Mismatch(f"expected {self.what}, it reset the connection")
+            return Mismatch(f"expected {self.what}, but it reset the connection")
         if not inbox.ended:
             return WAITING
         self.value = _reached(context)
@@ -253,7 +256,7 @@ class ExpectReset(_ExpectEnding[int]):
             self.value = _reached(context)
             return DONE
         if inbox.ended and not self._may_come(context):
-            return Mismatch(f"expected {self.what}, it {context.ending()}")
+            return Mismatch(f"expected {self.what}, but it {context.ending()}")
         return WAITING
 
     @staticmethod

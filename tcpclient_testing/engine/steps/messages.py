@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Uni
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.framing.sized import FixedLength
 from tcpclient_testing.engine.matching.base import Matcher
-from tcpclient_testing.engine.matching.exact import Exactly
+from tcpclient_testing.engine.matching.exact import Exactly, StartsWith
 from tcpclient_testing.engine.matching.patterns import anything
 from tcpclient_testing.engine.matching.reading import Message, takes_no_bytes
 from tcpclient_testing.engine.mismatches import CallableRaised, MessageMissing, Mismatch
 from tcpclient_testing.engine.origin import Origin
-from tcpclient_testing.engine.wording import counted, first_difference, lateness, shorten
+from tcpclient_testing.engine.wording import brief, counted, first_difference, lateness, shorten
 
 from .base import DONE, WAITING, Outcome, Step
 from .timing import DEFAULT_TIMING, Timing
@@ -82,16 +82,19 @@ class ExpectBytes(Step[bytes]):
             got = f"nothing received {lateness(duration, silent)}"
         else:
             late = f", then nothing {lateness(duration, True)}" if silent else f" {lateness(duration, False)}"
-            got = f"got only {count} ({shorten(self.data[:count])}){late}"
+            got = f"got only {count} ({brief(self.data[:count], count)}){late}"
         return self._missing(count, got)
 
     def ended(self, context: Context, count: int) -> Mismatch:
         """Say that the client's stream ended after `count` bytes of these."""
-        got = f"got {count} ({shorten(self.data[:count])})" if count else "got nothing"
+        if not count:
+            return MessageMissing(f"the client {context.ending()} without sending the "
+                                  f"{counted(len(self.data), 'byte')} {brief(self.data)}", self.data, b"", _LET_SEND)
+        got = f"got {count} ({brief(self.data[:count], count)})"
         return self._missing(count, f"{got} before the client {context.ending()}")
 
     def _missing(self, count: int, got: str) -> Mismatch:
-        return MessageMissing(f"expected {counted(len(self.data), 'byte')} {shorten(self.data)}, {got}",
+        return MessageMissing(f"expected {counted(len(self.data), 'byte')} {brief(self.data)}, {got}",
                               self.data, self.data[:count])
 
 
@@ -276,25 +279,53 @@ class ExpectMessage(Step[T], Generic[T]):
         if self.matcher is anything:
             return what
         if type(self.matcher) is Exactly:
-            return f"{what} that is {shorten(self.matcher.data)}"
+            label = getattr(self.framing, "label", None) or ""
+            known = f"the {label[2:]}" if label.startswith("a ") else f"{what} that is"
+            return f"{known} {brief(self.matcher.data)}"
         return f"{what}, {self.matcher!r}"
+
+    def unended(self, so_far: bytes) -> Optional[str]:
+        return self._unended(so_far) if so_far.startswith(self._least()) else None
+
+    def _unended(self, so_far: bytes) -> Optional[str]:
+        delimiter: Optional[bytes] = getattr(self.framing, "delimiter", None)
+        if not so_far or delimiter is None:
+            return None
+        return f"got {brief(so_far, len(so_far))} without its ending {delimiter!r}"
+
+    def _least(self) -> bytes:
+        """Return the bytes that the message begins with in any case."""
+        matcher: Any = self.matcher
+        return matcher.data if type(matcher) is Exactly else matcher.prefix if type(matcher) is StartsWith else b""
+
+    def _in_part(self, reading: Message, joint: str, ending: str) -> Mismatch:
+        """Say what has come of the message, what was expected unless it lacks only its ending, and the `ending`."""
+        unended = self._unended(reading.so_far()) if reading.judge.received >= len(self._least()) else None
+        if unended is not None:
+            return self._missing(reading, unended + ending, _LET_END)
+        return self._missing(reading, f"expected {self.expected(reading)}{joint} {reading.progress()}{ending}")
 
     def ended(self, context: Context, reading: Message) -> Mismatch:
         """Say that the client's stream ended before the message did."""
-        return self._missing(reading, f"; {reading.progress()} before the client {context.ending()}")
+        if not (reading.so_far() or reading.judge.received):
+            return self._missing(reading, f"the client {context.ending()} without sending {self.expected(reading)}",
+                                 _LET_SEND)
+        return self._in_part(reading, ";", f" before the client {context.ending()}")
 
     def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
         reading = self.reading
         assert reading is not None
-        so_far = reading.so_far()
-        nothing = silent or not (so_far or reading.judge.received)
-        late = f"{'nothing received' if nothing else 'not complete'} {lateness(duration, silent)}"
-        verb = "is" if len(so_far) == 1 else "are"
-        waiting = f"; {counted(len(so_far), 'byte')} {verb} waiting: {shorten(so_far)}" if so_far else ""
-        return self._missing(reading, f", {late}{waiting}")
+        late = lateness(duration, silent)
+        if not (reading.so_far() or reading.judge.received):
+            return self._missing(reading, f"expected {self.expected(reading)}, nothing received {late}")
+        return self._in_part(reading, ",", f"{', then nothing' if silent else ''} {late}")
 
-    def _missing(self, reading: Message, got: str) -> Mismatch:
-        return MessageMissing(f"expected {self.expected(reading)}{got}", self.matcher, reading.so_far())
+    def _missing(self, reading: Message, text: str, hint: Optional[str] = None) -> Mismatch:
+        return MessageMissing(text, self.matcher, reading.so_far(), hint)
 
 
 _NOTHING = memoryview(b"")
+
+_LET_END = "let the client send the ending, too; or write expect_bytes(), if the protocol has none"
+
+_LET_SEND = "let the client send it before it ends its stream, or leave the step out of the script"

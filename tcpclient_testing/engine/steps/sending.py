@@ -10,7 +10,7 @@ from tcpclient_testing.engine.connection.chunks import Chunks
 from tcpclient_testing.engine.connection.payload import Payload
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
-from tcpclient_testing.engine.wording import counted, seconds, shorten, shorten_repr
+from tcpclient_testing.engine.wording import brief, counted, function_name, seconds, shorten
 
 from .base import DONE, NOTHING, QUEUED, THE_CLIENTS_END, WAITING, Outcome, Step
 from .timing import Timing
@@ -58,7 +58,7 @@ class SendBytes(Action, Payload):
     def arguments(self) -> str:
         if isinstance(self.source, bytes):
             return shorten(self.source)
-        return getattr(self.source, "__qualname__", None) or shorten_repr(self.source)
+        return function_name(self.source)
 
     def sender(self) -> str:
         return f"{self.method}()"
@@ -86,7 +86,7 @@ class SendBytes(Action, Payload):
             if context.script.accepts_hang_up(self.index):
                 return DONE
             size = counted(len(self.data), "byte")
-            return Mismatch(f"{_hung_up(context)} before {size} {shorten(self.data)} could be sent")
+            return Mismatch(f"{_hung_up(context)} before {size} {brief(self.data)} could be sent")
         outbox = context.outbox
         if not self.data and not outbox.sending:
             return DONE

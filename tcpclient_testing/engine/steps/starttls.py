@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from tcpclient_testing.engine.commands import Close
+from tcpclient_testing.engine.connection.client_hello import begins_tls
 from tcpclient_testing.engine.connection.tls_failure import CLIENT
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.origin import Origin
-from tcpclient_testing.engine.wording import counted, seconds, shorten
+from tcpclient_testing.engine.wording import brief, counted, seconds
 
 from .base import DONE, NOTHING, WAITING, Outcome, Step
 from .lifecycle import failure_may_be_wanted
@@ -46,25 +47,26 @@ class StartTLSStep(Action):
             from .waiting import paused_text
             return Mismatch(f"start_tls() can't be done: {paused_text(inbox.paused)} and sees nothing of the client's "
                             "TLS handshake")
-        if inbox.pending and not self._go_ahead_was_first(context):
+        if inbox.pending and not self._may_begin_tls(context):
             early = inbox.unclaimed()
             return Mismatch(f"the client sent {counted(len(early), 'byte')} in clear before the server was ready for "
-                            f"TLS: {shorten(early)}", offset=0)
+                            f"TLS: {brief(early)}", offset=0)
         if inbox.ended:
             return Mismatch(f"the client {context.ending()} before the TLS handshake")
         context.begin_tls(self.context)
         return None
 
-    def _go_ahead_was_first(self, context: Context) -> bool:
-        """Return whether all pending bytes came after the go-ahead, so that they begin the TLS handshake.
+    def _may_begin_tls(self, context: Context) -> bool:
+        """Return whether the pending bytes may be the beginning of the TLS handshake.
 
-        The go-ahead is the send before this step, with no expectation in between. The client may begin its handshake
-        before this step: if the test awaits the go-ahead and then writes `start_tls()`, or if a `delay()` comes first.
+        - They may be if all of them came after the go-ahead: the send before this step, with no expectation in between.
+          The test may await the go-ahead and then write `start_tls()`, or a `delay()` may come first.
+        - Without a go-ahead the client begins when it likes, so their own first bytes tell.
         """
         steps, before = context.script.steps, self.index - 1
         while before and not (steps[before].sends or steps[before].is_expectation):
             before -= 1
-        return steps[before].sends and context.outbox.caught_up
+        return context.outbox.caught_up if steps[before].sends else begins_tls(context.inbox.unclaimed(2))
 
     def waits_for_output(self) -> bool:
         return not self.begun
@@ -126,7 +128,7 @@ class ExpectTLSFailure(Step[str]):
         if inbox.pending:
             came = inbox.unclaimed()
             return Mismatch(f"expected {self.what}, it finished the handshake and sent {counted(len(came), 'byte')}: "
-                            f"{shorten(came)}", offset=0)
+                            f"{brief(came)}", offset=0)
         if not inbox.ended:
             return WAITING
         if self.by != CLIENT:

@@ -18,6 +18,7 @@ from typing import Any, Callable, Optional
 from tcpclient_testing.harness.exceptions import raise_alone
 from tcpclient_testing.harness.run import run, run_blocking
 from tcpclient_testing.harness.servers import BODY, TEAR_DOWN, ServersOfTest, without_waiting
+from tcpclient_testing.harness.tracebacks import FRAMES_HIDDEN, cut_to_test
 
 __all__ = ["ServersOfCase", "part_of_test", "servers_of_case"]
 
@@ -84,7 +85,7 @@ class ServersOfCase(ServersOfTest):
     @contextlib.contextmanager
     def _in_subtest(self, subtest: contextlib.AbstractContextManager[Any]) -> Iterator[None]:
         reports = getattr(self.watched, "result_supports_subtests", False)
-        with subtest, self.subtest() if reports else contextlib.nullcontext():
+        with subtest, FRAMES_HIDDEN, self.subtest() if reports else contextlib.nullcontext():
             yield
 
     def _tear_down(self, call: Callable[[], Any]) -> None:
@@ -106,7 +107,6 @@ class ServersOfCase(ServersOfTest):
     def _reported(self, exc_info: Any) -> Any:
         """unittest records an exception: return what it is to record. Its traceback has the test's own lines."""
         # Imported here, since only a failure needs it.
-        from tcpclient_testing.harness.tracebacks import cut_to_test
         from tcpclient_testing.report.report import ExpectationError
         exc = exc_info[1]
         live = [] if self._replaced else self.live()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import warnings
 from asyncio import events
 from collections.abc import Awaitable, Coroutine, Generator
 from typing import Any, Callable, Optional
@@ -114,7 +115,12 @@ def answer(thread: LoopThread, coroutine: Coroutine[Any, Any, None], timeout: Op
 
 
 class _Answer:
-    """What `join` returns in a running event loop: await it there. The coroutine has already been submitted."""
+    """What `join` returns in a running event loop: await it there. The coroutine has already been submitted.
+
+    If nobody awaits it, nobody has waited for the script: warn, as Python does for coroutines.
+    """
+
+    _awaited = False
 
     def __init__(self, reply: Reply[None], timeout: Optional[float], late: Callable[[], TimeoutError],
                  awaiting: Awaiting) -> None:
@@ -124,7 +130,13 @@ class _Answer:
         self._late = late
 
     def __await__(self) -> Generator[Any, None, None]:
+        self._awaited = True
         return self._awaiting.answer(self._wait())
+
+    def __del__(self) -> None:
+        if not self._awaited:
+            warnings.warn("join() was never awaited: in a running event loop it does not block, and waits for nothing; "
+                          "await what it returns", RuntimeWarning, stacklevel=2)
 
     async def _wait(self) -> None:
         future = self._reply.future()

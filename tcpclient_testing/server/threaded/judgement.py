@@ -109,6 +109,7 @@ class ThreadedJudgement(Findings):
             self._runtime.reception.accept()
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
+            self._runtime.look_back(exc)
         return await self._inner.conclude(exc, interrupted=interrupted, attach=attach)
 
     async def show_conversation(self, exc: BaseException, *, blocking: bool = False) -> None:

@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import atexit
 import contextlib
@@ -28,6 +27,8 @@ import weakref
 from collections.abc import Coroutine
 from typing import Any, Callable, Optional, TypeVar, cast
 
+from tcpclient_testing.aio.native import originals
+from tcpclient_testing.aio.native.threads import made_thread
 from tcpclient_testing.aio.process.blocked_call import BlockedCall
 from tcpclient_testing.aio.process.debugger import debugger_active
 from tcpclient_testing.errors import ScriptError
@@ -71,6 +72,16 @@ class _ServerLoop(asyncio.SelectorEventLoop):
             selector.close()
             raise
 
+    def _make_self_pipe(self) -> None:
+        # The base class would make sockets of the class that gevent or eventlet has put in the place of Python's. They
+        # belong to the thread that makes them, and other threads wake the loop by them.
+        inner: Any = self  # the names are those of asyncio's base class from Python 3.9 on
+        inner._ssock, inner._csock = originals.socketpair()
+        for end in inner._ssock, inner._csock:
+            end.setblocking(False)
+        inner._internal_fds += 1
+        inner._add_reader(inner._ssock.fileno(), inner._read_from_self)
+
 
 class LoopThread:
     """An event loop and its thread.
@@ -95,7 +106,7 @@ class LoopThread:
         self._close_in_child = forked
         self._when_blocked = blocked
         self._why = why
-        self._lock = threading.Lock()  # held while it is given up
+        self._lock = originals.allocate_lock()  # held while it is given up
         self._polling: Optional[selectors.BaseSelector] = None
         self._stopping = False
         self._winding_up = False
@@ -118,7 +129,7 @@ class LoopThread:
         try:
             # `threading.Thread.start` can be interrupted half-way. So call it in another thread, and start that one
             # within a single instruction: then a thread has begun if, and only if, the list says so.
-            self._begun.extend(map(_thread.start_new_thread, [self._begin], [(name, opening, opened)]))
+            self._begun.extend(map(originals.start_new_thread, [self._begin], [(name, opening, opened)]))
             self.answer(opened)
         except BaseException:
             self.abandon()
@@ -132,7 +143,7 @@ class LoopThread:
     @property
     def is_current(self) -> bool:
         """Whether the caller is in this thread."""
-        return self._thread is not None and self._thread.ident == threading.get_ident()
+        return self._thread is not None and self._thread.ident == originals.get_ident()
 
     @property
     def ended(self) -> bool:
@@ -280,7 +291,7 @@ class LoopThread:
     def _begin(self, name: str, opening: Callable[[], None], opened: Reply[None]) -> None:
         """Start the thread. This is called in a thread that does nothing else: Ctrl-C does not strike here."""
         try:
-            self._thread = threading.Thread(target=self._run, args=(opening, opened), name=name, daemon=True)
+            self._thread = made_thread(self._run, (opening, opened), name)
             _living.add(self)
             self._thread.start()
         except BaseException as error:  # noqa: BLE001 - the caller of `start` gets it
@@ -290,7 +301,7 @@ class LoopThread:
     def _run(self, opening: Callable[[], None], opened: Reply[None]) -> None:
         failure: Optional[BaseException] = None
         try:
-            self._polling = selectors.DefaultSelector()
+            self._polling = originals.Selector()
             # Don't ask the event-loop policy: the Proactor loop of Windows can't watch listening sockets.
             self.loop = _ServerLoop(self._polling)
             if not self._stopping:
@@ -343,14 +354,19 @@ class LoopThread:
         self._close()
         if loop is None:
             return
+        self._end_tasks(loop)
+        for _ in range(_TURNS):
+            loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        self._end_tasks(loop)  # what was asked in the last turns may not have begun: whoever asked is told
+
+    @staticmethod
+    def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
         if tasks:
             loop.run_until_complete(asyncio.wait(tasks, timeout=_PATIENCE))
-        for _ in range(_TURNS):
-            loop.run_until_complete(asyncio.sleep(0))
-        loop.run_until_complete(loop.shutdown_asyncgens())
 
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, T], reply: Reply[T]) -> None:
         if not reply.awaited:

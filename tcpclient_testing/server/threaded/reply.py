@@ -12,14 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
+import time
 from typing import Any, Callable, Generic, Optional, TypeVar
+
+from tcpclient_testing.aio.native import originals
 
 __all__ = ["Reply"]
 
 __unittest = True
 
 T = TypeVar("T")
+
+# Seconds between two looks for an outcome, beside greenlets.
+_SHORTEST, _LONGEST = 0.0005, 0.01
 
 
 class Reply(Generic[T]):
@@ -31,7 +36,7 @@ class Reply(Generic[T]):
         #: Whether the caller has given up.
         self.cancelled = False
         self._outcomes: list[tuple[Optional[BaseException], Any]] = []  # the first one counts
-        self._latch = threading.Lock()
+        self._latch = originals.allocate_lock()
         self._latch.acquire()
         self._waking: list[Callable[[], None]] = []
         self._cancelling: list[Callable[[], None]] = []
@@ -69,10 +74,28 @@ class Reply(Generic[T]):
     # Called where the outcome is waited for.
 
     def wait(self, seconds: float) -> bool:
-        """Block until there is an outcome, but not longer than so many seconds. Return whether there is one."""
+        """Block until there is an outcome, but not longer than so many seconds. Return whether there is one.
+
+        If the calling thread has greenlets, they go on meanwhile.
+        """
+        pause = None if self._outcomes else originals.greenlets_pause()
+        if pause is not None:
+            return self._wait_beside_greenlets(seconds, pause)
         if not self._outcomes and self._latch.acquire(timeout=max(0.0, seconds)):
             with contextlib.suppress(RuntimeError):
                 self._latch.release()
+        return bool(self._outcomes)
+
+    def _wait_beside_greenlets(self, seconds: float, pause: Callable[[float], object]) -> bool:
+        # Only this thread could wake them by an event of theirs: so look again and again. Most answers are here before
+        # the first look.
+        until, interval = time.monotonic() + seconds, _SHORTEST
+        if self._latch.acquire(timeout=max(0.0, min(seconds, interval))):
+            with contextlib.suppress(RuntimeError):
+                self._latch.release()
+        while not self._outcomes and time.monotonic() < until:
+            pause(min(interval, max(0.0, until - time.monotonic())))
+            interval = min(interval * 1.5, _LONGEST)
         return bool(self._outcomes)
 
     def result(self) -> T:

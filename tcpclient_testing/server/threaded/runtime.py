@@ -23,6 +23,7 @@ from tcpclient_testing.engine.arguments import checked_seconds
 from tcpclient_testing.engine.environment import Failure
 from tcpclient_testing.engine.mismatches import Mismatch
 from tcpclient_testing.engine.steps.base import Step
+from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.harness.interruption import Body
 from tcpclient_testing.report.report import ExpectationError
 from tcpclient_testing.server.connection import Connection
@@ -98,13 +99,6 @@ class ThreadedHost(Host):
 
     def _waits(self, body: Body, task: asyncio.Task[Any]) -> bool:
         return self.awaiting.has_body(body)
-
-    async def cause_of_end(self) -> Optional[BaseException]:
-        failure = self.session.environment.verdict
-        lookout = self.client_errors.lookout
-        if self.client_error is None and failure is not None and failure.at_end and lookout is not None:
-            await lookout.causes.until_threads_ended()
-        return self.cause_of_end_by_now()
 
     def set_companions(self, companions: Callable[[], Sequence[ThreadedHost]]) -> None:
         """Make this one of a test's `companions`: if its script fails, they fail too. Further ones may come."""
@@ -222,6 +216,9 @@ class InnerServer(MockTCPServer):
     _script: ThreadedScript
 
     def __init__(self, host: Optional[str] = None, port: int = 0, **options: Any) -> None:
+        if options.get("in_memory"):
+            raise ScriptError("ThreadedMockTCPServer can't be in memory: its clients block, or are in other threads or "
+                              "processes; MockTCPServer(in_memory=True) is for clients in its own event loop")
         self._thread: Optional[LoopThread] = None
         self._test_thread = threading.get_native_id()
         super().__init__(host, port, **options)
@@ -236,6 +233,10 @@ class InnerServer(MockTCPServer):
             self._thread = LoopThread(((PATIENCE if timeout is None else timeout) + 5.0) / 2, self.close,
                                       self._let_go, self._give_thread_up, self._thread_error)
         return self._thread
+
+    def is_unused(self) -> bool:
+        """Whether there is no script, and no client: a server that is shared waits for its next test."""
+        return not self._runtime.session.connections.all
 
     def _let_go(self) -> None:
         self._runtime.abandon()

@@ -18,11 +18,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Optional, TypeVar, cast
 from weakref import WeakMethod
 
+from tcpclient_testing.aio.process.quiescence import rests_while
 from tcpclient_testing.engine.origin import origin_of
 from tcpclient_testing.engine.steps.timing import UNSET, timing_of
 from tcpclient_testing.harness.adopting.owners import adopt
 from tcpclient_testing.harness.judged import ON_ITS_WAY
 from tcpclient_testing.harness.run import block_of, leaving_with
+from tcpclient_testing.harness.tracebacks import FRAMES_HIDDEN
 from tcpclient_testing.server.forgotten import Forgettable
 from tcpclient_testing.server.judgement import Judgement
 from tcpclient_testing.server.properties import ServerView
@@ -109,7 +111,8 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
     def __exit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
                  traceback: Optional[TracebackType]) -> None:
         try:
-            block_of(self._judgement).__exit__(exc_type, exc, traceback)
+            with FRAMES_HIDDEN:
+                block_of(self._judgement).__exit__(exc_type, exc, traceback)
         finally:
             self._thread.abandon()
 
@@ -127,7 +130,8 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
     async def __aexit__(self, exc_type: Optional[type[BaseException]], exc: Optional[BaseException],
                         traceback: Optional[TracebackType]) -> None:
         try:
-            await block_of(self._judgement).__aexit__(exc_type, exc, traceback)
+            with FRAMES_HIDDEN:
+                await block_of(self._judgement).__aexit__(exc_type, exc, traceback)
         finally:
             self._thread.abandon()
 
@@ -154,7 +158,8 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         """
         try:
             exc = leaving_with(self._judgement, exc)
-            block_of(self._judgement, judge=judge).__exit__(None, exc, None)
+            with FRAMES_HIDDEN:
+                block_of(self._judgement, judge=judge).__exit__(None, exc, None)
         finally:
             self._thread.abandon()
 
@@ -177,14 +182,19 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         if loop is self._thread.loop:
             return self._server.clear(exc, judge=judge)
         if loop is not None:
-            return self._clear_in_loop(exc, judge)
+            cleared: Any = self._clear_in_loop(exc, judge)
+            cleared.__qualname__ = "ThreadedMockTCPServer.clear"  # Python warns of it by this name if nobody awaits it
+            awaited: Awaitable[None] = cleared
+            return awaited
         exc = leaving_with(self._judgement, exc)
-        block_of(self._judgement, judge=judge, clears=True).__exit__(None, exc, None)
+        with FRAMES_HIDDEN:
+            block_of(self._judgement, judge=judge, clears=True).__exit__(None, exc, None)
         return DONE
 
     async def _clear_in_loop(self, exc: Optional[BaseException], judge: bool) -> None:
         exc = leaving_with(self._judgement, exc)
-        await block_of(self._judgement, judge=judge, clears=True).__aexit__(None, exc, None)
+        with FRAMES_HIDDEN:
+            await block_of(self._judgement, judge=judge, clears=True).__aexit__(None, exc, None)
 
     def open(self) -> None:
         """Bind, listen, and accept clients, as `start` does."""
@@ -195,6 +205,8 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
             return
         # In the thread: the server takes the loop that is running there.
         self._thread.start("tcpclient_testing server", self._lifetime.open)
+        if self._thread.thread is not None:
+            rests_while(self._thread.thread, self._server.is_unused)
         self._remember()
 
     def close(self) -> None:
@@ -218,7 +230,7 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
     # The script.
 
     def expect_connect(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None,
-                       after: Optional[float] = None) -> ConnectStep[ThreadedConnection]:
+                       after: Optional[float] = None, label: Optional[str] = None) -> ConnectStep[ThreadedConnection]:
         """A client connects; the result is the connection. The first step of every script.
 
         Each further `expect_connect()` is the next connection that is accepted.
@@ -226,7 +238,7 @@ class ThreadedMockTCPServer(ServerScriptWriter, ServerView, Forgettable):
         `after` and `within` are seconds from the moment at which this step's turn comes: the test fails if the client
         connects earlier than `after`, or later than `within`.
         """
-        step: ConnectStep[ThreadedConnection] = ConnectStep(origin_of(sys._getframe(1)),
+        step: ConnectStep[ThreadedConnection] = ConnectStep(origin_of(sys._getframe(1), label),
                                                             timing_of("expect_connect", timeout, within, after))
         self._script.add_connection(step)
         return step

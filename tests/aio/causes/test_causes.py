@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import threading
 import unittest
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Optional
+from unittest import mock
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ThreadedMockTCPServer
+from tcpclient_testing.aio.causes import lookout
 from tcpclient_testing.harness.exceptions import chain_of
-from tests.support.long import lasting
+from tests.support.long import ALL, lasting
 from tests.support.loops import AsyncTestCase, on_uvloop, timeless
 
 
@@ -123,7 +127,9 @@ class CauseTests(AsyncTestCase):
                 await asyncio.sleep(0.04)
         error = await self.failure(lambda client: asyncio.ensure_future(client.run()), extra=beat, timeout=0.2)
         self.assertIsInstance(error, ExpectationError)
-        self.assertRegex(str(error), r"^ValueError: .*three.* \(test_causes.py:\d+\); then: connection 1, step 4 of 5 ")
+        self.assertRegex(str(error), r"^ValueError: .*three.* \(test_causes.py:\d+\); then: expected the line b'QUIT', "
+                                     r"nothing received for 0\.\d+ s \(connection 1, step 4 of 5, test_causes.py:\d+ "
+                                     r"from test_causes.py:\d+\)\n")
         self.assertIn("before that, a task or thread of this test had ended with\n    Traceback", str(error))
 
     @lasting
@@ -183,6 +189,219 @@ class ElsewhereTests(unittest.IsolatedAsyncioTestCase):
                 task = asyncio.ensure_future(Client(self, server.address).run())
         with contextlib.suppress(NameError):
             del task
+
+
+class ClosesTests(AsyncTestCase):
+    """A client that closes its connection on the way out: what the script sees is a consequence."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pool = ThreadPoolExecutor(1)
+        self.addCleanup(self.pool.shutdown)
+
+    @staticmethod
+    def talk(address: Any, error: Optional[Exception] = None) -> None:
+        """Say the first line, and end, mostly by an error."""
+        with socket.create_connection(address) as client:
+            client.sendall(b"LIST\r\n")
+            client.recv(7)
+            if error is not None:
+                raise error
+
+    def starters(self) -> dict[str, Callable[..., Any]]:
+        """Return functions that start `talk` beside the test, by where they do. They return what is to be kept."""
+        def in_a_thread(*arguments: Any) -> Any:
+            threading.Thread(target=self.talk, args=arguments).start()
+
+        return {
+            "thread": in_a_thread,
+            "pool": lambda *arguments: self.pool.submit(self.talk, *arguments),
+            "executor": lambda *arguments: asyncio.get_running_loop().run_in_executor(None, self.talk, *arguments),
+            "gather": lambda *arguments: asyncio.gather(
+                asyncio.get_running_loop().run_in_executor(self.pool, self.talk, *arguments)),
+            "to_thread": lambda *arguments: asyncio.ensure_future(asyncio.to_thread(self.talk, *arguments)),
+        }
+
+    async def failure(self, start: Callable[..., Any], error: Optional[Exception], *, joined: bool) -> Exception:
+        """Return the report on a client that `start` has started."""
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        kept: Any = None
+        try:
+            async with MockTCPServer(timeout=20) as server:
+                write_script(server)
+                kept = start(server.address, error)
+                if joined:
+                    await server.join()
+        except Exception as report:
+            return report
+        finally:
+            del kept
+        raise AssertionError("it has passed")
+
+    async def test_error(self) -> None:
+        """Its error is the report, wherever it ran, and wherever the test waits."""
+        starters = self.starters()
+        for where in starters if ALL else ("pool", "to_thread"):
+            for joined in (True, False) if ALL else (True,):
+                with self.subTest(where, joined=joined):
+                    report = await self.failure(starters[where], LookupError("the client's own"), joined=joined)
+                    self.assertIsInstance(report, LookupError, report)
+
+    @lasting
+    async def test_no_error(self) -> None:
+        """One that just ends has failed the script by that."""
+        for where, start in self.starters().items():
+            for joined in True, False:
+                with self.subTest(where, joined=joined):
+                    report = await self.failure(start, None, joined=joined)
+                    self.assertRegex(str(report), r"^the client ended its stream without sending the line b'QUIT'")
+
+    def test_threaded_server(self) -> None:
+        """A server in a thread of its own tells of a job's error too."""
+        kept: Any = None
+        with self.assertRaisesRegex(LookupError, "the client's own"), ThreadedMockTCPServer(timeout=20) as server:
+            write_script(server)
+            kept = self.pool.submit(self.talk, server.address, LookupError("the client's own"))
+            server.join()
+        del kept
+
+
+class GarbageTests(unittest.TestCase):
+    """Tasks of an earlier test that nobody has collected yet."""
+
+    def test_task_of_an_earlier_test(self) -> None:
+        """Its exception is not the client's, and is in no report."""
+        async def fail() -> None:
+            raise LookupError("of an earlier test")
+
+        async def earlier() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+            circle: list[Any] = [asyncio.ensure_future(fail())]
+            circle.append(circle)
+            await asyncio.wait(circle[:1])
+
+        gc.disable()
+        self.addCleanup(gc.enable)
+        asyncio.run(earlier())
+        self.check_that_nothing_is_named()
+
+    def test_task_of_an_earlier_test_that_is_kept(self) -> None:
+        """Nor if it can't be collected, because something refers to it."""
+        async def fail() -> None:
+            raise LookupError("of an earlier test")
+
+        async def earlier() -> asyncio.Task[None]:
+            asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+            task = asyncio.ensure_future(fail())
+            await asyncio.wait([task])
+            return task
+
+        kept = asyncio.run(earlier())
+        self.check_that_nothing_is_named()
+        self.assertIsInstance(kept.exception(), LookupError)
+
+    def test_task_that_failed_before_the_script(self) -> None:
+        """In the same loop, too: whoever has made it may still take the exception."""
+        async def fail() -> None:
+            raise LookupError("of the test's own")
+
+        async def main() -> None:
+            task = asyncio.ensure_future(fail())
+            await asyncio.wait([task])
+            await self.wait_in_vain()
+            with self.assertRaisesRegex(LookupError, "of the test's own"):
+                await task
+
+        asyncio.run(main())
+
+    def test_what_ended_before_the_script_while_another_server_runs(self) -> None:
+        """That one has heard of it, and passes it on when it is left; to the next one it is of an earlier test."""
+        passed_on: list[str] = []
+
+        def fail() -> None:
+            raise LookupError("of a thread")
+
+        async def fail_later() -> None:
+            raise LookupError("of a task")
+
+        def hook(args: Any) -> None:
+            passed_on.append(str(args.exc_value))
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda _, context: passed_on.append(str(context["exception"])))
+            async with MockTCPServer(allow_open=True) as service:
+                service.expect_connect()
+                _, writer = await asyncio.open_connection(*service.address)
+                await service.join()
+                ended = asyncio.Event()
+                loop.create_task(fail_later()).add_done_callback(lambda _: ended.set())
+                await ended.wait()
+                thread = threading.Thread(target=fail)
+                thread.start()
+                thread.join()
+                gc.collect()
+                await self.wait_in_vain()
+                self.assertEqual(passed_on, [])
+            writer.close()
+
+        hook.__module__ = "threading"  # as Python's own, it only tells
+        with mock.patch.object(threading, "excepthook", hook):
+            asyncio.run(main())
+        self.assertEqual(sorted(passed_on), ["of a task", "of a thread"])
+
+    def test_connection_that_an_earlier_script_has_reset(self) -> None:
+        """The client has handled that, and keeps its streams."""
+        async def main() -> None:
+            async with MockTCPServer() as server:
+                server.expect_connect()
+                server.reset()
+                reader, writer = await asyncio.open_connection(*server.address)
+                with self.assertRaises(ConnectionError):
+                    await reader.readexactly(1)
+            await self.wait_in_vain()
+            writer.close()
+
+        asyncio.run(main())
+
+    def test_client_from_elsewhere(self) -> None:
+        """Where one may come, a task that has failed, and never knew the server, isn't taken for it."""
+        async def fail() -> None:
+            raise LookupError("of the test's own")
+
+        async def main() -> None:
+            async with MockTCPServer(outside_clients=True) as server:
+                server.expect_connect()
+                server.expect_disconnect()
+                task = asyncio.ensure_future(fail())
+                with mock.patch.object(lookout, "_PAUSE", 0.001):
+                    joining = asyncio.ensure_future(server.join())
+                    await asyncio.wait([joining], timeout=0.1)
+                self.assertFalse(joining.done())
+                with socket.create_connection(server.address):
+                    pass
+                await joining
+            with self.assertRaisesRegex(LookupError, "of the test's own"):
+                await task
+
+        asyncio.run(main())
+
+    async def wait_in_vain(self) -> None:
+        """Wait for a client, which does not come; that is all that is reported."""
+        with self.assertRaisesRegex(ExpectationError, "no client connected") as caught, \
+                mock.patch.object(lookout, "_PAUSE", 0.001):
+            async with MockTCPServer(timeout=0.1) as server:
+                server.expect_connect()
+                await server.join()
+        self.assertNotIn("had ended with", str(caught.exception))
+
+    def check_that_nothing_is_named(self) -> None:
+        """Wait in vain for a client."""
+        with self.assertRaisesRegex(ExpectationError, "no client connected") as caught, \
+                mock.patch.object(lookout, "_PAUSE", 0.001), ThreadedMockTCPServer(timeout=0.1) as server:
+            server.expect_connect()
+            server.join()
+        self.assertNotIn("of an earlier test", str(caught.exception))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import unittest
 from typing import Any
 
 from tcpclient_testing.aio.causes.unretrieved import Unretrieved
+from tests.support.collecting import collect
 from tests.support.loops import AsyncTestCase
 
 
@@ -34,6 +35,7 @@ class UnretrievedTests(AsyncTestCase):
         asyncio.ensure_future(fail())  # noqa: RUF006 - that is the point
         for _ in range(3):
             await asyncio.sleep(0)
+        collect()
 
     async def test_exception_is_passed_on_when_the_last_server_is_closed(self) -> None:
         """The handler that was there before gets it then, and is the loop's again."""

@@ -7,7 +7,6 @@ import contextlib
 import socket
 import ssl
 import sys
-import tempfile
 import threading
 import unittest
 from collections.abc import Iterator
@@ -16,11 +15,15 @@ from typing import Any, Callable
 from tcpclient_testing import ExpectationError, MockTCPServer, ThreadedMockTCPServer
 from tcpclient_testing.matchers import Predicate
 from tcpclient_testing.tls import client_context
+from tests.support.folders import socket_folder
 from tests.support.long import lasting
+from tests.support.platforms import HAS_PROC, SEES_CLIENTS, needs_asyncio_processes, needs_unix
 from tests.support.virtual import run_on_virtual_time
 
 #: Seconds that no test waits.
 _LONG = 3600.0
+#: Whether the system tells which of the process's sockets is the client's.
+_SEES = SEES_CLIENTS and HAS_PROC
 
 _EARLY = r"the client sent 3 bytes before it was answered \(pipelining=False\): b'2"
 _CLEAR = "the client sent 3 bytes in clear before the server was ready for TLS"
@@ -116,6 +119,7 @@ class ElsewhereTests(unittest.IsolatedAsyncioTestCase):
         with self.assertRaisesRegex(ExpectationError, _EARLY):
             run_on_virtual_time(main())
 
+    @needs_asyncio_processes
     async def test_another_process(self) -> None:
         """A client in another process gets the grace, although no other thread lives."""
         code = ("import socket, sys; c = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); "
@@ -178,19 +182,20 @@ class InLoopTests(unittest.IsolatedAsyncioTestCase):
             await received.get()
         transport.close()
 
-    @unittest.skipUnless(sys.platform == "linux", "needs unix_diag")
+    @needs_unix
+    @unittest.skipUnless(_SEES, "the kernel does not tell which socket is the client's")
     async def test_no_grace_over_unix_sockets(self) -> None:
         """The kernel tells which socket is the client's there, too."""
-        with tempfile.TemporaryDirectory() as folder, another_thread():
+        with socket_folder() as folder, another_thread():
             async with MockTCPServer(pipelining=False, pipelining_grace=_LONG, unix_path=f"{folder}/s") as server:
                 twice(server)
                 await self.by_unix_protocol(server)
 
     async def each(self, **options: Any) -> None:
         """Let each kind of client ask such a server, and wait for its answers."""
-        clients: list[Callable[[Any], Any]] = [self.by_streams, self.by_protocol]
-        if sys.platform == "linux":
-            clients.append(self.by_socket)
+        clients: list[Callable[[Any], Any]] = [self.by_streams]
+        if _SEES:
+            clients += [self.by_protocol, self.by_socket]
         for client in clients:
             with self.subTest(client=client.__name__, **options):
                 async with MockTCPServer(pipelining=False, pipelining_grace=_LONG, **options) as server:
@@ -200,13 +205,15 @@ class InLoopTests(unittest.IsolatedAsyncioTestCase):
     async def test_no_grace(self) -> None:
         """No client pays it when it is alone, with watched streams or without."""
         await self.each()
-        await self.each(watch_streams=False)
+        if _SEES:
+            await self.each(watch_streams=False)
 
     async def test_no_grace_when_another_thread_lives(self) -> None:
         """The client's socket is one that this loop serves, so the thread doesn't matter."""
         with another_thread():
             await self.each()
-            await self.each(watch_streams=False)
+            if _SEES:
+                await self.each(watch_streams=False)
 
     async def test_several_turns_between_two_requests(self) -> None:
         """A client that sends more some turns later is seen."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-import tempfile
 import unittest
 from typing import Any, Callable, Optional
 
 from tcpclient_testing import ExpectationError, MockTCPServer, Network
 from tcpclient_testing.aio.sockets.inet_diag import available
 from tcpclient_testing.tls import client_context
-from tcpclient_testing.transcript.entries import SENT
+from tcpclient_testing.transcript.entries import NOTED, SENT
+from tests.support.folders import socket_folder
 from tests.support.long import lasting
+from tests.support.reports import verdict_of
 from tests.support.transcripts import notes
 
 #: One byte each hundredth of a second, so that the whole reply would take half a second.
@@ -42,7 +43,7 @@ class HangUpTests(unittest.IsolatedAsyncioTestCase):
     async def verdict(self, expect: Callable[[MockTCPServer], Any], *, tls: bool = False, unix: bool = False,
                       half: bool = False) -> tuple[Optional[str], Any, MockTCPServer]:
         """The verdict on a client that closes after the first byte, what `expect` resulted in, and the server."""
-        with tempfile.TemporaryDirectory() as folder:
+        with socket_folder() as folder:
             options: dict[str, Any] = {"unix_path": os.path.join(folder, "s")} if unix else {}
             result: Any = None
             server = MockTCPServer(network=SLOW, tls=tls or None, watch_streams=False, **options)
@@ -59,7 +60,7 @@ class HangUpTests(unittest.IsolatedAsyncioTestCase):
                     await close(writer)
                     result = await step if step is not None else None
             except ExpectationError as error:
-                return str(error).splitlines()[0].split(": ", 1)[1], result, server
+                return verdict_of(error), result, server
             return None, result, server
 
     async def test_client_that_may(self) -> None:
@@ -100,7 +101,7 @@ class HangUpTests(unittest.IsolatedAsyncioTestCase):
     def assert_nothing_sent_after(self, note: str, server: MockTCPServer) -> None:
         """No bytes stand in the transcript behind the client's end."""
         entries = list(server.transcript)
-        place = next(index for index, entry in enumerate(entries) if note in str(entry.content))
+        place = [entry.what == NOTED and note in entry.content for entry in entries].index(True)
         self.assertEqual([entry for entry in entries[place:] if entry.what == SENT], [])
 
 
@@ -131,7 +132,7 @@ class ResetTests(unittest.IsolatedAsyncioTestCase):
             said = [note for note in notes(server) if "by the client" in note]
             self.assertEqual(len(said), 1)
             entries = list(server.transcript)
-            place = next(index for index, entry in enumerate(entries) if said[0] in str(entry.content))
+            place = [entry.what == NOTED and entry.content == said[0] for entry in entries].index(True)
             self.assertEqual([entry for entry in entries[place:] if entry.what == SENT], [])
 
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import sys
-import tempfile
 import unittest
 from typing import Any
 from unittest import mock
@@ -14,8 +13,10 @@ from unittest import mock
 from tcpclient_testing import ExpectationError, MockTCPServer
 from tcpclient_testing.aio.sockets import inet_diag
 from tcpclient_testing.tls import client_context
+from tests.support.folders import socket_folder
 from tests.support.long import lasting
 from tests.support.loops import TimelessTestCase, timeless
+from tests.support.platforms import needs_clients
 
 _SIZE = 400_000
 _TIMEOUT = 4.0  # seconds of virtual time
@@ -31,7 +32,7 @@ class UptakeTests(TimelessTestCase):
         With `raw`, the client reads from its socket, not from asyncio's stream.
         """
         loop = asyncio.get_running_loop()
-        with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        with socket_folder() as folder:
             place: Any = {"unix_path": os.path.join(folder, "s")} if unix else {}
             server = MockTCPServer(timeout=_TIMEOUT, tls=tls, cancel_body=False, **place)
             read_at = 0.0
@@ -80,6 +81,7 @@ class UptakeTests(TimelessTestCase):
                 self.assertLessEqual(after, 1.25 * _TIMEOUT)
                 self.assertGreaterEqual(after, 0.85 * _TIMEOUT)
 
+    @needs_clients
     async def test_slow_reader_of_what_the_stream_holds(self) -> None:
         """The reply is in the client's `StreamReader` at once: what is read of that is progress, too."""
         after = await self.failed_after(lambda recv: self.slowly(recv, 1500), size=1500)

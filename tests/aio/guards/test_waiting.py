@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
@@ -25,7 +24,9 @@ from tcpclient_testing.aio.guards import waiting
 from tcpclient_testing.aio.guards.waiting import waits_for_client
 from tcpclient_testing.aio.process import system_calls
 from tests.support.blocking import eventually
+from tests.support.folders import socket_folder
 from tests.support.long import lasting
+from tests.support.platforms import needs_threads
 
 A_WHILE = 0.02
 LONG = 0.3
@@ -49,6 +50,7 @@ def setUpModule() -> None:
         raise unittest.SkipTest("asks the kernel")
 
 
+@needs_threads
 class Case(unittest.TestCase):
     """A listening socket, and threads that wait for something."""
 
@@ -176,9 +178,12 @@ class SocketTests(Case):
                             self.assertFalse(self.asks(thread))
 
     def test_calls_where_sockets_have_a_default_time_out(self) -> None:
-        """The socket is found by its inode: making an object for it would make it non-blocking."""
-        with mock.patch.object(socket, "getdefaulttimeout", lambda: 5.0):
-            self.assertWaits(self.client().recv, 1)
+        """To look at the socket does not make it a non-blocking one."""
+        client = self.client()
+        socket.setdefaulttimeout(5.0)
+        self.addCleanup(socket.setdefaulttimeout, None)
+        self.assertWaits(client.recv, 1)
+        self.assertTrue(os.get_blocking(client.fileno()))
 
     def test_calls_on_other_sockets(self) -> None:
         """A socket that is connected to something else is none of ours, though there is a client."""
@@ -193,7 +198,7 @@ class SocketTests(Case):
 
     def test_clients_of_a_unix_socket(self) -> None:
         """A client of a Unix-domain socket is known by the path that it is connected to."""
-        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        with socket_folder() as folder, socket.socket(socket.AF_UNIX) as listener:
             listener.bind(os.path.join(folder, "socket"))
             listener.listen()
             self.listener = listener

@@ -17,6 +17,7 @@ from unittest import mock
 import tcpclient_testing
 from tcpclient_testing.aio.process import blocked_call
 from tcpclient_testing.aio.process.blocked_call import BlockedCall, free_sockets, readable, writable
+from tests.support.platforms import HAS_PROC, needs_proc
 
 _STDLIB = os.path.join(os.path.dirname(os.__file__), "ssl.py")
 _OURS = os.path.join(os.path.dirname(tcpclient_testing.__file__), "server", "threaded", "server.py")
@@ -153,7 +154,7 @@ class FreeSocketsTests(SocketCase):
         def free() -> None:
             started.wait()
             deadline = time.monotonic() + 5
-            while sys.platform == "linux" and time.monotonic() < deadline:
+            while HAS_PROC and time.monotonic() < deadline:
                 with open(f"/proc/self/task/{native_id}/stat", encoding="ascii", errors="replace") as file:
                     if file.read().rpartition(")")[2].split()[0] == "S":
                         break
@@ -168,7 +169,7 @@ class FreeSocketsTests(SocketCase):
         except OSError as error:
             return type(error)
         finally:
-            self.assertLess(time.monotonic() - begun, 5)
+            self.assertLess(time.monotonic() - begun, 30)
             thread.join()
 
     def test_free_when_recv_blocks(self) -> None:
@@ -266,7 +267,7 @@ class FreeSocketsTests(SocketCase):
         self.assertEqual(client.recv(1), b"")
         self.assertEqual(server.recv(1), b"")
 
-    @unittest.skipUnless(sys.platform == "linux", "counts descriptors in /proc")
+    @needs_proc
     def test_descriptors_after_freeing(self) -> None:
         """Freeing leaves no descriptor behind, and none that the server holds closed."""
         client, server = self.connect(), self.accept()

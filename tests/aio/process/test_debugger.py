@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import bdb
 import contextlib
 import io
+import os
 import pathlib
 import pdb  # noqa: T100 - it is the subject here
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +18,9 @@ import types
 import unittest
 from typing import Any, Optional
 
+from tcpclient_testing import MockTCPServer, ThreadedMockTCPServer
 from tcpclient_testing.aio.process.debugger import debugger_active
+from tests.support.long import lasting
 
 # This very suite may be run under a debugger.
 _DEBUGGED = debugger_active()
@@ -104,6 +109,19 @@ class DebuggerActiveTests(unittest.TestCase):
         self.assertEqual(set(keyboard.seen), {True})
         self.assertFalse(debugger_active())
 
+    def test_active_when_a_debugger_was_told_to_go_on(self) -> None:
+        """One that has nothing left to stop at is over, whatever trace functions it leaves in the runner's frames."""
+        for answer, over in ("continue\n", True), ("quit\n", True), ("break self.fail\ncontinue\n", False):
+            with self.subTest(answer):
+                debugger = pdb.Pdb(stdin=io.StringIO(answer), stdout=io.StringIO(), nosigint=True, readrc=False)
+                with contextlib.suppress(bdb.BdbQuit):
+                    debugger.set_trace()
+                    debugger.reset  # noqa: B018 - the line at which it stops
+                seen = debugger_active(), self.in_another_thread()
+                sys.settrace(None)
+                debugger.clear_all_breaks()
+                self.assertEqual(seen, (not over, not over))
+
     def test_active_when_a_frame_elsewhere_is_traced(self) -> None:
         """A debugger that traces a frame of another thread is at work."""
         ready, done = threading.Event(), threading.Event()
@@ -154,17 +172,72 @@ class DebuggerActiveTests(unittest.TestCase):
                 "print('active:', debugger_active())\n",
                 encoding="utf-8",
             )
+            # pdb prints the program's path, which may have any letters.
+            environment = {**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace"}
             # At the same time, since interpreters take their time to start.
             with contextlib.ExitStack() as stack:
                 started = [
-                    (stack.enter_context(subprocess.Popen([sys.executable, *debugger, str(program)],
-                                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)),
-                     expected)
+                    (stack.enter_context(subprocess.Popen(
+                        [sys.executable, *debugger, str(program)], env=environment, encoding="utf-8",
+                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)), expected)
                     for debugger, expected in ((("-m", "pdb", "-c", "continue"), True), ((), False))
                 ]
                 for process, expected in started:
                     stack.callback(process.kill)
                     self.assertIn(f"active: {expected}", process.communicate("q\n", timeout=30)[0])
+
+
+class _Thinking(io.StringIO):
+    """The keyboard of somebody who thinks for longer than any time-out of the server."""
+
+    def readline(self, size: Optional[int] = -1, /) -> str:  # type: ignore[override]
+        threading.Event().wait(0.2)
+        return "continue\n"
+
+
+def think() -> None:
+    """Stop in a debugger, and go on after a while."""
+    pdb.Pdb(stdin=_Thinking(), stdout=io.StringIO(), nosigint=True, readrc=False).set_trace()
+
+
+@unittest.skipIf(_DEBUGGED, "a debugger is at work")
+class PauseTests(unittest.TestCase):
+    """A test that stops in a debugger, in the middle of its conversation, is not failed for that."""
+
+    def setUp(self) -> None:
+        self.addCleanup(sys.settrace, sys.gettrace())
+
+    @lasting
+    def test_server_in_a_thread(self) -> None:
+        """Its time-outs stand still, although its own thread isn't stopped."""
+        with ThreadedMockTCPServer(timeout=0.05, idle_timeout=0.05) as server:
+            server.expect_connect()
+            server.expect_line(b"PING")
+            server.send_line(b"PONG")
+            server.expect_disconnect()
+            with socket.create_connection(server.address) as client:
+                think()
+                client.sendall(b"PING\r\n")
+                think()
+                self.assertEqual(client.recv(6), b"PONG\r\n")
+
+    @lasting
+    def test_asynchronous_server(self) -> None:
+        """The loop is stopped as well, and no client is said to have blocked it."""
+        async def main() -> None:
+            async with MockTCPServer(timeout=0.05, idle_timeout=0.05) as server:
+                server.expect_connect()
+                server.expect_line(b"PING")
+                server.send_line(b"PONG")
+                server.expect_disconnect()
+                reader, writer = await asyncio.open_connection(*server.address)
+                think()
+                writer.write(b"PING\r\n")
+                think()
+                self.assertEqual(await reader.readline(), b"PONG\r\n")
+                writer.close()
+                await writer.wait_closed()
+        asyncio.run(main())
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from unittest import mock
 
 from tcpclient_testing.aio.process import quiescence, watchdog
 from tcpclient_testing.aio.process.quiescence import child_lives, held_back, living_thread, own_thread
+from tests.support.blocking import eventually
 from tests.support.long import LONG
 
 FOREVER = [sys.executable, "-S", "-E", "-c", "import time; time.sleep(60)"]
@@ -172,7 +173,19 @@ class LivingThreadTests(unittest.TestCase):
         self.assertIsNone(living_thread())
 
 
-@unittest.skipUnless(hasattr(os, "waitid"), "children can't be asked for here")
+def wait_for_state(child, state, option):
+    """Wait until the state of a child process is `state` (proc_pid_stat(5)), and leave its status alone."""
+    if hasattr(os, "waitid"):
+        os.waitid(os.P_PID, child.pid, getattr(os, option) | os.WNOWAIT)
+        return
+
+    def has_it():
+        with open(f"/proc/{child.pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == state
+    assert eventually(has_it)
+
+
+@unittest.skipUnless(hasattr(os, "waitid") or sys.platform == "linux", "children can't be asked for here")
 class ChildLivesTests(unittest.TestCase):
     """Which child processes keep time real."""
 
@@ -191,7 +204,7 @@ class ChildLivesTests(unittest.TestCase):
         child = self.start()
         self.assertTrue(child_lives())
         child.kill()
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        wait_for_state(child, b"Z", "WEXITED")
         if sys.platform == "linux":
             self.assertFalse(child_lives())
         self.assertEqual(child.wait(), -signal.SIGKILL)
@@ -201,7 +214,7 @@ class ChildLivesTests(unittest.TestCase):
         """A child that has ended does not hide another that lives."""
         first, second = self.start(), self.start()
         first.kill()
-        os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
+        wait_for_state(first, b"Z", "WEXITED")
         self.assertTrue(child_lives())
         second.kill()
         second.wait()
@@ -210,7 +223,7 @@ class ChildLivesTests(unittest.TestCase):
         """A stopped child lives: somebody may let it go on."""
         child = self.start()
         os.kill(child.pid, signal.SIGSTOP)
-        os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
+        wait_for_state(child, b"T", "WSTOPPED")
         self.assertTrue(child_lives())
 
     def test_child_of_another_thread_is_seen(self):
@@ -223,7 +236,7 @@ class ChildLivesTests(unittest.TestCase):
     @unittest.skipUnless(sys.platform == "linux", "the options' numbers are Linux's")
     def test_answer_of_libc_is_the_same(self):
         """Asking the C library, where os.waitid is missing, gives the same answers."""
-        asked = quiescence._child_lives_through_libc(os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+        asked = quiescence._child_lives_through_libc(2, 1, 0x01000000)
         self.assertFalse(asked())
         child = self.start()
         self.assertTrue(asked())

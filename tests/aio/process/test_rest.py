@@ -8,6 +8,7 @@ import unittest
 from typing import Any, Callable
 
 from tcpclient_testing.aio.process.rest import when_at_rest
+from tests.support.platforms import needs_readers
 
 
 def after_turns(count: int, callback: Callable[[], Any]) -> None:
@@ -36,6 +37,7 @@ class WhenAtRestTests(unittest.IsolatedAsyncioTestCase):
                 await self.rests()
                 self.assertEqual(done, [1])
 
+    @needs_readers
     async def test_ready_sockets_come_first(self) -> None:
         """What a callback has sent, and what is sent because of that, is received before the loop is at rest."""
         loop = asyncio.get_running_loop()

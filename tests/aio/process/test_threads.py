@@ -19,6 +19,7 @@ from tcpclient_testing.aio.process.quiescence import living_thread
 from tcpclient_testing.server.server import MockTCPServer
 from tcpclient_testing.virtual_time.loop import VirtualClockEventLoop
 from tests.support.long import LONG
+from tests.support.platforms import needs_threads
 from tests.support.virtual import HOUR
 
 ASKS_THE_KERNEL = unittest.skipUnless(threads._FUTEX, "needs Linux, and the number of its system call")
@@ -35,6 +36,7 @@ def run_on_virtual_time(coroutine):
         loop.close()
 
 
+@needs_threads
 class BystanderTestCase(unittest.TestCase):
     """Starts threads that end with the test."""
 
@@ -149,6 +151,14 @@ class SleepsTests(BystanderTestCase):
             self.assertTrue(self.at_rest(thread))
             items.put(1)
             self.assertFalse(threads.sleeps(thread))
+
+    def test_thread_that_waits_for_a_processor_is_not_at_rest(self):
+        """Once woken it is shown as running, and in the call that it has not left yet."""
+        thread = self.start(self.over.wait)
+        self.assertTrue(self.at_rest(thread))
+        with mock.patch.object(threads, "_state", return_value=b"R"):
+            self.assertFalse(threads.sleeps(thread))
+        self.assertTrue(self.at_rest(thread))
 
     def test_kernel_does_not_tell(self):
         """Where nothing is known, no thread is at rest."""
@@ -323,7 +333,7 @@ class ToldTests(BystanderTestCase):
             loop = asyncio.get_running_loop()
             with loop.hold("a device"):
                 await asyncio.sleep(0.02)
-            await asyncio.wait_for(loop.run_in_executor(None, time.sleep, 0.02), HOUR)
+            await asyncio.wait_for(loop.run_in_executor(None, time.sleep, 0.1), HOUR)
             await loop.shutdown_default_executor()
             self.assertEqual(sorted(loop.really_waited), ["a device", "a job is in an executor"])
 
@@ -337,7 +347,7 @@ class ToldTests(BystanderTestCase):
         self.start(self.flush_now_and_then, name="flusher")
 
         async def main():
-            async with MockTCPServer(timeout=0.05) as server:
+            async with MockTCPServer(timeout=0.3) as server:
                 server.expect_connect()
 
         with mock.patch("tcpclient_testing.aio.host._WORTH_TELLING", 0.01), \

@@ -17,6 +17,7 @@ from unittest import mock
 
 from tcpclient_testing.aio.sockets import inet_diag
 from tcpclient_testing.aio.sockets.inet_diag import PeerProbe, PeerState, available, unacknowledged
+from tests.support.platforms import needs_proc
 
 needs_inet_diag = unittest.skipUnless(available(), "the kernel answers no questions about sockets here")
 
@@ -213,6 +214,7 @@ class PeerProbeTests(ConnectionCase):
             self.probe.close()
         self.probe.close()
 
+    @needs_proc
     def test_descriptors_after_a_thousand_looks(self) -> None:
         """A probe holds one descriptor however often it looks, and none after it was closed."""
         self.connect()

@@ -11,6 +11,7 @@ from tcpclient_testing import MockTCPServer
 from tcpclient_testing.aio.sockets.listening import BACKLOG, listen, loopback_addresses
 from tcpclient_testing.server.threaded.server import ThreadedMockTCPServer
 from tests.support.blocking import connect
+from tests.support.exhaustion import descriptor_limit
 from tests.support.loops import AsyncTestCase
 
 ipv6 = unittest.skipUnless("::1" in loopback_addresses(), "needs IPv6")
@@ -129,7 +130,7 @@ class PortTests(ListeningCase):
         """A burst of clients does not wait for the server to accept."""
         (listener,) = self.listen("127.0.0.1", 0)
         self.assertGreaterEqual(BACKLOG, 1000)
-        for _ in range(150):
+        for _ in range(min(150, descriptor_limit() // 2)):
             self.addCleanup(connect(listener.getsockname(), 2.0).close)
 
 

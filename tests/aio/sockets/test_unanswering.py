@@ -36,10 +36,10 @@ class UnansweringAddressTests(unittest.TestCase):
         """Connecting takes as long as the client waits, and fails with a time-out."""
         _, address = unanswering_address(self)
         for _ in range(3):
-            start = time.monotonic()
+            start = time.perf_counter()
             with self.assertRaises((socket.timeout, TimeoutError)):
                 socket.create_connection(address, timeout=0.01)
-            self.assertGreaterEqual(time.monotonic() - start, 0.008)
+            self.assertGreaterEqual(time.perf_counter() - start, 0.008)
 
     def test_client_on_virtual_time_takes_no_time(self):
         """A time-out of an hour for connecting takes no time on virtual time."""

@@ -6,12 +6,12 @@ import asyncio
 import os
 import socket
 import sys
-import tempfile
 import unittest
 from typing import Any
 
 from tcpclient_testing import ExpectationError, MockTCPServer
 from tcpclient_testing.aio.sockets.unix_diag import UnixPeername, inode_of, peer_of
+from tests.support.folders import socket_folder
 
 
 def available() -> bool:
@@ -29,7 +29,7 @@ class PeerTests(unittest.TestCase):
 
     def test_connected_sockets(self) -> None:
         """Each knows the other; which of several clients it is makes no difference."""
-        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        with socket_folder() as folder, socket.socket(socket.AF_UNIX) as listener:
             listener.bind(f"{folder}/s")
             listener.listen()
             clients = [socket.socket(socket.AF_UNIX) for _ in range(3)]
@@ -58,7 +58,7 @@ class Server:
     """A path for servers, which is removed at the end."""
 
     def __init__(self, test: unittest.TestCase) -> None:
-        folder = tempfile.TemporaryDirectory()
+        folder = socket_folder()
         test.addCleanup(folder.cleanup)
         self.path = os.path.join(folder.name, "s")
 
@@ -107,7 +107,8 @@ class StreamTests(unittest.IsolatedAsyncioTestCase):
 
     async def test_client_that_does_not_wait(self) -> None:
         """It fails, also after others that were all right."""
-        with self.assertRaisesRegex(ExpectationError, r"connection 3, .*without awaiting wait_closed\(\)"):
+        with self.assertRaisesRegex(ExpectationError, r"^the client closed its stream without awaiting "
+                                                      r"wait_closed\(\) \(connection 3, "):
             await self.converse("properly", "properly", "unwaited")
         await self.converse("unwaited", watch_streams=False)
 

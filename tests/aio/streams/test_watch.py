@@ -6,7 +6,6 @@ import asyncio
 import gc
 import re
 import socket
-import tempfile
 import threading
 import unittest
 import warnings
@@ -16,6 +15,9 @@ from unittest import mock
 
 from tcpclient_testing.aio.streams.rules import complaint
 from tcpclient_testing.aio.streams.watch import StreamWatch
+from tests.support.collecting import collect
+from tests.support.folders import socket_folder
+from tests.support.platforms import needs_unix
 from tests.support.watched import (
     ORIGINAL,
     RESET_ON_CLOSE,
@@ -178,6 +180,7 @@ class WarningsTests(unittest.TestCase):
             note()
             del loop
             gc.collect()
+            collect()
             note()
         return told
 
@@ -217,10 +220,10 @@ class OtherStreamsTests(WatchedServerTestCase):
         self.assertEqual([type(each) for each in writers], [ORIGINAL])
         self.assertIsNot(type(writer), ORIGINAL)
 
-    @unittest.skipUnless(hasattr(asyncio, "open_unix_connection"), "needs Unix sockets")
+    @needs_unix
     async def test_the_original_class_is_used_on_other_unix_sockets(self) -> None:
         """A Unix-domain socket of somebody else is none of our business, nor is the side of a stream server."""
-        with tempfile.TemporaryDirectory() as folder:
+        with socket_folder() as folder:
             path, writers = f"{folder}/socket", []
 
             def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

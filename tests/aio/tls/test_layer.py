@@ -381,7 +381,31 @@ class EndTests(TLSTestCase):
             server.expect_connect()
             server.expect_bytes(b"hi")
             server.expect_disconnect()
-        self.assert_says(await self.failure(script, client, tls=context), "it reset the connection", "num_tickets = 0")
+        said = await self.failure(script, client, tls=context)
+        self.assert_says(said, "the client closed with the server's TLS session tickets unread (a reset)",
+                         "num_tickets = 0")
+        self.assert_cause(said, "expected the client to disconnect, but it reset the connection")
+
+    async def test_reply_left_unread_is_named_before_session_tickets(self) -> None:
+        """Tickets come before all that is sent, so that whoever has read a reply has read them, too."""
+        context = tls.server_context()
+        context.num_tickets = 2
+
+        async def client(server: MockTCPServer) -> None:
+            client = await TLSClient.connect(server, only(ssl.TLSVersion.TLSv1_3))
+            await client.send(b"hi")
+            self.assertEqual(await client.receive_exactly(5), b"hello")
+            client.reset()
+
+        def script(server: MockTCPServer) -> None:
+            server.expect_connect()
+            server.expect_bytes(b"hi")
+            server.send_bytes(b"hello")
+            server.expect_disconnect()
+        said = await self.failure(script, client, tls=context)
+        self.assert_says(said, "the client closed with the 5 bytes b'hello' unread (a reset)",
+                         "let the client read all that it was sent before it closes")
+        self.assertNotIn("tickets", str(said))
 
     async def test_what_is_not_tls_after_the_handshake_is_a_mismatch(self) -> None:
         """Bytes in clear in the midst of TLS are reported at once."""
@@ -399,7 +423,8 @@ class EndTests(TLSTestCase):
     @timeless
     async def test_server_is_left_with_a_handshake_under_way(self) -> None:
         """Leaving waits for no handshake; the client is told of as connected."""
-        with self.assertRaisesRegex(ExpectationError, "still connected when the server is left|expects no connection"):
+        unexpected = r"^unexpected connection 1: the script has no expect_connect\(\)\n"
+        with self.assertRaisesRegex(ExpectationError, f"still connected when the server is left|{unexpected}"):
             async with MockTCPServer(tls=True) as server:
                 client = await TLSClient.connect(server, shake=False)
                 self.addCleanup(client.close)

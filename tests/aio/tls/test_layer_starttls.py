@@ -9,7 +9,9 @@ import unittest
 from typing import Any
 
 from tcpclient_testing import ExpectationError, MockTCPServer, tls
+from tcpclient_testing.engine.connection.handshake import HANDSHAKE_DONE
 from tests.support.loops import timeless
+from tests.support.platforms import needs_clients
 from tests.support.tls_cases import (
     VERSIONS,
     TLSTestCase,
@@ -17,6 +19,7 @@ from tests.support.tls_cases import (
     only,
 )
 from tests.support.tls_client import FIN, TLSClient
+from tests.support.transcripts import notes
 
 
 class StartTLSTests(TLSTestCase):
@@ -56,6 +59,28 @@ class StartTLSTests(TLSTestCase):
             assert connection.tls is not None
             self.assertEqual(connection.tls.server_name, "localhost")
 
+    async def test_session_tickets_left_unread_are_named(self) -> None:
+        """They are all that can be unread, since the client has read the go-ahead."""
+        context = tls.server_context()
+        context.num_tickets = 2
+
+        def script(server: MockTCPServer) -> None:
+            server.expect_connect()
+            server.expect_line(b"STARTTLS")
+            server.send_line(b"220 go ahead")
+            server.start_tls(context)
+            server.expect_disconnect()
+
+        async def client(server: MockTCPServer) -> None:
+            client = await self.ask(server, context=only(ssl.TLSVersion.TLSv1_3))
+            await client.handshake()
+            while not any(note.startswith(HANDSHAKE_DONE) for note in notes(server)):
+                await asyncio.sleep(0)
+            client.reset()
+        said = await self.failure(script, client, tls=None)
+        self.assert_says(said, "the client closed with the server's TLS session tickets unread (a reset)",
+                         "num_tickets = 0")
+
     async def test_steps_may_be_awaited_one_by_one(self) -> None:
         """In imperative style the client may have begun its handshake, or gone on in clear, before the upgrade."""
         for late, words in ((b"", None), (b"EHLO me\r\n", "plain text instead of beginning the TLS handshake")):
@@ -78,6 +103,7 @@ class StartTLSTests(TLSTestCase):
                 with self.assertRaisesRegex(ExpectationError, words):
                     await connection.expect_line()
 
+    @needs_clients
     async def test_server_that_takes_its_time_after_the_go_ahead(self) -> None:
         """The client has begun its handshake when the server is ready at last, or has given up."""
         for patient in (True, False):
@@ -123,18 +149,41 @@ class StartTLSTests(TLSTestCase):
         self.assert_says(await self.failure(script, self.hurry, tls=None),
                          "in clear before the server was ready")
 
-    async def test_bytes_after_an_expectation_are_not_after_the_go_ahead(self) -> None:
-        """What was sent before the request for TLS is none."""
-        def script(server: MockTCPServer) -> None:
-            server.expect_connect()
-            server.send_line(b"220 welcome")
-            server.expect_line(b"STARTTLS")
-            server.start_tls()
+    @staticmethod
+    def without_go_ahead(server: MockTCPServer) -> None:
+        """A script in which the client begins its handshake when it likes. What was sent before is no go-ahead."""
+        server.expect_connect()
+        server.send_line(b"220 welcome")
+        server.expect_line(b"STARTTLS")
+        server.start_tls()
 
+    async def test_handshake_without_a_go_ahead(self) -> None:
+        """It may have begun before the server was ready, since nothing was to be waited for."""
+        for begins_with in ("the request", "connecting"):
+            with self.subTest(begins_with=begins_with):
+                async with MockTCPServer() as server:
+                    client = await TLSClient.connect(server, shake=False)
+                    client.begin_handshake()
+                    first = client.outgoing.read()
+                    if begins_with == "connecting":
+                        await client.loop.sock_sendall(client.sock, first)
+                        server.expect_connect()
+                        server.start_tls()
+                    else:
+                        self.without_go_ahead(server)
+                        await client.loop.sock_sendall(client.sock, b"STARTTLS\r\n" + first)
+                        await client.loop.sock_recv(client.sock, len(b"220 welcome\r\n"))
+                    await client.handshake()
+                    await server.join()
+                    await client.leave()
+
+    async def test_clear_bytes_without_a_go_ahead_are_a_mismatch(self) -> None:
+        """They are no handshake."""
         async def client(server: MockTCPServer) -> None:
-            client = await self.asking(server)
+            client = await self.ask(server, b"STARTTLS\r\nRSET\r\n")
             self.addCleanup(client.close)
-        self.assert_says(await self.failure(script, client, tls=None), "in clear before the server was ready")
+        self.assert_says(await self.failure(self.without_go_ahead, client, tls=None),
+                         "in clear before the server was ready for TLS: b'RSET\\r\\n'")
 
     async def test_handshake_that_begins_where_a_line_is_due(self) -> None:
         """The hint is not that the server speaks no TLS, where the script has an upgrade further on."""
@@ -145,8 +194,10 @@ class StartTLSTests(TLSTestCase):
             server.send_line(b"220 go ahead")
             server.start_tls()
 
-        self.assert_says(await self.failure(script, self.hurry, tls=None), "expected b'AUTH', got",
-                         "it has to wait for the server's go-ahead")
+        said = await self.failure(script, self.hurry, tls=None)
+        self.assert_says(said, "the client began its TLS handshake before the script reached start_tls() (connection ",
+                         "the client has to wait for the server's go-ahead")
+        self.assertNotIn("expected b'AUTH', got", str(said))  # nobody compares that with a ClientHello
 
     async def test_clear_bytes_before_an_awaited_go_ahead_are_a_mismatch(self) -> None:
         """What came before the go-ahead stays before it, whenever the upgrade is asked for."""

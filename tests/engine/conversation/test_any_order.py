@@ -69,7 +69,20 @@ class UnorderedTests(unittest.TestCase):
         self.server.sleep(2)
         self.server.receive(b"2\r\n")
         self.server.sleep(1.5)
-        self.assertIn("not complete within 3.0 s", self.server.verdict[2])
+        self.assertEqual(self.server.verdict[2],
+                         "2 of 3 messages in any order are missing: expect_line(b'1') and expect_line(b'3'); not "
+                         "complete within 3.0 s")
+
+    def test_within_when_a_message_has_begun(self) -> None:
+        """What has come of it is told; the messages before it were received in that time, too."""
+        with self.handle.any_order():
+            self.handle.expect_line(b"1", within=3)
+            self.handle.expect_line(b"2")
+        self.server.connect()
+        self.server.receive(b"2\r\n1")
+        self.server.sleep(3.5)
+        self.assertEqual(self.server.verdict[2], "1 of 2 messages in any order is missing: expect_line(b'1'); not "
+                                                 "complete within 3.0 s; got 1 byte (b'1')")
 
     def test_mismatch_names_every_candidate(self) -> None:
         """At the byte where the last one is out, each is named with its own mismatch and line."""
@@ -80,7 +93,7 @@ class UnorderedTests(unittest.TestCase):
         self.server.receive(b"on")
         self.assertIsNone(self.server.verdict)
         self.server.receive(b"x")
-        self.assertIn("expected one of 2 messages in any order, got b'onx'", self.server.verdict[2])
+        self.assertEqual(self.server.verdict[2], "got b'onx', with which none of 2 messages in any order begins")
         failure = self.server.session.failure
         assert failure is not None
         self.assertIn("expect_line(b'only') at test_any_order.py:", "\n".join(failure.mismatch.details))

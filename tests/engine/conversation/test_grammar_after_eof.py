@@ -114,7 +114,7 @@ class ResetAfterEofTests(unittest.TestCase):
         for method in ("send_eof", "disconnect"):
             server = self.watched(method)
             self.assertEqual((server.watched, server.verdict[2]),
-                             ([], "expected the client to reset the connection, it half-closed"))
+                             ([], "expected the client to reset the connection, but it half-closed"))
 
     def test_half_close_and_reset_that_are_one(self) -> None:
         """They satisfy both steps, in either order of script and client; a reset alone does not."""
@@ -127,7 +127,7 @@ class ResetAfterEofTests(unittest.TestCase):
                     server.tell(1, "was_reset", after_fin=after_fin)
                 server.expect_eof()
                 if early and not after_fin:
-                    self.assertRegex(server.verdict[2], "^expected the client to end its stream, it reset")
+                    self.assertRegex(server.verdict[2], "^expected the client to end its stream, but it reset")
                     continue
                 server.expect_reset()
                 if not early:

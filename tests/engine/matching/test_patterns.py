@@ -45,12 +45,12 @@ class RegexTests(FeedingTestCase):
 
     def test_regex_that_does_not_match(self) -> None:
         """What does match, if anything, is told: most often a pattern lacks its ending."""
-        self.assertDiffers(Regex(rb"GET \S+"), b"PUT /", Unmatched, r"expected Regex(b'GET \\S+'), got b'PUT /'")
+        self.assertDiffers(Regex(rb"GET \S+"), b"PUT /", Unmatched, r"expected Regex(rb'GET \S+'), got b'PUT /'")
         self.assertDiffers(
             Regex(rb"GET \S+"),
             b"GET /\r\n",
             Unmatched,
-            r"expected Regex(b'GET \\S+'), got b'GET /\r\n'; it matches bytes 0 to 4 only, and must match all 7",
+            r"expected Regex(rb'GET \S+'), got b'GET /\r\n'; it matches bytes 0 to 4 only, and must match all 7",
         )
 
     def test_regex_in_json(self) -> None:

@@ -121,8 +121,7 @@ class PoolTests(unittest.TestCase):
         one, two = (f"expect_line({name!r}) at {handle.conversation.script.steps[1].lines()[0]}"
                     for name, handle in zip((b"a", b"b"), self.handles))
         self.assertEqual(self.server.verdict[2],
-                         f"expected one of 2 messages in any order ({one}, {two}), got b'x', with which none of them "
-                         "begins")
+                         f"got b'x', with which none of 2 messages in any order begins: {one}, {two}")
         self.assertEqual([line[0:10] for line in self.marked()], ["  > 2 expe", "  > 2 expe"])
 
     def marked(self) -> list[str]:
@@ -140,7 +139,7 @@ class PoolTests(unittest.TestCase):
         assert failure is not None
         self.assertEqual(failure.number, last)
         self.assertEqual(failure.step, self.handles[0].conversation.script.steps[1])
-        self.assertEqual(self.server.verdict[2], "expected b'a', got b'other'; first difference at byte 0")
+        self.assertEqual(self.server.verdict[2], "expected b'a', got b'other' at byte 0")
         self.assertEqual(len(self.marked()), 1)
         self.assertIn(f"  connection 1: expect_line(b'b') at {self.handles[1].conversation.script.steps[1].lines()[0]}",
                       failure.mismatch.details)
@@ -152,7 +151,7 @@ class PoolTests(unittest.TestCase):
             self.server.receive(b"b\r\n", self.server.connect())
         place = self.handles[1].conversation.script.steps[1].lines()[0]
         self.assertEqual(self.server.verdict[2],
-                         "expected b'a', got b'b'; first difference at byte 0; connection 1 has the "
+                         "expected b'a', got b'b' at byte 0; connection 1 has the "
                          f"script of expect_line(b'b') at {place}")
 
     def test_many_scripts_when_none_fits(self) -> None:
@@ -160,7 +159,8 @@ class PoolTests(unittest.TestCase):
         self.write(b"a", b"b", b"c", b"d", b"e")
         self.server.receive(b"x", self.server.connect())
         self.assertRegex(self.server.verdict[2],
-                         r"one of 5 messages in any order \(.*b'a'.*, .*b'b'.*, .*b'c'.*, 2 more\)")
+                         r"^got b'x', with which none of 5 messages in any order begins: "
+                         r".*b'a'.*, .*b'b'.*, .*b'c'.*, 2 more$")
 
     def test_steps_after_the_block_when_scripts_have_moved(self) -> None:
         """The newest expected connection is the one whose script was written last, whatever its number."""
@@ -397,7 +397,8 @@ class AllowedTests(unittest.TestCase):
         self.server.receive(b"PING\r\nPINX", self.server.connect())
         failure = self.server.session.failure
         assert failure is not None
-        self.assertRegex(failure.mismatch.summary, r"^expected one of 2 messages .*\(.*\), got b'PINX', with")
+        self.assertRegex(failure.mismatch.summary, r"^got b'PINX', with which none of 2 messages in any order begins: "
+                                                   r"expect_line\(b'a'\) at .*, expect_line\(b'b'\) at .*$")
         self.assertIn("nor is it what allow(b'PING\\r\\n')", "\n".join(failure.mismatch.details))
 
     def test_mismatch_when_one_script_is_left(self) -> None:
@@ -409,7 +410,7 @@ class AllowedTests(unittest.TestCase):
         failure = self.server.session.failure
         assert failure is not None
         self.assertIs(failure.step, last.conversation.script.steps[1])
-        self.assertEqual(self.server.verdict[2], "expected b'a', got b'other'; first difference at byte 0")
+        self.assertEqual(self.server.verdict[2], "expected b'a', got b'other' at byte 0")
 
     def test_timeout_when_only_allowed_messages_come(self) -> None:
         """They are no progress: the client is overdue as if it had sent nothing."""

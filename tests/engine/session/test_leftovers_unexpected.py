@@ -19,6 +19,37 @@ def waiting(*, connections: int, allow_extra: bool = False) -> str:
     return str(server.verdict[2])
 
 
+class UnexpectedTests(unittest.TestCase):
+    """One connection more than the script has, when the server is left."""
+
+    def verdict(self, *sent: bytes, expected: int) -> str:
+        """Let that many clients connect as expected, and one more, which sends something; return the verdict."""
+        server = MemoryServer()
+        for _ in range(expected):
+            server.expect_connect().connection.expect_disconnect()
+            server.half_close(server.connect())
+        number = server.connect()
+        for data in sent:
+            server.receive(data, number)
+        server.session.settle(server.now, allow_open=False, allow_extra=False)
+        failure = server.session.failure
+        assert failure is not None
+        self.assertEqual((failure.number, failure.step), (number, None))
+        self.assertEqual((failure.mismatch.received, failure.mismatch.offset), (b"".join(sent), 0))
+        return failure.mismatch.summary
+
+    def test_connection_of_which_the_script_knows_nothing(self) -> None:
+        """Its number, and how many connections the script has; the last one is written at that place."""
+        place = r"test_leftovers_unexpected\.py:\d+"
+        for expected, has in ((0, r"no expect_connect\(\)"), (1, rf"one expect_connect\(\) \({place}\)"),
+                              (3, rf"3 expect_connect\(\) \(that of connection 3 at {place}\)")):
+            text = f"unexpected connection {expected + 1}: the script has {has}"
+            with self.subTest(expected=expected):
+                self.assertRegex(self.verdict(expected=expected), f"^{text}$")
+                self.assertRegex(self.verdict(b"HE", b"LO\r\n", expected=expected),
+                                 rf"^{text}; the client sent b'HELO\\r\\n'$")
+
+
 class UninvitedTests(unittest.TestCase):
     def test_time_out_when_the_client_has_connected_again(self) -> None:
         """Each connection is named, the first few by their address."""

@@ -41,7 +41,7 @@ class DataTests(unittest.TestCase):
         self.assertEqual(failed_at(server), 4.0)
         self.assertEqual(server.verdict[2], "the script is complete; the test waits for data from the server; "
                                             "nothing happened for 4.0 s")
-        self.assertIn("a reply is missing in the script", server.session.failure.mismatch.hint)  # type: ignore[union-attr]
+        self.assertIn("a reply is missing from the script", server.session.failure.mismatch.hint)  # type: ignore[union-attr]
 
     def test_bytes_that_no_step_explains(self) -> None:
         """They are the cause, and so they are named, unless they are permitted."""

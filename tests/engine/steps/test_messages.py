@@ -34,37 +34,58 @@ class MessageTests(unittest.TestCase):
     def test_time_is_over(self) -> None:
         """What is expected, how much of it came, and whether time ran out by silence or in all."""
         abc, line = "expected 3 bytes b'abc'", "expected a line ending in b'\\r\\n'"
+        without = r"without its ending b'\r\n'"
         cases: tuple[tuple[Callable[[MemoryServer], Any], bytes, str], ...] = (
             (lambda d: d.expect_bytes(b"abc"), b"", f"{abc}, nothing received for 5.0 s"),
             (lambda d: d.expect_bytes(b"abc"), b"ab", f"{abc}, got only 2 (b'ab'), then nothing for 5.0 s"),
             (lambda d: d.expect_bytes(b"abc", within=2), b"ab", f"{abc}, got only 2 (b'ab') within 2.0 s"),
             (lambda d: d.expect_bytes(b"abc", within=2), b"", f"{abc}, nothing received within 2.0 s"),
-            (lambda d: d.expect_line(), b"PA", f"{line}, nothing received for 5.0 s; 2 bytes are waiting: b'PA'"),
-            (lambda d: d.expect_line(StartsWith(b"P"), within=2), b"PA",
-             f"{line}, StartsWith(b'P'), not complete within 2.0 s; 2 bytes are waiting: b'PA'"),
+            (lambda d: d.expect_line(), b"PA", f"got b'PA' {without}, then nothing for 5.0 s"),
+            (lambda d: d.expect_line(), b"PA\r", rf"got b'PA\r' {without}, then nothing for 5.0 s"),
+            (lambda d: d.expect_line(), b"x" * 100, f"got ...b'xxxxxxxxxxxx' {without}, then nothing for 5.0 s"),
+            (lambda d: d.expect_line(StartsWith(b"P"), within=2), b"PA", f"got b'PA' {without} within 2.0 s"),
+            (lambda d: d.expect_line(StartsWith(b"PASS"), within=2), b"PA",
+             f"{line}, StartsWith(b'PASS'), got 2 bytes (b'PA') within 2.0 s"),
+            (lambda d: d.expect_line(b"PASS"), b"PASS", f"got b'PASS' {without}, then nothing for 5.0 s"),
+            (lambda d: d.expect_line(b"PASS"), b"PA",
+             "expected the line b'PASS', got 2 bytes (b'PA'), then nothing for 5.0 s"),
+            (lambda d: d.expect_line(b"x" * 100), b"x" * 100,
+             f"got ...b'xxxxxxxxxxxx' {without}, then nothing for 5.0 s"),
+            (lambda d: d.expect_line(b"x" * 100), b"x" * 90,
+             f"expected the line b'{'x' * 24}'..., got 90 bytes (b'{'x' * 24}'...), then nothing for 5.0 s"),
             (lambda d: d.expect_line(within=2), b"", f"{line}, nothing received within 2.0 s"),
-            (lambda d: d.expect_line(b"x"), b"", f"{line} that is b'x', nothing received for 5.0 s"),
-            (lambda d: d.expect_exactly(3), b"a",
-             "expected 3 bytes, nothing received for 5.0 s; 1 byte is waiting: b'a'"),
+            (lambda d: d.expect_line(b"x"), b"", "expected the line b'x', nothing received for 5.0 s"),
+            (lambda d: d.expect_until(b"--", b"x"), b"",
+             "expected bytes up to b'--' that is b'x', nothing received for 5.0 s"),
+            (lambda d: d.expect_exactly(3), b"a", "expected 3 bytes, got 1 byte (b'a'), then nothing for 5.0 s"),
             (lambda d: d.expect_frame(), b"\0",
-             "expected the 4-byte length of a frame, nothing received for 5.0 s; 1 byte is waiting: b'\\x00'"),
+             r"expected the 4-byte length of a frame, got 1 byte (b'\x00'), then nothing for 5.0 s"),
         )
         for write, data, text in cases:
-            with self.subTest(text=text):
+            with self.subTest(text=text, data=data):
                 self.assertEqual(self.outcome(write, *([data] if data else []), sleep=9), text)
 
     def test_stream_ends(self) -> None:
         """How it ended, and how much had come."""
-        abc, line = "expected 3 bytes b'abc'", "expected a line ending in b'\\r\\n'"
+        abc = "expected 3 bytes b'abc'"
         for then, ending in (("half_close", "half-closed"), ("reset_by_client", "reset the connection")):
             for write, data, text in (
-                    (lambda d: d.expect_bytes(b"abc"), b"", f"{abc}, got nothing"),
                     (lambda d: d.expect_bytes(b"abc"), b"ab", f"{abc}, got 2 (b'ab')"),
-                    (lambda d: d.expect_line(), b"ab", f"{line}; got 2 bytes (b'ab')"),
+                    (lambda d: d.expect_bytes(b"." * 100 + b"abc"), b"." * 100 + b"ab",
+                     f"expected 103 bytes b'{'.' * 24}'..., got 102 (...b'{'.' * 10}ab')"),
+                    (lambda d: d.expect_line(), b"ab", r"got b'ab' without its ending b'\r\n'"),
+                    (lambda d: d.expect_line(b"ab"), b"ab", r"got b'ab' without its ending b'\r\n'"),
+                    (lambda d: d.expect_line(b"abc"), b"ab", "expected the line b'abc'; got 2 bytes (b'ab')"),
                     (lambda d: d.expect_frame(), b"\0\0\0\2a", "expected a frame of 2 bytes; got 1 byte (b'a')")):
                 with self.subTest(text=text, ending=ending):
                     self.assertEqual(self.outcome(write, *([data] if data else []), then=then),
                                      f"{text} before the client {ending}")
+            for write, text in ((lambda d: d.expect_bytes(b"abc"), "the 3 bytes b'abc'"),
+                                (lambda d: d.expect_line(b"abc"), "the line b'abc'"),
+                                (lambda d: d.expect_line(), r"a line ending in b'\r\n'"),
+                                (lambda d: d.expect_frame(), "the 4-byte length of a frame")):
+                with self.subTest(text=text, ending=ending):
+                    self.assertEqual(self.outcome(write, then=then), f"the client {ending} without sending {text}")
 
     def test_length_by_a_callable_that_raises(self) -> None:
         """The test's own mistake is the report, with the exception."""
@@ -116,10 +137,10 @@ class EndingTests(unittest.TestCase):
     def test_stream_ends_otherwise(self) -> None:
         """A reset is no close, and a close no reset."""
         self.assertEqual(self.verdict("expect_reset", lambda server: server.half_close()),
-                         "expected the client to reset the connection, it half-closed")
+                         "expected the client to reset the connection, but it half-closed")
         for method, what in self.METHODS[:2]:
             self.assertEqual(self.verdict(method, lambda server: server.reset_by_client()),
-                             f"expected the client {what}, it reset the connection")
+                             f"expected the client {what}, but it reset the connection")
 
     def test_client_stays_after_the_server_has_disconnected(self) -> None:
         """What it sends meanwhile is not judged, and no sign of life either."""

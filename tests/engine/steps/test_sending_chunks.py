@@ -156,7 +156,7 @@ class HangUpTests(unittest.TestCase):
 
     def test_reset_after_what_belongs_to_no_step(self) -> None:
         """A client need not read the reply to an allowed message; that of the script it has to."""
-        for replies, words in ((True, ""), (False, "expected the client to disconnect, it reset the connection")):
+        for replies, words in ((True, ""), (False, "expected the client to disconnect, but it reset the connection")):
             with self.subTest(replies=replies):
                 self.server = memory()
                 self.server.taking = True

@@ -19,6 +19,7 @@ from tcpclient_testing.aio.process import watchdog
 from tcpclient_testing.matchers import Predicate
 from tests.support.blocking import connect, descriptors, eventually, threads
 from tests.support.long import lasting
+from tests.support.platforms import needs_fine_clock
 
 TIMEOUT = 0.05
 PATIENT = 30.0  # for steps, lest they fail before the thread is given up
@@ -177,6 +178,7 @@ class WaitTests(Case):
             server.close()
             self.assertTrue(server.closed)
 
+    @needs_fine_clock
     def test_wait_with_a_time_out(self) -> None:
         """A wait of the test's own that was over before is a consequence."""
         with self.assertRaises(ExpectationError) as caught, self.blocked() as server:
@@ -276,6 +278,32 @@ client = socket.create_connection(server.address)
             _, errors = process.communicate("\n", timeout=20)
         self.assertEqual(process.returncode, 0)
         self.assertIn("the server's thread is blocked at <string>:", errors)
+
+
+class WindingUpTests(unittest.TestCase):
+    """What is in the loop when the server is closed."""
+
+    def test_tasks_of_the_last_turns(self) -> None:
+        """A task that is made while the loop ends, here by a generator's `finally`, is cancelled, and not left."""
+        made: list[Any] = []
+
+        async def generate() -> Any:
+            try:
+                yield b"PONG\r\n"
+            finally:
+                made.append(asyncio.get_running_loop().create_task(asyncio.Event().wait()))
+
+        async def reply(_: Any) -> Any:
+            made.append(generate())
+            return await made[0].__anext__()
+
+        with ThreadedMockTCPServer() as server:
+            server.expect_connect()
+            server.send_bytes(reply)
+            server.expect_disconnect()
+            with connect(server.address) as client:
+                self.assertEqual(client.recv(6), b"PONG\r\n")
+        self.assertTrue(made[1].cancelled())
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from tcpclient_testing.server.threaded.server import ThreadedMockTCPServer
 from tests.support.blocking import Worker, connect, descriptors, eventually, threads
 from tests.support.greetings import greet, script_greeting
 from tests.support.long import LONG, lasting
+from tests.support.platforms import needs_proc
 from tests.support.readme import ROOT
 
 
@@ -74,7 +75,7 @@ class LifeTests(unittest.TestCase):
 
     def test_stop_when_an_exception_is_handled(self) -> None:
         """In a `finally`, stop() waits for nothing, and the exception stays what it was."""
-        server = ThreadedMockTCPServer().start()
+        server = ThreadedMockTCPServer(timeout=60).start()
         server.expect_connect()
         started = time.monotonic()
         with self.assertRaises(KeyError):
@@ -82,7 +83,7 @@ class LifeTests(unittest.TestCase):
                 raise KeyError
             finally:
                 server.stop()
-        self.assertLess(time.monotonic() - started, 2)
+        self.assertLess(time.monotonic() - started, 30)
 
     def test_stop_when_an_exception_ends_there(self) -> None:
         """In an `except` that handles what the test expects, stop() gives the verdict."""
@@ -153,9 +154,11 @@ class VerdictTests(unittest.TestCase):
             greet(server.address)
 
         error = self.failure_of(body)
-        self.assertRegex(str(error), r"^connection 1, step 2 of 2 \(test_server.py:.*\): expected b'howdy', got b'he")
+        self.assertRegex(str(error), r"^expected b'howdy', got b'he\w*' at byte 1 \(connection 1, step 2 of 2, "
+                                     r"test_server\.py:\d+ from test_server\.py:\d+\)\n")
         self.assertIsInstance(error.client_exception, ConnectionResetError)
-        self.assertRegex(str(error).split("then the client raised")[1], "return client.recv")
+        self.assertRegex(str(error).split("then the client raised\n")[1],
+                         r"^    ConnectionResetError: .* \(greetings.py:\d+\)$")
 
     def test_client_exception_when_it_did_not_wait(self) -> None:
         """What a client sent before it raised is judged first, however fast it was."""
@@ -250,14 +253,14 @@ class NestedTests(unittest.TestCase):
 class HangingClientsTests(unittest.TestCase):
     """Blocking clients that would hang; each is ended within its bound, and reported as what it is."""
 
-    BOUND = 5.0
+    BOUND = 30.0
 
     def ended_by(self, body: Callable[[ThreadedMockTCPServer], object], **options: Any) -> str:
         """Run a client in this thread, and return the report."""
         started = time.monotonic()
         made = ThreadedMockTCPServer(**{"timeout": 0.02, **options})
         with self.assertRaises(ExpectationError) as caught, made as server:
-            server.expect_connect(timeout=30)
+            server.expect_connect(timeout=60)
             body(server)
         self.assertLess(time.monotonic() - started, self.BOUND)
         return str(caught.exception)
@@ -278,7 +281,8 @@ class HangingClientsTests(unittest.TestCase):
                 client.sendall(b"EHLO")
                 server.expect_line()
                 client.recv(1)
-        self.assertIn("4 bytes are waiting: b'EHLO'", self.ended_by(body))
+        self.assertRegex(self.ended_by(body), r"^got b'EHLO' without its ending b'\\r\\n', then nothing for 0\.0\d+ s "
+                                              r"\(connection 1, step 2 of 2, ")
 
     def test_client_that_waits_after_the_script(self) -> None:
         """Where the script is complete and the client waits on, idleness ends it."""
@@ -332,7 +336,7 @@ class HangingClientsTests(unittest.TestCase):
                     client.recv(1)
             except OSError:
                 pass
-        self.assertIn("first difference at byte 1", self.ended_by(body, timeout=30))
+        self.assertIn("expected b'hello', got b'howdy' at byte 1 (connection 1, ", self.ended_by(body, timeout=30))
 
     def test_client_in_a_thread_that_hangs(self) -> None:
         """A test that joins the thread of its client goes on when the script fails."""
@@ -344,7 +348,7 @@ class HangingClientsTests(unittest.TestCase):
         self.assertIn("expected 13 bytes b'hello, server'", self.ended_by(body))
 
 
-@unittest.skipUnless(sys.platform == "linux", "looks at descriptors")
+@needs_proc
 class ForkTests(unittest.TestCase):
     """A process that forks while a server runs."""
 

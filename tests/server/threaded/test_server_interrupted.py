@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 import unittest
+from unittest import mock
 
 from tcpclient_testing import ThreadedMockTCPServer, ThreadedMockTCPServerMixin
 from tests.support.blocking import connect, descriptors, threads
 from tests.support.greetings import greet, script_greeting
 from tests.support.interrupts import lines_that_leave_something
 from tests.support.long import LONG, lasting
+from tests.support.platforms import needs_proc
 
 
 def with_block() -> None:
@@ -68,7 +70,7 @@ def test_case() -> None:
     Case("test").run()
 
 
-@unittest.skipUnless(sys.platform == "linux", "looks at descriptors")
+@needs_proc
 class EveryLineTests(unittest.TestCase):
     """KeyboardInterrupt in each line of the library that the main thread runs."""
 
@@ -97,7 +99,8 @@ class EveryLineTests(unittest.TestCase):
         self.assertEqual(lines_that_leave_something(test_case, step=9), [])
 
 
-@unittest.skipUnless(sys.platform == "linux" and hasattr(signal, "setitimer"), "looks at descriptors")
+@needs_proc
+@unittest.skipUnless(hasattr(signal, "setitimer"), "needs timers that send signals")
 class SignalTests(unittest.TestCase):
     """A real signal, after a random time."""
 
@@ -112,6 +115,10 @@ class SignalTests(unittest.TestCase):
 
         previous = signal.signal(signal.SIGALRM, interrupt)
         self.addCleanup(signal.signal, signal.SIGALRM, previous)
+        # In the callback of a weak reference Python drops what is raised, and tells of it.
+        told = mock.patch.object(sys, "unraisablehook", lambda _: None)
+        told.start()
+        self.addCleanup(told.stop)
         before = descriptors(), threads()
         for number in range(1000 if LONG else 40):
             server = ThreadedMockTCPServer()

@@ -13,7 +13,7 @@ from typing import Any, Callable
 from tcpclient_testing import ExpectationError, MockTCPServer
 from tests.support.virtual import run_on_virtual_time
 
-HINT = "start the client before awaiting a step"
+HINT = "nothing is running that could connect: "
 
 
 class TooEarlyTests(unittest.TestCase):

@@ -1,0 +1,1 @@
+"""A network without an operating system: connections between clients and servers of one event loop."""

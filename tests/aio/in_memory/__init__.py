@@ -1,0 +1,1 @@
+"""Tests of connections in memory, and of the loop that they see."""
