@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import unittest
 import weakref
 from collections.abc import AsyncIterator
@@ -12,6 +11,7 @@ from typing import Any, Callable, Optional
 
 from tcpclient_testing import ExpectationError, MockTCPServer
 from tcpclient_testing.harness.task_snapshot import TaskSnapshot
+from tests.support.collecting import collect
 from tests.support.loops import TimelessTestCase, timeless
 from tests.support.streams import close, connect
 
@@ -118,7 +118,7 @@ class WhereaboutsTests(unittest.IsolatedAsyncioTestCase):
         event.set()
         await task
         del task
-        gc.collect()
+        collect(cycles=True)
         self.assertIsNone(held_by[0]())
         del moment
 

@@ -7,7 +7,6 @@ the code.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import io
 import logging
@@ -23,6 +22,7 @@ from unittest import mock
 
 from tests.mistakes import asynchronous, threaded
 from tests.mistakes.table import Mistake
+from tests.support.collecting import collect
 from tests.support.long import ALL
 from tests.support.platforms import SEES_CLIENTS, SEES_THREADS
 
@@ -90,7 +90,7 @@ class ReportTests(unittest.TestCase):
             for mistake in mistakes:
                 if ALL or "timeout" not in mistake.options:  # else it lasts
                     self.check_one(kind, mistake)
-            gc.collect()
+            collect(cycles=True)
 
     def check_one(self, kind: str, mistake: Mistake) -> None:
         """Compare one report."""

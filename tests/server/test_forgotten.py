@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import socket
 import subprocess
@@ -34,8 +33,7 @@ def warnings_of(function: Callable[[], Any], expected: int = 0) -> list[warnings
     collect()  # what other tests left behind warns now
 
     def told() -> list[warnings.WarningMessage]:
-        gc.collect()
-        collect()
+        collect(cycles=True)
         return [each for each in caught if "never stopped" in str(each.message)]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -166,7 +164,7 @@ async def main():
     server = await MockTCPServer().start()
     if not (child := os.fork()):
         del server
-        gc.collect()
+        collect(cycles=True)
         sys.stderr.flush()
         os._exit(0)
     os.waitpid(child, 0)
@@ -241,12 +239,12 @@ class NotForgottenTests(unittest.TestCase):
         """A test need not keep the server that it gets: it lives until the test has ended."""
         async def test(self: Any) -> None:
             address = self.start_tcpserver(allow_extra=True).address
-            gc.collect()
+            collect(cycles=True)
             socket.create_connection(address).close()
 
         def threaded(self: Any) -> None:
             address = self.start_tcpserver(allow_extra=True).address
-            gc.collect()
+            collect(cycles=True)
             socket.create_connection(address).close()
         cases = (type("Case", (MockTCPServerMixin, unittest.IsolatedAsyncioTestCase), {"test": test}),
                  type("Case", (ThreadedMockTCPServerMixin, unittest.IsolatedAsyncioTestCase), {"test": test}),

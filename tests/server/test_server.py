@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import socket
 import threading
@@ -15,6 +14,7 @@ import warnings
 from typing import Any
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ScriptError, VirtualClockEventLoop
+from tests.support.collecting import collect
 from tests.support.long import LONG, lasting
 from tests.support.loops import AsyncTestCase, new_event_loop, timeless
 from tests.support.streams import close, connect
@@ -430,13 +430,13 @@ class LeakTests(unittest.TestCase):
         """Hundreds of servers, ended in every way: as many descriptors, tasks and threads as before, and no warning."""
         async def many() -> None:
             await asyncio.gather(*(self.one(kind) for kind in range(5)))
-            gc.collect()
+            collect(cycles=True)
             await asyncio.sleep(0)
             before = descriptors(), len(asyncio.all_tasks())
             for _ in range(500 if LONG else 20):
                 for kind in range(5):
                     await self.one(kind)
-            gc.collect()
+            collect(cycles=True)
             for _ in range(3):
                 await asyncio.sleep(0)
             self.assertEqual((descriptors(), len(asyncio.all_tasks())), before)
@@ -449,7 +449,7 @@ class LeakTests(unittest.TestCase):
                 loop.run_until_complete(many())
             finally:
                 loop.close()
-            gc.collect()
+            collect(cycles=True)
         self.assertEqual([str(warning.message) for warning in caught], [])
         self.assertLessEqual(descriptors(), outside)
         left = {thread for thread in threading.enumerate() if "tcpclient" not in thread.name} - threads

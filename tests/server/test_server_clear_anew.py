@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import socket
 import unittest
@@ -14,6 +13,7 @@ from typing import Any
 from tcpclient_testing import ExpectationError, MockTCPServer, Network, ScriptError
 from tcpclient_testing.tls import client_context
 from tests.support.clearing import ask, client, connect, exchange, say
+from tests.support.collecting import collect
 from tests.support.folders import socket_folder
 
 #: What is wrong with a client that connects where no connection is expected.
@@ -187,7 +187,7 @@ class GarbageTests(unittest.IsolatedAsyncioTestCase):
                 await ask(server)
                 old.append(weakref.ref(server._runtime))
                 await server.clear()
-            gc.collect()
+            collect(cycles=True)
             self.assertEqual([each() for each in old], [None] * len(old))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any, Callable
 
 from tcpclient_testing import ExpectationError, MockTCPServer, ScriptError, ThreadedMockTCPServer
 from tests.support.blocking import connect
+from tests.support.collecting import collect
 from tests.support.folders import socket_folder
 from tests.support.long import lasting
 from tests.support.readme import ROOT
@@ -103,11 +103,11 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
 
     async def test_child_collects_the_server(self) -> None:
         """Nor does it matter when the child's copies are garbage."""
-        def collect(server: MockTCPServer) -> None:
+        def forget(server: MockTCPServer) -> None:
             server._judgement.let_go_in_child()  # a second time does nothing
-            gc.collect()
+            collect(cycles=True)
 
-        await self.converse(collect)
+        await self.converse(forget)
 
     @unittest.skipUnless(hasattr(asyncio, "open_unix_connection"), "needs Unix-domain sockets")
     async def test_path_of_a_unix_socket_stays(self) -> None:

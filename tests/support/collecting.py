@@ -33,8 +33,11 @@ counts_references = unittest.skipUnless(_COUNTED, "needs a Python that counts re
 traces_memory = unittest.skipUnless(importlib.util.find_spec("_tracemalloc"), "needs tracemalloc")
 
 
-def collect() -> None:
-    """Let everything go to which nobody refers any more. Where references are counted, it has gone already."""
-    if not _COUNTED:
-        for _ in range(3):  # a finalizer may let go more
-            gc.collect()
+def collect(*, cycles: bool = False) -> None:
+    """Let everything go to which nobody refers any more.
+
+    Where references are counted, it has gone already, but for `cycles`. Elsewhere, one run of the garbage collector is
+    not enough: it calls finalizers, and what those refer to goes with the next run.
+    """
+    for _ in range(int(cycles) if _COUNTED else 3):
+        gc.collect()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import threading
@@ -15,6 +14,7 @@ from typing import Any, Callable, Optional
 
 import tcpclient_testing
 from tests.support.blocking import descriptors, eventually, threads
+from tests.support.collecting import collect
 from tests.support.long import LONG
 
 __all__ = ["lines_that_leave_something"]
@@ -73,7 +73,7 @@ def _left() -> tuple[int, int, bool]:
 
 
 def _is_clean(before: tuple[int, int, bool]) -> bool:
-    gc.collect()
+    collect(cycles=True)
     return _left() == before
 
 

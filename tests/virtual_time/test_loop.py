@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import math
 import os
@@ -20,6 +19,7 @@ from tcpclient_testing.errors import ScriptError
 from tcpclient_testing.virtual_time import clock
 from tcpclient_testing.virtual_time.loop import VirtualClockEventLoop, is_virtual
 from tcpclient_testing.virtual_time.policies import virtual_loop_factory, virtual_loops, virtual_policy
+from tests.support.collecting import collect
 from tests.support.long import LONG, lasting
 from tests.support.virtual import HOUR, PYTHON, LoopTestCase, close, echo_server
 
@@ -200,11 +200,11 @@ class LifetimeTests(unittest.TestCase):
         with mock.patch.object(sys, "unraisablehook", unraisable.append), warnings.catch_warnings():
             warnings.simplefilter("error")
             self.use_loop(2)
-            gc.collect()
+            collect(cycles=True)
             descriptors, threads = self.descriptors(), threading.active_count()
             for _ in range(50 if LONG else 12):
                 self.use_loop(2)
-            gc.collect()
+            collect(cycles=True)
             self.assertEqual(self.descriptors(), descriptors)
             # The watchdog of a test before this one may end meanwhile.
             self.assertLessEqual(threading.active_count(), threads)

@@ -8,7 +8,7 @@ from typing import Any, Callable, Optional, cast
 
 from . import originals
 
-__all__ = ["NativeThread", "made_thread"]
+__all__ = ["Beginning", "NativeThread", "made_thread"]
 
 __unittest = True
 
@@ -70,6 +70,40 @@ class NativeThread:
             threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), self)))
         finally:
             self._ended.release()
+
+
+class Beginning:
+    """Calls a function in another thread, where Ctrl-C doesn't strike. Use it to start what lives longer.
+
+    `threading.Thread.start` can be interrupted half-way; then nobody knows whether the thread runs. This can't: `made`
+    tells whether the function was or will be called. Call `of` once.
+    """
+
+    __slots__ = ("_over", "_threads")
+
+    def __init__(self) -> None:
+        self._threads: list[int] = []
+        self._over = originals.allocate_lock()
+
+    @property
+    def made(self) -> bool:
+        """Whether there is a thread that calls the function, or has called it."""
+        return bool(self._threads)
+
+    def of(self, function: Callable[..., None], *args: Any) -> None:
+        """Begin. Raises `RuntimeError` if the system permits no more threads. The function must not raise."""
+        def call() -> None:
+            try:
+                function(*args)
+            finally:
+                self._over.release()
+        self._over.acquire()
+        self._threads.extend(map(originals.start_new_thread, [call], [()]))  # one instruction for the interpreter
+
+    def wait(self) -> None:
+        """Wait until the function has returned. Until then, its thread counts as one that lives."""
+        self._over.acquire()
+        self._over.release()
 
 
 def made_thread(target: Callable[..., None], args: tuple[Any, ...], name: str) -> threading.Thread:

@@ -78,7 +78,7 @@ def living_thread(idle: Collection[threading.Thread] = (),
         return "a greenlet may live"
     while count := _thread._count():  # usually 0 (takes 30 ns): the main thread isn't counted, but then it's the caller
         found = _find_living_thread(count, idle, standing)
-        if found is not _UNKNOWN or not (_own_threads_end() or _thread._count() < count):
+        if found is not _UNKNOWN or not (_threads_end() or _thread._count() < count):
             return found
     return None
 
@@ -116,17 +116,20 @@ def _find_living_thread(count: int, idle: Collection[threading.Thread],
     return _UNKNOWN if count > 0 else None
 
 
-def _own_threads_end() -> bool:
-    """Wait for ignored threads that are just ending. Return whether there were any.
+def _threads_end() -> bool:
+    """Wait for threads that are just ending. Return whether there were any.
 
     `threading` forgets a thread some instructions before the interpreter stops counting it. In between it looks like
     a thread that `threading` never knew. None of the thread's own code runs any more, so the wait is very short.
     """
-    from tcpclient_testing.aio.process import watchdog  # here: load it only when it is needed
-
     known = set(threading.enumerate())
-    own = {*_own_threads, watchdog.last_ended()} - known
-    ending = [thread for thread in own if thread is not None and thread.is_alive()]
+    dummy = threading._DummyThread  # claims to live, always
+    try:
+        made: list[threading.Thread] = list(getattr(threading, "_dangling", ()))  # all that are not garbage
+    except RuntimeError:  # another thread has just made one
+        return True
+    ending = [thread for thread in made
+              if thread not in known and not isinstance(thread, dummy) and thread.is_alive()]
     for thread in ending:
         thread.join(1.0)
     return bool(ending)

@@ -28,7 +28,7 @@ from collections.abc import Coroutine
 from typing import Any, Callable, Optional, TypeVar, cast
 
 from tcpclient_testing.aio.native import originals
-from tcpclient_testing.aio.native.threads import made_thread
+from tcpclient_testing.aio.native.threads import Beginning, made_thread
 from tcpclient_testing.aio.process.blocked_call import BlockedCall
 from tcpclient_testing.aio.process.debugger import debugger_active
 from tcpclient_testing.errors import ScriptError
@@ -112,7 +112,7 @@ class LoopThread:
         self._winding_up = False
         self._hangs = False  # whether `stop` has waited in vain
         self._owed: set[Reply[Any]] = set()
-        self._begun: list[int] = []  # the starting thread, once there is one
+        self._beginning = Beginning()
         self._thread: Optional[threading.Thread] = None
         self._gone = False
         self._owner: Optional[weakref.ref[object]] = None
@@ -127,10 +127,9 @@ class LoopThread:
         opened: Reply[None] = Reply(self._owed.discard)
         self._owed.add(opened)
         try:
-            # `threading.Thread.start` can be interrupted half-way. So call it in another thread, and start that one
-            # within a single instruction: then a thread has begun if, and only if, the list says so.
-            self._begun.extend(map(originals.start_new_thread, [self._begin], [(name, opening, opened)]))
+            self._beginning.of(self._begin, name, opening, opened)
             self.answer(opened)
+            self._beginning.wait()
         except BaseException:
             self.abandon()
             raise
@@ -148,7 +147,7 @@ class LoopThread:
     @property
     def ended(self) -> bool:
         """Whether the thread has ended, or was never started in this process."""
-        return self.forked or self.given_up or self._gone or not self._begun
+        return self.forked or self.given_up or self._gone or not self._beginning.made
 
     def gone(self) -> Exception:
         """Make an exception that says why nothing can be called in this thread any more."""
@@ -242,7 +241,7 @@ class LoopThread:
         If the loop is blocked, it is given up, and what callers get then is raised. Raises `ScriptError` if the caller
         is in this thread.
         """
-        if self.forked or self.given_up or not self._begun:
+        if self.forked or self.given_up or not self._beginning.made:
             return
         if self.is_current:
             if self._gone:
@@ -289,7 +288,7 @@ class LoopThread:
     # Called in the thread.
 
     def _begin(self, name: str, opening: Callable[[], None], opened: Reply[None]) -> None:
-        """Start the thread. This is called in a thread that does nothing else: Ctrl-C does not strike here."""
+        """Start the thread. This is called in a thread that does nothing else."""
         try:
             self._thread = made_thread(self._run, (opening, opened), name)
             _living.add(self)

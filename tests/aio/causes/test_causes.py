@@ -16,6 +16,7 @@ from unittest import mock
 from tcpclient_testing import ExpectationError, MockTCPServer, ThreadedMockTCPServer
 from tcpclient_testing.aio.causes import lookout
 from tcpclient_testing.harness.exceptions import chain_of
+from tests.support.collecting import collect
 from tests.support.long import ALL, lasting
 from tests.support.loops import AsyncTestCase, on_uvloop, timeless
 
@@ -340,7 +341,7 @@ class GarbageTests(unittest.TestCase):
                 thread = threading.Thread(target=fail)
                 thread.start()
                 thread.join()
-                gc.collect()
+                collect(cycles=True)
                 await self.wait_in_vain()
                 self.assertEqual(passed_on, [])
             writer.close()

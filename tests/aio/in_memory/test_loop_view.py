@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import gc
 import socket
 import tempfile
 import unittest
@@ -206,8 +205,7 @@ class WatchTests(ViewTestCase):
         view.add(client)
         kept = weakref.ref(client)
         del client, _
-        gc.collect()
-        collect()
+        collect(cycles=True)
         self.assertIsNone(kept())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import socket
 import unittest
 import warnings
@@ -88,8 +87,7 @@ class OverrideTests(unittest.IsolatedAsyncioTestCase):
         async with MockTCPServer(in_memory=True) as server:
             kept = weakref.ref(server._runtime)
         del server
-        gc.collect()
-        collect()
+        collect(cycles=True)
         self.assertIsNone(kept())
 
 
@@ -127,8 +125,7 @@ class OverrideTests(unittest.IsolatedAsyncioTestCase):
             server.close()
             kept = weakref.ref(loop)
             del loop, server
-            gc.collect()
-            collect()
+            collect(cycles=True)
         self.assertIsNone(kept())
 
     def test_forgotten_server(self) -> None:
@@ -141,8 +138,7 @@ class OverrideTests(unittest.IsolatedAsyncioTestCase):
             loop.run_until_complete(forget())
             loop.close()
             del loop
-            gc.collect()
-            collect()
+            collect(cycles=True)
         self.assertIn("never stopped", " ".join(str(each.message) for each in caught))
 
 
@@ -252,8 +248,7 @@ class LoopTests(unittest.TestCase):
         kept = weakref.ref(network_of(loop))
         loop.close()
         del loop
-        gc.collect()
-        collect()
+        collect(cycles=True)
         self.assertIsNone(kept())
 
 

@@ -7,7 +7,7 @@ import unittest
 from unittest import mock
 
 from tcpclient_testing.aio.native import originals
-from tcpclient_testing.aio.native.threads import NativeThread, made_thread
+from tcpclient_testing.aio.native.threads import Beginning, NativeThread, made_thread
 
 
 class NativeThreadTests(unittest.TestCase):
@@ -61,3 +61,27 @@ class NativeThreadTests(unittest.TestCase):
 
 if __name__ == "__main__":
     unittest.main()
+
+
+class BeginningTests(unittest.TestCase):
+    """A function that is called where Ctrl-C doesn't strike."""
+
+    def test_is_called_in_another_thread(self) -> None:
+        """It is waited for, as often as somebody wants."""
+        seen: list[object] = []
+        beginning = Beginning()
+        self.assertFalse(beginning.made)
+        beginning.of(lambda *args: seen.extend([args, originals.get_ident()]), 1, 2)
+        self.assertTrue(beginning.made)
+        beginning.wait()
+        beginning.wait()
+        self.assertEqual(seen[0], (1, 2))
+        self.assertNotEqual(seen[1], originals.get_ident())
+
+    def test_cannot_be_called(self) -> None:
+        """If the system permits no more threads, there is none."""
+        beginning = Beginning()
+        refusing = mock.patch.object(originals, "start_new_thread", side_effect=RuntimeError("can't start new thread"))
+        with refusing, self.assertRaises(RuntimeError):
+            beginning.of(print)
+        self.assertFalse(beginning.made)

@@ -80,23 +80,16 @@ class LivingThreadTests(unittest.TestCase):
         patch.start()
         self.addCleanup(patch.stop)
 
-    def test_forgotten_thread_is_waited_for_if_it_is_set_aside(self):
-        """In its last instructions a thread of the library's own is seen out."""
-        self.forgotten(own_thread(threading.Thread(target=self.over.wait)))
+    def test_forgotten_thread_is_waited_for(self):
+        """In its last instructions a thread is seen out, whoever has started it: it does nothing any more."""
+        self.forgotten(threading.Thread(target=self.over.wait))
         self.assertIsNone(living_thread())
 
-    def test_forgotten_thread_is_waited_for_if_it_is_the_watchdogs(self):
-        """So is the watchdog's."""
-        thread = threading.Thread(target=self.over.wait)
-        self.forgotten(thread)
-        with mock.patch.object(watchdog, "_last", thread):
-            self.assertIsNone(living_thread())
-
-    def test_forgotten_thread_is_counted_if_it_is_somebody_elses(self):
-        """Others are not waited for."""
-        self.forgotten(threading.Thread(target=self.over.wait))
-        self.assertIn("lives", living_thread())
-        self.assertFalse(self.over.is_set())
+    def test_forgotten_thread_does_not_hide_another(self):
+        """While one is seen out, another that lives is counted."""
+        self.start(threading.Thread(target=self.over.wait, name="other"))
+        self.forgotten(threading.Thread(target=int))
+        self.assertEqual(living_thread(), "thread 'other' lives")
 
     def test_thread_set_aside_is_not_counted_while_it_ends(self):
         """In its last instructions `threading` has forgotten a thread already, and the interpreter still counts it."""

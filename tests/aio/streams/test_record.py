@@ -86,7 +86,7 @@ class ClosingTests(WatchedServerTestCase):
         writer.close()
         with self.assertWarnsRegex(RuntimeWarning, "'StreamWriter.wait_closed' was never awaited"):
             writer.wait_closed()  # type: ignore[unused-coroutine]
-            gc.collect()
+            collect(cycles=True)
         self.assertFalse(stream.wait_closed_awaited)
 
     async def test_nothing_is_wrong_when_another_task_waits(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import re
 import socket
 import threading
@@ -157,7 +156,7 @@ class WarningsTests(unittest.TestCase):
         watch.start()
         self.addCleanup(watch.stop)
         told: list[list[str]] = []
-        gc.collect()  # what other tests left behind warns now
+        collect(cycles=True)  # what other tests left behind warns now
 
         async def client() -> None:
             reader, writer = await open_connection(*listener.getsockname())
@@ -179,8 +178,7 @@ class WarningsTests(unittest.TestCase):
             loop.close()
             note()
             del loop
-            gc.collect()
-            collect()
+            collect(cycles=True)
             note()
         return told
 
@@ -294,7 +292,7 @@ class OtherStreamsTests(WatchedServerTestCase):
         watch.start()
         self.assertIsNot(streams.StreamWriter, ORIGINAL)
         del forgotten
-        gc.collect()
+        collect(cycles=True)
         self.assertIs(streams.StreamWriter, ORIGINAL)
 
     async def test_a_kept_class_watches_nothing_when_the_watch_has_stopped(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import socket
 import unittest
 import weakref
@@ -142,8 +141,7 @@ class CaseTests(unittest.TestCase):
         case.run(unittest.TestResult())
         kept = weakref.ref(case), weakref.ref(case.server)
         del case
-        gc.collect()
-        collect()
+        collect(cycles=True)
         self.assertEqual([each() for each in kept], [None, None])
 
     def test_result_that_a_test_asks_for(self) -> None:

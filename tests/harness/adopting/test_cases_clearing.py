@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import unittest
 import warnings
 from typing import Any, Optional
@@ -11,6 +10,7 @@ from typing import Any, Optional
 from tcpclient_testing import MockTCPServer, ThreadedMockTCPServer
 from tests.harness.adopting.test_cases import VERDICT, Opens, hang
 from tests.support.clearing import ask, exchange
+from tests.support.collecting import collect
 from tests.support.moments import shortened
 
 
@@ -88,7 +88,7 @@ class ClearingTests(unittest.TestCase):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             case.run(unittest.TestResult())
-            gc.collect()
+            collect(cycles=True)
         self.assertEqual(len([each for each in caught if "never stopped" in str(each.message)]), 1)
         del case
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import unittest
 import weakref
 from typing import Any, Optional
@@ -12,6 +11,7 @@ from typing import Any, Optional
 from tcpclient_testing import MockTCPServer, MockTCPServerMixin, ThreadedMockTCPServer
 from tcpclient_testing.harness.adopting.owners import opening_for
 from tcpclient_testing.harness.servers import ServersOfTest, owner_of
+from tests.support.collecting import collect
 
 
 class OwnerTests(unittest.TestCase):
@@ -105,7 +105,7 @@ class OwnerTests(unittest.TestCase):
         self.assertIsNotNone(owner_of(server._judgement))
         kept = weakref.ref(servers)
         del servers
-        gc.collect()
+        collect(cycles=True)
         self.assertIsNone(kept())
         self.assertIsNone(owner_of(server._judgement))
 

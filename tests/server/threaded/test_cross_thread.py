@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import sys
 import threading
@@ -17,6 +16,7 @@ from tcpclient_testing.harness import interruption
 from tcpclient_testing.server import leaving
 from tcpclient_testing.server.threaded.server import ThreadedMockTCPServer
 from tests.support.blocking import Worker, connect, eventually
+from tests.support.collecting import collect
 from tests.support.greetings import greet, script_greeting
 
 
@@ -164,7 +164,7 @@ class AsynchronousTests(unittest.IsolatedAsyncioTestCase):
                     await asyncio.wait_for(awaited, 0.01)
             server._judgement.excuse()
         await asyncio.sleep(0.01)
-        gc.collect()
+        collect(cycles=True)
         self.assertEqual(complaints, [])
 
     async def test_body_that_waits_for_something_else_is_interrupted(self) -> None:

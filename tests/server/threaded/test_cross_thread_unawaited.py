@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import socket
 import unittest
 import warnings
 
 from tcpclient_testing import ThreadedMockTCPServer
-from tests.support.collecting import counts_references
+from tests.support.collecting import collect, counts_references
 
 
 class UnawaitedTests(unittest.IsolatedAsyncioTestCase):
@@ -33,7 +32,7 @@ class UnawaitedTests(unittest.IsolatedAsyncioTestCase):
         for join in (self.server.join, lambda: self.server.join(30), self.server.connections[0].join):
             with self.assertWarnsRegex(RuntimeWarning, r"^join\(\) was never awaited: in a running ") as caught:
                 join()
-                gc.collect()
+                collect(cycles=True)
             self.assertEqual(caught.filename, __file__)
         self.client.sendall(b"second\r\n")
         await self.server.join()
@@ -42,7 +41,7 @@ class UnawaitedTests(unittest.IsolatedAsyncioTestCase):
         """The same for `clear`."""
         with self.assertWarnsRegex(RuntimeWarning, r"^coroutine 'ThreadedMockTCPServer\.clear' was never awaited"):
             self.server.clear()
-            gc.collect()
+            collect(cycles=True)
 
     async def test_awaited(self) -> None:
         """Nothing is said of a join that was awaited: to its end, until a time-out, or in a task."""
@@ -56,7 +55,7 @@ class UnawaitedTests(unittest.IsolatedAsyncioTestCase):
             self.client.sendall(b"second\r\n")
             await joined
             await self.server.join()
-            gc.collect()
+            collect(cycles=True)
 
     def test_without_a_loop(self) -> None:
         """Nothing is said of a join that has blocked."""
@@ -64,7 +63,7 @@ class UnawaitedTests(unittest.IsolatedAsyncioTestCase):
             warnings.simplefilter("error")
             self.client.sendall(b"second\r\n")
             self.server.join()
-            gc.collect()
+            collect(cycles=True)
 
 
 if __name__ == "__main__":

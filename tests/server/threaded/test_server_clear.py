@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import socket
 import threading
 import unittest
@@ -12,6 +11,7 @@ from typing import Any, Optional
 
 from tcpclient_testing import ExpectationError, ScriptError, ThreadedMockTCPServer
 from tcpclient_testing.tls import client_context
+from tests.support.collecting import collect
 from tests.support.long import lasting
 
 
@@ -264,7 +264,7 @@ class InLoopTests(unittest.IsolatedAsyncioTestCase):
             exchange(server)
             with self.assertWarnsRegex(RuntimeWarning, "never awaited"):
                 server.clear()
-                gc.collect()
+                collect(cycles=True)
             self.assertEqual(await asyncio.get_running_loop().run_in_executor(None, ask, server), b"PONG\r\n")
 
     async def test_tasks_that_wait(self) -> None:
