@@ -64,6 +64,14 @@ def counts(tools: Tools) -> Body:
     assert 1000 <= taken < _MUCH, taken
 
 
+def answers_beats(server: Any) -> None:
+    """The server answers what the client may send at any time."""
+    server.expect_connect()
+    server.allow(b"BEAT\r\n", reply=b"ok\r\n")
+    server.expect_line(b"PING")
+    server.expect_disconnect()
+
+
 def wait_for_end(tools: Tools) -> Body:
     """The client closes, and waits until that is done."""
     yield tools.run(*ASK, CLOSE)
@@ -81,6 +89,9 @@ CASES = (
     Case("hangs_up_before_another_step", fails(r"when it had taken \d+ of 20000000 bytes"), hangs_up,
          sends(much, lambda s: s.expect_line(b"PING"), lambda s: s.expect_reset())),
     Case("hangs_up_counted", PASSES, counts),
+    # The answers are unread, so the close is a reset, and the server's next write may fail before it has read all.
+    Case("last_words", PASSES, client(send(b"BEAT\r\n" * 3), send(b"PING\r\n"), CLOSE), answers_beats),
+    Case("no_last_words", fails(r"expected the line b'PING'"), client(send(b"BEAT\r\n" * 3), CLOSE), answers_beats),
     Case("chunks", PASSES, reads_all_chunks, sends(chunks, lambda s: s.expect_disconnect())),
     Case("chunks_without_end", PASSES, hangs_up, sends(endless, lambda s: s.expect_disconnect(unread=True))),
     Case("chunks_without_end_hung_up", fails(r"when it had been sent \d+ bytes of send_bytes"), hangs_up,

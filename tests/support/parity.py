@@ -46,8 +46,8 @@ def differences(one: Played, other: Played) -> list[str]:
     """Say in what two plays differ.
 
     If a connection makes the script fail, any other is cut off at that moment, wherever it was. So what had been done
-    on it by then is not compared. If a connection is reset, the server may have read all that its client had sent,
-    its end of stream included, or less.
+    on it by then is not compared. If a connection is reset, the server may or may not have read the end of its client's
+    stream before. A server that resets one by itself may have read less.
     """
     if (one.verdict, one.failed) != (other.verdict, other.failed):
         return [f"verdict: {one.verdict} {one.failed}, and {other.verdict} {other.failed}"]
@@ -55,22 +55,22 @@ def differences(one: Played, other: Played) -> list[str]:
     return [f"{name} of connection {number}: {these.get(number)!r}, and {those.get(number)!r}"
             for name, these, those in zip(Played._fields[2:], one[2:], other[2:])
             for number in compared if these.get(number) != those.get(number)
-            and not (_was_reset(one, number) and _was_reset(other, number) and (
-                (name == "received" and _begins_alike(these, those, number))
-                or (name == "notes" and _without_end(these[number]) == _without_end(those[number]))))]
+            and not (_was_reset(one, number) and _was_reset(other, number) and
+                     name == "notes" and _without_end(these[number]) == _without_end(those[number]))
+            and not (_was_reset(one, number, "the server") and name == "received" and
+                     _begins_alike(these.get(number, b""), those.get(number, b"")))]
 
 
-def _was_reset(played: Played, number: int) -> bool:
-    return any(note.startswith("reset by ") for note in played.notes.get(number, ()))
+def _was_reset(played: Played, number: int, who: str = "") -> bool:
+    return any(note.startswith(f"reset by {who}") for note in played.notes.get(number, ()))
 
 
 def _without_end(notes: list[str]) -> list[str]:
     return [note for note in notes if note != "the client ended its stream"]
 
 
-def _begins_alike(these: dict[int, bytes], those: dict[int, bytes], number: int) -> bool:
-    shorter, longer = sorted((these.get(number, b""), those.get(number, b"")), key=len)
-    return longer.startswith(shorter)
+def _begins_alike(this: bytes, that: bytes) -> bool:
+    return this.startswith(that) or that.startswith(this)
 
 
 class Play:

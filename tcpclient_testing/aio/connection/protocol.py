@@ -15,6 +15,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Callable, Optional, cast
 
 from tcpclient_testing.aio.context import Link, ServerContext
+from tcpclient_testing.aio.sockets.remains import read_remains
 
 from . import reading
 from .client_end import ClientEnd
@@ -111,11 +112,18 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         self.link.resume_writing()
         self.sending.resume()
 
-    def connection_lost(self, exc: Optional[BaseException]) -> None:
+    @property
+    def _reads(self) -> bool:
+        """Whether it matters what the client has sent."""
         link = self.link
+        return not (link.conversation is None or link.left or link.draining or link.conversation.inbox.ended)
+
+    def connection_lost(self, exc: Optional[BaseException]) -> None:
+        link, conversation = self.link, self.link.conversation
         in_doubt = exc is not None and self.client_end.in_doubt
+        if isinstance(exc, OSError) and self._reads and link.transport is not None:
+            read_remains(link.transport, self)
         link.lose()
-        conversation = link.conversation
         if conversation is None or link.left:
             return
         if isinstance(exc, OSError) and not conversation.inbox.closed:

@@ -31,6 +31,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from tcpclient_testing.aio.sockets.acknowledging import acknowledge
+from tcpclient_testing.aio.sockets.remains import read_remains
 from tcpclient_testing.engine.connection.client_hello import begins_tls, server_name
 from tcpclient_testing.engine.connection.handshake import HANDSHAKE_DONE
 from tcpclient_testing.engine.connection.tls_failure import TLSFailure
@@ -112,6 +113,8 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         return self._stream_ended("the client ended its stream without close_notify", False)
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
+        if isinstance(exc, OSError) and not self._over and not self._link.left:
+            read_remains(self._raw, self)
         if self._shaking and not self._over and isinstance(exc, OSError) and not self._link.left:
             self._handshake_ended("reset the connection")
         self._over = True
