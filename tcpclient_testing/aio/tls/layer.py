@@ -30,12 +30,12 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from tcpclient_testing.aio.sockets.acknowledging import acknowledge
 from tcpclient_testing.aio.sockets.remains import read_remains
 from tcpclient_testing.engine.connection.client_hello import begins_tls, server_name
 from tcpclient_testing.engine.connection.handshake import HANDSHAKE_DONE
 from tcpclient_testing.engine.connection.tls_failure import TLSFailure
 
+from .acknowledging import acknowledge
 from .errors import distrust_hint, failure_of
 from .info import TLSInfo
 

@@ -10,8 +10,8 @@ import unittest
 from typing import Any, cast
 
 from tcpclient_testing import MockTCPServer
-from tcpclient_testing.aio.sockets.acknowledging import acknowledge
 from tcpclient_testing.aio.sockets.inet_diag import unacknowledged
+from tcpclient_testing.aio.tls.acknowledging import acknowledge
 from tcpclient_testing.tls import client_context
 
 
