@@ -27,6 +27,7 @@ from tcpclient_testing import (
 EXPECTATIONS = """
     expect_bytes(data, *, timeout, within)
     expect_disconnect(*, wait_closed, timeout, within)
+    expect_each(messages, *, framing, ending, timeout, within)
     expect_eof(*, timeout, within)
     expect_exactly(n, matcher, *, keep, timeout, within)
     expect_frame(payload, *, framing, timeout, within)

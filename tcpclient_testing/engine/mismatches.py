@@ -122,6 +122,10 @@ class Mismatch:
                 self._details = (f"details can't be shown: {exception_text(error)}",)
         return self._details
 
+    def explain(self, *lines: str) -> None:
+        """Put further lines behind the details."""
+        self._details = (*self.details, *lines)
+
     def describe(self) -> str:
         """Make the summary. Override it in a subclass that passes none."""
         return "the message is not the expected one"

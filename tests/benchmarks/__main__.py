@@ -33,6 +33,7 @@ def scenarios(quick: bool) -> list[tuple[str, Callable[[], Scenario], int]]:
         ("trivial-nodebug", trivial_test_without_debug, many),
         ("captures", captures, 1),
         ("pipelined", partial(pipelined, 5_000 if quick else 100_000), some),
+        ("each", partial(pipelined, 5_000 if quick else 100_000, as_one=True), some),
         ("bulk-expectation", partial(bulk_expectation, size, memory=False), few),
         ("bulk-expectation-memory", partial(bulk_expectation, size, memory=True), 1),
         ("bulk-reply", partial(bulk_reply, size, memory=False), few),

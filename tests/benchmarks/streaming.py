@@ -57,25 +57,34 @@ async def _send(data: bytes, address: Address) -> None:
     await protocol.closed
 
 
-async def pipelined_cost(messages: list[bytes], data: bytes) -> float:
-    """Seconds of CPU time to script and to judge these messages, which a client sends at once."""
+async def pipelined_cost(messages: list[bytes], data: bytes, *, as_one: bool = False) -> float:
+    """Seconds of CPU time to script and to judge these messages, which a client sends at once.
+
+    Each has a step, or all have one.
+    """
     started = time.process_time()
     async with MockTCPServer() as server:
         server.expect_connect()
-        for message in messages:
-            server.expect_bytes(message)
+        if as_one:
+            server.expect_each(messages)
+        else:
+            for message in messages:
+                server.expect_bytes(message)
         server.expect_disconnect()
         await _send(data, server.address)
     return time.process_time() - started
 
 
-def pipelined(count: int) -> Scenario:
-    """Expectations of 16 bytes, all of whose bytes come at once; scripting them included; the figure is for each."""
+def pipelined(count: int, *, as_one: bool = False) -> Scenario:
+    """Expectations of 16 bytes, all of whose bytes come at once; scripting them included; the figure is for each.
+
+    With `as_one`, one step expects all of them.
+    """
     messages = _messages(count)
     data = b"".join(messages)
 
     async def ours() -> float:
-        return await pipelined_cost(messages, data) / count
+        return await pipelined_cost(messages, data, as_one=as_one) / count
 
     async def streams() -> float:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,7 +102,9 @@ def pipelined(count: int) -> Scenario:
         started = time.process_time()
         await _raw_server(b"".join(messages), partial(_send, data))
         return (time.process_time() - started) / count
-    return Scenario("pipelined", f"{count:,} expectations of 16 bytes, each", "us", Goal(1.0, STREAMS),
+    name, title = ("each", "the same as one step, expect_each()") if as_one \
+        else ("pipelined", f"{count:,} expectations of 16 bytes, each")
+    return Scenario(name, title, "us", Goal(1.0, STREAMS),
                     _contestants(ours=ours, streams=streams, raw=raw))
 
 

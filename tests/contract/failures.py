@@ -137,6 +137,12 @@ async def handler_late(connection: Any) -> None:
     await asyncio.sleep(0.01)
 
 
+def fails_late() -> Any:
+    """One message, and an error of the test's own."""
+    yield b"A\r\n"
+    raise LookupError("no more")
+
+
 def any_order(server: Any) -> None:
     """A and B in any order."""
     connection = server.expect_connect().connection
@@ -334,6 +340,14 @@ def is_refused_in_a_group(tools: Tools) -> Body:
 _REFUSED = r"^the client refused the server's certificate: .+"
 
 CASES = (
+    Case("each", PASSES, client(send(b"A\r\nB\r\nPING\r\n"), read(6), CLOSE),
+         script(lambda s: s.expect_each([b"A\r\n", b"B\r\n"]), lambda s: s.expect_each(iter([b"PING"]), ending=b"\r\n"),
+                lambda s: s.send_line(b"PONG"), lambda s: s.expect_disconnect())),
+    Case("each_but_one", fails(r"expected b'B.*, got b'X.* at byte 0, message 2 of 3", r"> 2  b'B"),
+         client(send(b"A\r\nX\r\nC\r\n"), read(1)),
+         script(lambda s: s.expect_each([b"A\r\n", b"B\r\n", b"C\r\n"]))),
+    Case("each_raises", fails(r"the messages of expect_each\(\) raised LookupError: no more"),
+         client(send(b"A\r\nX\r\n"), read(1)), script(lambda s: s.expect_each(fails_late()))),
     Case("sound", PASSES, asks, exchange),
     Case("wrong_byte", fails(MISSPELLED), misspells, exchange),
     Case("wrong_byte_after_a_right_one", fails(r"expected b'PING'"), client(*ASK, send(b"PIMG\r\n"), read(6)),

@@ -10,6 +10,7 @@ there, where the script is written.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any, Callable, Optional, TypeVar, Union, overload
 
 from tcpclient_testing.engine.arguments import BytesLike, as_bytes, as_count, checked_seconds
@@ -203,6 +204,40 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
         matcher = as_matcher(payload, "expect_frame(payload)")
         return self._message("expect_frame", _shown(payload, framing=framing), self._framing("expect_frame", framing),
                              matcher, timeout, within, origin_of(sys._getframe(1), label))
+
+    def expect_each(self, messages: Iterable[Any], *, framing: Optional[Framing] = None,
+                    ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET,
+                    within: Optional[float] = None, label: Optional[str] = None) -> Step[list[Any]]:
+        r"""Expect each of `messages`, one after another, in any number of pieces; the result is the list of results.
+
+        It is one step, for tests of many messages. A failure says which message it was, and shows those around it. ::
+
+            server.expect_each([b"MULTI\r\n", b"INCR n\r\n", b"EXEC\r\n"])
+            server.expect_each((b"INSERT %d" % i for i in range(1000)), ending=b"\n")     # lines
+
+        Without `framing` and `ending`, each message is bytes, as in `expect_bytes`. With `ending`, each is a line
+        without its ending, and with `framing` the payload of a frame: bytes or a matcher.
+
+        `messages` is a sequence or an iterator. An iterator is asked for each message when its turn comes, in the
+        server's thread if that has one, and may be endless. If it gives no message at all, the step is satisfied.
+
+        `timeout` counts from the last progress, `within` from the step's turn on, for all messages together. What
+        `allow` lets through may come between two messages.
+
+        Raises `TypeError` if `messages` is one message, or holds anything but bytes and matchers, and `ValueError` if
+        it is an empty sequence, or holds a message that can never come. If an iterator does that, the script fails.
+        """
+        from .each import each_step
+        if framing is not None and ending is not None:
+            raise TypeError("expect_each(framing=..., ending=...): each message is a frame or a line; give one of them")
+        chosen: Optional[Framing] = None
+        if ending is not None:
+            chosen = self._lines("expect_each", ending)
+        elif framing is not None:
+            chosen = self._framing("expect_each", framing)
+        shown = _shown(anything, framing=framing, ending=ending)
+        return self._append(each_step(messages, chosen, f", {shown}" if shown else "",
+                                      origin_of(sys._getframe(1), label), timing_of("expect_each", timeout, within)))
 
     def expect_eof(self, *, timeout: Optional[float] = UNSET, within: Optional[float] = None,
                    label: Optional[str] = None) -> Step[None]:

@@ -31,7 +31,7 @@ from tcpclient_testing.engine.commands import Close, Send, StartTLS, Wake
 from tcpclient_testing.engine.connection.streams import Inbox, Outbox
 from tcpclient_testing.engine.environment import Environment, Failure
 from tcpclient_testing.engine.mismatches import Mismatch
-from tcpclient_testing.engine.steps.base import DONE, QUEUED, Script, Step
+from tcpclient_testing.engine.steps.base import AGAIN, DONE, QUEUED, Script, Step
 from tcpclient_testing.engine.steps.timing import DEFAULT_TIMING
 
 from .timeouts import LOOKS, deadline_of, next_look
@@ -327,6 +327,8 @@ class Conversation:
             elif outcome is QUEUED:
                 if not outbox.sending:
                     self._start_write(position)
+            elif outcome is AGAIN:
+                self.arm()
             elif isinstance(outcome, Mismatch):
                 if selection is not None:
                     outcome.add(self.used_up())

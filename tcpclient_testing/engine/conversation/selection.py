@@ -22,7 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from tcpclient_testing.engine.mismatches import CallableRaised, Mismatch, ReadingRaised
-from tcpclient_testing.engine.steps.base import DONE, WAITING, Outcome, Script, Step
+from tcpclient_testing.engine.steps.base import AGAIN, DONE, WAITING, Outcome, Script, Step
 from tcpclient_testing.engine.wording import brief, counted, lateness
 from tcpclient_testing.errors import ScriptError
 
@@ -277,22 +277,22 @@ class Selection:
         won, candidates, inbox = self.won, self.candidates, conversation.inbox
         if won is not None:
             assert won.result is not None
-            block = self.block_of(won.source)
+            goes_on = won.source.take(won.result.result)
+            block = None if goes_on else self.block_of(won.source)
             if block is not None:
                 block.move_up(won.source, conversation.script)
                 if not block.units:
                     self.blocks.remove(block)
-            won.source.take(won.result.result)
             inbox.consume(won.end)
             self.won = self.candidates = None
             now = conversation.environment.now
             self.arrives(now, now)
             self._came = 0
-            return DONE
+            return AGAIN if goes_on else DONE
         assert candidates is not None
         alive = candidates.alive()
         if not alive:
-            return none_matches(candidates, inbox.unclaimed(256))
+            return step.placed(none_matches(candidates, inbox.unclaimed(256)))
         if inbox.ended:
             if not inbox.pending and not candidates.committed:
                 outcome = step.at_end(conversation)
@@ -316,7 +316,7 @@ class Selection:
         block = self.block_of(step)
         if block is None:
             unended = step.unended(came[0])
-            return Mismatch(f"{unended or f'expected {step.expectation()}{joint} {came[1]}'}{late}")
+            return step.placed(Mismatch(f"{unended or f'expected {step.expectation()}{joint} {came[1]}'}{late}"))
         return Mismatch(f"{block.missing()}; {came[1]}{late}", details=places(block.heads()))
 
     @staticmethod
@@ -397,7 +397,7 @@ def race(conversation: ConversationContext, sources: list[Any]) -> Optional[Cand
             readings.append(Reading(source, source.message(conversation)))
         except Exception as error:  # noqa: BLE001 - the test's own callable: the report shows whatever it raises
             if source.is_expectation:
-                conversation.fail(source, CallableRaised(f"the callable of {source.method}()", error))
+                conversation.fail(source, CallableRaised(f"the {source.asks} of {source.method}()", error))
             else:
                 conversation.fail(None, ReadingRaised(f"{source} at {source.lines()[0]}", error))
             return None

@@ -12,7 +12,8 @@ Every step has these methods:
 
 - `begin` is called when its turn comes.
 - `proceed` is called then, and whenever something has happened. It returns WAITING, DONE, QUEUED (its bytes are in the
-  outbox; the next step may add more to the same write) or the Mismatch with which the script fails.
+  outbox; the next step may add more to the same write) or the Mismatch with which the script fails. AGAIN is for the
+  conversation alone: a step that takes several messages has taken one of them.
 - `overdue` says what is missing when its time is over.
 
 And it has traits, which say how it gets on with the other steps of a script. No part of the engine knows a step by the
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from tcpclient_testing.engine.source_lines import SourceLine
 
 __all__ = [
-    "ANYTHING", "DONE", "NOTHING", "QUEUED", "THE_CLIENTS_END", "WAITING", "Cursor", "Gate", "Outcome",
+    "AGAIN", "ANYTHING", "DONE", "NOTHING", "QUEUED", "THE_CLIENTS_END", "WAITING", "Cursor", "Gate", "Outcome",
     "Script", "Step", "TimedStep",
 ]
 
@@ -62,6 +63,8 @@ WAITING: Final = StepState("WAITING")
 DONE: Final = StepState("DONE")
 
 QUEUED: Final = StepState("QUEUED")
+
+AGAIN: Final = StepState("AGAIN")
 
 Outcome = Union[StepState, Mismatch]
 
@@ -132,7 +135,7 @@ if TYPE_CHECKING:
 else:
     _OfConnections = type("_OfConnections", (), {"__slots__": (), **{each: _Elsewhere(each) for each in (
         "allow", "any_order", "delay", "disconnect", "disconnect_after", "every", "expect_bytes", "expect_disconnect",
-        "expect_eof", "expect_exactly", "expect_frame", "expect_line", "expect_reset", "expect_silence",
+        "expect_each", "expect_eof", "expect_exactly", "expect_frame", "expect_line", "expect_reset", "expect_silence",
         "expect_tls_failure", "expect_until", "frames", "hand_over", "hold_until", "join", "pause_reading", "peername",
         "received", "reset", "reset_after", "resume_reading", "send_bytes", "send_eof", "send_frame", "send_line",
         "sent", "set_network", "splits", "stall_after", "start_tls", "tls")}})
@@ -159,6 +162,8 @@ class Step(_OfConnections, Generic[T]):
     is_expectation = True
     #: Whether it expects a message, which `message()` begins to read.
     reads = False
+    #: What of the test's own a step that `reads` asks before it reads: the text before " of expect_...() raised".
+    asks = "callable"
     #: Whether its bytes may go out in one write with those of the send before it.
     sends = False
     #: Whether it may wait for ever. Idleness is then checked as if no step were due.
@@ -251,9 +256,10 @@ class Step(_OfConnections, Generic[T]):
         """Return the result of a step that is satisfied."""
         return self.value
 
-    def take(self, result: T) -> None:
-        """Take the result of a message that `Candidates` has read."""
+    def take(self, result: Any) -> bool:
+        """Take the result of a message that `Candidates` has read. Return whether the step awaits another one."""
         self.value = result
+        return False
 
     def message(self, context: Context) -> Any:
         """Begin to read the message of a step that `reads`; return a `Message`."""
@@ -293,6 +299,10 @@ class Step(_OfConnections, Generic[T]):
     def waits_for_output(self) -> bool:
         """Whether it is an action that begins only when the write under way has ended."""
         return False
+
+    def placed(self, mismatch: Mismatch) -> Mismatch:
+        """Say which of a step's messages a mismatch is about, if it expects several. Return the mismatch."""
+        return mismatch
 
     def cut_short(self, context: Context) -> Mismatch:
         """Describe the failure of a step that sends: the client reset the connection in the middle of it."""

@@ -32,16 +32,16 @@ from .timing import DEFAULT_TIMING, Timing
 if TYPE_CHECKING:
     from .base import Context
 
-__all__ = ["ExactRun", "ExpectBytes", "ExpectBytesTimed", "ExpectMessage"]
+__all__ = ["MOST_BYTES", "MOST_STEPS", "ExactRun", "ExpectBytes", "ExpectBytesTimed", "ExpectMessage"]
 
 __unittest = True
 
 T = TypeVar("T")
 
-# A run joins at most so many steps and bytes. That is enough to make comparing cheap compared with reading, and little
-# enough to make the cost of the copy unnoticeable.
-_MOST_STEPS = 512
-_MOST_BYTES = 65536
+#: A run joins at most so many steps and bytes. That is enough to make comparing cheap compared with reading, and little
+#: enough to make the cost of the copy unnoticeable.
+MOST_STEPS = 512
+MOST_BYTES = 65536
 
 
 class ExpectBytes(Step[bytes]):
@@ -68,6 +68,9 @@ class ExpectBytes(Step[bytes]):
     def written(self) -> bytes:
         return self.data
 
+    def expectation(self) -> str:
+        return f"{counted(len(self.data), 'byte')} {brief(self.data)}"
+
     def message(self, context: Context) -> Message:
         """Begin to read the bytes as a message, for use when they are one of several candidates."""
         return Message(FixedLength(len(self.data)), Exactly(self.data))
@@ -77,7 +80,10 @@ class ExpectBytes(Step[bytes]):
         return (context.begin_runs(ExactRun()) if run is None else run).proceed(context)
 
     def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
-        count = 0 if context.exact is None else context.exact.received_of(self)
+        return self.late(0 if context.exact is None else context.exact.received_of(self), duration, silent)
+
+    def late(self, count: int, duration: float, silent: bool) -> Mismatch:
+        """Say that only `count` bytes of these have come in time; see `overdue`."""
         if not count:
             got = f"nothing received {lateness(duration, silent)}"
         else:
@@ -88,14 +94,13 @@ class ExpectBytes(Step[bytes]):
     def ended(self, context: Context, count: int) -> Mismatch:
         """Say that the client's stream ended after `count` bytes of these."""
         if not count:
-            return MessageMissing(f"the client {context.ending()} without sending the "
-                                  f"{counted(len(self.data), 'byte')} {brief(self.data)}", self.data, b"", _LET_SEND)
+            return MessageMissing(f"the client {context.ending()} without sending the {self.expectation()}",
+                                  self.data, b"", _LET_SEND)
         got = f"got {count} ({brief(self.data[:count], count)})"
         return self._missing(count, f"{got} before the client {context.ending()}")
 
     def _missing(self, count: int, got: str) -> Mismatch:
-        return MessageMissing(f"expected {counted(len(self.data), 'byte')} {brief(self.data)}, {got}",
-                              self.data, self.data[:count])
+        return MessageMissing(f"expected {self.expectation()}, {got}", self.data, self.data[:count])
 
 
 class ExpectBytesTimed(ExpectBytes):
@@ -169,13 +174,13 @@ class ExactRun:
             return step.data
         pieces = [step.data]
         size = len(step.data)
-        if size < _MOST_BYTES:
-            limit, other = first + _MOST_STEPS, context.run_limit(first)
+        if size < MOST_BYTES:
+            limit, other = first + MOST_STEPS, context.run_limit(first)
             for later in steps[first + 1:limit if other is None else min(limit, other)]:
                 if type(later) is not ExpectBytes:  # one with its own time-out isn't, either
                     break
                 size += len(later.data)
-                if size > _MOST_BYTES:
+                if size > MOST_BYTES:
                     break
                 pieces.append(later.data)
         self.ends = tuple(accumulate(map(len, pieces)))
@@ -237,7 +242,7 @@ class ExpectMessage(Step[T], Generic[T]):
         try:
             self.reading = self.message(context)
         except Exception as error:  # noqa: BLE001 - the test's callable: the report shows whatever it raises
-            return CallableRaised(f"the callable of {self.method}()", error)
+            return CallableRaised(f"the {self.asks} of {self.method}()", error)
         return None
 
     def proceed(self, context: Context) -> Outcome:

@@ -56,6 +56,29 @@ class ArgumentTests(ScriptTestCase):
                             server.expect_line, Regex)
         self.assert_refused(TypeError, "expect_line(ending=...) takes bytes", server.expect_line, ending="\n")
 
+    def test_messages_of_each(self) -> None:
+        """They are several, of the right types, and can come."""
+        each = self.server.expect_each
+        takes = "expect_each(messages) takes a sequence or an iterator of messages, got"
+        for messages, got in ((b"abc", "one: b'abc'"), ("abc", "one: 'abc'"), (Regex(b"a"), "one: Regex(b'a')"),
+                              (3, "3"), (None, "None")):
+            self.assert_refused(TypeError, f"{takes} {got}", each, messages)
+        self.assert_refused(ValueError, "expect_each(messages) is empty; nothing would be expected", each, [])
+        self.assert_refused(ValueError, "expect_each(messages) has an empty message", each, [b"a", b""])
+        self.assert_refused(TypeError, "expect_each(messages) takes bytes, got the str 'b'; write b'b'", each,
+                            [b"a", "b"])
+        self.assert_refused(TypeError, "expect_each(messages) takes bytes, since Regex(b'a') could not tell where",
+                            each, [Regex(b"a")])
+        self.assert_refused(TypeError, "expect_each(messages) takes bytes or a matcher, got the str", each, ["a"],
+                            ending=b"\n")
+        self.assert_refused(TypeError, "expect_each(framing=..., ending=...): each message is a frame or a line", each,
+                            [b"a"], ending=b"\n", framing=LengthPrefixed(4))
+        self.assert_refused(TypeError, "expect_each(framing=...) is a Framing such as", each, [b"a"], framing=4)
+        self.assert_refused(ValueError, "expect_each(b'a\\nb', ending=b'\\n') can never be met", each, [b"a\nb"],
+                            ending=b"\n")
+        self.assertEqual(str(each([b"a", b"b"], ending=b"\n")), "expect_each(2 messages, ending=b'\\n')")
+        self.assertEqual(str(each(iter([b"a"]))), "expect_each(messages)")
+
     def test_nothing_at_all(self) -> None:
         """What is empty can't be expected, nor be an ending."""
         server = self.server

@@ -27,6 +27,7 @@ WRITE: dict[str, Callable[[ScriptMethods], Step[Any]]] = {
     "expect_exactly": lambda script: script.expect_exactly(2),
     "expect_exactly (computed)": lambda script: script.expect_exactly(len),
     "expect_frame": lambda script: script.expect_frame(),
+    "expect_each": lambda script: script.expect_each([b"x", b"y"]),
     "expect_eof": lambda script: script.expect_eof(),
     "expect_disconnect": lambda script: script.expect_disconnect(),
     "expect_reset": lambda script: script.expect_reset(),
@@ -52,7 +53,7 @@ WRITE: dict[str, Callable[[ScriptMethods], Step[Any]]] = {
 }
 
 ALL = frozenset(WRITE)
-MESSAGES = frozenset({"expect_bytes", "expect_line", "expect_until", "expect_exactly", "expect_frame"})
+MESSAGES = frozenset({"expect_bytes", "expect_line", "expect_until", "expect_exactly", "expect_frame", "expect_each"})
 SENDS = frozenset({"send_bytes", "send_line", "send_frame"})
 
 #: What is refused directly after a step, on any server; after all others nothing is.
