@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Iterator
+from functools import lru_cache
 from typing import Any, Callable, Optional, TypeVar, Union
 
 from tcpclient_testing.engine.arguments import BytesLike, as_bytes, checked_seconds
@@ -29,6 +30,13 @@ def _check_framed(where: str, framing: Framing, payload: bytes) -> None:
         framing.encode(payload)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+@lru_cache(maxsize=64)
+def _line_framing(ending: bytes) -> Framing:
+    """Return the framing of lines with this ending: they all share it, as it never changes."""
+    from tcpclient_testing.engine.framing.delimited import Delimited
+    return Delimited(ending, label="a line")
 
 
 def checked_ending(where: str, ending: Any) -> bytes:
@@ -217,7 +225,5 @@ class ActionMethods:
         return framing
 
     def _lines(self, method: str, ending: Optional[BytesLike]) -> Framing:
-        from tcpclient_testing.engine.framing.delimited import Delimited
-
-        return Delimited(self._default_ending() if ending is None
-                         else checked_ending(f"{method}(ending=...)", ending), label="a line")
+        return _line_framing(self._default_ending() if ending is None
+                             else checked_ending(f"{method}(ending=...)", ending))

@@ -106,7 +106,8 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
         """
         matcher = as_matcher(line, "expect_line(line)")
         framing = self._lines("expect_line", ending)
-        return self._message("expect_line", _shown(line, ending=ending), framing, matcher, timeout, within,
+        shown = None if type(line) is bytes and ending is None else _shown(line, ending=ending)
+        return self._message("expect_line", shown, framing, matcher, timeout, within,
                              origin_of(sys._getframe(1), label))
 
     @overload
@@ -202,8 +203,9 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
         and the header announces another length than theirs, that is a failure at once.
         """
         matcher = as_matcher(payload, "expect_frame(payload)")
-        return self._message("expect_frame", _shown(payload, framing=framing), self._framing("expect_frame", framing),
-                             matcher, timeout, within, origin_of(sys._getframe(1), label))
+        shown = None if type(payload) is bytes and framing is None else _shown(payload, framing=framing)
+        return self._message("expect_frame", shown, self._framing("expect_frame", framing), matcher, timeout, within,
+                             origin_of(sys._getframe(1), label))
 
     def expect_each(self, messages: Iterable[Any], *, framing: Optional[Framing] = None,
                     ending: Optional[BytesLike] = None, timeout: Optional[float] = UNSET,
@@ -319,7 +321,7 @@ class ScriptMethods(ActionMethods, RuleMethods, AnyOrderMethods, FaultMethods):
         return self._append(ExpectTLSFailure(by, origin_of(sys._getframe(1), label),
                                              timing_of("expect_tls_failure", timeout, within)))
 
-    def _message(self, method: str, shown: str, framing: Union[Framing, Callable[[Any], Framing]],
+    def _message(self, method: str, shown: Optional[str], framing: Union[Framing, Callable[[Any], Framing]],
                  matcher: Matcher[Any], timeout: Any, within: Any, origin: Origin) -> Step[Any]:
         timing = DEFAULT_TIMING if timeout is UNSET and within is None else timing_of(method, timeout, within)
         if matcher is not anything and isinstance(framing, Framing):

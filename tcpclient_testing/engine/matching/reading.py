@@ -6,12 +6,12 @@ other: the script fails, and the report has the traceback. It never raises in th
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 from tcpclient_testing.engine.framing.base import Framing, FramingError
 from tcpclient_testing.engine.framing.sized import FixedLength
 from tcpclient_testing.engine.mismatches import Mismatch, ReadingRaised
-from tcpclient_testing.engine.wording import brief, counted, shorten_repr
+from tcpclient_testing.engine.wording import brief, counted, shorten, shorten_repr
 
 from .base import Match, Matcher
 from .exact import Exactly, StartsWith
@@ -108,24 +108,28 @@ class Message:
 _OURS = __name__.partition(".")[0] + "."
 
 
-def check_possible(method: str, shown: str, framing: Framing, matcher: Matcher[Any]) -> None:
+def check_possible(method: str, shown: Optional[str], framing: Framing, matcher: Matcher[Any]) -> None:
     """Raise `ValueError` if no message of this framing can ever match.
 
-    Its text begins with the call: `method`, with its arguments as `shown`. Only framings and matchers of this package
-    are checked, since a user's may only support reading.
+    Its text begins with the call: `method`, with its arguments as `shown`; None is the bytes of `matcher` alone. Only
+    framings and matchers of this package are checked, since a user's may only support reading.
     """
     if isinstance(framing, FixedLength):
         wrong = matcher.judge().announce(framing.length) if _is_ours(type(matcher).judge) else None
         wanted = getattr(wrong, "expected", None)
         if wanted is not None:
             least = "at least " if isinstance(matcher, StartsWith) else ""
-            raise ValueError(f"{method}({shown}) can never be met: the message has "
+            raise ValueError(f"{_called(method, shown, matcher)} can never be met: the message has "
                              f"{counted(framing.length, 'byte')}, and {matcher!r} takes {least}{wanted}")
     elif isinstance(matcher, Exactly) and _is_ours(type(framing).encode):
         try:
             framing.encode(matcher.data)
         except ValueError as error:
-            raise ValueError(f"{method}({shown}) can never be met: {error}") from None
+            raise ValueError(f"{_called(method, shown, matcher)} can never be met: {error}") from None
+
+
+def _called(method: str, shown: Optional[str], matcher: Any) -> str:
+    return f"{method}({shorten(matcher.data) if shown is None else shown})"
 
 
 def takes_no_bytes(framing: Framing, matcher: Matcher[Any]) -> bool:

@@ -212,13 +212,16 @@ class ExactRun:
 
 
 class ExpectMessage(Step[T], Generic[T]):
-    """A message that a matcher accepts: a frame, a line, bytes up to a separator, or a number of bytes."""
+    """A message that a matcher accepts: a frame, a line, bytes up to a separator, or a number of bytes.
+
+    `shown` is how reports show the arguments; None if they are the bytes of the matcher, an `Exactly`, alone.
+    """
 
     __slots__ = ("method", "shown", "framing", "matcher", "reading")
     reads = True
     free = True
 
-    def __init__(self, method: str, shown: str, framing: Union[Framing, Callable[[Any], Framing]],
+    def __init__(self, method: str, shown: Optional[str], framing: Union[Framing, Callable[[Any], Framing]],
                  matcher: Matcher[T], origin: Origin, timing: Timing = DEFAULT_TIMING) -> None:
         super().__init__(origin, timing)
         self.method = method
@@ -228,7 +231,7 @@ class ExpectMessage(Step[T], Generic[T]):
         self.reading: Optional[Message] = None
 
     def arguments(self) -> str:
-        return self.shown
+        return shorten(self.matcher.data) if self.shown is None else self.shown  # type: ignore[attr-defined]
 
     def message(self, context: Context) -> Message:
         """Begin to read the message. If there are other candidates, this is called repeatedly until it has come."""
