@@ -6,14 +6,21 @@ import asyncio
 import socket
 import unittest
 from typing import Any
+from unittest import mock
 
 from tcpclient_testing import MockTCPServer
+from tcpclient_testing.aio.connection import closing
 from tests.support.platforms import needs_clients
 
 
 @needs_clients  # elsewhere nobody knows whether the client has taken the data, and a reset does not wait for that
 class ClientThatGoesTests(unittest.IsolatedAsyncioTestCase):
     """A client that doesn't read what was sent before the reset, and closes."""
+
+    def setUp(self) -> None:
+        patience = mock.patch.object(closing, "_READING", 60.0)  # a slow machine, too, is to see that it waits
+        patience.start()
+        self.addCleanup(patience.stop)
 
     async def check(self, write: Any) -> None:
         """Write the end of the script; the client closes before the server has reset the connection."""
