@@ -94,7 +94,7 @@ class FailingTests(unittest.TestCase):
         report = self.failure_of(greeting, poll)
         self.assertRegex(report, r"^expected the line b'HELLO', nothing received for [\d.]+ s "
                                  r"\(connection 1, step 2 of 2, test_real_time\.py:\d+ from test_real_time\.py:\d+\)\n")
-        self.assertRegex(report, r"  virtual time\n    [\d.]+ s of it went by in 0\.\d s of real time, in which "
+        self.assertRegex(report, r"  virtual time\n    [\d.]+ s of it went by in \d+\.\d s of real time, in which "
                                  r"nothing but timers has happened on any connection\n    timeout= .*lifts this bound")
 
     def test_timers_of_the_script_tick(self) -> None:

@@ -50,7 +50,8 @@ __unittest = True
 
 LINGER = 1.0  # seconds that the thread keeps running without a watch, so that the next test can use it
 _SHORTEST, _LONGEST = 0.1, 5.0  # limits of the seconds between two checks of a loop
-_AGAIN = 0.1  # seconds that the server must want attention, and seconds between attempts to free a blocked call
+_WANTED = 0.1  # seconds that the server must want attention
+_AGAIN = 0.1  # seconds between attempts to free a blocked call
 _NOTICE = 0.1  # seconds between two looks for a client that may give up by itself; for one of many watches,
 _NOTICE_EACH = 0.002  # so many for each of them, if that is more
 _QUIET = 0.05  # the share of a processor below which a thread counts as asleep
@@ -198,7 +199,7 @@ class Watch:
         elif self._wanted_since is None:
             self._wanted_since = now
         needed = _AGAIN if self._attempt else self._timeout
-        left = max(needed - self._asleep, _AGAIN - (now - (self._wanted_since or now)))
+        left = max(needed - self._asleep, _WANTED - (now - (self._wanted_since or now)))
         # A rounding error of the clock must not cost another period.
         if left > 0.001:
             self.due = now + min(self._period, left)

@@ -33,7 +33,7 @@ class ThreadTests(unittest.TestCase):
     """The one thread: when it starts, when it ends, and what can't hurt it."""
 
     def setUp(self) -> None:
-        for name, value in ("LINGER", 0.03), ("_SHORTEST", SHORTEST), ("_AGAIN", AGAIN):
+        for name, value in ("LINGER", 0.03), ("_SHORTEST", SHORTEST), ("_WANTED", AGAIN), ("_AGAIN", AGAIN):
             patch = mock.patch.object(watchdog, name, value)
             patch.start()
             self.addCleanup(patch.stop)

@@ -32,7 +32,7 @@ class Case(unittest.TestCase):
         self.before = threads(), descriptors()
         self.addCleanup(self.assertNothingIsLeft)
         for module, name, value in (thread_guard, "_MORE", 0.0), (watchdog, "_SHORTEST", 0.01), \
-                (watchdog, "_AGAIN", 0.01):
+                (watchdog, "_WANTED", 0.01), (watchdog, "_AGAIN", 0.01):
             patch = mock.patch.object(module, name, value)
             patch.start()
             self.addCleanup(patch.stop)
