@@ -184,7 +184,8 @@ class Link:
     """One connection, as its parts see it. `buffer` is where its bytes are received; other connections may share it."""
 
     __slots__ = ("context", "loop", "buffer", "peername", "transport", "conversation", "lost", "left", "draining",
-                 "paused", "shaped", "written", "script_bytes_start", "script_bytes_end", "_when_lost")
+                 "paused", "shaped", "reads_last", "ended_at_last", "written", "script_bytes_start", "script_bytes_end",
+                 "_when_lost")
 
     def __init__(self, context: ServerContext, buffer: memoryview, peername: Any) -> None:
         self.context = context
@@ -198,6 +199,10 @@ class Link:
         self.draining = False
         self.paused = False
         self.shaped = False
+        #: Whether the connection has broken, and what the client had sent before is being read; and whether its end of
+        #: stream was found only then.
+        self.reads_last = False
+        self.ended_at_last = False
         self.written = 0
         self.script_bytes_start = self.script_bytes_end = 0
         self._when_lost: Optional[list[Callable[[], None]]] = None
@@ -245,6 +250,20 @@ class Link:
         handshake = self.conversation.handshake
         assert handshake is not None
         handshake.withhold(withheld)
+
+    def read_last(self) -> None:
+        """The connection has broken, and what the client had sent before is read now."""
+        self.reads_last = True
+
+    def end_at_last(self) -> None:
+        """The client had ended its stream before the connection broke, and nobody had read that."""
+        self.ended_at_last = True
+
+    @property
+    def reads(self) -> bool:
+        """Whether it matters what the client has sent, and the script lets the server read it."""
+        inbox = None if self.conversation is None else self.conversation.inbox
+        return inbox is not None and inbox.paused is None and not (inbox.ended or self.left or self.draining)
 
     def mark_closed(self) -> None:
         """Tell the engine that the connection is closed; this is no event."""

@@ -112,16 +112,10 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
         self.link.resume_writing()
         self.sending.resume()
 
-    @property
-    def _reads(self) -> bool:
-        """Whether it matters what the client has sent."""
-        link = self.link
-        return not (link.conversation is None or link.left or link.draining or link.conversation.inbox.ended)
-
     def connection_lost(self, exc: Optional[BaseException]) -> None:
         link, conversation = self.link, self.link.conversation
         in_doubt = exc is not None and self.client_end.in_doubt
-        if isinstance(exc, OSError) and self._reads and link.transport is not None:
+        if isinstance(exc, OSError) and link.reads and link.transport is not None:
             read_remains(link.transport, self)
         link.lose()
         if conversation is None or link.left:
@@ -130,8 +124,8 @@ class ConnectionProtocol(asyncio.BufferedProtocol):
             link.note("reset by the client")
             conversation.inbox.close()
             # EPIPE means that a FIN came before the RST (Linux). A RST alone is first reported as ECONNRESET.
-            conversation.was_reset(link.loop.time(), after_fin=in_doubt or isinstance(exc, BrokenPipeError),
-                                   sent=link.written)
+            conversation.was_reset(link.loop.time(), sent=link.written,
+                                   after_fin=in_doubt or link.ended_at_last or isinstance(exc, BrokenPipeError))
         conversation.inbox.close()
         self._context.perform()
 

@@ -122,14 +122,17 @@ def _threads_end() -> bool:
     `threading` forgets a thread some instructions before the interpreter stops counting it. In between it looks like
     a thread that `threading` never knew. None of the thread's own code runs any more, so the wait is very short.
     """
+    from tcpclient_testing.aio.process import watchdog  # here: load it only when it is needed
+
     known = set(threading.enumerate())
     dummy = threading._DummyThread  # claims to live, always
     try:
-        made: list[threading.Thread] = list(getattr(threading, "_dangling", ()))  # all that are not garbage
+        made: set[Optional[threading.Thread]] = set(getattr(threading, "_dangling", ()))  # all that are not garbage
     except RuntimeError:  # another thread has just made one
         return True
-    ending = [thread for thread in made
-              if thread not in known and not isinstance(thread, dummy) and thread.is_alive()]
+    made.add(watchdog.last_ended())  # nobody else keeps it, so it may be garbage before it has ended
+    ending = [thread for thread in made - known
+              if thread is not None and not isinstance(thread, dummy) and thread.is_alive()]
     for thread in ending:
         thread.join(1.0)
     return bool(ending)

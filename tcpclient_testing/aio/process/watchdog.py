@@ -35,7 +35,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Optional, Union
+from typing import Optional, Union, cast
 
 from tcpclient_testing.aio.native import originals
 from tcpclient_testing.aio.native.threads import NativeThread
@@ -268,6 +268,7 @@ _wake = originals.allocate_lock()
 _wake.acquire()
 _watches: set[Watch] = set()
 _thread: Optional[_Thread] = None
+_last: Optional[_Thread] = None  # the thread that ended last
 _ends_at = 0.0  # from when on the thread ends if there is no watch
 
 
@@ -291,12 +292,12 @@ class _Watching:
 
     def _wait(self) -> bool:
         """Wait until a watch is due, but a second at most. Return whether the thread is still needed."""
-        global _thread
+        global _thread, _last
         if _thread is not self:  # another thread has begun, when nobody knew that this one goes on
             return False
         now, watches = _monotonic(), list(_watches)
         if not watches and now >= _ends_at:
-            _thread = None
+            _last, _thread = self, None
             if not _watches or _thread is not None:
                 return False
             _thread = self  # somebody has just added a watch
@@ -318,6 +319,11 @@ class _NativeWatchdog(_Watching, NativeThread):
 
 
 _Thread = Union[_Watchdog, _NativeWatchdog]
+
+
+def last_ended() -> Optional[threading.Thread]:
+    """Return the watchdog's thread that ended last. If it is still alive, it is about to end."""
+    return cast("Optional[threading.Thread]", _last)
 
 
 def _add(watch: Watch) -> None:
@@ -366,10 +372,10 @@ def _end() -> None:
 
 def _forget() -> None:
     """Reset the state in a forked child: it has no watchdog."""
-    global _wake, _thread
+    global _wake, _thread, _last
     _wake = originals.allocate_lock()
     _wake.acquire()
-    _thread = None
+    _thread = _last = None
     for watch in _watches:
         watch._acting = None
         watch._stopped = True

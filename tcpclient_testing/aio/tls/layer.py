@@ -113,7 +113,8 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         return self._stream_ended("the client ended its stream without close_notify", False)
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
-        if isinstance(exc, OSError) and not self._over and not self._link.left:
+        if isinstance(exc, OSError) and not self._over and self._link.reads:
+            self._link.read_last()
             read_remains(self._raw, self)
         if self._shaking and not self._over and isinstance(exc, OSError) and not self._link.left:
             self._handshake_ended("reset the connection")
@@ -233,7 +234,9 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         if self._over:
             return
         self._client_ended = True
-        if not self._stream_ended("the client ended its stream (close_notify)", True):
+        if self._link.reads_last:
+            self._link.end_at_last()
+        elif not self._stream_ended("the client ended its stream (close_notify)", True):
             self.close()
 
     # A transport, to the protocol above.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any, Optional
 
 from tcpclient_testing.engine.arguments import as_bytes
 from tcpclient_testing.engine.framing.base import Framing
 from tcpclient_testing.engine.matching.base import Matcher
 from tcpclient_testing.engine.matching.exact import Exactly
-from tcpclient_testing.engine.matching.patterns import as_matcher
-from tcpclient_testing.engine.matching.reading import check_possible
+from tcpclient_testing.engine.matching.patterns import anything, as_matcher
+from tcpclient_testing.engine.matching.reading import check_possible, takes_no_bytes
 from tcpclient_testing.engine.origin import Origin
 from tcpclient_testing.engine.steps.each import ExpectEach, ExpectEachBytes, Given, Listed
 from tcpclient_testing.engine.steps.timing import Timing
@@ -31,6 +31,8 @@ def each_step(messages: Any, framing: Optional[Framing], shown: str, origin: Ori
     def checked(message: Any) -> Any:
         return _checked(message, framing, shown)
     source = _source(messages, checked, plain=framing is None)
+    if framing is not None and source.count is None and takes_no_bytes(framing, anything):
+        raise ValueError(f"{_WHERE} is an iterator of messages of no bytes, {framing!r}: they would come without end")
     return ExpectEachBytes(source, origin, timing) if framing is None \
         else ExpectEach(source, shown, framing, origin, timing)
 
@@ -40,7 +42,7 @@ def _source(messages: Any, checked: Any, *, plain: bool) -> Any:
         raise TypeError(f"{_WHERE} takes a sequence or an iterator of messages, got one: {_brief(messages)}")
     if not isinstance(messages, Iterable):
         raise TypeError(f"{_WHERE} takes a sequence or an iterator of messages, got {shorten_repr(messages)}")
-    if not isinstance(messages, Sequence):
+    if not isinstance(messages, Collection):
         return Given(iter(messages), checked)
     listed = tuple(messages)  # the test may go on to change its list
     if not listed:

@@ -100,7 +100,7 @@ class Unordered:
 
 def listed(steps: Sequence[Step[Any]], joint: str) -> str:
     """Name these steps in one line: the first few of them, and how many more there are."""
-    names = [str(step) for step in steps[:_NAMED]]
+    names = [f"{step}{step.whereabouts()}" for step in steps[:_NAMED]]
     if len(steps) > _NAMED:
         names.append(f"{len(steps) - _NAMED} more")
     return f" {joint} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
@@ -110,7 +110,7 @@ def places(steps: Sequence[Step[Any]]) -> tuple[str, ...]:
     """Return lines that say where each of these steps was written, if they are too many for one line; else none."""
     if len(steps) <= _NAMED:
         return ()
-    return ("missing", *(f"  {step} at {step.lines()[0]}" for step in steps))
+    return ("missing", *(f"  {step}{step.whereabouts()} at {step.lines()[0]}" for step in steps))
 
 
 class Block:

@@ -156,14 +156,17 @@ def none_matches(candidates: Candidates, received: bytes) -> NoneMatches:
         details, offset = [], 0
         wanted, got = tuple(reading.source for reading in expected), received
         for reading in expected:
-            details.append(f"{reading.source} at {reading.source.lines()[0]}")
+            details.append(f"{reading.source}{reading.source.whereabouts()} at {reading.source.lines()[0]}")
             details.append(f"  {reading.mismatch.summary if reading.mismatch else ''}")
     for reading in others:
         details.append(f"nor is it what {reading.source} at {reading.source.lines()[0]} lets through")
         details.append(f"  {reading.mismatch.summary if reading.mismatch else ''}")
     raised = (getattr(reading.mismatch, "exception", None) for reading in [*expected, *others])
-    return NoneMatches(summary, tuple(details), offset or 0, next(filter(None, raised), None),
-                       expected=wanted, received=got)
+    mismatch = NoneMatches(summary, tuple(details), offset or 0, next(filter(None, raised), None),
+                           expected=wanted, received=got)
+    if len(expected) == 1:
+        expected[0].source.placed(mismatch)
+    return mismatch
 
 
 class NoneMatches(Mismatch):

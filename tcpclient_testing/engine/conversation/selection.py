@@ -261,7 +261,7 @@ class Selection:
             return permits + block.heads()
         if not self.permits or (self.writing is not None and position >= self.writing.start):
             return permits
-        if position > here and not step.begins_alone():
+        if position > here and not step.begins_early():
             return permits  # its callable is asked for the length when the step is due, not before
         return [*permits, step]
 
@@ -292,7 +292,7 @@ class Selection:
         assert candidates is not None
         alive = candidates.alive()
         if not alive:
-            return step.placed(none_matches(candidates, inbox.unclaimed(256)))
+            return none_matches(candidates, inbox.unclaimed(256))
         if inbox.ended:
             if not inbox.pending and not candidates.committed:
                 outcome = step.at_end(conversation)

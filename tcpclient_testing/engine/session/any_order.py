@@ -353,7 +353,9 @@ def no_script_begins(candidates: Candidates, arrival: Conversation,
     summary += arrival.used_up()
     details = list(plain.details)
     for conversation, others in taken:
-        meant = Candidates([Reading(head, head.message(arrival)) for head in others]).run(arrival.inbox.pending)
+        begun = [(head, head.beginning(arrival)) for head in others]
+        meant = Candidates([Reading(head, message) for head, message in begun if message is not None]).run(
+            arrival.inbox.pending)
         if meant is not None:
             summary += (f"; connection {conversation.number} has the script of {meant.source} at "
                         f"{meant.source.lines()[0]}")

@@ -269,6 +269,18 @@ class Step(_OfConnections, Generic[T]):
         """Whether a step that `reads` can be read before its turn: it depends on no result of another step."""
         return True
 
+    def begins_early(self) -> bool:
+        """Whether it can be read while actions before it are under way."""
+        return self.begins_alone()
+
+    def beginning(self, context: Context) -> Any:
+        """Return a `Message` for what it reads first, even if that has come; None if nobody knows that (any more)."""
+        return self.message(context)
+
+    def whereabouts(self) -> str:
+        """Say behind which of its messages a step that `reads` several has come: the text after its name, or ""."""
+        return ""
+
     def may_be_empty(self) -> bool:
         """Whether the message of a step that `reads` may have no bytes, so that it can come after the client's end."""
         return False

@@ -20,7 +20,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union, cast
 
 from tcpclient_testing.engine.callables import in_context
 from tcpclient_testing.engine.framing.base import Framing
@@ -31,7 +31,7 @@ from tcpclient_testing.engine.matching.patterns import anything
 from tcpclient_testing.engine.matching.reading import Message, takes_no_bytes
 from tcpclient_testing.engine.mismatches import CallableRaised, Mismatch
 from tcpclient_testing.engine.origin import Origin
-from tcpclient_testing.engine.wording import counted, first_difference, shorten, shorten_repr
+from tcpclient_testing.engine.wording import counted, exception_text, first_difference, shorten, shorten_repr
 
 from .base import DONE, WAITING, Outcome, Step
 from .messages import MOST_BYTES, MOST_STEPS, ExpectBytes, ExpectMessage
@@ -52,6 +52,8 @@ class Listed:
 
     __slots__ = ("_all", "_position")
 
+    asking = False
+
     def __init__(self, messages: Sequence[Any]) -> None:
         self._all = messages
         self._position = 0
@@ -71,6 +73,10 @@ class Listed:
         """Return the next message, but don't take it; None if there are no more."""
         return self._all[self._position] if self._position < len(self._all) else None
 
+    def first(self) -> Any:
+        """Return the first message."""
+        return self._all[0]
+
     def batch(self) -> Sequence[bytes]:
         """Take the next messages, which are bytes: as many as are worth joining; none if there are no more."""
         batch = self._all[self._position:self._position + MOST_STEPS]
@@ -88,7 +94,7 @@ class Given:
     `checked` makes of what it gives what the step reads; it raises `TypeError` or `ValueError` if that can't be.
     """
 
-    __slots__ = ("_next", "_checked", "_error")
+    __slots__ = ("_next", "_checked", "_error", "_asking")
 
     count: Optional[int] = None
 
@@ -96,20 +102,37 @@ class Given:
         self._next = in_context(partial(next, messages, _NO_MORE))
         self._checked = checked
         self._error: Optional[Exception] = None
+        self._asking = False
 
     def next(self) -> Any:
         """Take the next message; None if there are no more. What the test's own code raises is raised, each time."""
         if self._error is not None:
             raise self._error
+        if self.asking:
+            raise RuntimeError("the iterator was asked for the next message while it gave one: it has used the server")
+        self._asking = True
         try:
             message = self._next()
             return None if message is _NO_MORE else self._checked(message)
         except Exception as error:
             self._error = error
             raise
+        except BaseException as error:  # it goes on to whoever runs the loop; an iterator that has raised is done for
+            self._error = RuntimeError(f"the iterator has ended with {exception_text(error)}")
+            raise
+        finally:
+            self._asking = False
+
+    @property
+    def asking(self) -> bool:
+        """Whether the iterator is being asked right now: it has used the server, which looks for what is next."""
+        return self._asking
 
     def peek(self) -> Any:
         """Return None: nobody knows the next message yet."""
+
+    def first(self) -> Any:
+        """Return None: nobody knows the first message before its turn, or keeps it."""
 
     def batch(self) -> Sequence[bytes]:
         """Take the next message, which is bytes; none if there are no more."""
@@ -145,7 +168,7 @@ class ExpectEach(Step[list[Any]]):
         return f"{'messages' if count is None else counted(count, 'message')}{self._shown}"
 
     def written(self) -> list[Any]:
-        return self.results
+        return list(self.results)
 
     # The current message.
 
@@ -189,7 +212,7 @@ class ExpectEach(Step[list[Any]]):
             return True
 
     def proceed(self, context: Context) -> Outcome:
-        while True:
+        while not self.messages.asking:
             try:
                 current = self._turn()
             except Exception as error:  # noqa: BLE001 - the test's iterator: the report shows whatever it raises
@@ -205,11 +228,11 @@ class ExpectEach(Step[list[Any]]):
             if outcome is not DONE:
                 return self.placed(outcome) if isinstance(outcome, Mismatch) else outcome
             self._came(current.written())
+        return WAITING
 
     # Texts of reports.
 
     def placed(self, mismatch: Mismatch) -> Mismatch:
-        # In any order, the mismatch is about several steps.
         mismatch.add(f", {self._place()}")
         mismatch.explain(*self._around())
         return mismatch
@@ -230,6 +253,16 @@ class ExpectEach(Step[list[Any]]):
         width = len(str(number + 1))
         return ("messages", *(f"{mark} {which:{width}}  {_brief(each)}" for mark, which, each in shown))
 
+    def whereabouts(self) -> str:
+        return f" from {self._place()} on" if self.results else ""
+
+    def beginning(self, context: Context) -> Optional[Message]:
+        first = self.messages.first()
+        return None if first is None else cast(Message, self.step_for(first).message(context))
+
+    def begins_early(self) -> bool:
+        return self.messages.count is not None
+
     def expectation(self) -> str:
         return str(self) if self._current is None else self._current.expectation()
 
@@ -240,8 +273,11 @@ class ExpectEach(Step[list[Any]]):
         return takes_no_bytes(self._framing, anything)
 
     def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
-        current = self._current
-        assert current is not None
+        try:
+            current = self._turn()
+        except Exception as error:  # noqa: BLE001 - the test's iterator, which had ended by something else
+            return CallableRaised(f"the {self.asks} of {self.method}()", error)
+        assert current is not None  # else the step is satisfied
         return self.placed(current.overdue(context, duration, silent))
 
 
@@ -270,7 +306,7 @@ class ExpectEachBytes(ExpectEach):
     def proceed(self, context: Context) -> Outcome:
         inbox = context.inbox
         pending = inbox.pending
-        while True:
+        while not self.messages.asking:
             if self._offset == len(self._joined):
                 try:
                     self._join()
@@ -288,6 +324,8 @@ class ExpectEachBytes(ExpectEach):
                 return self._differs(context, data)
             self._offset += len(data)
             inbox.consume(len(data))
+        if self.messages.asking:
+            return WAITING
         self._have_come(bisect_right(self._ends, self._offset))
         if inbox.ended:
             return self.placed(self._due().ended(context, self._received()))
@@ -337,6 +375,8 @@ class ExpectEachBytes(ExpectEach):
         return self._rows(following[0] if following else self.messages.peek())
 
     def overdue(self, context: Context, duration: float, silent: bool) -> Mismatch:
+        if self._done == len(self._pieces):
+            return super().overdue(context, duration, silent)
         return self.placed(self._due().late(self._received(), duration, silent))
 
 

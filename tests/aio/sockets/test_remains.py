@@ -110,6 +110,41 @@ class WriteFailsFirstTests(AsyncTestCase):
                 await self.converse(connect, reset, lambda s: s.expect_line(b"QUIT"), lambda s: s.expect_reset(),
                                     **options)
 
+    async def test_last_words_while_the_server_does_not_read(self) -> None:
+        """Between `pause_reading` and `resume_reading` nothing is judged: the client has given up, as it may."""
+        for connect, options in KINDS:
+            with self.subTest(connect=connect):
+                async with MockTCPServer(timeout=30, **options) as server:
+                    gone = asyncio.Event()
+                    server.expect_connect()
+                    server.expect_line(b"PING")
+                    server.pause_reading()
+                    server.hold_until(gone)
+                    server.send_bytes(b"PONG\r\n")
+                    server.expect_reset()
+                    client = await connect(server)
+                    with contextlib.closing(client):
+                        client.send(b"PING\r\n")
+                        while not (server.connections and server.connections[0].received):
+                            await asyncio.sleep(0)
+                        client.send(b"PING\r\n")
+                        reset(client)
+                        gone.set()
+                        await server.join()
+
+    async def test_close_notify_before_the_reset(self) -> None:
+        """Over TLS, too, a reset that is known is one, whatever the client had sent before it."""
+        if hasattr(asyncio.get_running_loop(), "_proactor"):
+            self.skipTest("this loop has read it before it writes")
+
+        def unwrap_and_reset(client: Any) -> None:
+            client.settimeout(0)
+            with contextlib.suppress(OSError):
+                client.unwrap()
+            reset(client)
+        for _ in range(3):
+            await self.converse(over_tls, unwrap_and_reset, lambda s: s.expect_reset(), tls=True)
+
     @needs_unix
     async def test_unix_sockets(self) -> None:
         """So it is over Unix-domain sockets."""

@@ -7,7 +7,7 @@ import unittest
 from typing import Any, Callable
 
 from tcpclient_testing.engine.framing.delimited import Delimited
-from tcpclient_testing.engine.framing.sized import LengthPrefixed
+from tcpclient_testing.engine.framing.sized import FixedLength, LengthPrefixed
 from tcpclient_testing.engine.matching.exact import StartsWith
 from tcpclient_testing.engine.matching.patterns import Regex
 from tcpclient_testing.engine.steps.base import Step
@@ -64,7 +64,10 @@ class ArgumentTests(ScriptTestCase):
                               (3, "3"), (None, "None")):
             self.assert_refused(TypeError, f"{takes} {got}", each, messages)
         self.assert_refused(ValueError, "expect_each(messages) is empty; nothing would be expected", each, [])
+        self.assert_refused(ValueError, "expect_each(messages) is empty; nothing would be expected", each, {})
         self.assert_refused(ValueError, "expect_each(messages) has an empty message", each, [b"a", b""])
+        self.assert_refused(ValueError, "expect_each(messages) is an iterator of messages of no bytes", each,
+                            iter([b""]), framing=FixedLength(0))
         self.assert_refused(TypeError, "expect_each(messages) takes bytes, got the str 'b'; write b'b'", each,
                             [b"a", "b"])
         self.assert_refused(TypeError, "expect_each(messages) takes bytes, since Regex(b'a') could not tell where",

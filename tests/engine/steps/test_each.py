@@ -158,6 +158,68 @@ class EachTests(unittest.TestCase):
             self.check(lambda s, wrong=wrong: s.expect_each(iter([b"a", wrong])), b"ab",
                        f"the messages of expect_each() raised {kind}: expect_each(messages) {text}")
 
+    def test_iterator_raises_no_exception(self) -> None:
+        """What is no `Exception` goes on to whoever runs the loop; the script fails all the same, and never passes."""
+        def stops() -> Iterator[bytes]:
+            yield b"a"
+            raise KeyboardInterrupt("enough")
+        for options, data, more in (({}, b"a", b"b"), ({"ending": b"\n"}, b"a\n", b"b\n")):
+            for sleep in (0, 9):
+                with self.subTest(options=options, sleep=sleep):
+                    server = connected()
+                    step = server.expect_each(stops(), **options)
+                    with self.assertRaises(KeyboardInterrupt):
+                        server.receive(data)
+                    if sleep:
+                        server.sleep(sleep)
+                    else:
+                        server.receive(more)
+                    self.assertEqual(outcome(server, step), "the messages of expect_each() raised RuntimeError: "
+                                                            "the iterator has ended with KeyboardInterrupt: enough")
+
+    def test_iterator_that_uses_the_server(self) -> None:
+        """It may write on the server while it is asked."""
+        server = connected()
+
+        def writes() -> Iterator[bytes]:
+            yield b"a"
+            server.allow(b"P")
+            server.send_bytes(b"c")
+            yield b"b"
+        step = server.expect_each(writes())
+        server.receive(b"ab")
+        server.turn()
+        self.assertEqual(outcome(server, step), [b"a", b"b"])
+        self.assertEqual(server.connection().sent, b"c")
+
+    def test_iterator_is_not_asked_before_its_turn(self) -> None:
+        """Where others may come, too, and actions before it are under way, it has to wait for these."""
+        asked: list[bytes] = []
+
+        def tokens() -> Iterator[bytes]:
+            asked.append(b"asked")
+            yield b"token"
+        server = connected()
+        server.allow(b"P")
+        server.expect_bytes(b"hello")
+        server.delay(1)
+        step = server.expect_each(tokens())
+        server.receive(b"hello")
+        self.assertEqual(asked, [])
+        server.sleep(1)
+        server.receive(b"Ptoken")
+        self.assertEqual(outcome(server, step), [b"token"])
+
+    def test_results_are_the_tests(self) -> None:
+        """Whoever gets them may change the list."""
+        server = connected()
+        step = server.expect_each([b"a", b"b"])
+        server.send_bytes(list.pop)
+        server.receive(b"ab")
+        self.assertEqual(server.connection().sent, b"b")
+        step.result().clear()
+        self.assertEqual(step.result(), [b"a", b"b"])
+
     def test_actions_wait_for_all(self) -> None:
         """What is written behind the step happens when the last message has come; a callable gets the results."""
         server = connected()
@@ -222,6 +284,52 @@ class AmongOthersTests(unittest.TestCase):
             connection.expect_bytes(b"X")
         server.receive(b"ba")
         self.assertIn("none of 2 messages in any order begins", str(server.verdict[2]))
+
+    def test_place_in_any_order(self) -> None:
+        """It is said where the step is, not where the mismatch of several is."""
+        for first in (True, False):
+            server = connected()
+            connection = server.connection()
+            with connection.any_order():
+                if not first:
+                    connection.expect_bytes(b"X")
+                connection.expect_each([b"aa", b"bb", b"cc"])
+                if first:
+                    connection.expect_bytes(b"X")
+            server.receive(b"aa")
+            server.receive(b"q")
+            mismatch = server.session.environment.failure.mismatch
+            self.assertEqual(mismatch.summary, "got b'q', with which none of 2 messages in any order begins")
+            self.assertRegex("\n".join(mismatch.details),
+                             r"expect_each\(3 messages\) from message 2 of 3 on at test_each.py:\d+")
+            self.assertNotIn("messages", mismatch.details)
+        server = connected()
+        connection = server.connection()
+        with connection.any_order():
+            connection.expect_bytes(b"X")
+            connection.expect_each([b"a", b"b"])
+        server.receive(b"aX")
+        server.sleep(9)
+        self.assertIn("is missing: expect_each(2 messages) from message 2 of 2 on", str(server.verdict[2]))
+
+    def test_scripts_in_any_order(self) -> None:
+        """A connection is told whose script it has begun by the first message of that, and by no later one."""
+        def messages() -> Iterator[bytes]:
+            yield b"ab"
+            yield b"cd"
+            raise AssertionError("asked for a report")
+        for given in ([b"ab", b"cd"], messages()):
+            server = MemoryServer()
+            with server.any_order():
+                for each in (given, [b"ef", b"gh"], [b"ij", b"kl"]):
+                    server.expect_connect()
+                    server.expect_each(each)
+            server.connect()
+            server.receive(b"ab", 1)
+            server.connect()
+            server.receive(b"cd", 2)
+            self.assertIn("none of 2 messages in any order begins", str(server.verdict[2]))
+            self.assertNotIn("connection 1 has the script", str(server.verdict[2]))
 
 
 class AgreementTests(unittest.TestCase):
