@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -112,7 +113,9 @@ class StreamClient:
     def abort(self) -> None:
         """End it somehow."""
         if self._writer is not None:
-            self._writer.transport.abort()
+            # A transport that was closed while it had more to write, and has written that, can't be aborted (asyncio).
+            with contextlib.suppress(AttributeError):
+                self._writer.transport.abort()
 
 
 class SocketClient:

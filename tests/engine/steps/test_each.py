@@ -152,9 +152,10 @@ class EachTests(unittest.TestCase):
                    "the messages of expect_each() raised LookupError: no more")
         self.check(lambda s: (s.allow(b"P"), s.expect_each(fails_late()))[1], b"PaP",
                    "the messages of expect_each() raised LookupError: no more")
-        for wrong, text in ((None, "takes bytes, got None"), (b"", "has an empty message; nothing would be expected"),
-                            ("b", "takes bytes, got the str 'b'; write b'b'")):
-            kind = "ValueError" if wrong == b"" else "TypeError"
+        for wrong, kind, text in (
+                (None, "TypeError", "takes bytes, got None"),
+                ("b", "TypeError", "takes bytes, got the str 'b'; write b'b'"),
+                (b"", "ValueError", "has an empty message; nothing would be expected")):
             self.check(lambda s, wrong=wrong: s.expect_each(iter([b"a", wrong])), b"ab",
                        f"the messages of expect_each() raised {kind}: expect_each(messages) {text}")
 
