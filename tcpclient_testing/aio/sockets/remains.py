@@ -8,7 +8,6 @@ unread; when a read fails, they have been read. What the client has done must no
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +34,10 @@ def read_remains(transport: asyncio.BaseTransport, protocol: asyncio.BufferedPro
     if hasattr(type(raw), "unacknowledged"):  # in memory
         _pass_on(raw.recv_into, protocol)
         return
-    borrowed = lent(raw.fileno())  # since other loops' transports (uvloop) give an object that can't receive
+    try:
+        borrowed = lent(raw.fileno())  # since other loops' transports (uvloop) give an object that can't receive
+    except OSError:
+        return  # somebody else has closed the descriptor
     try:
         _pass_on(lambda buffer: borrowed.recv_into(buffer, 0, _DONTWAIT), protocol)
     finally:
@@ -43,9 +45,11 @@ def read_remains(transport: asyncio.BaseTransport, protocol: asyncio.BufferedPro
 
 
 def _pass_on(receive_into: Callable[[Any], int], protocol: asyncio.BufferedProtocol) -> None:
-    with contextlib.suppress(OSError):  # nothing is left, or the error itself: the connection is lost, whatever it was
-        for _ in range(_MOST_READS):
+    for _ in range(_MOST_READS):
+        try:
             filled = receive_into(protocol.get_buffer(-1))
-            if not filled:
-                return
-            protocol.buffer_updated(filled)
+        except OSError:  # nothing is left, or the error itself: the connection is lost, whatever it was
+            return
+        if not filled:
+            return
+        protocol.buffer_updated(filled)

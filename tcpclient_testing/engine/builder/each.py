@@ -12,9 +12,9 @@ from tcpclient_testing.engine.matching.exact import Exactly
 from tcpclient_testing.engine.matching.patterns import anything, as_matcher
 from tcpclient_testing.engine.matching.reading import check_possible, takes_no_bytes
 from tcpclient_testing.engine.origin import Origin
-from tcpclient_testing.engine.steps.each import ExpectEach, ExpectEachBytes, Given, Listed
+from tcpclient_testing.engine.steps.each import ExpectEach, ExpectEachBytes, Given, Listed, brief_message
 from tcpclient_testing.engine.steps.timing import Timing
-from tcpclient_testing.engine.wording import shorten, shorten_repr
+from tcpclient_testing.engine.wording import shorten_repr
 
 __all__ = ["each_step"]
 
@@ -39,7 +39,7 @@ def each_step(messages: Any, framing: Optional[Framing], shown: str, origin: Ori
 
 def _source(messages: Any, checked: Any, *, plain: bool) -> Any:
     if isinstance(messages, (bytes, bytearray, memoryview, str, Matcher)):
-        raise TypeError(f"{_WHERE} takes a sequence or an iterator of messages, got one: {_brief(messages)}")
+        raise TypeError(f"{_WHERE} takes a sequence or an iterator of messages, got one: {brief_message(messages)}")
     if not isinstance(messages, Iterable):
         raise TypeError(f"{_WHERE} takes a sequence or an iterator of messages, got {shorten_repr(messages)}")
     if not isinstance(messages, Collection):
@@ -63,9 +63,5 @@ def _checked(message: Any, framing: Optional[Framing], shown: str) -> Any:
             raise ValueError(f"{_WHERE} has an empty message; nothing would be expected")
         return data
     matcher = as_matcher(message, _WHERE)
-    check_possible("expect_each", _brief(message) + shown, framing, matcher)
+    check_possible("expect_each", brief_message(message) + shown, framing, matcher)
     return matcher.data if type(matcher) is Exactly else matcher
-
-
-def _brief(message: Any) -> str:
-    return shorten(message) if isinstance(message, (bytes, str)) else shorten_repr(message)

@@ -40,7 +40,7 @@ from .timing import Timing
 if TYPE_CHECKING:
     from .base import Context
 
-__all__ = ["ExpectEach", "ExpectEachBytes", "Given", "Listed"]
+__all__ = ["ExpectEach", "ExpectEachBytes", "Given", "Listed", "brief_message"]
 
 __unittest = True
 
@@ -251,7 +251,7 @@ class ExpectEach(Step[list[Any]]):
         if after is not None:
             shown.append((" ", number + 1, after))
         width = len(str(number + 1))
-        return ("messages", *(f"{mark} {which:{width}}  {_brief(each)}" for mark, which, each in shown))
+        return ("messages", *(f"{mark} {which:{width}}  {brief_message(each)}" for mark, which, each in shown))
 
     def whereabouts(self) -> str:
         return f" from {self._place()} on" if self.results else ""
@@ -380,5 +380,6 @@ class ExpectEachBytes(ExpectEach):
         return self.placed(self._due().late(self._received(), duration, silent))
 
 
-def _brief(message: Any) -> str:
-    return shorten(message) if isinstance(message, bytes) else shorten_repr(message)
+def brief_message(message: Any) -> str:
+    """Return a message, or what was given in its place, as reports show it."""
+    return shorten(message) if isinstance(message, (bytes, str)) else shorten_repr(message)
